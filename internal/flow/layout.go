@@ -1,0 +1,141 @@
+package flow
+
+// This file is the layout: offsets, sizes, flags, hash. It is plain C as well
+// as Go; `make generate` derives bpf/flow.h from it and a test compiles that
+// header and compares every offset. Whoever changes it raises LayoutVersion.
+
+// LayoutVersion is raised with every change of this file that another engine
+// could notice.
+const LayoutVersion = 1
+
+// Magic begins a table's header: "WEIRFLOW" in memory.
+const Magic uint64 = 0x574f4c4652494557
+
+// Sizes of the records in bytes: one cache line each.
+const (
+	HeaderSize  = 128
+	HalfSize    = 64
+	ConnSize    = 64
+	NextHopSize = 64
+)
+
+// ProbeFast is how many slots the XDP engine looks at for a key, ProbeMax how
+// many the workers do. What does not find a place within ProbeFast is never
+// flagged Fast, so that both engines agree.
+const (
+	ProbeFast = 16
+	ProbeMax  = 128
+)
+
+// Header describes a table to whoever maps it.
+type Header struct {
+	Magic     uint64 // 0
+	Version   uint32 // 8
+	HalfSize  uint32 // 12
+	Slots     uint64 // 16 half-flow slots, a power of two
+	Seed      uint64 // 24 secret of the hash
+	Conns     uint32 // 32 connections at most
+	ConnSize  uint32 // 36
+	NextHops  uint32 // 40
+	HopSize   uint32 // 44
+	ProbeFast uint32 // 48
+	ProbeMax  uint32 // 52
+	TickShift uint32 // 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC
+	_         uint32 // 60
+	_         [64]byte
+}
+
+// Half is a half-flow: one direction of a connection. A packet touches its own
+// half only. Words marked "published" may be used by a reader if Key1 had the
+// same value before and after it read them.
+type Half struct {
+	Key0     uint64 // 0  published: source address | destination << 32, each as on the wire (little-endian load)
+	Key1     uint64 // 8  the publishing word, see below; written last
+	NewAddrs uint64 // 16 published: like Key0, what the packet gets
+	NewPorts uint32 // 24 published: source port | destination << 16, as on the wire
+	DeltaIP  uint16 // 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included
+	DeltaL4  uint16 // 30 published: the same for the TCP or UDP checksum
+	NextHop  uint32 // 32 published, atomic: NextHopRef
+	Last     uint32 // 36 tick of the last packet
+	Bytes    uint64 // 40 IP bytes carried
+	Seq      uint32 // 48 TCP, outbound half: next sequence number of the server
+	Ack      uint32 // 52 TCP, outbound half: last acknowledgement of the server
+	Conn     uint32 // 56 published: index of the connection; its low half is inbound
+	Dest     uint32 // 60 published: index of the real server for counters
+}
+
+// Key1 holds, from the low end: source port and destination port as on the
+// wire (32 bits), IP protocol (8), flags (8), generation (16). The generation
+// goes up whenever the slot gets a new tenant.
+const (
+	KeyMask   = 1<<40 - 1 // ports and protocol
+	flagShift = 40
+	genShift  = 48
+	genOne    = 1 << genShift
+)
+
+// Flags of Key1.
+const (
+	FlagValid   uint64 = 1 << (flagShift + iota) // a tenant lives here
+	FlagFast                                     // any engine may forward plain packets without asking
+	FlagPending                                  // a worker is moving in; readers pass by
+	FlagDead                                     // the tenant left at tick Last; the slot rests, the probe goes on
+	FlagReply                                    // this half is outbound: from the real server
+)
+
+// matchMask selects what a lookup compares: key and Valid.
+const matchMask = KeyMask | FlagValid
+
+// Tuple packs a 5-tuple into the two key words. Addresses and ports are given
+// as they lie on the wire, read little-endian.
+func Tuple(src, dst uint32, sport, dport uint16, proto uint8) (k0, k1 uint64) {
+	return uint64(src) | uint64(dst)<<32, uint64(sport) | uint64(dport)<<16 | uint64(proto)<<32
+}
+
+// Constants of the hash, odd and with bits well spread.
+const (
+	hashC1 = 0x9E3779B97F4A7C15
+	hashC2 = 0xD6E8FEB86659FD93
+)
+
+// Hash mixes a tuple with the table's seed. Only KeyMask's bits of k1 count.
+func Hash(seed, k0, k1 uint64) uint64 {
+	h := (k0 ^ seed) * hashC1
+	h ^= h >> 32
+	h = (h ^ k1&KeyMask) * hashC2
+	return h ^ h>>32
+}
+
+// NextHop is a neighbour on a link, or the way back to where a client's packet
+// came from. The MACs lie as on the wire, so an ARP change is one store of
+// DstSrc.
+type NextHop struct {
+	DstSrc    uint64   // 0  destination MAC (6 bytes), first 2 bytes of the source MAC
+	SrcRest   uint32   // 8  last 4 bytes of the source MAC
+	Port      uint16   // 12 port index
+	MTU       uint16   // 14 of the port or the route
+	State     uint32   // 16 atomic: generation << 16 | neighbour state << 8 | HopResolved…
+	Confirmed uint32   // 20 tick at which the neighbour last proved to be there
+	Used      uint32   // 24 tick at which a packet last went there
+	Asked     uint32   // 28 atomic: tick of the last ARP request
+	Addr      [16]byte // 32 IPv6 or IPv4-mapped address; for a way back: the MAC in the last 6 bytes
+	Key       uint64   // 48 atomic: hash of (port, address, kind); 0 empty, 1 being written, 2 freed
+	Probes    uint32   // 56 atomic: requests without answer
+	Flags     uint32   // 60 HopStatic, HopBack
+}
+
+// Low bits of NextHop.State.
+const (
+	HopResolved uint32 = 1 << iota // DstSrc may be used
+)
+
+// NextHop.Flags.
+const (
+	HopStatic uint32 = 1 << iota // configured: never asked, never expires
+	HopBack                      // a way back, known by its MAC alone
+)
+
+// NextHopRef names a next hop and the generation it was looked up in: index |
+// generation << 16. When a route changes, generations go up, and whoever holds
+// an old reference looks its route up again. 0 is no next hop.
+type NextHopRef = uint32

@@ -1,0 +1,146 @@
+package packet
+
+// Headroom is the free space in front of a received frame, in bytes: room for
+// a longer link header, a tunnel header, or options.
+const Headroom = 256
+
+// Sizes of packet memory in bytes. Small frames are the AF_XDP chunk size; big
+// ones take a GSO super-frame (64 KiB and its headers) from AF_PACKET.
+const (
+	SmallFrame = 2048
+	BigFrame   = Headroom + 65536 + 256
+)
+
+// Flags are facts about a packet that more than one stage needs.
+type Flags uint16
+
+// The flags.
+const (
+	// CsumPartial: the L4 checksum field holds only the pseudo-header's sum
+	// (Linux CHECKSUM_PARTIAL). Who sends the packet completes it: the port's
+	// hardware or kernel (vnet header), or FinishChecksum.
+	CsumPartial Flags = 1 << iota
+	// GSO: a super-frame that the sending port has to segment, GSOSize bytes
+	// of payload each.
+	GSO
+	// Broadcast and Multicast: the link-layer destination was one.
+	Broadcast
+	Multicast
+	// Plain: ip.Input found an IPv4 packet without options, not a fragment,
+	// with a complete TCP or UDP header, and set Key0, Key1 and Hash.
+	Plain
+	// Related: an ICMP error whose inner packet belongs to a connection.
+	Related
+	// Ours: made by the director itself (ARP, ICMP, RST): not counted as
+	// forwarded, and no ICMP error is ever sent about it.
+	Ours
+)
+
+// GSO types, as in struct virtio_net_hdr.
+const (
+	GSONone  = 0
+	GSOTCPv4 = 1
+	GSOUDP   = 3
+	GSOTCPv6 = 4
+	GSOUDPL4 = 5
+	GSOECN   = 0x80 // flag bit
+)
+
+// Packet is one frame and what the stages learnt about it. It is worker-owned:
+// whoever holds the pointer owns packet and memory. Multi-byte fields are in
+// host byte order unless said otherwise.
+type Packet struct {
+	// Data is the frame, link header first. Stages shorten and lengthen it
+	// with Prepend, TrimFront and Resize, never by slicing themselves, so
+	// that memory and Data stay together.
+	Data []byte
+
+	// Key0 is source and destination address, Key1 ports and protocol, in the
+	// layout of flow.Half; Hash is flow.Hash of them. Valid iff Plain.
+	Key0, Key1, Hash uint64
+
+	L3, L4    uint16 // offsets in Data of the network and the transport header
+	In, Out   uint16 // port indexes: received on, to be sent on
+	EtherType uint16 // of the payload, after any VLAN tag
+	Proto     uint8  // IP protocol, set by ip.Input
+	Verdict   Verdict
+	Reason    Reason
+	TCPFlags  uint8 // of a Plain TCP packet
+	GSOType   uint8
+	_         uint8
+	GSOSize   uint16
+	MTU       uint16 // with Refuse for IPTooBig: the MTU to tell the sender
+	Flags     Flags
+	NextHop   uint32 // flow.NextHopRef; 0: not known yet
+
+	mem   []byte // the whole frame memory: headroom, then Data
+	head  uint32 // Data starts at mem[head]
+	frame uint32 // small frame number in the pool's arena, or big index | bigBit
+	pool  *Pool
+}
+
+// Prepend makes Data n bytes longer at the front and reports whether there was
+// room. The new bytes are not cleared.
+func (p *Packet) Prepend(n int) bool {
+	if uint32(n) > p.head {
+		return false
+	}
+	p.head -= uint32(n)
+	p.Data = p.mem[p.head : int(p.head)+n+len(p.Data)]
+	return true
+}
+
+// TrimFront makes Data n bytes shorter at the front. n must not exceed its length.
+func (p *Packet) TrimFront(n int) {
+	p.head += uint32(n)
+	p.Data = p.Data[n:]
+}
+
+// Resize sets the length of Data, cutting or extending at the end, and reports
+// whether the memory was large enough. Extended bytes are not cleared.
+func (p *Packet) Resize(n int) bool {
+	if n > len(p.mem)-int(p.head) {
+		return false
+	}
+	p.Data = p.mem[p.head : int(p.head)+n]
+	return true
+}
+
+// Reset forgets all that stages learnt and empties Data, leaving headroom of
+// head bytes in front.
+func (p *Packet) Reset(head int) {
+	p.head = uint32(head)
+	p.Data = p.mem[head:head]
+	p.L3, p.L4, p.In, p.Out, p.EtherType = 0, 0, 0, 0, 0
+	p.Proto, p.Verdict, p.Reason, p.TCPFlags = 0, Drop, NoReason, 0
+	p.GSOType, p.GSOSize, p.Flags, p.NextHop = 0, 0, 0, 0
+}
+
+// DropFor sets the reason and returns Drop: `return p.DropFor(packet.IPTTL)`.
+func (p *Packet) DropFor(r Reason) Verdict {
+	p.Reason = r
+	return Drop
+}
+
+// RefuseFor sets the reason and returns Refuse: the sender gets the ICMP error
+// that belongs to it.
+func (p *Packet) RefuseFor(r Reason) Verdict {
+	p.Reason = r
+	return Refuse
+}
+
+// Is reports whether all flags of f are set.
+func (p *Packet) Is(f Flags) bool { return p.Flags&f == f }
+
+// Mem returns the whole frame memory, for drivers.
+func (p *Packet) Mem() []byte { return p.mem }
+
+// Head returns the offset of Data in Mem, for drivers.
+func (p *Packet) Head() int { return int(p.head) }
+
+// Frame returns the small frame's number in its pool's arena and true, or
+// false when the memory is a big frame outside of the arena.
+func (p *Packet) Frame() (uint32, bool) { return p.frame &^ bigBit, p.frame&bigBit == 0 }
+
+// Pool returns the pool the packet came from.
+func (p *Packet) Pool() *Pool { return p.pool }

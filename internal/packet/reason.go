@@ -1,0 +1,162 @@
+package packet
+
+// Reason names why a packet was dropped, or refused before it came to us. Each
+// has a counter per worker; `weir stats` prints those that are not zero.
+type Reason uint8
+
+// The reasons, in the order of the walk. A new one is added here with its name
+// and a sentence in reasonTexts; a test reaches every one of them.
+const (
+	NoReason Reason = iota
+
+	// Ports, receiving.
+	PortRxRingFull  // the kernel had no room in the receive ring or socket buffer
+	PortRxNoFrame   // the kernel had no empty frame to receive into
+	PortRxTooBig    // frame larger than a frame buffer (a GSO frame in generic XDP)
+	PortRxTruncated // the kernel gave a truncated frame
+	PortRxError     // any other receive error of the kernel
+	PoolEmpty       // no free packet memory
+
+	// Link layer.
+	EtherShort     // shorter than its link header
+	EtherOtherHost // destination MAC is neither ours nor broadcast nor multicast
+	EtherVLAN      // VLAN tag for which there is no VLAN device
+	EtherType      // ethertype nobody wants
+	EtherLoop      // source MAC is our own: the frame came back
+
+	// Neighbours.
+	ARPMalformed   // not Ethernet/IPv4, too short, or a bad sender
+	ARPNotOurs     // asks for an address that is not ours on this port
+	ARPConsumed    // answered or learnt: nothing is left to forward (not a loss)
+	NeighQueueFull // too many packets wait for this neighbour already
+	NeighFailed    // the neighbour did not answer
+	NeighTableFull // no room for another neighbour
+
+	// IP.
+	IPHeader       // malformed IP header
+	IPChecksum     // wrong IP header checksum
+	IPSource       // impossible source address (RFC 1812, 5.3.7)
+	IPFragment     // fragment (step 3 forwards them)
+	IPTTL          // TTL ran out
+	IPVersion      // IPv6 (step 3) or no IP at all
+	IPMulticast    // multicast or broadcast that nobody wants
+	IPTooBig       // larger than the next hop's MTU with DF set, an ICMP error was sent
+	IPNoRoute      // no route to the destination
+	IPNotOurs      // for another machine and forwarding is off
+	IPNoListener   // for one of our addresses, but no service has that port
+	IPGSONoOffload // a GSO frame for a port that can't segment it
+	ICMPMalformed  // ICMP shorter than its header or wrong checksum
+	ICMPUnrelated  // ICMP error about a connection we don't know
+	ICMPUnwanted   // ICMP type we don't answer
+	ICMPRateLimit  // an ICMP error was due, but too many were sent
+
+	// Load balancer.
+	L4Malformed     // TCP or UDP header cut short or lying about its length
+	L4Checksum      // reserved for ports that verify checksums
+	LBNoService     // for a VIP, but no service on that port
+	LBNoConn        // not a first packet, and no connection is known
+	LBNoDest        // the service has no usable real server
+	LBNoLocalAddr   // full-NAT service without local address
+	LBNoLocalPort   // every port of the service's local addresses is used up
+	LBNoRouteToDest // no route to the real server
+	LBNoRouteBack   // no route to the client
+	LBTableFull     // the flow table has no place for the connection
+	LBConnRace      // two workers made the same connection at once; the sender repeats
+	LBInvalidState  // packet doesn't fit the connection's state
+	LBNoRoomForTOA  // reserved for strict TOA (step 2)
+	LBQuiesced      // the real server was taken away with expire-quiescent
+	LBSYNLimit      // half-open connections at their bound
+	LBLateRewrite   // the connection changed hands while the packet was in flight
+	LBUnsupported   // protocol or mode that this service can't carry
+
+	// Ports, sending.
+	PortTxFull   // the transmit ring stayed full
+	PortTxError  // the kernel refused the frame
+	PortTxTooBig // frame larger than the port's MTU
+	PortDown     // the port is down or gone
+	HandoffFull  // the ring to the worker that owns the port's queue is full
+
+	PuntNoTwin // for Linux, but this port has no .kni twin
+	WalkFault  // a defect in the director met while walking this packet: please report
+
+	NumReasons
+)
+
+// reasonTexts gives each reason its name in `weir stats` and what it means to
+// an operator.
+var reasonTexts = [NumReasons]struct{ name, text string }{
+	NoReason:        {"none", "no reason was given: a defect, please report"},
+	PortRxRingFull:  {"port_rx_ring_full", "the workers were too slow: the kernel's receive ring was full"},
+	PortRxNoFrame:   {"port_rx_no_frame", "the workers were too slow: no empty frame was left to receive into"},
+	PortRxTooBig:    {"port_rx_too_big", "frame larger than a buffer: switch off offloads on the sender (ethtool -K IF tso off gso off gro off)"},
+	PortRxTruncated: {"port_rx_truncated", "the kernel handed over a truncated frame"},
+	PortRxError:     {"port_rx_error", "the kernel counted a receive error"},
+	PoolEmpty:       {"pool_empty", "no free packet memory: raise pktpool_size"},
+	EtherShort:      {"ether_short", "frame shorter than its link header"},
+	EtherOtherHost:  {"ether_other_host", "for another machine's MAC address"},
+	EtherVLAN:       {"ether_vlan", "VLAN tag for which no VLAN device exists"},
+	EtherType:       {"ether_type", "ethertype that is not used here"},
+	EtherLoop:       {"ether_loop", "our own frame came back: look for a loop in the network"},
+	ARPMalformed:    {"arp_malformed", "malformed ARP packet"},
+	ARPNotOurs:      {"arp_not_ours", "ARP about an address that is not ours"},
+	ARPConsumed:     {"arp_consumed", "ARP learnt from or answered (not a loss)"},
+	NeighQueueFull:  {"neigh_queue_full", "too many packets waited for a neighbour's answer (unres_queue_length)"},
+	NeighFailed:     {"neigh_failed", "the neighbour did not answer ARP: is the machine up and on this link?"},
+	NeighTableFull:  {"neigh_table_full", "the neighbour table is full"},
+	IPHeader:        {"ip_header", "malformed IP header"},
+	IPChecksum:      {"ip_checksum", "wrong IP header checksum"},
+	IPSource:        {"ip_source", "impossible source address"},
+	IPFragment:      {"ip_fragment", "IP fragment (not forwarded yet)"},
+	IPTTL:           {"ip_ttl", "TTL ran out: a loop, or traceroute"},
+	IPVersion:       {"ip_version", "IPv6 (not yet) or not IP at all"},
+	IPMulticast:     {"ip_multicast", "multicast or broadcast that nobody here wants"},
+	IPTooBig:        {"ip_too_big", "too big for the way out and must not be fragmented; the sender was told"},
+	IPNoRoute:       {"ip_no_route", "no route to the destination"},
+	IPNotOurs:       {"ip_not_ours", "for another machine, and forwarding is off"},
+	IPNoListener:    {"ip_no_listener", "for one of our addresses, but nothing serves that port"},
+	IPGSONoOffload:  {"ip_gso_no_offload", "a GSO frame for a port that can't segment it (ethtool -K IF tso off gso off on the sender)"},
+	ICMPMalformed:   {"icmp_malformed", "malformed ICMP message"},
+	ICMPUnrelated:   {"icmp_unrelated", "ICMP error about an unknown connection"},
+	ICMPUnwanted:    {"icmp_unwanted", "ICMP message that is not answered"},
+	ICMPRateLimit:   {"icmp_rate_limit", "an ICMP error was due but too many were sent lately"},
+	L4Malformed:     {"l4_malformed", "malformed TCP or UDP header"},
+	L4Checksum:      {"l4_checksum", "wrong TCP or UDP checksum"},
+	LBNoService:     {"lb_no_service", "for a VIP, but no service has that port"},
+	LBNoConn:        {"lb_no_conn", "belongs to no known connection and can't begin one"},
+	LBNoDest:        {"lb_no_dest", "no usable real server: all gone, weight 0 or overloaded"},
+	LBNoLocalAddr:   {"lb_no_laddr", "full-NAT service without local address: ipvsadm --add-laddr"},
+	LBNoLocalPort:   {"lb_no_lport", "all ports of the local addresses are in use (sa_miss): add local addresses"},
+	LBNoRouteToDest: {"lb_no_route_to_dest", "no route to the real server: dpip route add"},
+	LBNoRouteBack:   {"lb_no_route_back", "no way back to the client"},
+	LBTableFull:     {"lb_table_full", "the flow table is full: raise conn_pool_size"},
+	LBConnRace:      {"lb_conn_race", "two workers met the same new connection at once; the sender repeats"},
+	LBInvalidState:  {"lb_invalid_state", "packet does not fit the connection's state"},
+	LBNoRoomForTOA:  {"lb_no_room_for_toa", "no room for the client's address"},
+	LBQuiesced:      {"lb_quiesced", "the connection's real server was taken away"},
+	LBSYNLimit:      {"lb_syn_limit", "too many half-open connections"},
+	LBLateRewrite:   {"lb_late_rewrite", "the connection ended while the packet was in flight"},
+	LBUnsupported:   {"lb_unsupported", "protocol or mode this service can't carry"},
+	PortTxFull:      {"port_tx_full", "the transmit ring stayed full"},
+	PortTxError:     {"port_tx_error", "the kernel refused the frame"},
+	PortTxTooBig:    {"port_tx_too_big", "frame larger than the port's MTU"},
+	PortDown:        {"port_down", "the port is down"},
+	HandoffFull:     {"handoff_full", "the ring to the worker that sends on this port was full"},
+	PuntNoTwin:      {"punt_no_twin", "for the host's own kernel, but this port has no .kni twin"},
+	WalkFault:       {"walk_fault", "a defect in weir met while handling this packet: please report it"},
+}
+
+// String returns the counter's name.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasonTexts[r].name
+	}
+	return "unknown"
+}
+
+// Text returns a sentence an operator can act on.
+func (r Reason) Text() string {
+	if r < NumReasons {
+		return reasonTexts[r].text
+	}
+	return "unknown reason"
+}

@@ -1,0 +1,27 @@
+package packet
+
+// Verdict is what a stage decided about a packet. The stage never calls the
+// next one: the walk (internal/worker/walk.go) reads the verdict and does.
+type Verdict uint8
+
+// The verdicts, in the order in which a packet may meet them.
+const (
+	Drop      Verdict = iota // Packet.Reason says why; the walk counts and frees it
+	Refuse                   // as Drop, but first ip.Refuse sends the ICMP error that Reason calls for
+	Continue                 // on to the next stage
+	Neighbour                // ARP: for the neighbour table
+	Output                   // destination settled, NextHop may be set: go to IP output
+	Transmit                 // link header complete, Out is set: go to the port
+	Punt                     // for the host kernel
+	Stolen                   // the stage holds the packet now and answers for it
+)
+
+var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "output", "transmit", "punt", "stolen"}
+
+// String returns the word used in stories and traces.
+func (v Verdict) String() string {
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
+	}
+	return "unknown"
+}

@@ -1,0 +1,81 @@
+package spec
+
+// Boot is what is fixed when the daemon starts: dpvs.conf's devices, workers
+// and sizes. A reload that changes it is refused with a line that says so.
+type Boot struct {
+	Devices []Device
+	Workers []Worker
+
+	ConnPool   int // greatest number of connections (conn_pool_size)
+	PktPool    int // packet frames for each worker (pktpool_size)
+	NeighQueue int // packets that may wait for a neighbour (unres_queue_length)
+}
+
+// Tunables are settings of dpvs.conf that a reload may change.
+type Tunables struct {
+	LogLevel                string
+	LogFile                 string
+	LogTimestamp            bool
+	Timeouts                Timeouts
+	Forwarding              bool
+	DefaultTTL              uint8
+	NeighTimeout            uint32 // seconds a neighbour stays REACHABLE
+	XmitTTL                 bool
+	DefenceTCP, DefenceUDP  bool
+	ExpireQuiescentTemplate bool
+	FastXmitClose           bool
+	BusyPoll                bool // idle workers spin instead of sleeping
+}
+
+// Driver is how a port is driven.
+type Driver string
+
+// The drivers a device block may name.
+const (
+	DriverAuto     Driver = "auto"     // afxdp where it works, else afpacket
+	DriverAFXDP    Driver = "afxdp"    // AF_XDP, best mode the kernel gives
+	DriverAFPacket Driver = "afpacket" // packet sockets
+	DriverPipe     Driver = "pipe"     // memory, for tests
+)
+
+// XDPMode narrows what DriverAFXDP may use.
+type XDPMode string
+
+// The modes of AF_XDP, best first.
+const (
+	XDPAuto     XDPMode = "auto"
+	XDPZeroCopy XDPMode = "zerocopy"
+	XDPNative   XDPMode = "native"
+	XDPGeneric  XDPMode = "generic"
+)
+
+// Device is a device block of dpvs.conf: a port.
+type Device struct {
+	Name         string
+	Interface    string // Linux interface; default Name
+	Driver       Driver
+	XDPMode      XDPMode
+	RxQueues     int // 0: as many as the interface has
+	RxDesc       int
+	TxQueues     int
+	TxDesc       int
+	MTU          int
+	Promisc      bool
+	AllMulticast bool
+	KNIName      string
+}
+
+// Worker is a worker block of dpvs.conf.
+type Worker struct {
+	Name string
+	Type string // "master", "slave" (data plane), "kni"
+	CPU  int
+	// Ports says which queues the worker serves, in order of the file.
+	Ports []WorkerPort
+}
+
+// WorkerPort gives queues of a port to a worker.
+type WorkerPort struct {
+	Port               string
+	RxQueues, TxQueues []int
+}

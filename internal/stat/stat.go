@@ -1,0 +1,47 @@
+// Package stat counts what a worker did with packets.
+//
+// Enters: nothing. Leaves: totals for `weir stats`.
+// Owns: a Worker's counters are worker-owned; readers get a copy through the
+// worker's mailbox between two breaths, so that counting costs a plain add.
+// Drops: it is where drops are counted.
+package stat
+
+import "weir/internal/packet"
+
+// Worker holds one worker's counters.
+type Worker struct {
+	Drops         [packet.NumReasons]uint64
+	Breaths       uint64 // rounds
+	Bursts        uint64 // receive calls that brought packets
+	Forwarded     uint64 // packets of connections that left
+	Answered      uint64 // ARP and ICMP answers, RST: packets made or turned round here
+	Consumed      uint64 // packets that ended here without loss (ARP learnt)
+	NewConns      uint64
+	Expired       uint64
+	RoutedAnew    uint64 // flows that looked up their route again
+	TOASent       uint64 // packets that carried the client's address
+	TOAFailed     uint64 // packets that should have but had no room
+	RSTSent       uint64
+	CsumCompleted uint64 // partial checksums completed in software
+	GSOSegmented  uint64 // super-frames cut up in software
+}
+
+// Add adds o to w.
+func (w *Worker) Add(o *Worker) {
+	for i, n := range o.Drops {
+		w.Drops[i] += n
+	}
+	w.Breaths += o.Breaths
+	w.Bursts += o.Bursts
+	w.Forwarded += o.Forwarded
+	w.Answered += o.Answered
+	w.Consumed += o.Consumed
+	w.NewConns += o.NewConns
+	w.Expired += o.Expired
+	w.RoutedAnew += o.RoutedAnew
+	w.TOASent += o.TOASent
+	w.TOAFailed += o.TOAFailed
+	w.RSTSent += o.RSTSent
+	w.CsumCompleted += o.CsumCompleted
+	w.GSOSegmented += o.GSOSegmented
+}
