@@ -1,0 +1,105 @@
+// Package client reaches the director's API on its Unix socket. Every CLI of
+// Weir is built on it.
+//
+// Enters: a socket path.
+// Leaves: a weirv1.DirectorClient, and answers to what a CLI asks of an error.
+// Owns: the connections to the socket; the first call makes one, later calls reuse it.
+// Drops: nothing; an error of the director arrives whole, with its code, sentence and detail.
+// See: api/weirv1/director.proto, internal/control.
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+)
+
+// DefaultSocket is where the director listens unless told otherwise.
+const DefaultSocket = "/run/weir.sock"
+
+// SocketPath returns the path of the director's socket: the environment's
+// DPVS_IPC_FILE, which DPVS's own tools read, or DefaultSocket.
+func SocketPath() string {
+	if path := os.Getenv("DPVS_IPC_FILE"); path != "" {
+		return path
+	}
+	return DefaultSocket
+}
+
+// New returns a client for the director that listens at path. It does not
+// connect: the first call does, and fails if nobody listens (see Unreachable).
+// The client may be used by several goroutines.
+func New(path string) weirv1.DirectorClient {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+		// The socket is local: bytes cost less than the time to compress them.
+		DisableCompression: true,
+	}
+	// The host of the URL is only a name here; the dialer ignores it.
+	return weirv1.NewDirectorClient(&http.Client{Transport: transport}, "http://weir")
+}
+
+// Detail returns DPVS's own code and text that the director attached to a
+// refusal; ok is false when err carries none.
+func Detail(err error) (d *weirv1.ErrorDetail, ok bool) {
+	var refusal *connect.Error
+	if !errors.As(err, &refusal) {
+		return nil, false
+	}
+	for _, detail := range refusal.Details() {
+		value, err := detail.Value()
+		if err != nil {
+			continue // a detail of a newer director that this client does not know
+		}
+		if d, ok := value.(*weirv1.ErrorDetail); ok {
+			return d, true
+		}
+	}
+	return nil, false
+}
+
+// Unreachable reports whether err says that no director listens on the socket:
+// there is no such file, or it refuses connections. That the file exists but may
+// not be opened is not that: only root may, and Message says so.
+func Unreachable(err error) bool {
+	return dialFailed(err) && !errors.Is(err, os.ErrPermission)
+}
+
+// dialFailed reports whether err comes from connecting, before any call was sent.
+func dialFailed(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// Message returns the sentence of err without the prefix that Connect gives it
+// ("already_exists: "). Of an error of connecting it is the system's words,
+// without the names of the calls: "no such file or directory".
+func Message(err error) string {
+	if err == nil {
+		return ""
+	}
+	if dialFailed(err) {
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			if errors.Is(err, os.ErrPermission) {
+				return "permission denied (you must be root)"
+			}
+			return errno.Error()
+		}
+	}
+	var refusal *connect.Error
+	if errors.As(err, &refusal) {
+		return refusal.Message()
+	}
+	return err.Error()
+}

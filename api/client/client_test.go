@@ -1,0 +1,138 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+)
+
+func TestSocketPath(t *testing.T) {
+	t.Setenv("DPVS_IPC_FILE", "")
+	if got := SocketPath(); got != DefaultSocket {
+		t.Errorf("without DPVS_IPC_FILE: got %q, want %q", got, DefaultSocket)
+	}
+	t.Setenv("DPVS_IPC_FILE", "/tmp/other.sock")
+	if got := SocketPath(); got != "/tmp/other.sock" {
+		t.Errorf("with DPVS_IPC_FILE: got %q", got)
+	}
+}
+
+// refusing is a director that refuses every deletion of a service.
+type refusing struct {
+	weirv1.UnimplementedDirectorHandler
+}
+
+func (refusing) DeleteService(context.Context, *connect.Request[weirv1.DeleteServiceRequest]) (*connect.Response[weirv1.DeleteServiceResponse], error) {
+	err := connect.NewError(connect.CodeNotFound, errors.New("there is no service TCP 10.0.0.100:80"))
+	detail, derr := connect.NewErrorDetail(&weirv1.ErrorDetail{Code: -4, Text: "not exist", Object: "service"})
+	if derr != nil {
+		return nil, derr
+	}
+	err.AddDetail(detail)
+	return nil, err
+}
+
+func (refusing) GetVersion(context.Context, *connect.Request[weirv1.GetVersionRequest]) (*connect.Response[weirv1.GetVersionResponse], error) {
+	return connect.NewResponse(&weirv1.GetVersionResponse{Version: "1.2.3"}), nil
+}
+
+func serve(t *testing.T, d weirv1.DirectorHandler) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(weirv1.NewDirectorHandler(d))
+	server := &http.Server{Handler: mux}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return path
+}
+
+func TestCalls(t *testing.T) {
+	c := New(serve(t, refusing{}))
+	v, err := c.GetVersion(t.Context(), connect.NewRequest(&weirv1.GetVersionRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Msg.Version != "1.2.3" {
+		t.Errorf("version: got %q", v.Msg.Version)
+	}
+
+	_, err = c.DeleteService(t.Context(), connect.NewRequest(&weirv1.DeleteServiceRequest{}))
+	if err == nil {
+		t.Fatal("the refusal did not arrive")
+	}
+	wrapped := fmt.Errorf("line 3: %w", err)
+	for _, err := range []error{err, wrapped} {
+		if got, want := Message(err), "there is no service TCP 10.0.0.100:80"; got != want {
+			t.Errorf("message: got %q, want %q", got, want)
+		}
+		d, ok := Detail(err)
+		if !ok || d.Code != -4 || d.Text != "not exist" || d.Object != "service" {
+			t.Errorf("detail: got %v, %v", d, ok)
+		}
+		if Unreachable(err) {
+			t.Error("a refusal is not unreachability")
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+
+	for _, tc := range []struct{ name, path, message string }{
+		{"no such file", filepath.Join(dir, "nothing"), "no such file or directory"},
+		{"left by a dead director", stale, "connection refused"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := New(tc.path).GetVersion(t.Context(), connect.NewRequest(&weirv1.GetVersionRequest{}))
+			if !Unreachable(err) {
+				t.Errorf("Unreachable(%v) = false", err)
+			}
+			if got := Message(err); got != tc.message {
+				t.Errorf("message: got %q, want %q", got, tc.message)
+			}
+			if _, ok := Detail(err); ok {
+				t.Error("a failed connection has no detail")
+			}
+		})
+	}
+}
+
+func TestPermissionIsNotUnreachability(t *testing.T) {
+	err := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", os.ErrPermission)}
+	if Unreachable(err) {
+		t.Error("a socket that may not be opened belongs to a running director")
+	}
+}
+
+func TestOtherErrors(t *testing.T) {
+	if got := Message(errors.New("plain")); got != "plain" {
+		t.Errorf("got %q", got)
+	}
+	if got := Message(nil); got != "" {
+		t.Errorf("got %q", got)
+	}
+	if Unreachable(nil) {
+		t.Error("no error is not unreachability")
+	}
+}
