@@ -106,6 +106,51 @@ func Hash(seed, k0, k1 uint64) uint64 {
 	return h ^ h>>32
 }
 
+// Conn is what only the workers need of a connection: state, timer links, what
+// was borrowed and must be given back. It is found through Half.Conn.
+type Conn struct {
+	In, Out   uint32 // 0, 4 slots of the inbound and the outbound half
+	State     uint32 // 8 atomic: protocol state and ConnFlags
+	Dest      uint32 // 12 index of the real server
+	Service   uint32 // 16 index of the service
+	Local     uint32 // 20 index of the local address
+	LocalPort uint16 // 24 its port, host order
+	Pool      uint8  // 26 the pool the port came from
+	Owner     uint8  // 27 worker that turns its timer
+	Next      uint32 // 28 timer list, or free list
+	Prev      uint32 // 32 timer list
+	Deadline  uint32 // 36 tick at which the wheel looks at it
+	Timeout   uint32 // 40 atomic: ticks it may be idle in its present state
+	ServerISN uint32 // 44 initial sequence number of the real server
+	SeqDelta  uint32 // 48 added to the client's sequence numbers; 0: none
+	Born      uint32 // 52 tick at which it was made; while resting: at which it ended
+	Kick      uint32 // 56 next in the owner's kick list
+	Spare     uint32 // 60
+}
+
+// ConnStateMask selects the protocol state in Conn.State.
+const ConnStateMask uint32 = 0xff
+
+// ConnFlags, above the protocol state in Conn.State.
+const (
+	// ConnDying: somebody took it on himself to end the connection.
+	ConnDying uint32 = 1 << (8 + iota)
+	// ConnKicked: it is in its owner's kick list.
+	ConnKicked
+	// ConnActive: counted in its real server's active connections.
+	ConnActive
+	// ConnHalfOpen: counted among the half-open connections.
+	ConnHalfOpen
+	// ConnServerISN: ServerISN is known.
+	ConnServerISN
+	// ConnTold: the server has the client's address, no more TOA.
+	ConnTold
+	// ConnNoTimestamp: the timestamp option is taken out of its SYN.
+	ConnNoTimestamp
+	// ConnExpireNow: its owner shall end it at the next look.
+	ConnExpireNow
+)
+
 // NextHop is a neighbour on a link, or the way back to where a client's packet
 // came from. The MACs lie as on the wire, so an ARP change is one store of
 // DstSrc.

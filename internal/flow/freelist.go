@@ -1,0 +1,153 @@
+package flow
+
+import (
+	"sync/atomic"
+
+	"weir/internal/clock"
+)
+
+// Free connection indexes: each worker keeps some; what is too many goes, in
+// chains, to a stack that all workers share. A chain runs through Conn.Next; the
+// first of a chain names the next chain in Conn.Spare. The stack's head carries
+// a tag that changes with each push and pop, so that a stale compare-and-swap fails.
+
+const (
+	chainLen  = 64
+	localFree = 4 * chainLen
+)
+
+type freelist struct {
+	head uint32
+	n    int
+}
+
+// take returns a free connection index, or None when the table is full.
+func (w *Worker) take() uint32 {
+	if w.free.n == 0 && !w.refill() {
+		return None
+	}
+	i := w.free.head
+	w.free.head = w.t.Conn(i).Next
+	w.free.n--
+	return i
+}
+
+// give puts an index back that has rested.
+func (w *Worker) give(i uint32) {
+	c := w.t.Conn(i)
+	c.Next = w.free.head
+	w.free.head = i
+	w.free.n++
+	if w.free.n < localFree {
+		return
+	}
+	first := w.free.head
+	last := first
+	for range chainLen - 1 {
+		last = w.t.Conn(last).Next
+	}
+	w.free.head = w.t.Conn(last).Next
+	w.free.n -= chainLen
+	w.t.Conn(last).Next = None
+	w.t.pushChain(first)
+}
+
+func (w *Worker) refill() bool {
+	t := w.t
+	if first := t.popChain(); first != None {
+		w.free = freelist{first, chainLen}
+		return true
+	}
+	from := t.fresh.Add(chainLen) - chainLen
+	if from >= t.nconns {
+		t.fresh.Store(t.nconns) // keep it from wrapping
+		return false
+	}
+	to := min(from+chainLen, t.nconns)
+	w.free = freelist{None, 0}
+	for i := to; i > from; i-- {
+		t.Conn(i - 1).Next = w.free.head
+		w.free.head = i - 1
+		w.free.n++
+	}
+	return true
+}
+
+func (t *Table) pushChain(first uint32) {
+	c := t.Conn(first)
+	for {
+		old := t.spare.Load()
+		atomic.StoreUint32(&c.Spare, uint32(old))
+		if t.spare.CompareAndSwap(old, (old>>32+1)<<32|uint64(first)) {
+			return
+		}
+	}
+}
+
+func (t *Table) popChain() uint32 {
+	for {
+		old := t.spare.Load()
+		first := uint32(old)
+		if first == None {
+			return None
+		}
+		next := atomic.LoadUint32(&t.Conn(first).Spare)
+		if t.spare.CompareAndSwap(old, (old>>32+1)<<32|uint64(next)) {
+			return first
+		}
+	}
+}
+
+// rest queues an ended connection until nobody can still be looking at it.
+func (w *Worker) rest(i uint32, now clock.Tick) {
+	c := w.t.Conn(i)
+	c.Born, c.Next, c.Prev = uint32(now), None, None
+	if w.restTail == None {
+		w.restHead = i
+	} else {
+		w.t.Conn(w.restTail).Next = i
+	}
+	w.restTail = i
+	w.resting++
+}
+
+// settle frees connections that rested long enough, at most budget: a second
+// has passed, and every worker has begun a breath since.
+func (w *Worker) settle(now clock.Tick, budget int) {
+	if w.restHead == None || now.Since(clock.Tick(w.t.Conn(w.restHead).Born)) < Rest {
+		return
+	}
+	horizon := w.t.horizon(now)
+	for ; budget > 0 && w.restHead != None; budget-- {
+		i := w.restHead
+		c := w.t.Conn(i)
+		ended := clock.Tick(c.Born)
+		if now.Since(ended) < Rest || !ended.Before(horizon) {
+			return
+		}
+		w.restHead = c.Next
+		if w.restHead == None {
+			w.restTail = None
+		}
+		w.resting--
+		for _, slot := range [2]uint32{c.In, c.Out} {
+			if slot != None {
+				w.t.empty(slot, now)
+			}
+		}
+		w.give(i)
+	}
+}
+
+// horizon is the earliest tick at which a worker that is awake began its
+// present breath: what ended before it is out of everybody's sight.
+func (t *Table) horizon(now clock.Tick) clock.Tick {
+	h := now
+	for i := range t.nwork {
+		b := t.workers[i].breath.Load()
+		if b&breathAsleep == 0 && clock.Tick(b).Before(h) {
+			h = clock.Tick(b)
+		}
+	}
+	return h
+}

@@ -1,0 +1,330 @@
+package flow
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"weir/internal/clock"
+)
+
+// Rest is how long a slot or a connection's index lies idle before it is used
+// again, in ticks: a second. What a reader saw a moment ago is still there then.
+const Rest = clock.PerSecond
+
+// MaxWorkers is the bound of workers that share a table.
+const MaxWorkers = 64
+
+// None is no connection, no slot.
+const None = ^uint32(0)
+
+// Table is the half-flow table of a director, shared by all its workers.
+type Table struct {
+	halves unsafe.Pointer
+	mask   uint64
+	seed   uint64
+	conns  unsafe.Pointer
+	nconns uint32
+	Hops   NextHops
+
+	live  atomic.Int64  // connections that exist
+	fresh atomic.Uint32 // indexes below it were given out at least once
+	spare atomic.Uint64 // stack of chains of free indexes, see freelist.go
+
+	workers [MaxWorkers]*Worker
+	nwork   int
+	mem     *memory
+	hdr     *Header
+}
+
+// Config of a new table.
+type Config struct {
+	// Conns is how many connections must fit. The table is a power of two, so
+	// that it may hold more: Conns() tells.
+	Conns   int
+	Workers int
+	Backing Backing
+	Seed    uint64 // of the hash; 0: a random one, which is right outside of tests
+}
+
+// RatedFill is the greatest share of slots in use, in eighths.
+const RatedFill = 6
+
+// New makes a table. Memory is touched, and so taken, only as it fills (not so
+// with BPFArray).
+func New(c Config) (*Table, error) {
+	if c.Conns < 1 || c.Conns > 1<<27 {
+		return nil, fmt.Errorf("flow table: %d connections: must be 1 to %d", c.Conns, 1<<27)
+	}
+	if c.Workers < 1 || c.Workers > MaxWorkers {
+		return nil, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
+	}
+	slots := 1024
+	for slots*RatedFill/8/2 < c.Conns {
+		slots <<= 1
+	}
+	conns := slots * RatedFill / 8 / 2
+	mem, err := mapMemory(c.Backing, slots, conns)
+	if err != nil {
+		return nil, err
+	}
+	seed := c.Seed
+	if seed == 0 {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			mem.close()
+			return nil, fmt.Errorf("flow table: %w", err)
+		}
+		seed = binary.LittleEndian.Uint64(b[:])
+	}
+	t := &Table{
+		halves: base(mem.halves), mask: uint64(slots - 1), seed: seed,
+		conns: base(mem.conns), nconns: uint32(conns),
+		mem: mem, hdr: (*Header)(base(mem.header)), nwork: c.Workers,
+	}
+	t.Hops.base = base(mem.hops)
+	t.spare.Store(uint64(None))
+	*t.hdr = Header{
+		Version: LayoutVersion, HalfSize: HalfSize, Slots: uint64(slots), Seed: seed,
+		Conns: uint32(conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
+		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift,
+	}
+	atomic.StoreUint64(&t.hdr.Magic, Magic)
+	for i := range c.Workers {
+		t.workers[i] = newWorker(t, uint8(i))
+	}
+	return t, nil
+}
+
+// Close unmaps the table. No worker may use it any more.
+func (t *Table) Close() { t.mem.close() }
+
+// Worker returns the part of the table that worker i owns.
+func (t *Table) Worker(i int) *Worker { return t.workers[i] }
+
+// Header returns the table's description of itself.
+func (t *Table) Header() *Header { return t.hdr }
+
+// Maps returns the BPF maps of a BPFArray table (header, halves, next hops), nil
+// otherwise. They stay the table's.
+func (t *Table) Maps() []*ebpf.Map { return t.mem.maps }
+
+// Seed of the hash.
+func (t *Table) Seed() uint64 { return t.seed }
+
+// Hash of a tuple in this table.
+func (t *Table) Hash(k0, k1 uint64) uint64 { return Hash(t.seed, k0, k1) }
+
+// Slots and Conns are the bounds: half-flow slots, and connections.
+func (t *Table) Slots() int { return int(t.mask + 1) }
+
+// Conns returns how many connections may exist at once.
+func (t *Table) Conns() int { return int(t.nconns) }
+
+// Len returns how many connections exist.
+func (t *Table) Len() int { return int(t.live.Load()) }
+
+// Half returns the half-flow in a slot.
+func (t *Table) Half(slot uint32) *Half {
+	return (*Half)(unsafe.Add(t.halves, uintptr(uint64(slot)&t.mask)*HalfSize))
+}
+
+// Conn returns a connection by its index.
+func (t *Table) Conn(i uint32) *Conn {
+	return (*Conn)(unsafe.Add(t.conns, uintptr(i)*ConnSize))
+}
+
+func (t *Table) slot(h *Half) uint32 {
+	return uint32((uintptr(unsafe.Pointer(h)) - uintptr(t.halves)) / HalfSize)
+}
+
+// Home returns the address of the slot where a search for hash begins, to be
+// touched ahead of Find.
+func (t *Table) Home(hash uint64) unsafe.Pointer {
+	return unsafe.Add(t.halves, uintptr(hash&t.mask)*HalfSize)
+}
+
+// Find returns the half-flow of a tuple and its Key1 as it was found, or nil.
+// The caller copies the published words it needs and then asks Same.
+func (t *Table) Find(k0, k1, hash uint64) (*Half, uint64) {
+	want := k1 | FlagValid
+	for i := hash; i < hash+ProbeMax; i++ {
+		h := (*Half)(unsafe.Add(t.halves, uintptr(i&t.mask)*HalfSize))
+		w := atomic.LoadUint64(&h.Key1)
+		if (w^want)&matchMask == 0 && atomic.LoadUint64(&h.Key0) == k0 {
+			return h, w
+		}
+		if w == 0 {
+			return nil, 0
+		}
+	}
+	return nil, 0
+}
+
+// Same reports whether the half-flow still is what Find saw: what was copied
+// from it in between is whole.
+func (h *Half) Same(key1 uint64) bool {
+	return (atomic.LoadUint64(&h.Key1)^key1)&^FlagFast == 0
+}
+
+// Errors of Insert.
+var (
+	ErrFull   = errors.New("flow table: no free slot or connection")
+	ErrExists = errors.New("flow table: the tuple is taken")
+	ErrRace   = errors.New("flow table: another worker inserts the same tuple")
+)
+
+// Flow describes one direction for Insert: the tuple its packets bear and the
+// tuple they get, addresses and ports as on the wire.
+type Flow struct {
+	Key0, Key1       uint64 // Key1 without flags
+	NewAddrs         uint64
+	NewPorts         uint32
+	DeltaIP, DeltaL4 uint16
+	NextHop          NextHopRef
+	Reply            bool
+	Fast             bool
+}
+
+// insertHalf gives f a slot. Writers agree in three steps: claim the slot
+// (Pending, no key), publish the key (Pending, key), look again for others with
+// the same key. Who sees another yields, so that a tuple never exists twice; at
+// worst both yield and the sender repeats.
+func (t *Table) insertHalf(f *Flow, conn, dest uint32, now clock.Tick) (uint32, error) {
+	hash := t.Hash(f.Key0, f.Key1)
+again:
+	spot := ^uint64(0)
+	for i := hash; i < hash+ProbeMax; i++ {
+		h := t.Half(uint32(i & t.mask))
+		w := atomic.LoadUint64(&h.Key1)
+		if w&(FlagValid|FlagPending) != 0 {
+			if (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0 {
+				return None, ErrExists
+			}
+			continue
+		}
+		free := w == 0 || w&FlagDead != 0 && now.Since(clock.Tick(atomic.LoadUint32(&h.Last))) >= Rest
+		if free && spot == ^uint64(0) {
+			spot = i
+		}
+		if w == 0 {
+			break
+		}
+	}
+	if spot == ^uint64(0) {
+		return None, ErrFull
+	}
+	h := t.Half(uint32(spot & t.mask))
+	old := atomic.LoadUint64(&h.Key1)
+	if old&(FlagValid|FlagPending) != 0 {
+		goto again
+	}
+	gen := old&^(genOne-1) + genOne
+	if !atomic.CompareAndSwapUint64(&h.Key1, old, FlagPending|gen) {
+		goto again
+	}
+	atomic.StoreUint64(&h.Key0, f.Key0)
+	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|FlagPending|gen)
+	if err := t.alone(f, hash, spot); err != nil {
+		atomic.StoreUint32(&h.Last, uint32(now))
+		atomic.StoreUint64(&h.Key1, FlagDead|gen)
+		return None, err
+	}
+	h.NewAddrs, h.NewPorts = f.NewAddrs, f.NewPorts
+	h.DeltaIP, h.DeltaL4 = f.DeltaIP, f.DeltaL4
+	h.NextHop, h.Conn, h.Dest = f.NextHop, conn, dest
+	h.Bytes, h.Seq, h.Ack = 0, 0, 0
+	atomic.StoreUint32(&h.Last, uint32(now))
+	flags := FlagValid
+	if f.Reply {
+		flags |= FlagReply
+	}
+	if f.Fast && spot-hash < ProbeFast {
+		flags |= FlagFast
+	}
+	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
+	return uint32(spot & t.mask), nil
+}
+
+// alone looks for another slot with f's key, and mends the probe path in case a
+// dead slot on it was emptied while we moved in behind it (see empty).
+func (t *Table) alone(f *Flow, hash, spot uint64) error {
+	for i := hash; i < hash+ProbeMax; i++ {
+		if i == spot {
+			continue
+		}
+		h := t.Half(uint32(i & t.mask))
+		w := atomic.LoadUint64(&h.Key1)
+		if w&(FlagValid|FlagPending) != 0 && (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0 {
+			return ErrRace
+		}
+		if w == 0 {
+			if i > spot {
+				return nil
+			}
+			atomic.CompareAndSwapUint64(&h.Key1, 0, FlagDead)
+		}
+	}
+	return nil
+}
+
+// kill makes a slot's half-flow invisible at once; the slot rests from now on.
+func (t *Table) kill(slot uint32, now clock.Tick) {
+	h := t.Half(slot)
+	w := atomic.LoadUint64(&h.Key1)
+	atomic.StoreUint32(&h.Last, uint32(now))
+	for !atomic.CompareAndSwapUint64(&h.Key1, w, w&^(KeyMask|FlagValid|FlagFast|FlagReply)|FlagDead) {
+		w = atomic.LoadUint64(&h.Key1)
+	}
+}
+
+// empty turns a dead slot that is followed by an empty one into an empty one,
+// and the rested dead ones before it, so that searches stay short. An inserter
+// that moved in behind the slot meanwhile mends the path (alone), or we see it
+// and put the mark back.
+func (t *Table) empty(slot uint32, now clock.Tick) {
+	for range ProbeMax {
+		h := t.Half(slot)
+		w := atomic.LoadUint64(&h.Key1)
+		if w&FlagDead == 0 || now.Since(clock.Tick(atomic.LoadUint32(&h.Last))) < Rest {
+			return
+		}
+		next := t.Half(slot + 1)
+		if atomic.LoadUint64(&next.Key1) != 0 || !atomic.CompareAndSwapUint64(&h.Key1, w, 0) {
+			return
+		}
+		if atomic.LoadUint64(&next.Key1) != 0 {
+			atomic.CompareAndSwapUint64(&h.Key1, 0, FlagDead)
+			return
+		}
+		slot = uint32((uint64(slot) - 1) & t.mask)
+	}
+}
+
+// SetFast lets any engine forward a half-flow's plain packets, or takes that
+// back. A half-flow that lies too far from its home for the XDP engine never is
+// fast. It reports whether the half-flow is fast now.
+func (t *Table) SetFast(slot uint32, fast bool) bool {
+	h := t.Half(slot)
+	for {
+		w := atomic.LoadUint64(&h.Key1)
+		if w&FlagValid == 0 {
+			return false
+		}
+		n := w &^ FlagFast
+		if fast {
+			home := t.Hash(atomic.LoadUint64(&h.Key0), w) & t.mask
+			if (uint64(slot)-home)&t.mask < ProbeFast {
+				n |= FlagFast
+			}
+		}
+		if n == w || atomic.CompareAndSwapUint64(&h.Key1, w, n) {
+			return n&FlagFast != 0
+		}
+	}
+}

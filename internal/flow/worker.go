@@ -1,0 +1,259 @@
+package flow
+
+import (
+	"sync/atomic"
+
+	"weir/internal/clock"
+)
+
+// Worker is what one worker owns of the table: its timing wheel, the free
+// indexes at hand, the ended connections that rest. Only Kick may be called for
+// another worker's connection.
+type Worker struct {
+	t     *Table
+	id    uint8
+	wheel wheel
+	free  freelist
+
+	restHead, restTail uint32
+	resting            int
+
+	_      [64]byte // what other workers write lies on a line of its own
+	kicked atomic.Uint32
+	breath atomic.Uint64 // tick of the present breath, breathAsleep above
+	_      [48]byte
+}
+
+const breathAsleep = 1 << 32
+
+// Budgets of one breath, so that a crowd that ends at once delays no packet long.
+const (
+	expireBudget = 128
+	settleBudget = 256
+)
+
+func newWorker(t *Table, id uint8) *Worker {
+	w := &Worker{t: t, id: id, restHead: None, restTail: None, free: freelist{None, 0}}
+	w.kicked.Store(None)
+	w.breath.Store(breathAsleep)
+	w.wheel.init(t, clock.Now())
+	return w
+}
+
+// Begin says that a breath begins: references from earlier ones are gone.
+func (w *Worker) Begin(now clock.Tick) { w.breath.Store(uint64(now)) }
+
+// Sleep says that the worker holds no reference until its next Begin.
+func (w *Worker) Sleep() { w.breath.Store(breathAsleep) }
+
+// Timers returns how many connections the worker turns the timer of, Resting
+// how many ended ones wait to be forgotten.
+func (w *Worker) Timers() int { return w.wheel.count }
+
+// Resting returns how many ended connections wait to be forgotten.
+func (w *Worker) Resting() int { return w.resting }
+
+// NewConn describes a connection for Insert.
+type NewConn struct {
+	State     uint32 // protocol state and flags
+	Dest      uint32
+	Service   uint32
+	Local     uint32
+	LocalPort uint16
+	Pool      uint8
+	SeqDelta  uint32
+	Timeout   uint32 // ticks
+}
+
+// Insert makes a connection of two half-flows; this worker owns it. With an
+// error nothing has changed: ErrFull, ErrExists, ErrRace.
+func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
+	t := w.t
+	i := w.take()
+	if i == None {
+		return None, ErrFull
+	}
+	c := t.Conn(i)
+	*c = Conn{
+		In: None, Out: None, State: n.State, Dest: n.Dest, Service: n.Service,
+		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
+		Next: None, Prev: None, Timeout: n.Timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None,
+	}
+	slot, err := t.insertHalf(out, i, n.Dest, now)
+	if err != nil {
+		w.give(i)
+		return None, err
+	}
+	atomic.StoreUint32(&c.Out, slot)
+	slot, err = t.insertHalf(in, i, n.Dest, now)
+	if err != nil {
+		t.kill(c.Out, now)
+		w.rest(i, now)
+		return None, err
+	}
+	atomic.StoreUint32(&c.In, slot)
+	w.wheel.add(i, now+clock.Tick(n.Timeout))
+	t.live.Add(1)
+	return i, nil
+}
+
+// Claim takes it on the caller to end connection i and reports whether the
+// caller is the one: he then gives back what the connection borrowed and calls
+// Remove. Any worker may.
+func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDying) }
+
+// Remove makes a claimed connection's half-flows invisible at once. Its owner
+// forgets it after the rest.
+func (w *Worker) Remove(i uint32, now clock.Tick) {
+	t := w.t
+	c := t.Conn(i)
+	for _, slot := range [2]uint32{atomic.LoadUint32(&c.In), atomic.LoadUint32(&c.Out)} {
+		if slot != None {
+			t.kill(slot, now)
+		}
+	}
+	t.live.Add(-1)
+	if c.Owner != w.id {
+		w.Kick(i)
+		return
+	}
+	// The flag stays set while the connection rests: nobody can kick it any more.
+	if setFlag(&c.State, ConnKicked) {
+		w.wheel.remove(i)
+		w.rest(i, now)
+	}
+}
+
+// Kick asks a connection's owner to look at it soon: its timeout became
+// shorter, or it ended. The owner itself may kick too.
+func (w *Worker) Kick(i uint32) {
+	c := w.t.Conn(i)
+	if !setFlag(&c.State, ConnKicked) {
+		return
+	}
+	owner := w.t.workers[c.Owner]
+	for {
+		head := owner.kicked.Load()
+		atomic.StoreUint32(&c.Kick, head)
+		if owner.kicked.CompareAndSwap(head, i) {
+			return
+		}
+	}
+}
+
+// SetTimeout gives a connection the timeout of its new state. The wheel is
+// touched only if it has to look earlier than it would.
+func (w *Worker) SetTimeout(i uint32, ticks uint32, now clock.Tick) {
+	c := w.t.Conn(i)
+	atomic.StoreUint32(&c.Timeout, ticks)
+	deadline := now + clock.Tick(ticks)
+	if !deadline.Before(clock.Tick(atomic.LoadUint32(&c.Deadline))) {
+		return
+	}
+	if c.Owner != w.id {
+		w.Kick(i)
+		return
+	}
+	if c.Prev != None {
+		w.wheel.remove(i)
+		w.wheel.add(i, deadline)
+	}
+}
+
+// LastSeen returns the tick of a connection's last packet in either direction.
+func (t *Table) LastSeen(c *Conn) clock.Tick {
+	last := clock.Tick(c.Born)
+	for _, slot := range [2]uint32{c.In, c.Out} {
+		if slot == None {
+			continue
+		}
+		if l := clock.Tick(atomic.LoadUint32(&t.Half(slot).Last)); last.Before(l) {
+			last = l
+		}
+	}
+	return last
+}
+
+// Advance turns the wheel to now and calls expire for connections that were
+// idle for their timeout, or that are to expire now. expire claims and removes
+// them. At most expireBudget are looked at in one call; it reports whether more are due.
+func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
+	w.takeKicks(now, expire)
+	w.wheel.advance(now)
+	for range expireBudget {
+		i := w.wheel.pop()
+		if i == None {
+			break
+		}
+		w.look(i, now, expire)
+	}
+	w.settle(now, settleBudget)
+	return w.wheel.heads[dueList] != None
+}
+
+// look expires a connection that is in no list, or puts it back into one.
+func (w *Worker) look(i uint32, now clock.Tick, expire func(i uint32)) {
+	c := w.t.Conn(i)
+	s := atomic.LoadUint32(&c.State)
+	if s&ConnDying != 0 {
+		return // whoever claimed it kicks us
+	}
+	last := w.t.LastSeen(c)
+	timeout := atomic.LoadUint32(&c.Timeout)
+	if s&ConnExpireNow == 0 && now.Since(last) < timeout {
+		w.wheel.add(i, last+clock.Tick(timeout))
+		return
+	}
+	expire(i)
+	if atomic.LoadUint32(&c.State)&ConnDying == 0 {
+		w.wheel.add(i, now+clock.PerSecond) // the caller could not: ask again
+	}
+}
+
+// takeKicks looks at the connections others kicked.
+func (w *Worker) takeKicks(now clock.Tick, expire func(i uint32)) {
+	if w.kicked.Load() == None {
+		return
+	}
+	i := w.kicked.Swap(None)
+	for i != None {
+		c := w.t.Conn(i)
+		next := atomic.LoadUint32(&c.Kick)
+		s := unkick(&c.State)
+		w.wheel.remove(i)
+		if s&ConnDying != 0 {
+			w.rest(i, now)
+		} else {
+			w.look(i, now, expire)
+		}
+		i = next
+	}
+}
+
+// setFlag sets a flag in a state word and reports whether it was clear.
+func setFlag(p *uint32, flag uint32) bool {
+	for {
+		s := atomic.LoadUint32(p)
+		if s&flag != 0 {
+			return false
+		}
+		if atomic.CompareAndSwapUint32(p, s, s|flag) {
+			return true
+		}
+	}
+}
+
+// unkick clears ConnKicked unless the connection ended, and returns the state.
+func unkick(p *uint32) uint32 {
+	for {
+		s := atomic.LoadUint32(p)
+		if s&ConnDying != 0 || atomic.CompareAndSwapUint32(p, s, s&^ConnKicked) {
+			return s
+		}
+	}
+}
+
+// Drained reports whether the worker has nothing left to do for any connection.
+func (w *Worker) Drained() bool {
+	return w.wheel.count == 0 && w.resting == 0 && w.kicked.Load() == None
+}
