@@ -1,0 +1,21 @@
+// Package bpf holds the programs that the kernel runs for the port drivers, and
+// the Go code that loads them. The objects are committed, so that building the
+// director needs no C compiler; `go generate ./bpf` makes them anew (clang and
+// the headers of libbpf are needed).
+//
+// Enters: frames, before Linux sees them (xsk_redirect) or before its IP layer
+// does (ingress_drop).
+// Leaves: frames in AF_XDP receive rings.
+// Owns: its maps, for as long as the process that loaded them lives; nothing is pinned.
+// Drops: xsk_redirect counts, by queue, frames that are too big and frames of
+// queues without socket; ingress_drop takes copies only, and counts nothing.
+// See: bpf(2), the kernel's Documentation/networking/af_xdp.rst and
+// Documentation/bpf/map_xskmap.rst.
+package bpf
+
+// One object serves all little-endian machines (amd64, arm64, riscv64, …): the
+// programs read no CPU registers. The include path is Debian's, where asm/ lies
+// outside of /usr/include; elsewhere it is not needed and does no harm.
+
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" XskRedirect xsk_redirect.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" IngressDrop ingress_drop.bpf.c
