@@ -107,7 +107,16 @@ func l4Field(ip IPv4) (l4 []byte, at int, pseudo uint64) {
 	if end > len(ip) || start < IPv4MinLen || start+at+2 > end || ip.IsFragment() {
 		return nil, 0, 0
 	}
-	return ip[start:end], at, PseudoSum4(ip.Src(), ip.Dst(), ip.Protocol(), uint16(end-start))
+	l4 = ip[start:end]
+	if ip.Protocol() == ProtoUDP {
+		// A datagram may be shorter than the packet that carries it.
+		n := int(UDP(l4).Length())
+		if n < UDPLen || n > len(l4) {
+			return nil, 0, 0
+		}
+		l4 = l4[:n]
+	}
+	return l4, at, PseudoSum4(ip.Src(), ip.Dst(), ip.Protocol(), uint16(len(l4)))
 }
 
 // CompleteL4 computes the whole TCP or UDP checksum of a packet and stores it;

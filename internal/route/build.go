@@ -1,0 +1,203 @@
+package route
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"weir/internal/spec"
+)
+
+// What Build's errors wrap, so that the control side can give DPVS's code for it.
+var (
+	ErrExists       = errors.New("already exists")
+	ErrNotExists    = errors.New("does not exist")
+	ErrNoDevice     = errors.New("no such device")
+	ErrNotSupported = errors.New("not supported")
+	ErrInvalid      = errors.New("invalid parameter")
+)
+
+// Build makes a table of the routes that follow from the addresses and of those
+// configured.
+//
+// An address gives a host route (scope host) and, if it spans a link, a link
+// route to the masked prefix with the address as source, unless a configured
+// route to that prefix on that port stands in its place. Addresses count as
+// inserted before configured routes.
+func Build(ports []Port, addrs []spec.Address, routes []spec.Route) (*Table, error) {
+	b := builder{t: &Table{}, byName: make(map[string]Port, len(ports))}
+	for _, p := range ports {
+		b.addPort(p)
+	}
+	configured := make(map[netKey]bool, len(routes))
+	for _, r := range routes {
+		configured[netKey{r.Prefix.Masked(), r.Port}] = true
+	}
+	for _, a := range addrs {
+		if err := b.addAddress(a, configured); err != nil {
+			return nil, fmt.Errorf("address %v dev %s: %w", a.Prefix, a.Port, err)
+		}
+	}
+	for _, r := range routes {
+		if err := b.addRoute(r); err != nil {
+			return nil, fmt.Errorf("route %v dev %s: %w", r.Prefix, r.Port, err)
+		}
+	}
+	return b.finish(), nil
+}
+
+// netKey is a route's key: one prefix once per port.
+type netKey struct {
+	prefix netip.Prefix
+	port   string
+}
+
+type builder struct {
+	t      *Table
+	byName map[string]Port
+	seen   map[netKey]bool // local and network routes; their prefixes never clash within a scope
+	hosts  map[netKey]bool
+}
+
+func (b *builder) addPort(p Port) {
+	b.byName[p.Name] = p
+	for len(b.t.ports) <= int(p.ID) {
+		b.t.ports = append(b.t.ports, portAddrs{})
+		b.t.names = append(b.t.names, "")
+	}
+	b.t.names[p.ID] = p.Name
+}
+
+func (b *builder) addAddress(a spec.Address, configured map[netKey]bool) error {
+	p, ok := b.byName[a.Port]
+	addr := a.Prefix.Addr()
+	switch {
+	case !ok:
+		return fmt.Errorf("%w %q: name a device of dpvs.conf", ErrNoDevice, a.Port)
+	case !a.Prefix.IsValid():
+		return fmt.Errorf("%w: not an address", ErrInvalid)
+	case !addr.Is4():
+		return fmt.Errorf("%w: IPv6 is not there yet", ErrNotSupported)
+	case addr.IsUnspecified() || addr.IsMulticast():
+		return fmt.Errorf("%w: a machine can't have this address", ErrInvalid)
+	}
+	host := netip.PrefixFrom(addr, addr.BitLen())
+	if !b.insert(Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeHost}, a.Port) {
+		return fmt.Errorf("%w on this device", ErrExists)
+	}
+	b.remember(p.ID, a)
+	if a.Prefix.IsSingleIP() {
+		return nil
+	}
+	link := a.Prefix.Masked()
+	if !configured[netKey{link, a.Port}] {
+		// A second address of the same link finds the route there already.
+		b.insert(Route{Prefix: link, Port: p.ID, Src: addr, MTU: p.MTU, Scope: spec.ScopeLink}, a.Port)
+	}
+	return nil
+}
+
+// remember keeps what Source and LocalOn need.
+func (b *builder) remember(id uint16, a spec.Address) {
+	addr, p := a.Prefix.Addr(), &b.t.ports[id]
+	p.sorted = append(p.sorted, addr)
+	if !p.first.IsValid() {
+		p.first = addr
+	}
+	if !b.t.any.IsValid() {
+		b.t.any = addr
+	}
+	if a.SAPool && !p.lip.IsValid() {
+		p.lip = addr
+	}
+	if !a.Prefix.IsSingleIP() {
+		p.links = append(p.links, a.Prefix)
+	}
+}
+
+func (b *builder) addRoute(s spec.Route) error {
+	p, ok := b.byName[s.Port]
+	switch {
+	case !ok:
+		return fmt.Errorf("%w %q: name a device of dpvs.conf", ErrNoDevice, s.Port)
+	case !s.Prefix.IsValid():
+		return fmt.Errorf("%w: not a prefix", ErrInvalid)
+	case !s.Prefix.Addr().Is4():
+		return fmt.Errorf("%w: IPv6 is not there yet", ErrNotSupported)
+	case s.Prefix != s.Prefix.Masked():
+		return fmt.Errorf("%w: bits are set behind the prefix length, write %v", ErrInvalid, s.Prefix.Masked())
+	case s.Via.IsValid() && !s.Via.Is4():
+		return fmt.Errorf("%w: gateway %v is not an IPv4 address", ErrInvalid, s.Via)
+	case s.Src.IsValid() && !s.Src.Is4():
+		return fmt.Errorf("%w: source %v is not an IPv4 address", ErrInvalid, s.Src)
+	case s.MTU < 0 || s.MTU > 65535:
+		return fmt.Errorf("%w: mtu %d is not between 0 and 65535", ErrInvalid, s.MTU)
+	}
+	r := Route{Prefix: s.Prefix, Port: p.ID, Gateway: specified(s.Via), Src: specified(s.Src), MTU: s.MTU, Metric: s.Metric}
+	if r.MTU == 0 {
+		r.MTU = p.MTU
+	}
+	switch {
+	case s.Scope == spec.ScopeHost || s.Scope == spec.ScopeKNIHost:
+		if !s.Prefix.IsSingleIP() {
+			return fmt.Errorf("%w: scope %v is for one address, the prefix length must be 32", ErrInvalid, s.Scope)
+		}
+		r.Scope = s.Scope
+	case r.Gateway.IsValid():
+		r.Scope = spec.ScopeGlobal
+	default:
+		r.Scope = spec.ScopeLink
+	}
+	if !b.insert(r, s.Port) {
+		return fmt.Errorf("%w", ErrExists)
+	}
+	return nil
+}
+
+// specified turns 0.0.0.0, which dpip prints for "none", into the zero Addr.
+func specified(a netip.Addr) netip.Addr {
+	if a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// insert adds r to its table, or reports that its key is there already.
+func (b *builder) insert(r Route, port string) bool {
+	into, seen := &b.t.nets, &b.seen
+	if r.Local() {
+		into, seen = &b.t.local, &b.hosts
+	}
+	key := netKey{r.Prefix, port}
+	if (*seen)[key] {
+		return false
+	}
+	if *seen == nil {
+		*seen = make(map[netKey]bool)
+	}
+	(*seen)[key] = true
+	*into = append(*into, r)
+	return true
+}
+
+// finish fills the longest-prefix table, in which the first of equals wins and
+// local routes win over all, and sorts what is asked in order.
+func (b *builder) finish() *Table {
+	t := b.t
+	slices.SortStableFunc(t.nets, func(x, y Route) int { return cmp.Compare(y.Prefix.Bits(), x.Prefix.Bits()) })
+	for _, routes := range [][]Route{t.local, t.nets} {
+		for i := range routes {
+			if _, there := t.lpm.Get(routes[i].Prefix); !there {
+				t.lpm.Insert(routes[i].Prefix, &routes[i])
+			}
+		}
+	}
+	for i := range t.ports {
+		p := &t.ports[i]
+		slices.SortFunc(p.sorted, netip.Addr.Compare)
+		slices.SortStableFunc(p.links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+	}
+	return t
+}
