@@ -1,0 +1,213 @@
+package demo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"weir/internal/testkit/netns"
+)
+
+const picture = `   client                    director                        real servers
+  ┌───────────┐        ┌───────────────────────┐         ┌────────────────────┐
+  │ 10.0.0.48 ├────────┤ dpdk1           dpdk0 ├────┬────┤ rs1  192.168.100.2 │
+  └───────────┘        │ VIP               LIP │    │    └────────────────────┘
+                       │ 10.0.0.100:80    .200 │    │    ┌────────────────────┐
+                       └───────────────────────┘    └────┤ rs2  192.168.100.3 │
+                                                         └────────────────────┘
+`
+
+// network builds the namespaces and starts the real servers.
+func (s *stage) network(ctx context.Context) error {
+	s.title("The network: five namespaces, joined by veth")
+	s.say("%s", picture)
+	world, err := netns.NewTwoArm("weir-demo", netns.TwoArmOptions{})
+	if err != nil {
+		return err
+	}
+	s.world = world
+	for _, rs := range world.Servers {
+		if err := s.startServer(ctx, rs); err != nil {
+			return fmt.Errorf("real server %s: %w", rs.Name(), err)
+		}
+	}
+	s.say("\nLook around while it lasts: ip netns exec %s bash\n", world.Director)
+	return nil
+}
+
+func (s *stage) startServer(ctx context.Context, rs *netns.Namespace) error {
+	ready, readyWriter, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	var stderr bytes.Buffer
+	cmd := exec.Command(s.weir, "demo-rs", rs.Name())
+	cmd.Stdout, cmd.Stderr = readyWriter, &stderr
+	p, err := rs.Start(cmd)
+	readyWriter.Close()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { ready.Close() })()
+	if line, _ := bufio.NewReader(ready).ReadString('\n'); strings.TrimSpace(line) != serverReady {
+		p.Kill()
+		return errors.New("did not start: " + strings.TrimSpace(stderr.String()))
+	}
+	return nil
+}
+
+const conf = `! The tutorial's two devices: dpdk0 toward the real servers, dpdk1 toward the clients.
+
+netif_defs {
+    <init> device dpdk0 {
+        driver %[1]s
+        rx { queue_number 1 }
+        tx { queue_number 1 }
+    }
+    <init> device dpdk1 {
+        driver %[1]s
+        rx { queue_number 1 }
+        tx { queue_number 1 }
+    }
+}
+
+worker_defs {
+    <init> worker cpu0 {
+        type    master
+        cpu_id  0
+    }
+    <init> worker cpu1 {
+        type    slave
+        cpu_id  %[2]d
+        port dpdk0 {
+            rx_queue_ids 0
+            tx_queue_ids 0
+        }
+        port dpdk1 {
+            rx_queue_ids 0
+            tx_queue_ids 0
+        }
+    }
+}
+`
+
+// director starts the daemon and waits until it says that it is ready.
+func (s *stage) director(ctx context.Context) error {
+	s.title("The director")
+	if err := os.WriteFile(s.path("dpvs.conf"), fmt.Appendf(nil, conf, s.driver, min(1, runtime.NumCPU()-1)), 0o644); err != nil {
+		return err
+	}
+	// The daemon reports READY=1 the way systemd's services do, sd_notify(3).
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.path("notify"), Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer notify.Close()
+	log, err := os.Create(s.path("log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	s.say("$ ./weir serve -c dpvs.conf\n")
+	cmd := exec.Command(s.weir, "serve", "-c", s.path("dpvs.conf"), "-x", s.path("weir.sock"))
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+s.path("notify"))
+	cmd.Stdout, cmd.Stderr = log, log
+	daemon, err := s.world.Director.Start(cmd)
+	if err != nil {
+		return err
+	}
+	s.daemon = daemon
+	defer context.AfterFunc(ctx, func() { notify.Close() })()
+	go func() { <-daemon.Done(); notify.Close() }()
+	buf := make([]byte, 4096)
+	for {
+		n, err := notify.Read(buf)
+		if err != nil {
+			return fmt.Errorf("the director ended before it was ready\n%s", s.log())
+		}
+		if bytes.Contains(buf[:n], []byte("READY=1")) {
+			return nil
+		}
+	}
+}
+
+// setup runs the tutorial's commands, word for word.
+func (s *stage) setup(ctx context.Context) error {
+	s.title("The tutorial's commands")
+	for _, line := range []string{
+		"# add VIP to WAN interface",
+		"./dpip addr add 10.0.0.100/32 dev dpdk1",
+		"",
+		"# route for WAN/LAN access",
+		"./dpip route add 10.0.0.0/16 dev dpdk1",
+		"./dpip route add 192.168.100.0/24 dev dpdk0",
+		"",
+		"# add service <VIP:vport> to forwarding, scheduling mode is RR.",
+		"./ipvsadm -A -t 10.0.0.100:80 -s rr",
+		"",
+		"# add two RS for service, forwarding mode is FNAT (-b)",
+		"./ipvsadm -a -t 10.0.0.100:80 -r 192.168.100.2 -b",
+		"./ipvsadm -a -t 10.0.0.100:80 -r 192.168.100.3 -b",
+		"",
+		"# add at least one Local-IP (LIP) for FNAT on LAN interface",
+		"./ipvsadm --add-laddr -z 192.168.100.200 -t 10.0.0.100:80 -F dpdk0",
+	} {
+		if line == "" || line[0] == '#' {
+			s.say("%s\n", line)
+			continue
+		}
+		if err := s.command(ctx, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look shows what was set.
+func (s *stage) look(ctx context.Context) error {
+	s.title("What was set")
+	for i, line := range []string{"./dpip addr show", "./dpip route show", "./ipvsadm -ln", "./ipvsadm -G"} {
+		if i > 0 {
+			s.say("\n")
+		}
+		if err := s.command(ctx, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account shows what the director counted.
+func (s *stage) account(ctx context.Context) error {
+	s.title("What the director counted")
+	if err := s.command(ctx, "./ipvsadm -ln --stats"); err != nil {
+		return err
+	}
+	s.say("\n")
+	return s.command(ctx, "./weir stats")
+}
+
+// command prints a command line of the tutorial, runs it and prints its answer.
+func (s *stage) command(ctx context.Context, line string) error {
+	s.say("$ %s\n", line)
+	words := strings.Fields(line)
+	program := map[string]string{"./dpip": s.dpip, "./ipvsadm": s.ipvsadm, "./weir": s.weir}[words[0]]
+	cmd := exec.CommandContext(ctx, program, words[1:]...)
+	cmd.Env = append(os.Environ(), "DPVS_IPC_FILE="+s.path("weir.sock"))
+	answer, err := cmd.CombinedOutput()
+	s.say("%s", answer)
+	if err != nil {
+		return fmt.Errorf("`%s` failed: %w\n%s", line, err, s.log())
+	}
+	return nil
+}
