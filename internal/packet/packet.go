@@ -26,14 +26,17 @@ const (
 	// Broadcast and Multicast: the link-layer destination was one.
 	Broadcast
 	Multicast
-	// Plain: ip.Input found an IPv4 packet without options, not a fragment,
-	// with a complete TCP or UDP header, and set Key0, Key1 and Hash.
+	// Plain: Keyed, and the IP header has no options: what an established
+	// half-flow may forward without a closer look.
 	Plain
 	// Related: an ICMP error whose inner packet belongs to a connection.
 	Related
 	// Ours: made by the director itself (ARP, ICMP, RST): not counted as
 	// forwarded, and no ICMP error is ever sent about it.
 	Ours
+	// Keyed: ip.Input found a TCP or UDP packet that is not a fragment, with a
+	// complete L4 header, and set Key0, Key1, Hash and, of TCP, TCPFlags.
+	Keyed
 )
 
 // GSO types, as in struct virtio_net_hdr.
@@ -56,7 +59,7 @@ type Packet struct {
 	Data []byte
 
 	// Key0 is source and destination address, Key1 ports and protocol, in the
-	// layout of flow.Half; Hash is flow.Hash of them. Valid iff Plain.
+	// layout of flow.Half; Hash is flow.Hash of them. Valid iff Keyed.
 	Key0, Key1, Hash uint64
 
 	L3, L4    uint16 // offsets in Data of the network and the transport header
@@ -65,7 +68,7 @@ type Packet struct {
 	Proto     uint8  // IP protocol, set by ip.Input
 	Verdict   Verdict
 	Reason    Reason
-	TCPFlags  uint8 // of a Plain TCP packet
+	TCPFlags  uint8 // of a Keyed TCP packet
 	GSOType   uint8
 	_         uint8
 	GSOSize   uint16

@@ -31,11 +31,13 @@ const (
 	NeighQueueFull // too many packets wait for this neighbour already
 	NeighFailed    // the neighbour did not answer
 	NeighTableFull // no room for another neighbour
+	NeighNoSource  // no address of our own to ask for the neighbour from
 
 	// IP.
 	IPHeader       // malformed IP header
 	IPChecksum     // wrong IP header checksum
 	IPSource       // impossible source address (RFC 1812, 5.3.7)
+	IPDestination  // impossible destination address (the same)
 	IPFragment     // fragment (step 3 forwards them)
 	IPTTL          // TTL ran out
 	IPVersion      // IPv6 (step 3) or no IP at all
@@ -103,9 +105,11 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	NeighQueueFull:  {"neigh_queue_full", "too many packets waited for a neighbour's answer (unres_queue_length)"},
 	NeighFailed:     {"neigh_failed", "the neighbour did not answer ARP: is the machine up and on this link?"},
 	NeighTableFull:  {"neigh_table_full", "the neighbour table is full"},
+	NeighNoSource:   {"neigh_no_source", "the director has no address to send ARP requests from: dpip addr add"},
 	IPHeader:        {"ip_header", "malformed IP header"},
 	IPChecksum:      {"ip_checksum", "wrong IP header checksum"},
 	IPSource:        {"ip_source", "impossible source address"},
+	IPDestination:   {"ip_destination", "impossible destination address"},
 	IPFragment:      {"ip_fragment", "IP fragment (not forwarded yet)"},
 	IPTTL:           {"ip_ttl", "TTL ran out: a loop, or traceroute"},
 	IPVersion:       {"ip_version", "IPv6 (not yet) or not IP at all"},
