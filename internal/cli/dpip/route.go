@@ -1,0 +1,184 @@
+package dpip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+)
+
+var routeCommands = []command{
+	{names: []string{"show", "list"}, parse: parseRouteShow},
+	{names: []string{"add"}, parse: parseRouteAdd},
+	{names: []string{"del", "delete"}, parse: parseRouteDel},
+	{names: []string{"flush"}, parse: parseRouteFlush},
+	{names: []string{"set", "change", "replace"}, parse: refusal(
+		"route set is not supported: delete the route with `dpip route del' and add it anew")},
+}
+
+// Bounds of a route's mtu: RFC 791's least, and the greatest length of a packet.
+const minMTU, maxMTU = 68, 65535
+
+func parseRouteAdd(words []string) (action, error) {
+	r, err := parseRoute("route add", words)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, s *session) error {
+		_, err := s.dir.AddRoute(ctx, connect.NewRequest(&weirv1.AddRouteRequest{Route: r}))
+		return err
+	}, nil
+}
+
+func parseRouteDel(words []string) (action, error) {
+	r, err := parseRoute("route del", words)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, s *session) error {
+		_, err := s.dir.DeleteRoute(ctx, connect.NewRequest(&weirv1.DeleteRouteRequest{Route: r}))
+		return err
+	}, nil
+}
+
+// routeWords are the words of a route before they are put together.
+type routeWords struct {
+	prefix     netip.Prefix
+	via, src   netip.Addr
+	scope      weirv1.Scope
+	scopeGiven bool
+	local      bool
+}
+
+// parseRoute reads
+//
+//	PREFIX [via A] dev D [scope S] [mtu N] [src A] [metric N] [local]
+func parseRoute(command string, words []string) (*weirv1.Route, error) {
+	var (
+		r weirv1.Route
+		w routeWords
+	)
+	err := grammar{
+		form:    command + " PREFIX [via A] dev D [scope S] [mtu N] [src A] [metric N] [local]",
+		operand: take(&w.prefix, destination),
+		keywords: []keyword{
+			key("via", takeHost(&w.via, "gateway")),
+			key("dev", take(&r.Device, device)),
+			key("scope", take(&w.scope, func(arg string) (weirv1.Scope, error) {
+				w.scopeGiven = true
+				return scope(arg, "host", "link", "global", "kni_host")
+			})),
+			key("mtu", takeNumber(&r.Mtu, "mtu", minMTU, maxMTU)),
+			key("src", takeHost(&w.src, "src")),
+			key("metric", takeNumber(&r.Metric, "metric", 0, 1<<32-1)),
+			{names: []string{"local"}, flag: &w.local},
+		},
+	}.parse(words)
+	if err != nil {
+		return nil, err
+	}
+	if !w.prefix.IsValid() {
+		return nil, errors.New("missing prefix: give `default' or A[/LEN]")
+	}
+	if err := requireDevice(r.Device); err != nil {
+		return nil, err
+	}
+	if r.Scope, err = w.resolveScope(); err != nil {
+		return nil, err
+	}
+	r.Prefix = w.prefix.String()
+	if w.via.IsValid() {
+		r.Via = w.via.String()
+	}
+	if w.src.IsValid() {
+		r.Src = w.src.String()
+	}
+	return &r, nil
+}
+
+// destination reads a route's PREFIX: `default` or A[/LEN] without host bits.
+func destination(arg string) (netip.Prefix, error) {
+	if arg == "default" {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0), nil
+	}
+	p, err := prefix(arg)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, err
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("invalid prefix %s: it has bits beyond its length; did you mean %s?", arg, p.Masked())
+	case p.Addr().IsUnspecified() && p.Bits() == 32:
+		return netip.Prefix{}, fmt.Errorf("invalid prefix %s: the address of no host; did you mean default?", arg)
+	case p.Addr().IsUnspecified():
+		return p, nil
+	}
+	return p, unicast("prefix", p.Addr())
+}
+
+// resolveScope returns the route's scope. Without a word about it, a route to
+// this machine is host, one through a gateway global, any other link.
+func (w *routeWords) resolveScope() (weirv1.Scope, error) {
+	scope := w.scope
+	switch {
+	case w.local && w.scopeGiven && scope != weirv1.Scope_SCOPE_HOST:
+		return 0, fmt.Errorf("`local' means scope host, not %s: leave one out", scopeName(scope))
+	case w.local:
+		scope = weirv1.Scope_SCOPE_HOST
+	case !w.scopeGiven && w.via.IsValid():
+		scope = weirv1.Scope_SCOPE_GLOBAL
+	case !w.scopeGiven:
+		scope = weirv1.Scope_SCOPE_LINK
+	}
+	toHost := scope == weirv1.Scope_SCOPE_HOST || scope == weirv1.Scope_SCOPE_KNI_HOST
+	switch {
+	case toHost && !w.prefix.IsSingleIP():
+		return 0, fmt.Errorf("scope %s is for one address: the prefix must be a /32, not %s", scopeName(scope), w.prefix)
+	case w.via.IsValid() && scope != weirv1.Scope_SCOPE_GLOBAL:
+		return 0, fmt.Errorf("a route via a gateway has scope global, not %s: leave `via' or the scope out", scopeName(scope))
+	case scope == weirv1.Scope_SCOPE_GLOBAL && !w.via.IsValid():
+		// DPVS calls a route without a gateway link, whatever was said.
+		return weirv1.Scope_SCOPE_LINK, nil
+	}
+	return scope, nil
+}
+
+func parseRouteFlush(words []string) (action, error) {
+	dev, err := parseFlush("route flush dev D", words)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, s *session) error {
+		_, err := s.dir.FlushRoutes(ctx, connect.NewRequest(&weirv1.FlushRoutesRequest{Device: dev}))
+		return err
+	}, nil
+}
+
+func parseRouteShow(words []string) (action, error) {
+	dev, err := parseShow("route show [dev D]", words)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, s *session) error {
+		routes, err := s.dir.ListRoutes(ctx, connect.NewRequest(&weirv1.ListRoutesRequest{Device: dev}))
+		if err != nil {
+			return err
+		}
+		for _, r := range routes.Msg.Routes {
+			s.printf("inet %s via %s src %s dev %s mtu %d tos %d scope %s metric %d proto %s\n",
+				r.Prefix, orZero(r.Via), orZero(r.Src), r.Device, r.Mtu, r.Tos, scopeName(r.Scope), r.Metric, r.Proto)
+		}
+		return nil
+	}, nil
+}
+
+// orZero returns addr, or what is printed for none.
+func orZero(addr string) string {
+	if addr == "" {
+		return "0.0.0.0"
+	}
+	return addr
+}
