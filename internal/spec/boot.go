@@ -9,6 +9,8 @@ type Boot struct {
 	ConnPool   int // greatest number of connections (conn_pool_size)
 	PktPool    int // packet frames for each worker (pktpool_size)
 	NeighQueue int // packets that may wait for a neighbour (unres_queue_length)
+
+	KNI bool // every port gets a Linux twin (kni)
 }
 
 // Tunables are settings of dpvs.conf that a reload may change.

@@ -1,0 +1,172 @@
+package dpvsconf
+
+import (
+	"weir/internal/config/block"
+	"weir/internal/spec"
+)
+
+// check looks at what no block can know alone, and adds the workers when the
+// file names none.
+func (r *reader) check() {
+	r.checkDevices()
+	if len(r.cfg.Boot.Workers) == 0 && len(r.errors) == 0 {
+		r.cfg.Boot.Workers = defaultWorkers(r.cfg.Boot.Devices)
+		return
+	}
+	r.checkWorkers()
+	r.checkQueues()
+}
+
+func (r *reader) checkDevices() {
+	b := &r.cfg.Boot
+	if len(b.Devices) == 0 && len(r.errors) == 0 {
+		r.errorf(r.whole, "no device: add \"device NAME { ... }\" to netif_defs for each interface that weir is to drive")
+	}
+	if len(b.Devices) > maxDevices {
+		r.errorf(r.devices[b.Devices[maxDevices].Name].pos, "more than %d devices: a director has no more ports", maxDevices)
+	}
+	driven := make(map[string]string)
+	for i := range b.Devices {
+		d := &b.Devices[i]
+		at := r.devices[d.Name].pos
+		if other, taken := driven[d.Interface]; taken {
+			r.errorf(at, "device %s drives interface %s, which device %s drives already: give each device an interface of its own", d.Name, d.Interface, other)
+		}
+		driven[d.Interface] = d.Name
+		if d.Driver == spec.DriverAFPacket && d.XDPMode != spec.XDPAuto {
+			r.errorf(at, "device %s: xdp_mode %s needs driver afxdp, not afpacket: remove one of them", d.Name, d.XDPMode)
+		}
+	}
+	if b.KNI {
+		r.checkTwins(driven)
+	}
+}
+
+// checkTwins looks at the names of the .kni twins, which are interfaces of the
+// host as well.
+func (r *reader) checkTwins(driven map[string]string) {
+	twins := make(map[string]string)
+	for i := range r.cfg.Boot.Devices {
+		d := &r.cfg.Boot.Devices[i]
+		at := r.devices[d.Name].pos
+		switch {
+		case len(d.KNIName) > maxName:
+			r.errorf(at, "device %s: %s is longer than %d bytes: give it a shorter kni_name", d.Name, d.KNIName, maxName)
+		case driven[d.KNIName] != "":
+			r.errorf(at, "device %s: kni_name %s is the interface that device %s drives", d.Name, d.KNIName, driven[d.KNIName])
+		case twins[d.KNIName] != "":
+			r.errorf(at, "device %s: kni_name %s is that of device %s as well", d.Name, d.KNIName, twins[d.KNIName])
+		}
+		twins[d.KNIName] = d.Name
+	}
+}
+
+// defaultWorkers are those of a file without worker blocks: the control side on
+// CPU 0 and one worker on CPU 1 that serves every queue of every device.
+func defaultWorkers(devices []spec.Device) []spec.Worker {
+	w := spec.Worker{Name: "cpu1", Type: typeSlave, CPU: 1}
+	for _, d := range devices {
+		w.Ports = append(w.Ports, spec.WorkerPort{Port: d.Name})
+	}
+	return []spec.Worker{{Name: "cpu0", Type: typeMaster, CPU: 0}, w}
+}
+
+func (r *reader) checkWorkers() {
+	onCPU := make(map[int]string)
+	master, forwarding := "", 0
+	for _, w := range r.cfg.Boot.Workers {
+		at := r.workers[w.Name].pos
+		if other, taken := onCPU[w.CPU]; taken {
+			r.errorf(at, "worker %s has cpu_id %d, which worker %s has already: give each worker a CPU of its own", shown(w.Name), w.CPU, shown(other))
+		}
+		onCPU[w.CPU] = w.Name
+		switch {
+		case w.Type == typeSlave:
+			forwarding++
+		case master == "":
+			master = w.Name
+		default:
+			r.errorf(at, "worker %s is a second master beside %s: make it a slave", shown(w.Name), shown(master))
+		}
+		if forwarding == maxWorkers+1 {
+			r.errorf(at, "worker %s is one too many: at most %d workers forward packets", shown(w.Name), maxWorkers)
+		}
+	}
+	if len(r.errors) > 0 {
+		return // a worker whose block is wrong may be the one that is missed
+	}
+	if master == "" {
+		r.errorf(r.whole, "no worker is of type master: add \"worker cpu0 { type master cpu_id 0 }\", each keyword on a line of its own")
+	}
+	if forwarding == 0 {
+		r.errorf(r.whole, "no worker is of type slave, so none would forward packets: add one with its ports")
+	}
+}
+
+// queue is a queue of a port.
+type queue struct {
+	port string
+	tx   bool
+	id   int
+}
+
+// checkQueues looks at the ports of the workers: each exists, and each queue is
+// served by one worker at most. What no worker lists is left to the director.
+func (r *reader) checkQueues() {
+	b := &r.cfg.Boot
+	served := make(map[queue]string)
+	for i := range b.Workers {
+		w := &b.Workers[i]
+		listed := make(map[string]bool)
+		for j := range w.Ports {
+			p, at := &w.Ports[j], r.ports[i][j]
+			if listed[p.Port] {
+				r.errorf(at, "worker %s has port %s twice: put all its queues into one block", shown(w.Name), shown(p.Port))
+				continue
+			}
+			listed[p.Port] = true
+			known, ok := r.devices[p.Port]
+			if !ok {
+				r.noSuchPort(at, w.Name, p.Port)
+				continue
+			}
+			d := &b.Devices[known.index]
+			r.serve(at, w.Name, served, queue{p.Port, false, 0}, p.RxQueues, d.RxQueues)
+			r.serve(at, w.Name, served, queue{p.Port, true, 0}, p.TxQueues, d.TxQueues)
+		}
+	}
+}
+
+func (r *reader) noSuchPort(at block.Pos, worker, port string) {
+	if _, bond := r.bonds[port]; bond {
+		r.errorf(at, "worker %s serves %s: bonding devices are not supported yet, name a device", shown(worker), shown(port))
+		return
+	}
+	names := make([]string, 0, len(r.devices))
+	for _, d := range r.cfg.Boot.Devices {
+		names = append(names, d.Name)
+	}
+	if near := block.Nearest(port, names); near != "" {
+		r.errorf(at, "worker %s serves %s, but there is no such device: did you mean %s?", shown(worker), shown(port), near)
+		return
+	}
+	r.errorf(at, "worker %s serves %s, but there is no such device: add \"device %s { ... }\" to netif_defs", shown(worker), shown(port), shown(port))
+}
+
+// serve notes that a worker serves queues of a port; number is how many the
+// device has, 0 if the file does not say.
+func (r *reader) serve(at block.Pos, worker string, served map[queue]string, q queue, ids []int, number int) {
+	way := "rx"
+	if q.tx {
+		way = "tx"
+	}
+	for _, id := range ids {
+		q.id = id
+		if number > 0 && id >= number {
+			r.errorf(at, "worker %s serves %s queue %d of %s, which has queues 0 to %d: raise its queue_number", shown(worker), way, id, q.port, number-1)
+		} else if other, taken := served[q]; taken {
+			r.errorf(at, "worker %s serves %s queue %d of %s, which worker %s serves already: give each queue to one worker", shown(worker), way, id, q.port, shown(other))
+		}
+		served[q] = worker
+	}
+}

@@ -1,0 +1,82 @@
+package dpvsconf
+
+import (
+	"weir/internal/config/block"
+	"weir/internal/spec"
+)
+
+// Config is what a dpvs.conf says.
+type Config struct {
+	Boot     spec.Boot
+	Tunables spec.Tunables
+}
+
+// Warning is a line that was read and changes nothing.
+type Warning struct {
+	Pos  block.Pos
+	Text string
+}
+
+// String returns "file:line: text".
+func (w Warning) String() string { return w.Pos.String() + ": " + w.Text }
+
+// Parse reads the file at path and what it includes. Warnings come in the order
+// of the file. The error joins all that is wrong, one line for each, and then
+// there is no Config.
+func Parse(path string) (*Config, []Warning, error) {
+	nodes, err := block.Load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return compile(path, nodes)
+}
+
+// ParseBytes reads src as if it were a file called name. It opens no file, so
+// include is refused.
+func ParseBytes(name string, src []byte) (*Config, []Warning, error) {
+	nodes, err := block.Parse(name, src)
+	if err != nil {
+		return nil, nil, err
+	}
+	return compile(name, nodes)
+}
+
+// Defaults of what the file does not say. Those of the connection timeouts are
+// spec.DefaultTimeouts.
+const (
+	DefaultConnPool     = 2097151
+	DefaultPktPool      = 16384
+	DefaultNeighQueue   = 128
+	DefaultNeighTimeout = 60 // seconds
+	DefaultTTL          = 64
+	DefaultDescriptors  = 1024
+	DefaultLogLevel     = "WARNING"
+)
+
+func defaults() Config {
+	return Config{
+		Boot: spec.Boot{
+			ConnPool:   DefaultConnPool,
+			PktPool:    DefaultPktPool,
+			NeighQueue: DefaultNeighQueue,
+			KNI:        true,
+		},
+		Tunables: spec.Tunables{
+			LogLevel:     DefaultLogLevel,
+			Timeouts:     spec.DefaultTimeouts(),
+			DefaultTTL:   DefaultTTL,
+			NeighTimeout: DefaultNeighTimeout,
+		},
+	}
+}
+
+// compile turns the tree of a file into a Config.
+func compile(name string, nodes []block.Node) (*Config, []Warning, error) {
+	r := &reader{cfg: defaults(), whole: block.Pos{File: name, Line: 1}}
+	r.read("the file", nodes, r.file())
+	r.check()
+	if err := r.err(); err != nil {
+		return nil, r.warnings, err
+	}
+	return &r.cfg, r.warnings, nil
+}

@@ -1,0 +1,206 @@
+package dpvsconf
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir/internal/spec"
+)
+
+// quick is the least file there is: all else has a default.
+const quick = "netif_defs {\n device dpdk0 {\n }\n}\n"
+
+func device(name string) spec.Device {
+	return spec.Device{
+		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto,
+		RxDesc: 1024, TxDesc: 1024, KNIName: name + ".kni",
+	}
+}
+
+func mustParse(t *testing.T, text string) (*Config, []string) {
+	t.Helper()
+	c, warnings, err := ParseBytes("conf", []byte(text))
+	if err != nil {
+		t.Fatalf("ParseBytes: %v", err)
+	}
+	var said []string
+	for _, w := range warnings {
+		said = append(said, w.String())
+	}
+	return c, said
+}
+
+func TestSamples(t *testing.T) {
+	master := spec.Worker{Name: "cpu0", Type: "master"}
+	tests := []struct {
+		file    string
+		devices []spec.Device
+		workers []spec.Worker
+	}{
+		{
+			"dpvs.conf.sample", []spec.Device{device("dpdk0"), device("dpdk1")},
+			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}, {Port: "dpdk1"}}}},
+		},
+		{
+			"dpvs.conf.single-nic.sample", []spec.Device{device("dpdk0")},
+			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}}}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file, func(t *testing.T) {
+			got, warnings, err := Parse(filepath.Join("../../../conf", tt.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range warnings {
+				t.Errorf("warning: %s", w)
+			}
+			want := defaults() // the samples say what is the default anyway
+			want.Boot.Devices, want.Boot.Workers = tt.devices, tt.workers
+			if d := cmp.Diff(&want, got); d != "" {
+				t.Errorf("config (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	got, warnings := mustParse(t, quick)
+	want := &Config{
+		Boot: spec.Boot{
+			Devices: []spec.Device{device("dpdk0")},
+			Workers: []spec.Worker{
+				{Name: "cpu0", Type: "master"},
+				{Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}}},
+			},
+			ConnPool: 2097151, PktPool: 16384, NeighQueue: 128, KNI: true,
+		},
+		Tunables: spec.Tunables{
+			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60,
+			Timeouts: spec.Timeouts{
+				TCP: spec.TCPTimeouts{
+					None: 2, Established: 900, SynSent: 3, SynRecv: 30, FinWait: 7, TimeWait: 7, Close: 3,
+					CloseWait: 7, LastAck: 7, Listen: 120, SynAck: 30, Last: 2,
+				},
+				UDP:  spec.UDPTimeouts{OneWay: 300, Normal: 300, Last: 2},
+				Init: 3,
+			},
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("config (-want +got):\n%s", d)
+	}
+	if len(warnings) != 0 {
+		t.Errorf("warnings: %q", warnings)
+	}
+}
+
+// TestWholeGrammar reads a file that has every keyword of DPVS and of Weir, each
+// used one with a value that is not its default.
+func TestWholeGrammar(t *testing.T) {
+	c, warnings, err := Parse("testdata/whole.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Boot: spec.Boot{
+			Devices: []spec.Device{
+				{
+					Name: "dpdk0", Interface: "eth0", Driver: "afxdp", XDPMode: "native", RxQueues: 8, RxDesc: 512,
+					TxQueues: 4, TxDesc: 256, MTU: 9000, Promisc: true, AllMulticast: true, KNIName: "lan.kni",
+				},
+				{
+					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxQueues: 2, RxDesc: 2048,
+					TxDesc: 1024, KNIName: "dpdk1.kni",
+				},
+			},
+			Workers: []spec.Worker{
+				{Name: "cpu0", Type: "master"},
+				{Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{
+					{Port: "dpdk0", RxQueues: []int{0, 1, 2}, TxQueues: []int{0}},
+					{Port: "dpdk1", RxQueues: []int{0}, TxQueues: []int{0}},
+				}},
+				{Name: "cpu2", Type: "slave", CPU: 5, Ports: []spec.WorkerPort{
+					{Port: "dpdk0", RxQueues: []int{7, 3}, TxQueues: []int{1}},
+				}},
+			},
+			ConnPool: 4194304, PktPool: 32768, NeighQueue: 256,
+		},
+		Tunables: spec.Tunables{
+			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true,
+			Timeouts: spec.Timeouts{
+				TCP: spec.TCPTimeouts{
+					None: 11, Established: 12, SynSent: 13, SynRecv: 14, FinWait: 15, TimeWait: 16, Close: 17,
+					CloseWait: 18, LastAck: 19, Listen: 20, SynAck: 21, Last: 22,
+				},
+				UDP:  spec.UDPTimeouts{OneWay: 31, Normal: 32, Last: 33},
+				Init: 5,
+			},
+			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30, XmitTTL: true, DefenceTCP: true, DefenceUDP: true,
+			ExpireQuiescentTemplate: true, FastXmitClose: true,
+		},
+	}
+	if d := cmp.Diff(&want, c); d != "" {
+		t.Errorf("config (-want +got):\n%s", d)
+	}
+	golden, err := os.ReadFile("testdata/whole.warnings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for _, w := range warnings {
+		got = append(got, w.String()+"\n"...)
+	}
+	if d := cmp.Diff(string(golden), string(got)); d != "" {
+		t.Errorf("warnings (-want +got):\n%s", d)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown block", "xy_defs { a\n b\n }", []string{"conf:5: unknown keyword xy_defs in the file is ignored"}},
+		{"near block", "netif_def { }", []string{"conf:5: unknown keyword netif_def in the file is ignored: did you mean netif_defs?"}},
+		{"near keyword", "ipvs_defs {\n conn {\n conn_pool_sise 1\n }\n }", []string{"conf:7: unknown keyword conn_pool_sise in conn is ignored: did you mean conn_pool_size?"}},
+		{"not needed", "netif_defs {\n fdir_mode perfect\n }", []string{"conf:6: fdir_mode is not needed by weir and is ignored: no flow rules of the NIC are used, any worker can forward any packet"}},
+		{"not yet", "global_defs { lldp on }", []string{"conf:5: lldp is not supported yet and is ignored"}},
+		{"unknown inside an ignored block", "ipv4_defs {\n fragment {\n bucket_nummer 4\n }\n }", []string{
+			"conf:6: fragment is not supported yet and is ignored",
+			"conf:7: unknown keyword bucket_nummer in fragment is ignored: did you mean bucket_number?",
+		}},
+		{"an ignored keyword may have any value", "timer_defs {\n schedule_interval -1 x\n }", []string{"conf:6: schedule_interval is not needed by weir and is ignored: timers follow the clock, not a count of loops"}},
+		{"said twice", "global_defs {\n log_level INFO\n log_level DEBUG\n }", []string{"conf:7: log_level is said again in global_defs: this line counts, not conf:6"}},
+		{"pool of a NUMA node", "netif_defs {\n pktpool_size 524287\n }", []string{"conf:6: pktpool_size 524287 is for a NUMA node of DPVS: a worker of weir takes 65535 frames, its most"}},
+		{"kni worker", "worker_defs {\n worker m { type master\n cpu_id 0 }\n worker s { type slave\n cpu_id 1\n port dpdk0 { } }\n worker k {\n type kni\n cpu_id 2\n } }", []string{"conf:11: worker k of type kni is not needed by weir and is ignored: every worker passes packets to the host"}},
+		{"block said twice", "neigh_defs { timeout 5 }\nneigh_defs { timeout 6 }", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, got := mustParse(t, quick+tt.text)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("warnings\n got %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestSwitches(t *testing.T) {
+	for text, want := range map[string]bool{"busy_poll": true, "busy_poll on": true, "busy_poll off": false, "busy_poll \"on\"": true} {
+		if c, _ := mustParse(t, quick+"global_defs {\n"+text+"\n}"); c.Tunables.BusyPoll != want {
+			t.Errorf("%s: BusyPoll = %v", text, c.Tunables.BusyPoll)
+		}
+	}
+}
+
+func TestParseMissingFile(t *testing.T) {
+	_, _, err := Parse("testdata/none.conf")
+	if want := "can't read testdata/none.conf: no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("Parse = %v, want %s", err, want)
+	}
+}

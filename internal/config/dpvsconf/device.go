@@ -1,0 +1,113 @@
+package dpvsconf
+
+import (
+	"strings"
+
+	"weir/internal/config/block"
+	"weir/internal/spec"
+)
+
+// Bounds of a device block.
+const (
+	maxName         = 15 // of a Linux interface (IFNAMSIZ - 1)
+	maxQueues       = 16
+	minDesc         = 16
+	maxDesc         = 8192
+	minMTU, maxMTU  = 68, 9000 // RFC 791, 3.2: every link carries 68 bytes
+	maxDevices      = 64       // ports of a director
+	suffixOfKNI     = ".kni"
+	defaultOfQueues = "as many as the interface has"
+)
+
+// device reads a device block: a port.
+func (r *reader) device(n *block.Node, name string) {
+	if !r.interfaceName(n.Pos, "device", name) {
+		return
+	}
+	if before, again := r.devices[name]; again {
+		r.errorf(n.Pos, "device %s is already at %s: give each device one block", name, before.pos)
+		return
+	}
+	d := spec.Device{
+		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto,
+		RxDesc: DefaultDescriptors, TxDesc: DefaultDescriptors, KNIName: name + suffixOfKNI,
+	}
+	r.read("device "+name, n.Block, rules{
+		"interface":    r.interfaceNamed(&d.Interface),
+		"driver":       choice(r, &d.Driver, spec.DriverAuto, spec.DriverAFXDP, spec.DriverAFPacket),
+		"xdp_mode":     choice(r, &d.XDPMode, spec.XDPAuto, spec.XDPZeroCopy, spec.XDPNative, spec.XDPGeneric),
+		"rx":           r.block(r.rx(&d)),
+		"tx":           r.block(r.tx(&d)),
+		"mtu":          number(r, &d.MTU, minMTU, maxMTU, "the interface's"),
+		"promisc_mode": r.flag(&d.Promisc),
+		"allmulticast": r.flag(&d.AllMulticast),
+		"kni_name":     r.interfaceNamed(&d.KNIName),
+	})
+	if r.devices == nil {
+		r.devices = make(map[string]place)
+	}
+	r.devices[name] = place{len(r.cfg.Boot.Devices), n.Pos}
+	r.cfg.Boot.Devices = append(r.cfg.Boot.Devices, d)
+}
+
+func (r *reader) rx(d *spec.Device) rules {
+	return rules{
+		"queue_number":      number(r, &d.RxQueues, 0, maxQueues, defaultOfQueues),
+		"descriptor_number": number(r, &d.RxDesc, minDesc, maxDesc, "1024"),
+		"rss":               r.unused("it works with whatever way the NIC spreads packets"),
+	}
+}
+
+func (r *reader) tx(d *spec.Device) rules {
+	return rules{
+		"queue_number":      number(r, &d.TxQueues, 0, maxQueues, defaultOfQueues),
+		"descriptor_number": number(r, &d.TxDesc, minDesc, maxDesc, "1024"),
+		"mbuf_fast_free":    r.unused(noDPDK),
+	}
+}
+
+// bonding remembers the name, so that a worker that serves it can be told why
+// there is no such port.
+func (r *reader) bonding(n *block.Node, name string) {
+	r.later("mode", "slave", "primary", "numa_node", "kni_name", "options")(n)
+	if r.bonds == nil {
+		r.bonds = make(map[string]block.Pos)
+	}
+	r.bonds[name] = n.Pos
+}
+
+// pktPool reads pktpool_size. DPVS counts the frames of a NUMA node, Weir those
+// of a worker: files written for DPVS would ask for a gigabyte per worker.
+func (r *reader) pktPool(n *block.Node) {
+	frames := 0
+	number(r, &frames, minPktPool, maxPktPool, "16384")(n)
+	if frames > capPktPool {
+		r.warnf(n.Pos, "pktpool_size %d is for a NUMA node of DPVS: a worker of weir takes %d frames, its most", frames, capPktPool)
+		frames = capPktPool
+	}
+	if frames > 0 {
+		r.cfg.Boot.PktPool = frames
+	}
+}
+
+// interfaceNamed reads the name of a Linux interface.
+func (r *reader) interfaceNamed(dst *string) rule {
+	return func(n *block.Node) {
+		if v, ok := r.one(n); ok && r.interfaceName(n.Pos, n.Keyword, v) {
+			*dst = v
+		}
+	}
+}
+
+// interfaceName checks a name by the kernel's rules.
+func (r *reader) interfaceName(at block.Pos, what, name string) bool {
+	switch {
+	case len(name) > maxName:
+		r.errorf(at, "%s %s is longer than %d bytes, the most Linux allows for an interface", what, shown(name), maxName)
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/: \t"):
+		r.errorf(at, "%s %s can't be the name of an interface: use letters, digits, '.', '-' and '_'", what, shown(name))
+	default:
+		return true
+	}
+	return false
+}

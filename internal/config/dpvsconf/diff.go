@@ -1,0 +1,57 @@
+package dpvsconf
+
+import (
+	"reflect"
+	"slices"
+
+	"weir/internal/spec"
+)
+
+// Diff names what differs in the part that is fixed at boot, in the words of the
+// file: what a reload can't change and a restart can. It is empty if a reload
+// can take all of new.
+func Diff(old, new *Config) (needRestart []string) {
+	a, b := &old.Boot, &new.Boot
+	if a.KNI != b.KNI {
+		needRestart = append(needRestart, "kni")
+	}
+	if a.PktPool != b.PktPool {
+		needRestart = append(needRestart, "pktpool_size")
+	}
+	needRestart = append(needRestart, diff("device", a.Devices, b.Devices, func(d spec.Device) string { return d.Name })...)
+	needRestart = append(needRestart, diff("worker", a.Workers, b.Workers, func(w spec.Worker) string { return w.Name })...)
+	if a.NeighQueue != b.NeighQueue {
+		needRestart = append(needRestart, "unres_queue_length")
+	}
+	if a.ConnPool != b.ConnPool {
+		needRestart = append(needRestart, "conn_pool_size")
+	}
+	return needRestart
+}
+
+// diff compares two lists of blocks by name, and then their order.
+func diff[T any](what string, old, new []T, name func(T) string) (changes []string) {
+	find := func(list []T, want string) int {
+		return slices.IndexFunc(list, func(e T) bool { return name(e) == want })
+	}
+	moved := false
+	for i, o := range old {
+		switch j := find(new, name(o)); {
+		case j < 0:
+			changes = append(changes, what+" "+name(o)+" (removed)")
+		case !reflect.DeepEqual(o, new[j]):
+			changes = append(changes, what+" "+name(o))
+		case i != j:
+			moved = true
+		}
+	}
+	for _, n := range new {
+		if find(old, name(n)) < 0 {
+			changes = append(changes, what+" "+name(n)+" (added)")
+		}
+	}
+	if moved && len(changes) == 0 {
+		changes = append(changes, "order of the "+what+"s")
+	}
+	return changes
+}

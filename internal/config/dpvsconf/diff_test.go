@@ -1,0 +1,34 @@
+package dpvsconf
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestDiff(t *testing.T) {
+	base := both + " }\n"
+	tests := []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"the same", base, base, nil},
+		{"only what a reload may change", base, base + "global_defs { log_level INFO }\nneigh_defs { timeout 5 }", nil},
+		{"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn { conn_pool_size 65536 } }\nglobal_defs { kni off }",
+			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size"}},
+		{"a device is added", base, base + "netif_defs { device dpdk2 { } }", []string{"device dpdk2 (added)"}},
+		{"a device is taken away", base + "netif_defs { device dpdk2 { } }", base, []string{"device dpdk2 (removed)"}},
+		{"a device is changed", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { mtu 9000 }", 1), []string{"device dpdk1"}},
+		{"a worker's queues", base, strings.Replace(base, "rx_queue_ids 0", "rx_queue_ids 1", 1), []string{"worker cpu1"}},
+		{"the order of devices", base + "netif_defs { device dpdk2 { }\n device dpdk3 { } }", base + "netif_defs { device dpdk3 { }\n device dpdk2 { } }", []string{"order of the devices"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before, _ := mustParse(t, tt.old)
+			after, _ := mustParse(t, tt.new)
+			if got := Diff(before, after); !slices.Equal(got, tt.want) {
+				t.Errorf("Diff = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
