@@ -1,3 +1,5 @@
+//go:build ignore
+
 // Keeps what arrives on an interface from the host's own kernel. It runs at tcx
 // ingress, which is behind the taps of packet sockets: those have their copy
 // already. Needs Linux 6.6.

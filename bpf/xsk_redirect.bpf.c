@@ -1,3 +1,5 @@
+//go:build ignore
+
 // Takes every frame of an interface to the AF_XDP sockets of the director: the
 // frame of receive queue q goes to the socket in xsks[q].
 //
