@@ -1,0 +1,159 @@
+package ip
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"weir/internal/flow"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/wire"
+)
+
+// The header's words are read whole, little-endian, and taken apart in
+// registers; these are the places in them.
+const (
+	fragMaskLE = 0xff3f // more fragments and offset, in a little-endian load of that word
+	ipv4Plain  = 0x45   // version 4, no options
+)
+
+// badSource has a bit for every first byte that no source address has: 0
+// ("this network"), 127 (loopback), 224-239 (multicast) and 255 (broadcast). See
+// RFC 1812, 5.3.7, and RFC 6890; 240-254 are reserved, but clouds use them.
+var badSource = [4]uint64{1 << 0, 1 << 63, 0, 0xffff<<32 | 1<<63}
+
+// Input4 validates an IPv4 packet (RFC 1812, 5.2.2 and 5.3.7) and prepares it
+// for those who come next: Data ends with the packet (padding goes), L4 and
+// Proto are set, and a TCP or UDP packet that is no fragment gets Keyed, its key
+// words, Hash and TCPFlags, and Plain if it has no IP options.
+func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
+	off := int(p.L3)
+	if len(p.Data) < off+wire.IPv4MinLen {
+		return p.DropFor(packet.IPHeader)
+	}
+	d := p.Data[off:]
+	h := (*[wire.IPv4MinLen]byte)(d)
+	w0 := binary.LittleEndian.Uint64(h[0:8])  // version, IHL, TOS, length, id, fragment
+	w1 := binary.LittleEndian.Uint64(h[8:16]) // TTL, protocol, checksum, source
+	dst := binary.LittleEndian.Uint32(h[16:20])
+
+	if byte(w0) != ipv4Plain {
+		return s.options4(p)
+	}
+	// Right iff the ones'-complement sum is all ones, in either byte order.
+	sum, carry := bits.Add64(w0, w1, 0)
+	sum, carry = bits.Add64(sum, uint64(dst), carry)
+	if wire.Fold(sum+carry) != 0xffff {
+		return p.DropFor(packet.IPChecksum)
+	}
+	length := int(bits.ReverseBytes16(uint16(w0 >> 16)))
+	if length < wire.IPv4MinLen || length > len(d) {
+		return p.DropFor(packet.IPHeader)
+	}
+	if length < len(d) {
+		p.Resize(off + length)
+		d = p.Data[off:]
+	}
+	src := uint32(w1 >> 32)
+	if v := s.addresses4(p, src, dst); v != packet.Continue {
+		return v
+	}
+	p.Proto = uint8(w1 >> 8)
+	p.L4 = uint16(off + wire.IPv4MinLen)
+	if uint16(w0>>48)&fragMaskLE != 0 {
+		return p.DropFor(packet.IPFragment)
+	}
+	v := s.key4(p, d[wire.IPv4MinLen:], src, dst)
+	if p.Flags&packet.Keyed != 0 {
+		p.Flags |= packet.Plain
+	}
+	return v
+}
+
+// options4 is Input4 for headers with options.
+func (s *Stack) options4(p *packet.Packet) packet.Verdict {
+	off := int(p.L3)
+	ip := wire.IPv4(p.Data[off:])
+	hlen := ip.HeaderLength()
+	switch {
+	case ip.Version() != 4:
+		return p.DropFor(packet.IPVersion)
+	case hlen < wire.IPv4MinLen || hlen > len(ip):
+		return p.DropFor(packet.IPHeader)
+	case !ip.ChecksumOK():
+		return p.DropFor(packet.IPChecksum)
+	}
+	length := int(ip.TotalLength())
+	if length < hlen || length > len(ip) {
+		return p.DropFor(packet.IPHeader)
+	}
+	p.Resize(off + length)
+	a, b := ip.Src(), ip.Dst()
+	src, dst := binary.LittleEndian.Uint32(a[:]), binary.LittleEndian.Uint32(b[:])
+	if v := s.addresses4(p, src, dst); v != packet.Continue {
+		return v
+	}
+	p.Proto = ip.Protocol()
+	p.L4 = uint16(off + hlen)
+	if ip.IsFragment() {
+		return p.DropFor(packet.IPFragment)
+	}
+	return s.key4(p, p.Data[p.L4:], src, dst)
+}
+
+// addresses4 drops what has addresses that can't be, both as on the wire.
+func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
+	if badSource[uint8(src)>>6]>>(uint8(src)&63)&1 != 0 {
+		return p.DropFor(packet.IPSource)
+	}
+	if first := uint8(dst); first == 127 || first == 0 {
+		return p.DropFor(packet.IPDestination)
+	}
+	if p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
+		// To a group: nobody here wants those, and a datagram to one machine
+		// must not come in such a frame (RFC 1122, 3.3.6).
+		return p.DropFor(packet.IPMulticast)
+	}
+	return packet.Continue
+}
+
+// key4 checks the transport header, which l4 begins with, and sets the key.
+func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdict {
+	var sum uint16 // the checksum field as on the wire
+	switch p.Proto {
+	case wire.ProtoTCP:
+		if len(l4) < wire.TCPMinLen {
+			return p.DropFor(packet.L4Malformed)
+		}
+		h := (*[wire.TCPMinLen]byte)(l4)
+		if n := int(h[12]>>4) << 2; n < wire.TCPMinLen || n > len(l4) {
+			return p.DropFor(packet.L4Malformed)
+		}
+		p.TCPFlags = h[13]
+		sum = binary.LittleEndian.Uint16(h[16:18])
+	case wire.ProtoUDP:
+		if len(l4) < wire.UDPLen {
+			return p.DropFor(packet.L4Malformed)
+		}
+		h := (*[wire.UDPLen]byte)(l4)
+		n := int(binary.BigEndian.Uint16(h[4:6]))
+		if n < wire.UDPLen || n > len(l4) {
+			return p.DropFor(packet.L4Malformed)
+		}
+		sum = binary.LittleEndian.Uint16(h[6:8])
+		l4 = l4[:n]
+	default:
+		return packet.Continue
+	}
+	p.Key0 = uint64(src) | uint64(dst)<<32
+	p.Key1 = uint64(binary.LittleEndian.Uint32(l4[0:4])) | uint64(p.Proto)<<32
+	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
+	p.Flags |= packet.Keyed
+	if s.rxPartial>>(p.In%port.Max)&1 != 0 {
+		pseudo := uint64(src) + uint64(dst) + uint64(p.Proto)<<8 + uint64(bits.ReverseBytes16(uint16(len(l4))))
+		if wire.Fold(pseudo) == sum {
+			p.Flags |= packet.CsumPartial
+		}
+	}
+	return packet.Continue
+}

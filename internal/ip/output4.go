@@ -1,0 +1,61 @@
+package ip
+
+import (
+	"net/netip"
+
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/route"
+	"weir/internal/spec"
+	"weir/internal/wire"
+)
+
+func isHost(r *route.Route) bool { return r.Scope == spec.ScopeHost }
+
+// Output4 finds the next hop of a packet whose destination is settled. A packet
+// that has one already is a flow's, whose TTL and size the balancer has checked,
+// or an answer that goes back where the question came from.
+func (s *Stack) Output4(p *packet.Packet) packet.Verdict {
+	if p.NextHop != 0 {
+		return packet.Output
+	}
+	ip := wire.IPv4(p.Data[p.L3:])
+	dst := netip.AddrFrom4(ip.Dst())
+	r, ok := s.Table.Lookup(dst)
+	if !ok {
+		return p.RefuseFor(packet.IPNoRoute)
+	}
+	if r.Local() {
+		return p.DropFor(packet.IPNoListener)
+	}
+	// What is longer than the way is refused with or without DF; fragmenting
+	// comes with step 3, and a sender that is told sends less either way.
+	if size := onWire(p, ip); size > r.MTU {
+		p.MTU = uint16(min(r.MTU, 65535))
+		return p.RefuseFor(packet.IPTooBig)
+	}
+	p.NextHop = s.hops.Get(r.Port, s.Table.NextHop(r, dst), s.ports[r.Port%port.Max].MAC, uint16(min(r.MTU, 65535)))
+	if p.NextHop == 0 {
+		return p.DropFor(packet.NeighTableFull)
+	}
+	return packet.Output
+}
+
+// onWire returns the length of the longest IP packet that p becomes: of a GSO
+// frame, that of a segment.
+func onWire(p *packet.Packet, ip wire.IPv4) int {
+	if p.Flags&packet.GSO == 0 {
+		return int(ip.TotalLength())
+	}
+	hlen := ip.HeaderLength()
+	l4 := p.Data[int(p.L3)+hlen:]
+	switch {
+	case p.GSOType&^packet.GSOECN == packet.GSOTCPv4 && len(l4) >= wire.TCPMinLen:
+		hlen += wire.TCP(l4).DataOffset()
+	case p.GSOType == packet.GSOUDPL4:
+		hlen += wire.UDPLen
+	default:
+		return int(ip.TotalLength())
+	}
+	return min(hlen+int(p.GSOSize), int(ip.TotalLength()))
+}

@@ -1,0 +1,93 @@
+package ip
+
+import (
+	"weir/internal/clock"
+	"weir/internal/flow"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/route"
+	"weir/internal/stat"
+	"weir/internal/wire"
+)
+
+// DefaultTTL is the TTL of packets made here when none is configured.
+const DefaultTTL = 64
+
+// Stack is a worker's IP layer.
+type Stack struct {
+	// What a breath may change; the worker sets them between two breaths.
+	Table      *route.Table
+	Forwarding bool  // forward packets that are neither ours nor a service's
+	TTL        uint8 // of packets made here; 0 means DefaultTTL
+
+	Counters Counters
+
+	hops      *flow.NextHops
+	seed      uint64 // of flow.Hash
+	out       *packet.Outbox
+	pool      *packet.Pool
+	stats     *stat.Worker
+	ports     *[port.Max]port.Facts
+	rxPartial uint64 // bit per port: Facts.RxPartial
+	now       clock.Tick
+	errors    bucket
+	id        uint16 // identification of the next packet made here
+}
+
+// Counters count a worker's ICMP work.
+type Counters struct {
+	EchoReplies   uint64
+	ErrorsSent    uint64
+	ErrorsNotMade uint64 // due, but no packet memory, no room in the outbox, or no address to speak from
+}
+
+// New returns the IP layer of a worker. seed is the flow table's. ICMP errors
+// are made from pool and go to out. Table is to be set before use.
+func New(hops *flow.NextHops, seed uint64, ports *[port.Max]port.Facts, pool *packet.Pool, out *packet.Outbox, stats *stat.Worker) *Stack {
+	s := &Stack{hops: hops, seed: seed, out: out, pool: pool, stats: stats}
+	s.errors.credit = maxCredit
+	s.SetPorts(ports)
+	return s
+}
+
+// SetPorts tells the ports' facts, which nobody changes afterwards. Telling the
+// same pointer again costs a compare.
+func (s *Stack) SetPorts(ports *[port.Max]port.Facts) {
+	if ports == s.ports {
+		return
+	}
+	s.ports = ports
+	s.rxPartial = 0
+	for i := range ports {
+		if ports[i].RxPartial {
+			s.rxPartial |= 1 << i
+		}
+	}
+}
+
+// Tick tells the time of a breath, for the rate of ICMP errors.
+func (s *Stack) Tick(now clock.Tick) { s.now = now }
+
+func (s *Stack) ttl() uint8 {
+	if s.TTL == 0 {
+		return DefaultTTL
+	}
+	return s.TTL
+}
+
+// way sets where an answer to p goes: by route if there is one to the asker,
+// else back to the station that p came from. It reports whether there was room
+// for a next hop.
+func (s *Stack) way(answer, p *packet.Packet, asker [4]byte) bool {
+	if _, ok := s.Table.Lookup4(asker); ok {
+		answer.NextHop = 0 // Output4 routes it
+		return true
+	}
+	if p.L3 < wire.EthernetLen {
+		return false
+	}
+	e := wire.Ethernet(p.Data[p.L3-wire.EthernetLen:])
+	in := &s.ports[p.In%port.Max]
+	answer.NextHop = s.hops.Back(p.In, e.Source(), in.MAC, uint16(in.MTU))
+	return answer.NextHop != 0
+}
