@@ -1,0 +1,154 @@
+package ipvsadm
+
+import (
+	"math/bits"
+
+	"weir/api/weirv1"
+)
+
+// rule says which options a command goes with: those it needs, those it may have,
+// and those of which it may have only one.
+type rule struct{ need, may, one options }
+
+// serviceOptions are the settings of a service.
+var serviceOptions = of(optScheduler, optPersistent, optNetmask, optPE, optOps, optSynproxy, optHashTarget,
+	optExpireQuiescent, optQUIC, optDestCheck, optConnTimeout, optProxyProtocol)
+
+// rules holds a row for each command; an option that its row does not name is illegal with it.
+var rules = map[verb]rule{
+	cmdAddService:    {need: of(optServiceAddress), may: serviceOptions},
+	cmdEditService:   {need: of(optServiceAddress), may: serviceOptions},
+	cmdDeleteService: {need: of(optServiceAddress)},
+	cmdFlush:         {},
+	cmdList: {
+		may: of(optNumeric, optExact, optNosort, optSockpair, optCPU) | formats,
+		one: of(optConnection, optServiceAddress, optTimeout, optDaemon),
+	},
+	cmdZero:         {may: of(optServiceAddress)},
+	cmdAddServer:    {need: of(optServiceAddress, optRealServer), may: destOptions},
+	cmdEditServer:   {need: of(optServiceAddress, optRealServer), may: destOptions},
+	cmdDeleteServer: {need: of(optServiceAddress, optRealServer)},
+	cmdSave:         {may: of(optNumeric)},
+	cmdRestore:      {},
+	cmdAddLaddr:     {need: of(optServiceAddress, optLocalAddress, optIfname)},
+	cmdDelLaddr:     {need: of(optServiceAddress, optLocalAddress, optIfname)},
+	cmdGetLaddr:     {may: of(optServiceAddress, optCPU)},
+	cmdAddBlklst:    {need: of(optServiceAddress, optBlklstAddress)},
+	cmdDelBlklst:    {need: of(optServiceAddress, optBlklstAddress)},
+	cmdGetBlklst:    {may: of(optServiceAddress)},
+	cmdAddWhtlst:    {need: of(optServiceAddress, optWhtlstAddress)},
+	cmdDelWhtlst:    {need: of(optServiceAddress, optWhtlstAddress)},
+	cmdGetWhtlst:    {may: of(optServiceAddress)},
+	cmdSetTimeouts:  {},
+	cmdStartDaemon:  {may: of(optMcastInterface, optSyncid)},
+	cmdStopDaemon:   {may: of(optSyncid)},
+}
+
+// destOptions are the settings of a real server.
+var destOptions = of(optForwardingMethod, optWeight, optUThreshold, optLThreshold)
+
+// formats are the ways to list services; one at a time.
+var formats = of(optStats, optRate, optThresholds, optPersistentConn)
+
+// later are the commands and options that are understood and not supported yet.
+var (
+	laterVerbs = map[verb]bool{
+		cmdAddBlklst: true, cmdDelBlklst: true, cmdGetBlklst: true,
+		cmdAddWhtlst: true, cmdDelWhtlst: true, cmdGetWhtlst: true,
+		cmdSetTimeouts: true, cmdStartDaemon: true, cmdStopDaemon: true,
+	}
+	laterOptions = of(optRate, optTimeout, optDaemon)
+)
+
+// checkOptions refuses options that do not go with the command or with each other.
+func (l *line) checkOptions() error {
+	r := rules[l.verb]
+	one := optionCount // the first of r.one that was seen
+	for o := range optionCount {
+		if !l.given.has(o) {
+			if r.need.has(o) {
+				return wrong("You need to supply the '%s' option for the '%s' command", o, l.verb)
+			}
+			continue
+		}
+		if r.one.has(o) {
+			if one != optionCount {
+				return wrong("The option '%s' conflicts with the '%s' option in the '%s' command", o, one, l.verb)
+			}
+			one = o
+			continue
+		}
+		if !(r.need | r.may).has(o) {
+			return wrong("Illegal '%s' option with the '%s' command%s", o, l.verb, hint(o, l.verb))
+		}
+	}
+	if err := l.checkList(); err != nil {
+		return err
+	}
+	if laterVerbs[l.verb] {
+		l.needs("the '" + l.verb.String() + "' command")
+	}
+	for o := range optionCount {
+		if (l.given & laterOptions).has(o) {
+			l.needs("the '" + o.String() + "' option")
+		}
+	}
+	return nil
+}
+
+// checkList refuses what a listing cannot show at once.
+func (l *line) checkList() error {
+	if l.verb != cmdList {
+		return nil
+	}
+	wanted := bits.OnesCount64(uint64(l.given & formats))
+	if wanted > 1 || wanted == 1 && l.given&of(optConnection, optTimeout, optDaemon) != 0 {
+		return wrong("options conflicts in the list command")
+	}
+	if l.given.has(optSockpair) && !l.given.has(optConnection) {
+		return wrong("You need to supply the 'connection' option for the 'sockpair' option")
+	}
+	return nil
+}
+
+// hint is a second line for a slip that is often made: -A where -a was meant.
+func hint(o option, v verb) string {
+	if o != optRealServer {
+		return ""
+	}
+	switch v {
+	case cmdAddService:
+		return "\ndid you mean -a?"
+	case cmdEditService:
+		return "\ndid you mean -e?"
+	case cmdDeleteService:
+		return "\ndid you mean -d?"
+	}
+	return ""
+}
+
+// checkService refuses a service whose settings do not go together, and gives it the
+// default scheduler.
+func (l *line) checkService() error {
+	if l.verb != cmdAddService && l.verb != cmdEditService {
+		return nil
+	}
+	s := l.service
+	icmp := l.proto == weirv1.Protocol_PROTOCOL_ICMP || l.proto == weirv1.Protocol_PROTOCOL_ICMPV6
+	if l.kind == byAddress && !icmp && s.Key.Port == 0 && s.Persistent == 0 {
+		return wrong("Zero port specified for no-match and non-persistent service")
+	}
+	if s.OnePacket && l.proto != weirv1.Protocol_PROTOCOL_UDP && l.kind != byFwmark {
+		return wrong("One-Packet Scheduling is only for UDP virtual services")
+	}
+	if s.Scheduler == "" {
+		s.Scheduler = defaultScheduler
+	}
+	if s.HashTarget != "" && s.Scheduler != "conhash" {
+		return wrong("hash target can only be set when schedule is conhash")
+	}
+	if s.HashTarget == "qid" && l.proto != weirv1.Protocol_PROTOCOL_UDP {
+		return wrong("qid hash can only be set in udp service")
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package ipvsadm
+
+import "fmt"
+
+// banner is the line that -v prints and -h begins with.
+func (env *Env) banner() string {
+	return fmt.Sprintf("ipvsadm v%s (weir; IPVS v%s)\n", env.Version, ipvsVersion)
+}
+
+const usage = `Usage:
+  ipvsadm -A|E SERVICE [-s SCHEDULER] [-p [SECONDS] [-M NETMASK]] [-o] [--pe NAME]
+               [--expire-quiescent] [--conn-timeout SECONDS] [-j enable|disable]
+               [--hash-target sip|qid] [--quic] [--dest-check CHECK]
+               [--proxy-protocol disable|v1|v2|v1-insecure|v2-insecure]
+  ipvsadm -D SERVICE
+  ipvsadm -C
+  ipvsadm -a|e SERVICE -r HOST[:PORT] [-b|-m|-g|-i|-J] [-w WEIGHT] [-x UPPER] [-y LOWER]
+  ipvsadm -d SERVICE -r HOST[:PORT]
+  ipvsadm -P|Q SERVICE -z LOCAL-ADDRESS -F DEVICE
+  ipvsadm -G [SERVICE]
+  ipvsadm -L|l [SERVICE] [-n] [--stats [-X] | --thresholds | --persistent-conn] [--nosort]
+  ipvsadm -L|l -c [-n] [--sockpair PROTO:SIP:SPORT:TIP:TPORT]
+  ipvsadm -Z [SERVICE]
+  ipvsadm -S > FILE
+  ipvsadm -R < FILE
+  ipvsadm -h | -v
+
+SERVICE: -t HOST:PORT (TCP) or -u HOST:PORT (UDP)
+
+Commands (the first option of the line):
+  -A, --add-service      add a virtual service
+  -E, --edit-service     replace the settings of a service: what is not given is the default
+  -D, --delete-service   delete a service with its real servers
+  -C, --clear            delete all services
+  -a, --add-server       add a real server to a service
+  -e, --edit-server      replace the settings of a real server
+  -d, --delete-server    delete a real server
+  -P, --add-laddr        put a local address (LIP) on a device and give it to a service
+  -Q, --del-laddr        take a local address from a service
+  -G, --get-laddr        list local addresses
+  -L, -l, --list         list services, or connections with -c
+  -Z, --zero             set the counters of all services, or of one, to zero
+  -S, --save             print the lines that restore everything, dpip's included
+  -R, --restore          carry out such lines from standard input
+  -h, --help             this text
+  -v, --version          the version
+
+Options:
+  -s, --scheduler NAME     rr, wrr or wlc (default wlc)
+  -p, --persistent [SECS]  a client keeps its real server for so long (default 360)
+  -M, --netmask MASK       clients of one network count as one for -p
+  -o, --ops                schedule each packet on its own (UDP)
+      --pe NAME            persistence engine
+      --conn-timeout SECS  how long a connection may be silent (default: the protocol's)
+      --expire-quiescent   end connections whose real server was deleted
+  -r, --real-server HOST[:PORT]  the real server; without a port, the service's
+  -b, --fullnat            full-NAT: rewrite source and destination; needs a local address
+  -m, --masquerading       NAT: rewrite the destination
+  -g, --gatewaying         direct routing (default)
+  -i, --ipip               tunnel
+  -J, --snat               SNAT
+  -w, --weight N           0 to 65535, 0 takes no new connections (default 1)
+  -x, --u-threshold N      most connections (default 0: no bound)
+  -y, --l-threshold N      when overloaded, take new connections below so many
+  -z, --laddr ADDRESS      local address
+  -F, --ifname DEVICE      its device
+  -c, --connection         list connections
+  -n, --numeric            addresses and ports as numbers
+  -X, --exact              counters without K, M, G, T
+      --stats              list counters
+      --thresholds         list thresholds
+      --persistent-conn    list persistent connections
+      --nosort             list in the order of insertion
+      --sockpair PAIR      only this connection, as PROTO:SIP:SPORT:TIP:TPORT
+
+The director is called on the socket that DPVS_IPC_FILE names, else on /run/weir.sock.
+`

@@ -1,0 +1,323 @@
+package ipvsadm
+
+import (
+	"math"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir/api/weirv1"
+)
+
+// The bounds of values, LVS's own.
+const (
+	maxTimeout        = 31 * 24 * 3600 // seconds
+	maxWeight         = 65535
+	maxThreshold      = math.MaxInt32
+	defaultPersistent = 360 // seconds
+	defaultScheduler  = "wlc"
+)
+
+// number reads a decimal number between least and most.
+func number(text string, least, most uint64) (uint32, bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil && n >= least && n <= most
+}
+
+// parseTimeout reads seconds, at least least and at most 31 days.
+func parseTimeout(text string, least uint64) (uint32, error) {
+	n, ok := number(text, least, maxTimeout)
+	if !ok {
+		return 0, wrong("invalid timeout value `%s' specified", text)
+	}
+	return n, nil
+}
+
+// ------------------------------------------------------------ which service
+
+func (l *line) setVirtual(proto weirv1.Protocol, arg string) error {
+	l.proto, l.virtual = proto, arg
+	return nil
+}
+
+func (l *line) setTCP(arg string, _ bool) error {
+	return l.setVirtual(weirv1.Protocol_PROTOCOL_TCP, arg)
+}
+
+func (l *line) setUDP(arg string, _ bool) error {
+	return l.setVirtual(weirv1.Protocol_PROTOCOL_UDP, arg)
+}
+
+func (l *line) setSCTP(arg string, _ bool) error {
+	l.needs("an SCTP service")
+	return l.setVirtual(weirv1.Protocol_PROTOCOL_SCTP, arg)
+}
+
+func (l *line) setICMP(arg string, _ bool) error {
+	l.needs("an ICMP service")
+	return l.setVirtual(weirv1.Protocol_PROTOCOL_ICMP, arg)
+}
+
+func (l *line) setICMPv6(arg string, _ bool) error {
+	l.needs("an ICMPv6 service")
+	return l.setVirtual(weirv1.Protocol_PROTOCOL_ICMPV6, arg)
+}
+
+func (l *line) setFwmark(arg string, _ bool) error {
+	if _, ok := number(arg, 1, math.MaxUint32); !ok {
+		return wrong("invalid fwmark value `%s' specified", arg)
+	}
+	l.kind = byFwmark
+	l.needs("a service by firewall mark")
+	return nil
+}
+
+func (l *line) setMatch(arg string, _ bool) error {
+	if !validMatch(arg) {
+		return wrong("illegal match specified")
+	}
+	l.kind = byMatch
+	l.needs("a service by match")
+	return nil
+}
+
+func (l *line) setIPv6(string, bool) error {
+	if l.kind != byFwmark {
+		return wrong("-6 used before -f")
+	}
+	l.needs("IPv6")
+	return nil
+}
+
+// -------------------------------------------------------------- its options
+
+func (l *line) setScheduler(arg string, _ bool) error {
+	if name := strings.TrimLeft(arg, "-"); name != arg {
+		hint := ""
+		if name != "" {
+			hint = "\ndid you mean -s " + name + "?"
+		}
+		return wrong("illegal scheduler `%s' specified%s", arg, hint)
+	}
+	if arg == "" {
+		return wrong("illegal scheduler `' specified")
+	}
+	l.service.Scheduler = arg
+	return nil
+}
+
+func (l *line) setPersistent(arg string, given bool) (err error) {
+	l.service.Persistent = defaultPersistent
+	if given {
+		l.service.Persistent, err = parseTimeout(arg, 1)
+	}
+	return err
+}
+
+func (l *line) setNetmask(arg string, _ bool) error {
+	mask, err := netip.ParseAddr(arg)
+	if err != nil || !mask.Is4() {
+		return wrong("illegal virtual server persistent mask specified")
+	}
+	l.service.PersistentMask = mask.String()
+	return nil
+}
+
+func (l *line) setOps(string, bool) error {
+	l.service.OnePacket = true
+	return nil
+}
+
+func (l *line) setPE(arg string, _ bool) error {
+	if arg == "" || strings.HasPrefix(arg, "-") || strings.ContainsAny(arg, " \t\r\n") {
+		return wrong("illegal persistence engine `%s' specified", arg)
+	}
+	l.service.Pe = arg
+	return nil
+}
+
+func (l *line) setSynproxy(arg string, _ bool) error {
+	switch arg {
+	case "enable":
+		l.service.SynProxy = true
+		l.needs("the 'synproxy' option")
+	case "disable":
+	default:
+		return wrong("synproxy switch must be enable or disable")
+	}
+	return nil
+}
+
+func (l *line) setHashTarget(arg string, _ bool) error {
+	if arg != "sip" && arg != "qid" {
+		return wrong("hash target not support")
+	}
+	l.service.HashTarget = arg
+	l.needs("the 'hash-target' option")
+	return nil
+}
+
+func (l *line) setExpireQuiescent(string, bool) error {
+	l.service.ExpireQuiescent = true
+	return nil
+}
+
+func (l *line) setQUIC(string, bool) error {
+	l.service.Quic = true
+	l.needs("the 'quic' option")
+	return nil
+}
+
+// destCheckTimes is what --dest-check takes for a detector's own figures:
+// "down,up,WAITs,MIN-MAXs" or "down,WAITs".
+var destCheckTimes = regexp.MustCompile(`^[0-9]+,([0-9]+,[0-9]+s,[0-9]+-[0-9]+s|[0-9]+s)$`)
+
+func (l *line) setDestCheck(arg string, _ bool) error {
+	switch arg {
+	case "disable":
+		l.service.DestCheck = nil
+		return nil
+	case "default", "tcp", "udp", "sctp", "ping":
+	default:
+		if !destCheckTimes.MatchString(arg) {
+			return wrong("invalid dest_check config")
+		}
+	}
+	l.service.DestCheck = append(l.service.DestCheck, arg)
+	l.needs("the 'dest-check' option")
+	return nil
+}
+
+func (l *line) setConnTimeout(arg string, _ bool) (err error) {
+	l.service.ConnTimeout, err = parseTimeout(arg, 0)
+	return err
+}
+
+// proxyProtocols are the words of --proxy-protocol beside disable.
+var proxyProtocols = []string{"v1", "v2", "v1-insecure", "v2-insecure"}
+
+func (l *line) setProxyProtocol(arg string, _ bool) error {
+	switch {
+	case arg == "disable":
+	case slices.Contains(proxyProtocols, arg):
+		l.service.ProxyProtocol = arg
+		l.needs("the 'proxy-protocol' option")
+	default:
+		return wrong("proxy protocol must be disable or one of %s", strings.Join(proxyProtocols, " "))
+	}
+	return nil
+}
+
+// --------------------------------------------------------- the real server
+
+func (l *line) setRealServer(arg string, _ bool) error {
+	l.real = arg
+	return nil
+}
+
+func (l *line) setForward(f weirv1.Forward) error {
+	l.dest.Forward = f
+	return nil
+}
+
+func (l *line) setMasq(string, bool) error   { return l.setForward(weirv1.Forward_FORWARD_MASQ) }
+func (l *line) setTunnel(string, bool) error { return l.setForward(weirv1.Forward_FORWARD_TUNNEL) }
+func (l *line) setRoute(string, bool) error  { return l.setForward(weirv1.Forward_FORWARD_ROUTE) }
+func (l *line) setFullNAT(string, bool) error {
+	return l.setForward(weirv1.Forward_FORWARD_FULLNAT)
+}
+func (l *line) setSNAT(string, bool) error { return l.setForward(weirv1.Forward_FORWARD_SNAT) }
+
+func (l *line) setWeight(arg string, _ bool) (err error) {
+	n, ok := number(arg, 0, maxWeight)
+	if !ok {
+		return wrong("illegal weight specified")
+	}
+	l.dest.Weight = n
+	return nil
+}
+
+func (l *line) setUThreshold(arg string, _ bool) error {
+	n, ok := number(arg, 0, maxThreshold)
+	if !ok {
+		return wrong("illegal u_threshold specified")
+	}
+	l.dest.UThreshold = n
+	return nil
+}
+
+func (l *line) setLThreshold(arg string, _ bool) error {
+	n, ok := number(arg, 0, maxThreshold)
+	if !ok {
+		return wrong("illegal l_threshold specified")
+	}
+	l.dest.LThreshold = n
+	return nil
+}
+
+// ----------------------------------------------- local addresses and lists
+
+func (l *line) setLocal(arg string, _ bool) error {
+	l.laddr = arg
+	return nil
+}
+
+func (l *line) setIfname(arg string, _ bool) error {
+	if arg == "" || strings.HasPrefix(arg, "-") || strings.ContainsAny(arg, " \t\r\n/") {
+		return wrong("illegal device name `%s' specified", arg)
+	}
+	l.local.Device = arg
+	return nil
+}
+
+// listEntry reports whether arg is an entry of a black- or whitelist.
+func listEntry(arg string) bool {
+	if set, ok := strings.CutPrefix(arg, "ipset:"); ok {
+		return set != ""
+	}
+	_, err := netip.ParseAddr(arg)
+	return err == nil
+}
+
+func (l *line) setBlklst(arg string, _ bool) error {
+	if !listEntry(arg) {
+		return wrong("illegal blacklist entry format, require [ IP | ipset:NAME ]")
+	}
+	return nil
+}
+
+func (l *line) setWhtlst(arg string, _ bool) error {
+	if !listEntry(arg) {
+		return wrong("illegal whitelist entry format, require [ IP | ipset:NAME ]")
+	}
+	return nil
+}
+
+// ------------------------------------------------- listing, synchronisation
+
+func (l *line) setCPU(arg string, _ bool) error {
+	if _, ok := number(arg, 0, math.MaxUint16); !ok {
+		return wrong("invalid cpu value `%s' specified", arg)
+	}
+	l.needs("the 'cpu' option")
+	return nil
+}
+
+func (l *line) setSyncid(arg string, _ bool) error {
+	if _, ok := number(arg, 0, 255); !ok {
+		return wrong("illegal syncid specified")
+	}
+	return nil
+}
+
+func (l *line) setDaemonRole(arg string, _ bool) error {
+	if arg == "master" || arg == "backup" {
+		return nil
+	}
+	if l.verb == cmdStartDaemon {
+		return wrong("illegal start_daemon parameter specified")
+	}
+	return wrong("illegal stop_daemon specified")
+}
