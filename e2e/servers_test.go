@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"weir/internal/testkit/netns"
+)
+
+// nginxConf answers like the tutorial's server; a header says who answered. The
+// single process dies with its parent, which a master and its workers would not.
+const nginxConf = `daemon off;
+master_process off;
+user root;
+pid %[1]s/nginx.pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    keepalive_requests 10000000;
+    keepalive_timeout 600s;
+    client_body_temp_path %[1]s/body;
+    proxy_temp_path %[1]s/proxy;
+    fastcgi_temp_path %[1]s/fastcgi;
+    uwsgi_temp_path %[1]s/uwsgi;
+    scgi_temp_path %[1]s/scgi;
+    server {
+        listen 80 backlog=4096;
+        default_type text/plain;
+        add_header X-Real-Server %[2]s;
+        location / { return 200 "Your ip:port : $remote_addr:$remote_port\n"; }
+    }
+}
+`
+
+// nginx starts a real server's nginx.
+func (b *bed) nginx(rs *netns.Namespace) *netns.Process {
+	b.t.Helper()
+	dir := b.path("nginx-" + rs.Name())
+	conf := filepath.Join(dir, "nginx.conf")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, rs.Name()), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	p := b.start(rs, "nginx", "-p", dir, "-c", conf, "-e", "stderr")
+	b.listening(rs, "127.0.0.1:80")
+	return p
+}
+
+// dnsmasq starts a real server's DNS server: it knows weir.test, at an address
+// that tells the server.
+func (b *bed) dnsmasq(rs *netns.Namespace, answer string) *netns.Process {
+	b.t.Helper()
+	p := b.start(rs, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+		"--user=root", "--pid-file="+b.path("dnsmasq-"+rs.Name()+".pid"), "--address=/weir.test/"+answer)
+	b.listening(rs, "127.0.0.1:53")
+	return p
+}
+
+// iperf3 starts a real server's iperf3 on port 5201.
+func (b *bed) iperf3(rs *netns.Namespace) *netns.Process {
+	b.t.Helper()
+	p := b.start(rs, "iperf3", "-s", "--forceflush")
+	// A probe would be taken for a test run: look at the sockets instead.
+	eventually(b.t, "iperf3 listens", func() bool { return b.run(rs, "ss -Hltn sport = :5201") != "" })
+	return p
+}
+
+// streamServer starts a real server's stream server on port 8080.
+func (b *bed) streamServer(rs *netns.Namespace) *netns.Process {
+	b.t.Helper()
+	p := b.startCmd(rs, roleCommand("stream-server"))
+	b.listening(rs, "127.0.0.1:8080")
+	return p
+}
