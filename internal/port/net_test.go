@@ -1,0 +1,289 @@
+package port_test
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/port/afpacket"
+	"weir/internal/port/afxdp"
+	"weir/internal/testkit/netns"
+)
+
+// deadline bounds every wait of these tests; it is never waited out when they pass.
+const deadline = 20 * time.Second
+
+// driver opens queues of an interface, the way the director will.
+type driver struct {
+	name string
+	mode afxdp.Mode // "" for afpacket
+	want string     // Facts.Driver
+}
+
+var (
+	packetSockets = driver{"afpacket", "", "afpacket"}
+	xdpNative     = driver{"afxdp native", afxdp.Native, "afxdp native copy"}
+	xdpGeneric    = driver{"afxdp generic", afxdp.Generic, "afxdp generic copy"}
+	drivers       = []driver{packetSockets, xdpNative, xdpGeneric}
+)
+
+// memory is a worker's packet memory.
+type memory struct {
+	pool *packet.Pool
+	umem *afxdp.UMEM
+}
+
+func newMemory(t testing.TB, small, big int) *memory {
+	t.Helper()
+	pool, err := packet.NewPool(small, big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if pool.FreeFrames() != pool.Frames() || pool.InUse() != 0 {
+			t.Errorf("pool at the end: %d of %d frames are back, %d packets are out", pool.FreeFrames(), pool.Frames(), pool.InUse())
+			return // closing it now could crash whoever still uses it
+		}
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &memory{pool, afxdp.NewUMEM(pool)}
+}
+
+// openPort opens queues of an interface, one for each memory, and closes them
+// with the test.
+type openPort struct {
+	facts   port.Facts
+	queues  []port.Queue
+	program *afxdp.Program
+	link    *port.Link
+	close   func()
+}
+
+func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16, ring int, memories ...*memory) *openPort {
+	t.Helper()
+	o := new(openPort)
+	check(t, ns.Do(func() (err error) {
+		if o.link, err = port.FindLink(ifname); err != nil {
+			return err
+		}
+		if d.mode != "" {
+			if o.program, err = afxdp.Attach(ifname, d.mode); err != nil {
+				return err
+			}
+		}
+		var group afpacket.Group
+		for i, m := range memories {
+			var q port.Queue
+			if o.program != nil {
+				q, err = o.program.Open(i, m.umem, afxdp.Options{Port: id, RxRing: ring, TxRing: ring})
+			} else {
+				q, err = afpacket.Open(o.link, m.pool, afpacket.Options{Port: id, Group: &group})
+			}
+			if err != nil {
+				return err
+			}
+			o.queues = append(o.queues, q)
+		}
+		return nil
+	}))
+	if o.program != nil {
+		o.facts = o.program.Facts(id, ifname)
+	} else {
+		o.facts = afpacket.Facts(o.link, id, ifname)
+	}
+	if o.facts.Driver != d.want {
+		t.Errorf("the driver says it is %q, want %q", o.facts.Driver, d.want)
+	}
+	closed := false
+	o.close = func() {
+		if closed {
+			return
+		}
+		closed = true
+		if o.program != nil {
+			if err := o.program.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, q := range o.queues {
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+			if q.Held() != 0 {
+				t.Errorf("a closed queue holds %d frames", q.Held())
+			}
+		}
+	}
+	t.Cleanup(o.close)
+	return o
+}
+
+func (o *openPort) counters() (c port.Counters) {
+	for _, q := range o.queues {
+		q.Counters(&c)
+	}
+	return c
+}
+
+// cable makes two namespaces, host and dir, with a veth h0 to d0 between them.
+func cable(t testing.TB, queues, mtu int) (host, dir *netns.Namespace) {
+	t.Helper()
+	w := newWorld(t)
+	host, dir = namespace(t, w, "host"), namespace(t, w, "dir")
+	check(t, netns.Veth(netns.End{In: host, Name: "h0", Queues: queues, MTU: mtu}, netns.End{In: dir, Name: "d0", Queues: queues, MTU: mtu}))
+	return host, dir
+}
+
+func newWorld(t testing.TB) *netns.World {
+	t.Helper()
+	w, err := netns.New("weirport")
+	check(t, err)
+	t.Cleanup(func() { check(t, w.Close()) })
+	return w
+}
+
+// namespace makes one that says nothing by itself: no IPv6.
+func namespace(t testing.TB, w *netns.World, name string) *netns.Namespace {
+	t.Helper()
+	n, err := w.Namespace(name)
+	check(t, err)
+	check(t, n.WriteSysctl("ipv6/conf/default/disable_ipv6", "1"))
+	return n
+}
+
+// raw is a plain packet socket at the other end of the cable: the judge of what
+// the drivers send and receive. It sees frames of one ethertype.
+type raw struct {
+	t  testing.TB
+	fd int
+}
+
+// testType is the ethertype for local experiments (IEEE 802, 9.2.4).
+const testType = 0x88b5
+
+func openRaw(t testing.TB, ns *netns.Namespace, ifname string, ethertype uint16) *raw {
+	t.Helper()
+	r := &raw{t: t}
+	check(t, ns.Do(func() (err error) {
+		l, err := port.FindLink(ifname)
+		if err != nil {
+			return err
+		}
+		r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20); err != nil {
+			return err
+		}
+		return unix.Bind(r.fd, &unix.SockaddrLinklayer{Ifindex: l.Index, Protocol: ethertype<<8 | ethertype>>8})
+	}))
+	t.Cleanup(func() { unix.Close(r.fd) })
+	return r
+}
+
+func (r *raw) send(frame []byte) {
+	r.t.Helper()
+	until := time.Now().Add(deadline)
+	for {
+		_, err := unix.Write(r.fd, frame)
+		if err == nil {
+			return
+		}
+		if (err != unix.ENOBUFS && err != unix.EAGAIN) || time.Now().After(until) {
+			r.t.Fatalf("send a frame of %d bytes: %v", len(frame), err)
+		}
+	}
+}
+
+// receive waits for a frame.
+func (r *raw) receive(buf []byte) []byte {
+	r.t.Helper()
+	poll(r.t, r.fd)
+	n, err := unix.Read(r.fd, buf)
+	if err != nil {
+		r.t.Fatalf("receive a frame: %v", err)
+	}
+	return buf[:n]
+}
+
+// poll waits until fd is readable.
+func poll(t testing.TB, fd int) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	until := time.Now().Add(deadline)
+	for {
+		n, err := unix.Poll(fds, int(time.Until(until).Milliseconds()))
+		switch {
+		case n > 0:
+			return
+		case err == unix.EINTR:
+		case err != nil:
+			t.Fatal(err)
+		default:
+			t.Fatalf("nothing to read within %v", deadline)
+		}
+	}
+}
+
+// receive waits until a queue has brought packets, sleeping as a worker does.
+func receive(t testing.TB, q port.Queue, burst []*packet.Packet) int {
+	t.Helper()
+	until := time.Now().Add(deadline)
+	for {
+		if n := q.Rx(burst); n > 0 {
+			return n
+		}
+		if time.Now().After(until) {
+			t.Fatalf("no packet within %v", deadline)
+		}
+		if q.PreparePoll() {
+			poll(t, q.FD())
+		}
+	}
+}
+
+// numbered makes test frame number i, n bytes long.
+func numbered(i, n int) []byte {
+	f := make([]byte, n)
+	copy(f, "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01")
+	binary.BigEndian.PutUint16(f[12:], testType)
+	binary.BigEndian.PutUint32(f[14:], uint32(i))
+	for j := 18; j < n; j++ {
+		f[j] = byte(i*7 + j)
+	}
+	return f
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectDrops compares the drops of a port with what a test wants, all others 0.
+func expectDrops(t testing.TB, c *port.Counters, want map[packet.Reason]uint64) {
+	t.Helper()
+	for r, n := range c.Drops {
+		if n != want[packet.Reason(r)] {
+			t.Errorf("%s is %d, want %d", packet.Reason(r), n, want[packet.Reason(r)])
+		}
+	}
+}
+
+func ethtool(t testing.TB, ns *netns.Namespace, ifname string, settings ...string) {
+	t.Helper()
+	_, err := ns.Run(t.Context(), "ethtool", append([]string{"-K", ifname}, settings...)...)
+	check(t, err)
+}
+
