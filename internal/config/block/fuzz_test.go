@@ -1,6 +1,7 @@
 package block
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -18,8 +19,8 @@ func FuzzParse(f *testing.F) {
 		nodes, err := Parse("f", []byte(src))
 		lines := strings.Count(src, "\n") + 1
 		if err != nil {
-			e, ok := err.(*Error)
-			if !ok || e.Line < 1 || e.Line > lines || e.File != "f" || strings.Contains(e.Text, "\n") {
+			var e *Error
+			if !errors.As(err, &e) || e.Line < 1 || e.Line > lines || e.File != "f" || strings.Contains(e.Text, "\n") {
 				t.Fatalf("error %#v for %q", err, src)
 			}
 			return

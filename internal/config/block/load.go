@@ -34,14 +34,14 @@ type loader struct {
 
 // file reads one file. depth is how many blocks lie around it.
 func (l *loader) file(path string, depth int) ([]Node, error) {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
 	}
-	if real, err = filepath.Abs(real); err != nil {
+	if resolved, err = filepath.Abs(resolved); err != nil {
 		return nil, err
 	}
-	if slices.Contains(l.reading, real) {
+	if slices.Contains(l.reading, resolved) {
 		return nil, fmt.Errorf("%s includes itself: remove one of the include lines", path)
 	}
 	if l.files++; l.files > MaxFiles {
@@ -51,7 +51,7 @@ func (l *loader) file(path string, depth int) ([]Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.reading = append(l.reading, real)
+	l.reading = append(l.reading, resolved)
 	p := parser{lex: newLexer(path, src), follow: l.include}
 	nodes, err := p.block(nil, depth)
 	if err != nil {
@@ -66,7 +66,7 @@ func (l *loader) read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return nil, err

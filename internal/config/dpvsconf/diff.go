@@ -9,9 +9,9 @@ import (
 
 // Diff names what differs in the part that is fixed at boot, in the words of the
 // file: what a reload can't change and a restart can. It is empty if a reload
-// can take all of new.
-func Diff(old, new *Config) (needRestart []string) {
-	a, b := &old.Boot, &new.Boot
+// can take all of wanted.
+func Diff(running, wanted *Config) (needRestart []string) {
+	a, b := &running.Boot, &wanted.Boot
 	if a.KNI != b.KNI {
 		needRestart = append(needRestart, "kni")
 	}
@@ -30,23 +30,23 @@ func Diff(old, new *Config) (needRestart []string) {
 }
 
 // diff compares two lists of blocks by name, and then their order.
-func diff[T any](what string, old, new []T, name func(T) string) (changes []string) {
+func diff[T any](what string, before, after []T, name func(T) string) (changes []string) {
 	find := func(list []T, want string) int {
 		return slices.IndexFunc(list, func(e T) bool { return name(e) == want })
 	}
 	moved := false
-	for i, o := range old {
-		switch j := find(new, name(o)); {
+	for i, o := range before {
+		switch j := find(after, name(o)); {
 		case j < 0:
 			changes = append(changes, what+" "+name(o)+" (removed)")
-		case !reflect.DeepEqual(o, new[j]):
+		case !reflect.DeepEqual(o, after[j]):
 			changes = append(changes, what+" "+name(o))
 		case i != j:
 			moved = true
 		}
 	}
-	for _, n := range new {
-		if find(old, name(n)) < 0 {
+	for _, n := range after {
+		if find(before, name(n)) < 0 {
 			changes = append(changes, what+" "+name(n)+" (added)")
 		}
 	}

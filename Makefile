@@ -1,0 +1,116 @@
+# Weir. `make` lists what there is to make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Go may be missing from the PATH that sudo leaves.
+GO := $(or $(shell command -v go),/usr/local/go/bin/go)
+export GO
+export PATH := $(dir $(GO)):$(PATH)
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+PROGRAMS := weir dpip ipvsadm
+
+# Two at a time: the tests drive real packets and are made for two cores.
+P ?= 2
+# How long a fuzz target runs, and how long a benchmark.
+T ?= 30s
+BENCHTIME ?= 1x
+# What bench and fuzz look at.
+PKG ?= ./...
+
+TOOL := $(GO) tool -modfile=tools/go.mod
+NEED := scripts/need.sh
+FOR_DEMO := curl
+FOR_TEST := $(FOR_DEMO) iproute2 ethtool nginx-light tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates
+FOR_RACE := $(FOR_TEST) gcc libc6-dev
+FOR_GENERATE := clang llvm libbpf-dev protobuf-compiler ca-certificates
+
+.PHONY: help
+help:
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+
+.PHONY: build
+build: ## the programs, into bin/
+	@$(NEED) go
+	CGO_ENABLED=0 $(GO) build -p $(P) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: demo
+demo: ## full-NAT between network namespaces, with the tutorial's commands (root)
+	@$(NEED) root go $(FOR_DEMO)
+	@$(MAKE) --no-print-directory build
+	bin/weir demo
+
+.PHONY: test
+test: ## everything that has to pass: vet, format, laws, unit and end-to-end tests (root)
+	@$(NEED) root go $(FOR_TEST)
+	@$(MAKE) --no-print-directory vet unit e2e
+
+.PHONY: vet
+vet: ## go vet and the format of the files
+	@$(NEED) go
+	$(GO) vet ./...
+	@bad=$$(find . -name '*.go' -not -path './bin/*' -exec gofmt -l {} +); \
+	[ -z "$$bad" ] || { echo "not in gofmt's format, run 'make fmt':" >&2; echo "$$bad" >&2; exit 1; }
+
+.PHONY: unit
+unit: ## the laws of the house and all tests beside the code
+	@$(NEED) go
+	$(GO) test -p $(P) -timeout 15m $$($(GO) list ./... | grep -v '^weir/e2e')
+
+.PHONY: e2e
+e2e: ## the real programs between network namespaces (root)
+	@$(NEED) root go $(FOR_TEST)
+	@$(MAKE) --no-print-directory build
+	$(GO) test -count=1 -timeout 20m ./e2e/...
+
+.PHONY: race
+race: ## the tests beside the code under the race detector, in random order
+	@$(NEED) root go $(FOR_RACE)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -timeout 30m ./internal/...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target in turn, T=30s each (PKG=./internal/... for a part)
+	@$(NEED) go
+	@scripts/fuzz.sh $(T) $(PKG)
+
+.PHONY: bench
+bench: ## each benchmark, BENCHTIME=1x each (PKG=./bench/... for a part)
+	@$(NEED) go
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(BENCHTIME) $(PKG)
+
+.PHONY: fmt
+fmt: ## write all Go files in the house's format
+	$(TOOL) gofumpt -l -w $$(find . -name '*.go' -not -path './bin/*' -not -name '*.pb.go' -not -name '*.connect.go' -not -name '*_bpfel.go')
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml
+	@$(NEED) go
+	GOMAXPROCS=$(P) $(TOOL) golangci-lint run --concurrency $(P)
+
+.PHONY: vuln
+vuln: ## known weaknesses in what the programs use (asks vuln.go.dev)
+	@$(NEED) go
+	$(TOOL) govulncheck ./...
+
+.PHONY: generate
+generate: ## code from the API's schema, C and the flow table's layout
+	@$(NEED) go $(FOR_GENERATE)
+	cd tools && $(GO) build -o ../bin/tools/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
+	PATH=$(CURDIR)/bin/tools:$$PATH protoc -I api \
+		--go_out=api --go_opt=paths=source_relative \
+		--connect-go_out=api --connect-go_opt=paths=source_relative,package_suffix= \
+		weirv1/director.proto
+	$(GO) generate ./...
+
+.PHONY: generate-check
+generate-check: generate ## fails if generated files are not what make generate writes
+	git diff --exit-code
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
