@@ -39,6 +39,13 @@ func newBed(t *testing.T, opt netns.TwoArmOptions) *bed {
 	return &bed{t: t, net: net, dir: t.TempDir()}
 }
 
+// as returns the bed for a subtest: what fails there fails the subtest.
+func (b *bed) as(t *testing.T) *bed {
+	c := *b
+	c.t = t
+	return &c
+}
+
 func (b *bed) client() *netns.Namespace { return b.net.Client }
 
 // rs returns the i-th real server, counted from 1 as its name is.

@@ -23,6 +23,9 @@ import (
 // but it shows in Slowest.
 const requestPatience = 10 * time.Second
 
+// progressStep is after how many answers an endless load says how many it had.
+const progressStep = 100
+
 // loadResult is what a load generator saw.
 type loadResult struct {
 	Requests, Failures int64
@@ -75,6 +78,7 @@ type load struct {
 	kept    bool
 	taken   atomic.Int64
 	stop    atomic.Bool
+	answers atomic.Int64
 
 	mu     sync.Mutex
 	result loadResult
@@ -115,6 +119,9 @@ func (l *load) client() {
 			continue
 		}
 		servers[server]++
+		if n := l.answers.Add(1); l.number == 0 && n%progressStep == 0 {
+			fmt.Printf("answered %d\n", n)
+		}
 	}
 }
 

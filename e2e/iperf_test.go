@@ -31,10 +31,3 @@ func (b *bed) iperf(t *testing.T) {
 		}
 	}
 }
-
-// as returns the bed for a subtest: what fails there fails the subtest.
-func (b *bed) as(t *testing.T) *bed {
-	c := *b
-	c.t = t
-	return &c
-}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 
 	"weir/internal/testkit/netns"
@@ -64,37 +63,14 @@ func (s *stage) startServer(ctx context.Context, rs *netns.Namespace) error {
 	return nil
 }
 
-const conf = `! The tutorial's two devices: dpdk0 toward the real servers, dpdk1 toward the clients.
-
-netif_defs {
-    <init> device dpdk0 {
+// conf drives both devices with every queue they have; the workers are left to
+// the defaults.
+const conf = `netif_defs {
+    device dpdk0 {          ! toward the real servers
         driver %[1]s
-        rx { queue_number 1 }
-        tx { queue_number 1 }
     }
-    <init> device dpdk1 {
+    device dpdk1 {          ! toward the clients
         driver %[1]s
-        rx { queue_number 1 }
-        tx { queue_number 1 }
-    }
-}
-
-worker_defs {
-    <init> worker cpu0 {
-        type    master
-        cpu_id  0
-    }
-    <init> worker cpu1 {
-        type    slave
-        cpu_id  %[2]d
-        port dpdk0 {
-            rx_queue_ids 0
-            tx_queue_ids 0
-        }
-        port dpdk1 {
-            rx_queue_ids 0
-            tx_queue_ids 0
-        }
     }
 }
 `
@@ -102,9 +78,11 @@ worker_defs {
 // director starts the daemon and waits until it says that it is ready.
 func (s *stage) director(ctx context.Context) error {
 	s.title("The director")
-	if err := os.WriteFile(s.path("dpvs.conf"), fmt.Appendf(nil, conf, s.driver, min(1, runtime.NumCPU()-1)), 0o644); err != nil {
+	text := fmt.Sprintf(conf, s.driver)
+	if err := os.WriteFile(s.path("dpvs.conf"), []byte(text), 0o644); err != nil {
 		return err
 	}
+	s.say("$ cat dpvs.conf\n%s\n", text)
 	// The daemon reports READY=1 the way systemd's services do, sd_notify(3).
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.path("notify"), Net: "unixgram"})
 	if err != nil {

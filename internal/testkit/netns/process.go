@@ -38,6 +38,14 @@ func (p *Process) Ended() bool {
 // Err returns how the process ended: nil, or an *exec.ExitError. Only after Done.
 func (p *Process) Err() error { return p.err }
 
+// ExitCode returns the exit code; -1 while the process runs or when a signal ended it.
+func (p *Process) ExitCode() int {
+	if !p.Ended() {
+		return -1
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Wait waits for the end. When ctx ends first, the process is killed and the
 // context's cause returned.
 func (p *Process) Wait(ctx context.Context) error {

@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+)
+
+// conf writes dpvs.conf for a setup.
+func (d *director) conf() string {
+	var b strings.Builder
+	b.WriteString("netif_defs {\n")
+	for port, link := range map[string]string{"dpdk0": d.lan, "dpdk1": d.wan} {
+		fmt.Fprintf(&b, "    <init> device %s {\n        driver %s\n", port, d.setup.driver)
+		if d.setup.mode != "" {
+			fmt.Fprintf(&b, "        xdp_mode %s\n", d.setup.mode)
+		}
+		if link != port {
+			fmt.Fprintf(&b, "        interface %s\n", link)
+		}
+		for _, way := range []string{"rx", "tx"} {
+			fmt.Fprintf(&b, "        %s {\n            queue_number %d\n        }\n", way, d.setup.queues)
+		}
+		b.WriteString("    }\n")
+	}
+	b.WriteString("}\n\nworker_defs {\n")
+	// The control side gets a CPU id behind the workers': those of a machine with
+	// two cores are the workers'.
+	fmt.Fprintf(&b, "    <init> worker control {\n        type master\n        cpu_id %d\n    }\n", d.setup.workers)
+	for w := range d.setup.workers {
+		fmt.Fprintf(&b, "    <init> worker %s {\n        type slave\n        cpu_id %d\n", workerName(w), w)
+		for p, port := range []string{"dpdk0", "dpdk1"} {
+			if d.setup.apart && p != w {
+				continue
+			}
+			ids := d.queuesOf(w)
+			fmt.Fprintf(&b, "        port %s {\n            rx_queue_ids %s\n            tx_queue_ids %s\n        }\n", port, ids, ids)
+		}
+		b.WriteString("    }\n")
+	}
+	b.WriteString("}\n")
+	b.WriteString(d.setup.conf)
+	return b.String()
+}
+
+func workerName(i int) string { return fmt.Sprintf("worker%d", i) }
+
+// queuesOf returns the queues that a worker serves, of each port it serves.
+func (d *director) queuesOf(worker int) string {
+	var ids []string
+	for q := range d.setup.queues {
+		if d.setup.apart || q%d.setup.workers == worker {
+			ids = append(ids, fmt.Sprint(q))
+		}
+	}
+	return strings.Join(ids, " ")
+}
