@@ -214,7 +214,8 @@ func TestDirectorNotRunning(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := newBench(t).run(ctx, "addr", "show"); got.code != 1 || got.stdout != "" {
-		t.Errorf("got %+v", got)
+	got := newBench(t).run(ctx, "addr", "show")
+	if want := (result{1, "", "dpip: interrupted before the director answered\n"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -96,7 +96,10 @@ func refuse(env Env, what string) int {
 // sentences already.
 func sentence(err error, socket string) string {
 	var call *connect.Error
-	if !errors.As(err, &call) || connect.IsWireError(err) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted before the director answered"
+	case !errors.As(err, &call) || connect.IsWireError(err):
 		return client.Message(err)
 	}
 	return fmt.Sprintf("cannot reach weir at %s: %s", socket, client.Message(err))

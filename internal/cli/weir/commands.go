@@ -1,6 +1,7 @@
 package weir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -50,6 +51,8 @@ func prepare(cmd *cobra.Command, socket string) {
 func inWords(err error, socket string) error {
 	var call *connect.Error
 	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted before the director answered")
 	case !errors.As(err, &call):
 		return err
 	case connect.IsWireError(err):

@@ -26,17 +26,11 @@ func Connections(ctx context.Context, dir weirv1.DirectorClient, w io.Writer, as
 	defer stream.Close()
 
 	out := bufio.NewWriter(w)
-	heading := func() {
-		fmt.Fprintf(out, connFormat, "PROTO", "STATE", "EXPIRES", "CLIENT", "VIRTUAL", "LOCAL", "REAL", "WORKER")
-	}
-	if asJSON {
-		heading = func() {}
-	}
 	encode := json.NewEncoder(out)
 	// That nobody listens shows at the first receive only: no heading before it.
 	more := stream.Receive()
-	if more || stream.Err() == nil {
-		heading()
+	if !asJSON && (more || stream.Err() == nil) {
+		fmt.Fprintf(out, connFormat, "PROTO", "STATE", "EXPIRES", "CLIENT", "VIRTUAL", "LOCAL", "REAL", "WORKER")
 	}
 	for ; more; more = stream.Receive() {
 		for _, m := range stream.Msg().Connections {
