@@ -42,11 +42,13 @@ func TestSamples(t *testing.T) {
 		workers []spec.Worker
 	}{
 		{
-			"dpvs.conf.sample", []spec.Device{device("dpdk0"), device("dpdk1")},
+			"dpvs.conf.sample",
+			[]spec.Device{device("dpdk0"), device("dpdk1")},
 			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}, {Port: "dpdk1"}}}},
 		},
 		{
-			"dpvs.conf.single-nic.sample", []spec.Device{device("dpdk0")},
+			"dpvs.conf.single-nic.sample",
+			[]spec.Device{device("dpdk0")},
 			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}}}},
 		},
 	}

@@ -1,9 +1,12 @@
 package dpvsconf
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"weir/internal/spec"
 )
 
 func TestDiff(t *testing.T) {
@@ -14,8 +17,10 @@ func TestDiff(t *testing.T) {
 	}{
 		{"the same", base, base, nil},
 		{"only what a reload may change", base, base + "global_defs { log_level INFO }\nneigh_defs { timeout 5 }", nil},
-		{"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn { conn_pool_size 65536 } }\nglobal_defs { kni off }",
-			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size"}},
+		{
+			"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn { conn_pool_size 65536 } }\nglobal_defs { kni off }",
+			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size"},
+		},
 		{"a device is added", base, base + "netif_defs { device dpdk2 { } }", []string{"device dpdk2 (added)"}},
 		{"a device is taken away", base + "netif_defs { device dpdk2 { } }", base, []string{"device dpdk2 (removed)"}},
 		{"a device is changed", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { mtu 9000 }", 1), []string{"device dpdk1"}},
@@ -30,5 +35,29 @@ func TestDiff(t *testing.T) {
 				t.Errorf("Diff = %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestDiffKnowsAllOfBoot changes each field of Boot by itself, so that a new one
+// can't be forgotten.
+func TestDiffKnowsAllOfBoot(t *testing.T) {
+	running, _ := mustParse(t, quick)
+	boot := reflect.TypeFor[spec.Boot]()
+	for i := range boot.NumField() {
+		changed, _ := mustParse(t, quick)
+		f := reflect.ValueOf(&changed.Boot).Elem().Field(i)
+		switch f.Kind() {
+		case reflect.Int:
+			f.SetInt(f.Int() + 1)
+		case reflect.Bool:
+			f.SetBool(!f.Bool())
+		case reflect.Slice:
+			f.SetZero()
+		default:
+			t.Fatalf("field %s is a %s: say here how it changes", boot.Field(i).Name, f.Kind())
+		}
+		if len(Diff(running, changed)) == 0 {
+			t.Errorf("Diff does not see a change of %s", boot.Field(i).Name)
+		}
 	}
 }

@@ -81,8 +81,10 @@ func TestRefuse(t *testing.T) {
 		{"queue number", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk1 { tx_queue_ids 16 } } }", "conf:14: tx_queue_ids 16 is not a number from 0 to 15 (default: queues that no worker lists)"},
 		{"no queues", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk1 { rx_queue_ids } } }", "conf:14: rx_queue_ids needs one or more queue numbers from 0 to 15"},
 
-		{"all that is wrong, in order", "neigh_defs {\n timeout 0\n}\n" + quick + "ipv4_defs {\n default_ttl 0\n}",
-			"conf:2: timeout 0 is not a number from 1 to 3600 (default: 60)\nconf:9: default_ttl 0 is not a number from 1 to 255 (default: 64)"},
+		{
+			"all that is wrong, in order", "neigh_defs {\n timeout 0\n}\n" + quick + "ipv4_defs {\n default_ttl 0\n}",
+			"conf:2: timeout 0 is not a number from 1 to 3600 (default: 60)\nconf:9: default_ttl 0 is not a number from 1 to 255 (default: 64)",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
