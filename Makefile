@@ -58,8 +58,8 @@ vet: ## go vet and the format of the files
 	[ -z "$$bad" ] || { echo "not in gofmt's format, run 'make fmt':" >&2; echo "$$bad" >&2; exit 1; }
 
 .PHONY: unit
-unit: ## the laws of the house and all tests beside the code
-	@$(NEED) go
+unit: ## the laws of the house and all tests beside the code (root)
+	@$(NEED) root go
 	$(GO) test -p $(P) -timeout 15m $$($(GO) list ./... | grep -v '^weir/e2e')
 
 .PHONY: e2e
@@ -69,7 +69,7 @@ e2e: ## the real programs between network namespaces (root)
 	$(GO) test -count=1 -timeout 20m ./e2e/...
 
 .PHONY: race
-race: ## the tests beside the code under the race detector, in random order
+race: ## the tests beside the code under the race detector, in random order (root)
 	@$(NEED) root go $(FOR_RACE)
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -timeout 30m ./internal/...
 
@@ -110,6 +110,7 @@ generate: ## code from the API's schema, C and the flow table's layout
 .PHONY: generate-check
 generate-check: generate ## fails if generated files are not what make generate writes
 	git diff --exit-code
+	@new=$$(git ls-files --others --exclude-standard); [ -z "$$new" ] || { echo "generated, but not committed: $$new" >&2; exit 1; }
 
 .PHONY: clean
 clean: ## remove what was built
