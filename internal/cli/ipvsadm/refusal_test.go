@@ -1,0 +1,263 @@
+package ipvsadm
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/api/client"
+)
+
+// A line that is wrong by its words: the exact sentence, the exit code, and no call.
+func TestWrongLines(t *testing.T) {
+	const try = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.\n"
+	const virtual = "illegal virtual server address[:port] specified\n"
+	const real = "illegal real server address[:port] specified\n"
+	const match = "illegal match specified\n"
+	const pair = "illegal sockpair<af:sip:sport:tip:tport> specified\n"
+	const destCheck = "invalid dest_check config\n"
+	const blklst = "illegal blacklist entry format, require [ IP | ipset:NAME ]\n"
+
+	for _, tc := range []struct {
+		line string
+		exit int
+		want string
+	}{
+		// The command comes first.
+		{"foo", 255, try},
+		{"-t 10.0.0.100:80 -A", 255, try},
+		{"--nothing", 255, try},
+		{"-n", 255, try},
+		{"--", 255, try},
+		{"-", 255, try},
+		{"--add-service=x", 255, try},
+		{"-A -t 10.0.0.100:80 -E", 2, "multiple commands specified\n"},
+		{"-lL", 2, "multiple commands specified\n"},
+		{"-l --help", 2, "multiple commands specified\n"},
+
+		// popt's own.
+		{"-l -!", 255, "-!: unknown option\n"},
+		{"-l --nothing", 255, "--nothing: unknown option\n"},
+		{"-l --tcp 10.0.0.100:80", 255, "--tcp: unknown option\n"},
+		{"-ln7", 255, "-7: unknown option\n"},
+		{"-lné", 255, "-é: unknown option\n"},
+		{"-A -t", 255, "-t: missing argument\n"},
+		{"-At", 255, "-t: missing argument\n"},
+		{"-A --tcp-service", 255, "--tcp-service: missing argument\n"},
+		{"-l --numeric=yes", 255, "--numeric: option does not take an argument\n"},
+		{"-l foo", 2, "unexpected argument foo\n"},
+		{"foo -l", 2, "unexpected argument foo\n"},
+		{"-l -- -n", 2, "unexpected argument -n\n"},
+		{"-l -", 2, "unexpected argument -\n"},
+
+		// Options and commands.
+		{"-l -n -n", 2, "multiple 'numeric' options specified\n"},
+		{"-A -t 10.0.0.100:80 -u 10.0.0.100:80", 2, "multiple 'service-address' options specified\n"},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1 -b -m", 2, "multiple 'forwarding-method' options specified\n"},
+		{"-A -t 10.0.0.100:80 -p 5 -p", 2, "multiple 'persistent' options specified\n"},
+		{"-A", 2, "You need to supply the 'service-address' option for the 'add-service' command\n"},
+		{"-E -s rr", 2, "You need to supply the 'service-address' option for the 'edit-service' command\n"},
+		{"-D", 2, "You need to supply the 'service-address' option for the 'delete-service' command\n"},
+		{"-a -t 10.0.0.100:80", 2, "You need to supply the 'real-server' option for the 'add-server' command\n"},
+		{"-e -r 1.1.1.1", 2, "You need to supply the 'service-address' option for the 'edit-server' command\n"},
+		{"-d -t 10.0.0.100:80", 2, "You need to supply the 'real-server' option for the 'delete-server' command\n"},
+		{"-P -t 10.0.0.100:80", 2, "You need to supply the 'local-address' option for the 'add-laddr' command\n"},
+		{"-Pt 10.0.0.100:80 -z 1.1.1.1", 2, "You need to supply the 'ifname' option for the 'add-laddr' command\n"},
+		{"-Q -t 10.0.0.100:80 -F dpdk0", 2, "You need to supply the 'local-address' option for the 'del-laddr' command\n"},
+		{"-U -t 10.0.0.100:80", 2, "You need to supply the 'blklst-address' option for the 'add-blklst' command\n"},
+		{"-Y -t 10.0.0.100:80", 2, "You need to supply the 'whtlst-address' option for the 'del-whtlst' command\n"},
+		{"-A -t 10.0.0.100:80 -w 1", 2, "Illegal 'weight' option with the 'add-service' command\n"},
+		{"-A -t 10.0.0.100:80 -n", 2, "Illegal 'numeric' option with the 'add-service' command\n"},
+		{"-D -t 10.0.0.100:80 -s rr", 2, "Illegal 'scheduler' option with the 'delete-service' command\n"},
+		{"-D -t 10.0.0.100:80 --conn-timeout 3", 2, "Illegal 'conn-timeout' option with the 'delete-service' command\n"},
+		{"-d -t 10.0.0.100:80 -r 1.1.1.1 -b", 2, "Illegal 'forwarding-method' option with the 'delete-server' command\n"},
+		{"-C -n", 2, "Illegal 'numeric' option with the 'flush' command\n"},
+		{"-S -t 10.0.0.100:80", 2, "Illegal 'service-address' option with the 'save' command\n"},
+		{"-R -n", 2, "Illegal 'numeric' option with the 'restore' command\n"},
+		{"-Z -r 1.1.1.1", 2, "Illegal 'real-server' option with the 'zero' command\n"},
+		{"-G -n", 2, "Illegal 'numeric' option with the 'get-laddr' command\n"},
+		{"-l -s rr", 2, "Illegal 'scheduler' option with the 'list' command\n"},
+		{"-lc -t 10.0.0.100:80", 2, "The option 'service-address' conflicts with the 'connection' option in the 'list' command\n"},
+		{"-l --daemon --timeout", 2, "The option 'daemon' conflicts with the 'timeout' option in the 'list' command\n"},
+		{"-ln --stats --rate", 2, "options conflicts in the list command\n"},
+		{"-lnc --stats", 2, "options conflicts in the list command\n"},
+		{"-l --timeout --thresholds", 2, "options conflicts in the list command\n"},
+		{"-l --sockpair tcp:1.1.1.1:1:2.2.2.2:2", 2, "You need to supply the 'connection' option for the 'sockpair' option\n"},
+
+		// The tutorial's slips.
+		{"-A -t 192.168.0.89:80 -s -rr", 2, "illegal scheduler `-rr' specified\ndid you mean -s rr?\n"},
+		{"-A -t 192.168.0.89:80 -r 10.140.18.33 -m", 2, "Illegal 'real-server' option with the 'add-service' command\ndid you mean -a?\n"},
+		{"-E -t 192.168.0.89:80 -r 10.140.18.33 -m", 2, "Illegal 'real-server' option with the 'edit-service' command\ndid you mean -e?\n"},
+		{"-D -t 192.168.0.89:80 -r 10.140.18.33", 2, "Illegal 'real-server' option with the 'delete-service' command\ndid you mean -d?\n"},
+		{"-A -t 10.0.0.100:80 -s -", 2, "illegal scheduler `-' specified\n"},
+		{"-A -t 10.0.0.100:80 --scheduler=", 2, "illegal scheduler `' specified\n"},
+
+		// Addresses.
+		{"-A -t 10.0.0.300:80", 2, virtual},
+		{"-A -t 10.0.0:80", 2, virtual},
+		{"-A -t 010.0.0.1:80", 2, virtual},
+		{"-A -t 10.0.0.100:", 2, virtual},
+		{"-A -t 10.0.0.100:65536", 2, virtual},
+		{"-A -t 10.0.0.100:-1", 2, virtual},
+		{"-A -t 10.0.0.100:nope", 2, virtual},
+		{"-A -u 10.0.0.100:http", 2, virtual},
+		{"-A -t :80", 2, virtual},
+		{"-A -t nowhere.example.com:80", 2, virtual},
+		{"-A -t a,b:80", 2, virtual},
+		{"-A -t [10.0.0.100]:80", 2, virtual},
+		{"-A -t [::1", 2, virtual},
+		{"-A -t [::1]80", 2, virtual},
+		{"-a -t 10.0.0.100:80 -r 1.1.1", 2, real},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1:99999", 2, real},
+		{"-P -t 10.0.0.100:80 -z 1.1.1 -F dpdk0", 2, "illegal local address\n"},
+		{"-P -t 10.0.0.100:80 -z 1.1.1.1:80 -F dpdk0", 2, "illegal local address\n"},
+		{"-P -t 10.0.0.100:80 -z 1.1.1.1 -F -", 2, "illegal device name `-' specified\n"},
+		{"-A -t [2001:db8::1]:80", 2, "IPv6 is not yet supported: [2001:db8::1]:80\n"},
+		{"-A -t 2001:db8::1", 2, "IPv6 is not yet supported: 2001:db8::1\n"},
+		{"-a -t 10.0.0.100:80 -r [2001:db8::1]:80 -b", 2, "IPv6 is not yet supported: [2001:db8::1]:80\n"},
+		{"-P -t 10.0.0.100:80 -z 2001:db8::1 -F dpdk0", 2, "IPv6 is not yet supported: 2001:db8::1\n"},
+
+		// Values.
+		{"-A -t 10.0.0.100", 2, "Zero port specified for no-match and non-persistent service\n"},
+		{"-E -u 10.0.0.100:0", 2, "Zero port specified for no-match and non-persistent service\n"},
+		{"-A -t 10.0.0.100:80 -p 0", 2, "invalid timeout value `0' specified\n"},
+		{"-A -t 10.0.0.100:80 -p 2678401", 2, "invalid timeout value `2678401' specified\n"},
+		{"-A -t 10.0.0.100:80 -p x", 2, "invalid timeout value `x' specified\n"},
+		{"-Apt 10.0.0.100:80", 2, "invalid timeout value `t' specified\n"},
+		{"-A -t 10.0.0.100:80 --persistent=", 2, "invalid timeout value `' specified\n"},
+		{"-A -t 10.0.0.100:80 --conn-timeout -1", 2, "invalid timeout value `-1' specified\n"},
+		{"-A -t 10.0.0.100:80 -p -M 255.255", 2, "illegal virtual server persistent mask specified\n"},
+		{"-A -t 10.0.0.100:80 -p -M 64", 2, "illegal virtual server persistent mask specified\n"},
+		{"-A -t 10.0.0.100:80 -o", 2, "One-Packet Scheduling is only for UDP virtual services\n"},
+		{"-A -t 10.0.0.100:80 -j on", 2, "synproxy switch must be enable or disable\n"},
+		{"-A -t 10.0.0.100:80 --hash-target dip", 2, "hash target not support\n"},
+		{"-A -t 10.0.0.100:80 --hash-target sip", 2, "hash target can only be set when schedule is conhash\n"},
+		{"-A -t 10.0.0.100:80 -s conhash --hash-target qid", 2, "qid hash can only be set in udp service\n"},
+		{"-A -t 10.0.0.100:80 --dest-check 1,2", 2, destCheck},
+		{"-A -t 10.0.0.100:80 --dest-check 1,1,3s,5-3600", 2, destCheck},
+		{"-A -t 10.0.0.100:80 --dest-check http", 2, destCheck},
+		{"-A -t 10.0.0.100:80 --proxy-protocol v3", 2, "proxy protocol must be disable or one of v1 v2 v1-insecure v2-insecure\n"},
+		{"-A -t 10.0.0.100:80 --pe -s", 2, "illegal persistence engine `-s' specified\n"},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1 -w 65536", 2, "illegal weight specified\n"},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1 -w -1", 2, "illegal weight specified\n"},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1 -w 1x", 2, "illegal weight specified\n"},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1 -x 2147483648", 2, "illegal u_threshold specified\n"},
+		{"-a -t 10.0.0.100:80 -r 1.1.1.1 -y y", 2, "illegal l_threshold specified\n"},
+		{"-G --cpu x", 2, "invalid cpu value `x' specified\n"},
+		{"-lc --sockpair tcp:1.1.1.1:1:2.2.2.2", 2, pair},
+		{"-lc --sockpair ip:1.1.1.1:1:2.2.2.2:2", 2, pair},
+		{"-lc --sockpair tcp:1.1.1.1:x:2.2.2.2:2", 2, pair},
+		{"-lc --sockpair tcp:[::1]:1:[::2]:2", 2, "IPv6 is not yet supported: tcp:[::1]:1:[::2]:2\n"},
+		{"-A -6 -f 1", 2, "-6 used before -f\n"},
+		{"-A -f 0", 2, "invalid fwmark value `0' specified\n"},
+		{"-A -f 4294967296", 2, "invalid fwmark value `4294967296' specified\n"},
+		{"-A -f x", 2, "invalid fwmark value `x' specified\n"},
+		{"-A -H proto=tcp", 2, match},
+		{"-A -H proto=tcp,iif=dpdk0,oif=dpdk1", 2, match},
+		{"-A -H proto=gre,af=ipv4", 2, match},
+		{"-A -H af=ipx", 2, match},
+		{"-A -H src-range=1.1.1", 2, match},
+		{"-A -H src-range=1.1.1.2-1.1.1.1", 2, match},
+		{"-A -H src-range=1.1.1.1-254", 2, match},
+		{"-A -H src-range=1.1.1.1:5-4", 2, match},
+		{"-A -H src-range=1.1.1.1,src-range=1.1.1.1", 2, match},
+		{"-A -H src-range=[::1-1.1.1.1]", 2, match},
+		{"-A -H src-range=[::1", 2, match},
+		{"-A -H what=1,af=ipv4", 2, match},
+		{"-U -t 10.0.0.100:80 -k x", 2, blklst},
+		{"-U -t 10.0.0.100:80 -k ipset:", 2, blklst},
+		{"-O -t 10.0.0.100:80 -2 x", 2, "illegal whitelist entry format, require [ IP | ipset:NAME ]\n"},
+		{"--set 1 2", 2, "--set option requires 3 timeout values\n"},
+		{"--set 1 2 x", 2, "invalid timeout value `x' specified\n"},
+		{"--set 1 2 3 4", 2, "unexpected argument 4\n"},
+		{"--start-daemon leader", 2, "illegal start_daemon parameter specified\n"},
+		{"--stop-daemon leader", 2, "illegal stop_daemon specified\n"},
+		{"--start-daemon master --syncid 256", 2, "illegal syncid specified\n"},
+
+		// Right, and not there yet.
+		{"-A -f 1 -s rr", 2, "a service by firewall mark is not supported yet\n"},
+		{"-A -f 1 -6 -s rr", 2, "a service by firewall mark is not supported yet\n"},
+		{"-A -s rr -H proto=tcp,src-range=192.168.100.0-192.168.100.254,oif=dpdk1", 2, "a service by match is not supported yet\n"},
+		{"-a -H af=ipv6,src-range=[::1-::2]:1-2 -r 123.1.2.3:0 -w 100 -J", 2, "a service by match is not supported yet\n"},
+		{"-l -H src-range=1.1.1.1:80", 2, "a service by match is not supported yet\n"},
+		{"-A -q 10.0.0.100 -s rr", 2, "an ICMP service is not supported yet\n"},
+		{"-A -1 2001:db8::1 -s rr", 2, "IPv6 is not yet supported: 2001:db8::1\n"},
+		{"-A -1 10.0.0.1 -s rr", 2, "an ICMPv6 service is not supported yet\n"},
+		{"-A --sctp-service 10.0.0.100:80", 2, "an SCTP service is not supported yet\n"},
+		{"-A -t 10.0.0.100:80 -j enable", 2, "the 'synproxy' option is not supported yet\n"},
+		{"-A -t 10.0.0.100:80 -s conhash --hash-target sip", 2, "the 'hash-target' option is not supported yet\n"},
+		{"-A -u 10.0.0.100:80 --quic", 2, "the 'quic' option is not supported yet\n"},
+		{"-A -t 10.0.0.100:80 --dest-check default --dest-check tcp", 2, "the 'dest-check' option is not supported yet\n"},
+		{"-A -t 10.0.0.100:80 --dest-check 1,1,3s,5-3600s", 2, "the 'dest-check' option is not supported yet\n"},
+		{"-A -t 10.0.0.100:80 --dest-check 1,3s", 2, "the 'dest-check' option is not supported yet\n"},
+		{"-A -t 10.0.0.100:80 --proxy-protocol v2", 2, "the 'proxy-protocol' option is not supported yet\n"},
+		{"-ln --rate", 2, "the 'rate' option is not supported yet\n"},
+		{"-l --timeout", 2, "the 'timeout' option is not supported yet\n"},
+		{"-l --daemon", 2, "the 'daemon' option is not supported yet\n"},
+		{"-ln --cpu 1", 2, "the 'cpu' option is not supported yet\n"},
+		{"-U -t 10.0.0.100:80 -k 1.1.1.1", 2, "the 'add-blklst' command is not supported yet\n"},
+		{"-V -t 10.0.0.100:80 -k ipset:x", 2, "the 'del-blklst' command is not supported yet\n"},
+		{"-B", 2, "the 'get-blklst' command is not supported yet\n"},
+		{"-O -t 10.0.0.100:80 -2 1.1.1.1", 2, "the 'add-whtlst' command is not supported yet\n"},
+		{"-Y -t 10.0.0.100:80 -2 1.1.1.1", 2, "the 'del-whtlst' command is not supported yet\n"},
+		{"-W", 2, "the 'get-whtlst' command is not supported yet\n"},
+		{"--set 900 120 300", 2, "the 'set' command is not supported yet\n"},
+		{"--start-daemon=master --mcast-interface eth0 --syncid 1", 2, "the 'start-daemon' command is not supported yet\n"},
+		{"--stop-daemon backup", 2, "the 'stop-daemon' command is not supported yet\n"},
+	} {
+		t.Run(tc.line, func(t *testing.T) {
+			// A client that nobody answers: a call would be told by its sentence.
+			r := run(t, client.New(filepath.Join(t.TempDir(), "none")), "", strings.Fields(tc.line)...)
+			if r.stderr != tc.want || r.exit != tc.exit || r.stdout != "" {
+				t.Errorf("got exit %d, %q\nwant exit %d, %q\nstdout %q", r.exit, r.stderr, tc.exit, tc.want, r.stdout)
+			}
+		})
+	}
+}
+
+func TestDirectorRefuses(t *testing.T) {
+	f := &fake{}
+	c := start(t, f)
+	must(t, c, "-A -t 10.0.0.100:80 -s rr", "-a -t 10.0.0.100:80 -r 192.168.100.2 -b")
+	for _, tc := range []struct {
+		line string
+		exit int
+		want string
+	}{
+		{"-A -t 10.0.0.100:80 -s rr", 253, "service 10.0.0.100:80 already exists\n"},
+		{"-a -t 10.0.0.100:80 -r 192.168.100.2 -b", 253, "real server 192.168.100.2:80 already exists\n"},
+		{"-a -t 10.0.0.100:80 -r 192.168.100.3", 242, "forwarding mode Route is not yet supported: use -b (full-NAT)\n"},
+		{"-D -t 10.0.0.100:81", 252, "there is no service tcp 10.0.0.100:81\n"},
+		{"-ln -u 10.0.0.100:80", 252, "there is no service udp 10.0.0.100:80\n"},
+		{"-G -u 10.0.0.100:80", 252, "there is no service udp 10.0.0.100:80\n"},
+	} {
+		t.Run(tc.line, func(t *testing.T) {
+			r := run(t, c, "", strings.Fields(tc.line)...)
+			if r.stderr != tc.want || r.exit != tc.exit || r.stdout != "" {
+				t.Errorf("got exit %d, %q, stdout %q\nwant exit %d, %q", r.exit, r.stderr, r.stdout, tc.exit, tc.want)
+			}
+		})
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	c := client.New(filepath.Join(t.TempDir(), "none"))
+	const want = "Can't initialize ipvs: no such file or directory (/run/weir.sock)\nAre you sure that weir is running?\n"
+	for _, line := range []string{"", "-ln", "-lnc", "-G", "-S", "-C", "-A -t 10.0.0.100:80"} {
+		if r := run(t, c, "", strings.Fields(line)...); r.stderr != want || r.exit != 2 || r.stdout != "" {
+			t.Errorf("%q: got exit %d, %q", line, r.exit, r.stderr)
+		}
+	}
+	// Once, and not for every line.
+	if r := run(t, c, "-C\ndpip addr show\n", "-R"); r.stderr != want || r.exit != 2 {
+		t.Errorf("-R: got exit %d, %q", r.exit, r.stderr)
+	}
+	// These need nobody.
+	if r := run(t, c, "", "-h"); r.exit != 0 || r.stderr != "" || !strings.HasPrefix(r.stdout, "ipvsadm v1.2.3 ") ||
+		!strings.Contains(r.stdout, "--add-laddr") {
+		t.Errorf("-h: got exit %d, %q, %q", r.exit, r.stdout, r.stderr)
+	}
+	if r := run(t, c, "", "--version"); r.exit != 0 || r.stderr != "" || r.stdout != "ipvsadm v1.2.3 (weir; IPVS v0.0.0)\n" {
+		t.Errorf("-v: got exit %d, %q, %q", r.exit, r.stdout, r.stderr)
+	}
+}
