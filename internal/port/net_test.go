@@ -286,4 +286,3 @@ func ethtool(t testing.TB, ns *netns.Namespace, ifname string, settings ...strin
 	_, err := ns.Run(t.Context(), "ethtool", append([]string{"-K", ifname}, settings...)...)
 	check(t, err)
 }
-
