@@ -10,9 +10,13 @@ func (d *director) conf() string {
 	var b strings.Builder
 	b.WriteString("netif_defs {\n")
 	for port, link := range map[string]string{"dpdk0": d.lan, "dpdk1": d.wan} {
-		fmt.Fprintf(&b, "    <init> device %s {\n        driver %s\n", port, d.setup.driver)
-		if d.setup.mode != "" {
-			fmt.Fprintf(&b, "        xdp_mode %s\n", d.setup.mode)
+		driver, mode := d.setup.driver, d.setup.mode
+		if port == "dpdk0" && d.setup.lanDriver != "" {
+			driver, mode = d.setup.lanDriver, ""
+		}
+		fmt.Fprintf(&b, "    <init> device %s {\n        driver %s\n", port, driver)
+		if mode != "" {
+			fmt.Fprintf(&b, "        xdp_mode %s\n", mode)
 		}
 		if link != port {
 			fmt.Fprintf(&b, "        interface %s\n", link)

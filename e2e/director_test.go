@@ -17,6 +17,7 @@ import (
 // setup says how to run a director.
 type setup struct {
 	driver, mode    string // of dpvs.conf: driver and, for afxdp, xdp_mode
+	lanDriver       string // of dpdk0 where it differs
 	workers, queues int
 	apart           bool     // two workers, and each serves one of the two ports only
 	renamed         bool     // the Linux interfaces are wan0 and lan0, mapped with `interface`
@@ -29,6 +30,9 @@ func (s setup) String() string {
 	name := s.driver
 	if s.mode != "" {
 		name += " " + s.mode
+	}
+	if s.lanDriver != "" {
+		name += " with " + s.lanDriver
 	}
 	name += fmt.Sprintf(" %dw %dq", s.workers, s.queues)
 	if s.apart {

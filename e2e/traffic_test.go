@@ -46,7 +46,11 @@ func cells() (all []cell) {
 			all = append(all, c)
 		}
 	}
-	return all
+	// GSO frames that one port brings are too large for the other, which needs
+	// them cut, and the way back has none.
+	return append(all,
+		cell{setup{driver: "afpacket", lanDriver: "afxdp", workers: 1, queues: 1}, some},
+		cell{setup{driver: "afxdp", mode: "native", lanDriver: "afpacket", workers: 1, queues: 1}, some})
 }
 
 // TestTraffic carries HTTP, bulk streams, iperf3 and DNS through the director over
