@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"weir/api/weirv1"
 )
@@ -46,7 +47,22 @@ func New(path string) weirv1.DirectorClient {
 		DisableCompression: true,
 	}
 	// The host of the URL is only a name here; the dialer ignores it.
-	return weirv1.NewDirectorClient(&http.Client{Transport: transport}, "http://weir")
+	return weirv1.NewDirectorClient(&http.Client{Transport: transport}, "http://weir",
+		connect.WithInterceptors(connect.UnaryInterceptorFunc(sendable)))
+}
+
+// sendable refuses a request that cannot be encoded, which means a string in it that is
+// not UTF-8. Connect would tell the same, but not before it had called the
+// director with an empty request.
+func sendable(call connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, q connect.AnyRequest) (connect.AnyResponse, error) {
+		if m, ok := q.Any().(proto.Message); ok {
+			if _, err := proto.Marshal(m); err != nil {
+				return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("a name or value is not UTF-8"))
+			}
+		}
+		return call(ctx, q)
+	}
 }
 
 // Detail returns DPVS's own code and text that the director attached to a

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -86,6 +87,33 @@ func TestCalls(t *testing.T) {
 		if Unreachable(err) {
 			t.Error("a refusal is not unreachability")
 		}
+	}
+}
+
+// counting counts the requests that reach it.
+type counting struct {
+	weirv1.UnimplementedDirectorHandler
+	calls atomic.Int32
+}
+
+func (c *counting) FlushAddresses(context.Context, *connect.Request[weirv1.FlushAddressesRequest]) (*connect.Response[weirv1.FlushAddressesResponse], error) {
+	c.calls.Add(1)
+	return connect.NewResponse(&weirv1.FlushAddressesResponse{}), nil
+}
+
+// What cannot be encoded must not arrive as an empty request: an empty name often means "all".
+func TestNotUTF8IsNotSent(t *testing.T) {
+	d := &counting{}
+	c := New(serve(t, d))
+	_, err := c.FlushAddresses(t.Context(), connect.NewRequest(&weirv1.FlushAddressesRequest{Device: "\xff"}))
+	if got, want := Message(err), "a name or value is not UTF-8"; got != want {
+		t.Errorf("message: got %q, want %q", got, want)
+	}
+	if n := d.calls.Load(); n != 0 {
+		t.Errorf("the director was called %d times", n)
+	}
+	if _, err := c.FlushAddresses(t.Context(), connect.NewRequest(&weirv1.FlushAddressesRequest{Device: "é"})); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"weir/api/weirv1"
 )
@@ -57,6 +58,11 @@ func (l *line) key() *weirv1.ServiceKey {
 // parse reads a command line, without the program's name. No names are resolved for a
 // line that is wrong by its words alone, and no call is made for any.
 func parse(ctx context.Context, args []string, names Names) (*line, error) {
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return nil, wrong("argument %q is not UTF-8", arg)
+		}
+	}
 	l := &line{
 		service: &weirv1.Service{Key: &weirv1.ServiceKey{}},
 		dest:    &weirv1.Dest{Weight: 1, Forward: weirv1.Forward_FORWARD_ROUTE},

@@ -50,6 +50,8 @@ func TestWrongLines(t *testing.T) {
 		{"-l -- -n", 2, "unexpected argument -n\n"},
 		{"-l -", 2, "unexpected argument -\n"},
 
+		{"-A -t 10.0.0.100:80 -s \xff", 2, "argument \"\\xff\" is not UTF-8\n"},
+
 		// Options and commands.
 		{"-l -n -n", 2, "multiple 'numeric' options specified\n"},
 		{"-A -t 10.0.0.100:80 -u 10.0.0.100:80", 2, "multiple 'service-address' options specified\n"},

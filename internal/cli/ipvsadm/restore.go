@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"connectrpc.com/connect"
 
@@ -56,6 +57,9 @@ func (env *Env) readSteps(ctx context.Context) (steps []step, number int, err er
 	scan.Buffer(nil, maxLine)
 	for scan.Scan() {
 		number++
+		if !utf8.Valid(scan.Bytes()) {
+			return nil, number, wrong("the line is not UTF-8")
+		}
 		field := strings.Fields(scan.Text())
 		if len(field) == 0 || strings.HasPrefix(field[0], "#") {
 			continue

@@ -151,6 +151,12 @@ func TestRestore(t *testing.T) {
 			exit:   2,
 		},
 		{
+			name:   "bytes that are no text",
+			stdin:  service + "dpip addr add 10.0.0.1/32 dev \xff\n",
+			stderr: "line 2: the line is not UTF-8\nnothing was changed\n",
+			exit:   2,
+		},
+		{
 			name:   "a line without end",
 			stdin:  service + strings.Repeat("x", maxLine+1),
 			stderr: "line 2: cannot read standard input: bufio.Scanner: token too long\nnothing was changed\n",
