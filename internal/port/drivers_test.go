@@ -60,7 +60,7 @@ func TestFramesInAndOut(t *testing.T) {
 			if c.RxPackets != frames || c.TxPackets != frames || c.RxBytes != bytesIn || c.TxBytes != bytesIn {
 				t.Errorf("counted rx %d (%d bytes), tx %d (%d bytes), want %d (%d bytes) each", c.RxPackets, c.RxBytes, c.TxPackets, c.TxBytes, frames, bytesIn)
 			}
-			expectDrops(t, &c, nil)
+			expectDrops(t, c, nil)
 		})
 	}
 }
@@ -91,7 +91,7 @@ func TestNoAllocation(t *testing.T) {
 			if allocs != 0 {
 				t.Errorf("%v allocations a round, want none", allocs)
 			}
-			if c = o.counters(); c.RxPackets < 190 {
+			if c := o.counters(); c.RxPackets < 190 {
 				t.Errorf("only %d of 200 frames went through", c.RxPackets)
 			}
 		})

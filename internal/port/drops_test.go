@@ -9,22 +9,6 @@ import (
 	"weir/internal/port"
 )
 
-// drain receives until nothing is left and frees the packets.
-func drain(q port.Queue) (n int) {
-	var burst [port.Burst]*packet.Packet
-	for {
-		got := q.Rx(burst[:])
-		if got == 0 {
-			return n
-		}
-		for _, p := range burst[:got] {
-			p.Pool().Put(p)
-		}
-		n += got
-		// No Flush: nothing of what the test sent before may find new room.
-	}
-}
-
 // When nobody receives, the frames that find no room are counted, each once.
 func TestOverflowIsCounted(t *testing.T) {
 	for _, row := range []struct {
@@ -44,14 +28,14 @@ func TestOverflowIsCounted(t *testing.T) {
 			for range row.frames {
 				far.send(frame)
 			}
-			got := drain(o.queues[0])
+			got := receiveAll(t, o, row.frames, func(int, *packet.Packet) {})
 			c := o.counters()
 			if lost := c.Drops[row.reason]; lost == 0 || got+int(lost) != row.frames {
 				t.Errorf("sent %d, received %d, counted %d as %s", row.frames, got, lost, row.reason)
 			}
-			expectDrops(t, &c, map[packet.Reason]uint64{row.reason: c.Drops[row.reason]})
-			if again := o.counters(); again != c {
-				t.Errorf("asked twice, the counters differ: %v, then %v", c, again)
+			expectDrops(t, c, map[packet.Reason]uint64{row.reason: c.Drops[row.reason]})
+			if again := o.counters(); *again != *c {
+				t.Errorf("asked twice, the counters differ: %v, then %v", *c, *again)
 			}
 		})
 	}
@@ -108,23 +92,15 @@ func TestGSOFrame(t *testing.T) {
 			if c := far.counters(); c.TxPackets != 1 {
 				t.Fatalf("the frame was not sent: %v", c)
 			}
-			q := o.queues[0]
-			var burst [port.Burst]*packet.Packet
-			if n := q.Rx(burst[:]); n != row.packets {
-				t.Errorf("received %d packets, want %d", n, row.packets)
-			} else if n == 1 {
-				p := burst[0]
-				if !bytes.Equal(p.Data, want) || !p.Is(packet.GSO|packet.CsumPartial) || p.GSOType != packet.GSOUDPL4 || p.GSOSize != 1400 {
+			got := receiveAll(t, o, max(row.packets, 1), func(_ int, p *packet.Packet) {
+				if row.packets == 1 && (!bytes.Equal(p.Data, want) || !p.Is(packet.GSO|packet.CsumPartial) || p.GSOType != packet.GSOUDPL4 || p.GSOSize != 1400) {
 					t.Errorf("received %d bytes, flags %x, gso type %d size %d", len(p.Data), p.Flags, p.GSOType, p.GSOSize)
 				}
+			})
+			if got != row.packets {
+				t.Errorf("received %d packets, want %d", got, row.packets)
 			}
-			for _, p := range burst {
-				if p != nil {
-					p.Pool().Put(p)
-				}
-			}
-			c := o.counters()
-			expectDrops(t, &c, row.drops)
+			expectDrops(t, o.counters(), row.drops)
 			if row.drops[packet.PortRxTooBig] > 0 && o.program.Warning() == "" {
 				t.Error("no warning for the log")
 			}
@@ -170,7 +146,7 @@ func TestUnsendable(t *testing.T) {
 				}
 			}
 			c := o.counters()
-			expectDrops(t, &c, map[packet.Reason]uint64{packet.PortTxTooBig: 2, packet.WalkFault: 1, packet.PortTxError: 1})
+			expectDrops(t, c, map[packet.Reason]uint64{packet.PortTxTooBig: 2, packet.WalkFault: 1, packet.PortTxError: 1})
 			if c.TxPackets != 4 || c.TxBytes != 1514+1000+700+60 {
 				t.Errorf("counted %d packets, %d bytes sent", c.TxPackets, c.TxBytes)
 			}
@@ -235,7 +211,7 @@ func TestPortDown(t *testing.T) {
 			if d.mode != "" {
 				waiting = 128 // in the ring, for when it is up again
 			}
-			expectDrops(t, &c, map[packet.Reason]uint64{packet.PortDown: uint64(packets - waiting)})
+			expectDrops(t, c, map[packet.Reason]uint64{packet.PortDown: uint64(packets - waiting)})
 			if !o.queues[0].PreparePoll() {
 				t.Error("a worker must not spin because a port is down")
 			}

@@ -115,6 +115,9 @@ func LinkNames() []string {
 // SetUp switches the interface on.
 func (l *Link) SetUp() error { return l.set("switch on", netlink.LinkSetUp) }
 
+// SetDown takes the interface out of service.
+func (l *Link) SetDown() error { return l.set("switch off", netlink.LinkSetDown) }
+
 // SetPromisc makes the interface take frames for every MAC, or not.
 func (l *Link) SetPromisc(on bool) error {
 	if on {

@@ -2,6 +2,8 @@ package port_test
 
 import (
 	"encoding/binary"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,9 +126,10 @@ func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16,
 	return o
 }
 
-func (o *openPort) counters() (c port.Counters) {
+func (o *openPort) counters() *port.Counters {
+	c := new(port.Counters)
 	for _, q := range o.queues {
-		q.Counters(&c)
+		q.Counters(c)
 	}
 	return c
 }
@@ -140,9 +143,12 @@ func cable(t testing.TB, queues, mtu int) (host, dir *netns.Namespace) {
 	return host, dir
 }
 
+var worlds atomic.Uint64
+
 func newWorld(t testing.TB) *netns.World {
 	t.Helper()
-	w, err := netns.New("weirport")
+	// A world cleans up by the prefix of its names: each needs its own.
+	w, err := netns.New("weirport" + strconv.FormatUint(worlds.Add(1), 10))
 	check(t, err)
 	t.Cleanup(func() { check(t, w.Close()) })
 	return w
@@ -248,6 +254,45 @@ func receive(t testing.TB, q port.Queue, burst []*packet.Packet) int {
 		}
 		if q.PreparePoll() {
 			poll(t, q.FD())
+		}
+	}
+}
+
+// receiveAll receives on all queues of a port until frames of them were either
+// received or counted as dropped, gives each packet with its queue's number to
+// f, and frees it. It returns how many were received. The kernel may deliver
+// some time after a frame was sent.
+func receiveAll(t testing.TB, o *openPort, frames int, f func(queue int, p *packet.Packet)) (got int) {
+	t.Helper()
+	var burst [port.Burst]*packet.Packet
+	waitUntil(t, strconv.Itoa(frames)+" frames received or counted", func() bool {
+		for i, q := range o.queues {
+			for n := q.Rx(burst[:]); n > 0; n = q.Rx(burst[:]) {
+				for _, p := range burst[:n] {
+					f(i, p)
+					p.Pool().Put(p)
+				}
+				got += n
+			}
+		}
+		lost := uint64(0)
+		for _, n := range o.counters().Drops {
+			lost += n
+		}
+		if o.program != nil {
+			lost += o.program.Unserved()
+		}
+		return got+int(lost) >= frames
+	})
+	return got
+}
+
+// waitUntil looks again and again, and gives way to others in between.
+func waitUntil(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for until := time.Now().Add(deadline); !f(); unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) {
+		if time.Now().After(until) {
+			t.Fatalf("not within %v: %s", deadline, what)
 		}
 	}
 }
