@@ -25,7 +25,8 @@ type Queue struct {
 	in     *wire
 	out    *wire
 	fd     int
-	woken  bool   // PreparePoll was called and fd may have been written
+	woken  bool // PreparePoll was called and fd may have been written
+	wakes  [8]byte
 	lost   uint64 // in.full when the queue was opened
 	counts port.Counters
 }
@@ -46,8 +47,7 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 	}
 	if q.woken {
 		q.woken = false
-		var count [8]byte
-		_, _ = unix.Read(q.fd, count[:]) // EAGAIN when nobody woke us
+		_, _ = unix.Read(q.fd, q.wakes[:]) // EAGAIN when nobody woke us
 	}
 	n, bytes := q.in.get(burst, q.pool, q.id)
 	q.counts.RxPackets += uint64(n)

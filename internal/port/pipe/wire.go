@@ -1,6 +1,7 @@
 package pipe
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -77,6 +78,9 @@ func (w *wire) add(data []byte, flags packet.Flags, gsoType uint8, gsoSize uint1
 	return true
 }
 
+// one is what an eventfd is written to add 1.
+var one = binary.NativeEndian.AppendUint64(nil, 1)
+
 // wake tells who waits that frames have come.
 func (w *wire) wake() {
 	select {
@@ -85,9 +89,8 @@ func (w *wire) wake() {
 	}
 	if w.asleep && w.waker >= 0 {
 		w.asleep = false
-		one := [8]byte{1}
 		// It can't fail but for a counter of 2^64-2, which was woken long since.
-		_, _ = unix.Write(w.waker, one[:])
+		_, _ = unix.Write(w.waker, one)
 	}
 }
 
