@@ -240,8 +240,8 @@ func (f *fake) AddAddress(_ context.Context, q *connect.Request[weirv1.AddAddres
 	return done(&weirv1.AddAddressResponse{}, nil)
 }
 
-// ListRoutes shows the derived routes as the director does: 0.0.0.0 for no
-// gateway and no source, and the device's MTU.
+// ListRoutes shows the derived routes as the director does: with the device's MTU, and
+// not where a configured one stands in their place.
 func (f *fake) ListRoutes(context.Context, *connect.Request[weirv1.ListRoutesRequest]) (*connect.Response[weirv1.ListRoutesResponse], error) {
 	var routes []*weirv1.Route
 	for _, a := range f.addresses {
@@ -250,7 +250,8 @@ func (f *fake) ListRoutes(context.Context, *connect.Request[weirv1.ListRoutesReq
 			Prefix: own.Addr().String() + "/32", Via: "0.0.0.0", Src: "0.0.0.0", Device: a.Device,
 			Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto",
 		})
-		if !own.IsSingleIP() {
+		instead := func(r *weirv1.Route) bool { return r.Prefix == own.Masked().String() && r.Device == a.Device }
+		if !own.IsSingleIP() && !slices.ContainsFunc(f.routes, instead) {
 			routes = append(routes, &weirv1.Route{
 				Prefix: own.Masked().String(), Src: own.Addr().String(), Device: a.Device,
 				Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto",

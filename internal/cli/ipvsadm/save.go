@@ -136,11 +136,11 @@ func addressLine(a *weirv1.Address) string {
 }
 
 // derived reports whether the route follows from an address: the address itself is a host
-// route, its network a link route. Adding such a route by hand as well is
-// refused by the director ("already exist"), so what looks derived is.
+// route, its network a link route that speaks from the address. A route that was
+// added by hand in the place of such a one differs by its source or its MTU.
 func (b *box) derived(r *weirv1.Route) bool {
 	prefix, err := netip.ParsePrefix(r.GetPrefix())
-	if err != nil || gateway(r) || r.GetMetric() != 0 {
+	if err != nil || gateway(r) || r.GetMetric() != 0 || !b.inheritsMTU(r) {
 		return false
 	}
 	return slices.ContainsFunc(b.addresses, func(a *weirv1.Address) bool {
@@ -148,16 +148,21 @@ func (b *box) derived(r *weirv1.Route) bool {
 		if err != nil || a.GetDevice() != r.GetDevice() {
 			return false
 		}
-		if !unset(r.GetSrc()) && addr(r.GetSrc()) != own.Addr() {
-			return false
-		}
 		switch r.GetScope() {
 		case weirv1.Scope_SCOPE_HOST:
 			return prefix.IsSingleIP() && prefix.Addr() == own.Addr()
 		case weirv1.Scope_SCOPE_LINK:
-			return !own.IsSingleIP() && own.Masked() == prefix
+			return !own.IsSingleIP() && own.Masked() == prefix && addr(r.GetSrc()) == own.Addr()
 		}
 		return false
+	})
+}
+
+// inheritsMTU reports whether the route is listed with its device's MTU, as those are
+// that have none of their own.
+func (b *box) inheritsMTU(r *weirv1.Route) bool {
+	return r.GetMtu() == 0 || slices.ContainsFunc(b.links, func(l *weirv1.Link) bool {
+		return l.GetName() == r.GetDevice() && l.GetMtu() == r.GetMtu()
 	})
 }
 
@@ -185,11 +190,7 @@ func (b *box) routeLine(r *weirv1.Route) string {
 	if !unset(r.GetSrc()) {
 		words = append(words, "src", r.GetSrc())
 	}
-	// A route without an MTU of its own is listed with its device's.
-	inherited := slices.ContainsFunc(b.links, func(l *weirv1.Link) bool {
-		return l.GetName() == r.GetDevice() && l.GetMtu() == r.GetMtu()
-	})
-	if !inherited {
+	if !b.inheritsMTU(r) {
 		words = figure(words, "mtu", r.GetMtu())
 	}
 	return join(figure(words, "metric", r.GetMetric())...)
