@@ -69,7 +69,7 @@ func TestSaveAnyService(t *testing.T) {
 			PersistentMask:  rapid.SampledFrom([]string{"", "255.255.0.0"}).Draw(rt, "mask"),
 			Pe:              rapid.SampledFrom([]string{"", "sip"}).Draw(rt, "pe"),
 			ExpireQuiescent: rapid.Bool().Draw(rt, "expire"),
-			ConnTimeout:     number("timeout", maxTimeout),
+			ConnTimeout:     number("timeout", maxConnTimeout),
 		}
 		if rapid.Bool().Draw(rt, "udp") {
 			s.Key.Protocol = weirv1.Protocol_PROTOCOL_UDP

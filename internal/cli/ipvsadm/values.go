@@ -14,6 +14,7 @@ import (
 // The bounds of values, LVS's own.
 const (
 	maxTimeout        = 31 * 24 * 3600 // seconds
+	maxConnTimeout    = 31535999       // seconds; DPVS's timers go no further
 	maxWeight         = 65535
 	maxThreshold      = math.MaxInt32
 	defaultPersistent = 360 // seconds
@@ -190,9 +191,13 @@ func (l *line) setDestCheck(arg string, _ bool) error {
 	return nil
 }
 
-func (l *line) setConnTimeout(arg string, _ bool) (err error) {
-	l.service.ConnTimeout, err = parseTimeout(arg, 0)
-	return err
+func (l *line) setConnTimeout(arg string, _ bool) error {
+	n, ok := number(arg, 0, maxConnTimeout)
+	if !ok {
+		return wrong("invalid timeout value `%s' specified", arg)
+	}
+	l.service.ConnTimeout = n
+	return nil
 }
 
 // proxyProtocols are the words of --proxy-protocol beside disable.
