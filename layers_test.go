@@ -40,6 +40,7 @@ var floors = [][]string{
 	{"internal/director"},
 	// Who asks the director.
 	{"internal/control", "internal/metrics", "internal/health"},
+	{"internal/daemon"},
 	// Who asks over the API.
 	{"internal/cli/dpip"},
 	{"internal/cli/ipvsadm", "internal/cli/weir", "internal/cli/keepalived"},
@@ -60,12 +61,14 @@ var stdOnly = []string{"internal/wire", "internal/spec", "internal/config/block"
 // only lists who alone may import a package (the key is a package and its
 // subtree where it ends in "/..."), whatever the floors say.
 var only = map[string][]string{
-	"internal/ether":       {"internal/worker"},
-	"internal/ip":          {"internal/worker"},
-	"internal/neigh":       {"internal/worker"},
-	"internal/lb":          {"internal/worker"},
-	"internal/punt":        {"internal/worker"},
-	"internal/worker":      {"internal/director"},
+	"internal/ether": {"internal/worker"},
+	"internal/ip":    {"internal/worker"},
+	"internal/punt":  {"internal/worker"},
+	// The director compiles their tables and does their housekeeping.
+	"internal/neigh": {"internal/worker", "internal/director"},
+	"internal/lb":    {"internal/worker", "internal/director"},
+	// The benchmarks breathe workers themselves.
+	"internal/worker":      {"internal/director", "internal/testkit/...", "bench/..."},
 	"internal/testkit/...": {"internal/testkit/...", "internal/demo", "e2e/...", "bench/..."},
 }
 
@@ -87,7 +90,7 @@ var fences = map[string][]string{
 
 	"golang.org/x/sys/unix": {
 		"internal/clock", "internal/packet", "internal/flow", "internal/port/...", "internal/worker", "internal/director",
-		"internal/testkit/...", "internal/demo", "bench/...",
+		"internal/daemon", "internal/testkit/...", "internal/demo", "bench/...",
 	},
 	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/testkit/..."},
 	"github.com/vishvananda/netlink": {"internal/port/...", "internal/director", "internal/testkit/...", "internal/demo", "bench/..."},
@@ -100,7 +103,7 @@ var fences = map[string][]string{
 	"google.golang.org/protobuf":        {"api/...", "internal/control"},
 	"github.com/spf13/cobra":            {"internal/cli/weir", "cmd/weir"},
 	"github.com/spf13/pflag":            {"internal/cli/ipvsadm", "internal/cli/weir", "cmd/weir"},
-	"github.com/coreos/go-systemd/v22":  {"cmd/weir"},
+	"github.com/coreos/go-systemd/v22":  {"internal/daemon"},
 	"github.com/prometheus":             {"internal/metrics"},
 	"github.com/gopacket/gopacket":      {"internal/testkit/...", "bench/..."},
 	"gvisor.dev/gvisor":                 {"internal/testkit/..."},

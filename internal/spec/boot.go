@@ -10,7 +10,23 @@ type Boot struct {
 	PktPool    int // packet frames for each worker (pktpool_size)
 	NeighQueue int // packets that may wait for a neighbour (unres_queue_length)
 
+	// LocalFirst and LocalLast bound the ports of local addresses (port_range);
+	// 0 means 1025 and 65535.
+	LocalFirst, LocalLast uint16
+
 	KNI bool // every port gets a Linux twin (kni)
+}
+
+// LocalPorts returns the ports that local addresses use.
+func (b *Boot) LocalPorts() (first, last uint16) {
+	first, last = b.LocalFirst, b.LocalLast
+	if first == 0 {
+		first = 1025
+	}
+	if last == 0 {
+		last = 65535
+	}
+	return first, last
 }
 
 // Tunables are settings of dpvs.conf that a reload may change.

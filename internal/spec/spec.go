@@ -10,6 +10,7 @@ import (
 // (devices, workers, sizes) is in Boot. Slices keep the order of insertion,
 // which listings and tie-breaks show.
 type Spec struct {
+	Ports      []string // names of the devices, in the order of dpvs.conf; fixed
 	Addresses  []Address
 	Routes     []Route
 	Neighbours []Neighbour

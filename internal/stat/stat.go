@@ -10,20 +10,21 @@ import "weir/internal/packet"
 
 // Worker holds one worker's counters.
 type Worker struct {
-	Drops         [packet.NumReasons]uint64
-	Breaths       uint64 // rounds
-	Bursts        uint64 // receive calls that brought packets
-	Forwarded     uint64 // packets of connections that left
-	Answered      uint64 // ARP and ICMP answers, RST: packets made or turned round here
-	Consumed      uint64 // packets that ended here without loss (ARP learnt)
-	NewConns      uint64
-	Expired       uint64
-	RoutedAnew    uint64 // flows that looked up their route again
-	TOASent       uint64 // packets that carried the client's address
-	TOAFailed     uint64 // packets that should have but had no room
-	RSTSent       uint64
-	CsumCompleted uint64 // partial checksums completed in software
-	GSOSegmented  uint64 // super-frames cut up in software
+	Drops           [packet.NumReasons]uint64
+	Breaths         uint64 // rounds
+	Bursts          uint64 // receive calls that brought packets
+	Forwarded       uint64 // packets of connections that left
+	Answered        uint64 // ARP and ICMP answers, RST: packets made or turned round here
+	Consumed        uint64 // packets that ended here without loss (ARP learnt)
+	NewConns        uint64
+	Expired         uint64
+	RoutedAnew      uint64 // flows that looked up their route again
+	TOASent         uint64 // packets that carried the client's address
+	TOAFailed       uint64 // packets that should have but had no room
+	RSTSent         uint64
+	HalfOpenEvicted uint64 // half-open connections ended to make room
+	CsumCompleted   uint64 // partial checksums completed in software
+	GSOSegmented    uint64 // super-frames cut up in software
 }
 
 // Add adds o to w.
@@ -42,6 +43,7 @@ func (w *Worker) Add(o *Worker) {
 	w.TOASent += o.TOASent
 	w.TOAFailed += o.TOAFailed
 	w.RSTSent += o.RSTSent
+	w.HalfOpenEvicted += o.HalfOpenEvicted
 	w.CsumCompleted += o.CsumCompleted
 	w.GSOSegmented += o.GSOSegmented
 }

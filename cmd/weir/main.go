@@ -1,0 +1,78 @@
+// Command weir is the director, and what looks into it: `weir serve` runs it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"weir/api/client"
+	"weir/internal/cli/weir"
+	"weir/internal/daemon"
+	"weir/internal/demo"
+)
+
+// version is set by the build: -ldflags "-X main.version=1.2.3".
+var version = "dev"
+
+func main() {
+	weir.BuildVersion = version
+	root := &cobra.Command{
+		Use:           "weir",
+		Short:         "a layer-4 load balancer that speaks DPVS",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serve(), runDemo(), realServer())
+	root.AddCommand(weir.Commands()...)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root.ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "weir:", err)
+		os.Exit(1)
+	}
+}
+
+func serve() *cobra.Command {
+	o := daemon.Options{Version: version}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "run the director in the foreground",
+		Long: "Run the director in the foreground. SIGHUP reads the file again, SIGTERM ends it.\n" +
+			"Under systemd it tells when it is ready and that it lives (Type=notify, WatchdogSec).",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return daemon.Serve(cmd.Context(), o) },
+	}
+	c.Flags().StringVarP(&o.Config, "config", "c", "/etc/dpvs.conf", "the configuration file")
+	c.Flags().StringVarP(&o.Socket, "socket", "x", client.SocketPath(), "the Unix socket of the API")
+	return c
+}
+
+func runDemo() *cobra.Command {
+	var o demo.Options
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "show two-arm full-NAT in network namespaces; everything is removed at the end",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return demo.Run(cmd.Context(), cmd.OutOrStdout(), o) },
+	}
+	c.Flags().StringVar(&o.Driver, "driver", "auto", "port driver: auto, afxdp or afpacket")
+	return c
+}
+
+func realServer() *cobra.Command {
+	return &cobra.Command{
+		Use:    "demo-rs NAME",
+		Short:  "a real server of the demo",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return demo.RealServer(cmd.Context(), cmd.OutOrStdout(), args[0])
+		},
+	}
+}

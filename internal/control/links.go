@@ -1,0 +1,167 @@
+package control
+
+import (
+	"context"
+	"net"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+	"weir/internal/director"
+	"weir/internal/packet"
+	"weir/internal/spec"
+)
+
+// Links and workers.
+
+// ListLinks answers rpc ListLinks.
+func (s *Server) ListLinks(_ context.Context, r *connect.Request[weirv1.ListLinksRequest]) (*connect.Response[weirv1.ListLinksResponse], error) {
+	if err := s.known(r.Msg.Device); err != nil {
+		return nil, err
+	}
+	ports, err := s.director.Ports()
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := &weirv1.ListLinksResponse{}
+	for i := range ports {
+		if r.Msg.Device == "" || r.Msg.Device == ports[i].Facts.Name {
+			out.Links = append(out.Links, fromPort(&ports[i]))
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func fromPort(p *director.PortView) *weirv1.Link {
+	f, c := &p.Facts, &p.Counters
+	m := &weirv1.Link{
+		Number: uint32(f.ID) + 1, Name: f.Name, Interface: f.IfName, Driver: f.Driver, Addr: net.HardwareAddr(f.MAC[:]).String(),
+		Mtu: uint32(f.MTU), RxQueues: uint32(f.RxQueues), TxQueues: uint32(f.TxQueues),
+		Up: p.Link.Up && p.Link.Carrier, Speed: uint32(p.Link.SpeedMbps), FullDuplex: p.Link.FullDuplex, AutoNego: p.Link.Autoneg,
+		Promisc: p.Switches.Promisc, Allmulticast: p.Switches.AllMulticast, PciAddr: p.Link.Bus,
+		Stats: &weirv1.LinkStats{
+			Ipackets: c.RxPackets, Opackets: c.TxPackets, Ibytes: c.RxBytes, Obytes: c.TxBytes,
+			Ierrors: c.Drops[packet.PortRxTooBig] + c.Drops[packet.PortRxTruncated] + c.Drops[packet.PortRxError],
+			Oerrors: c.Drops[packet.PortTxError] + c.Drops[packet.PortTxTooBig] + c.Drops[packet.PortTxFull] + c.Drops[packet.PortDown],
+			Imissed: c.Drops[packet.PortRxRingFull], RxNombuf: c.Drops[packet.PortRxNoFrame] + c.Drops[packet.PoolEmpty],
+			MbufAvail: p.Avail, MbufInuse: p.Used,
+		},
+	}
+	if f.TxCsum {
+		m.Offloads = []string{"OF_TX_IP_CSUM", "OF_TX_TCP_CSUM", "OF_TX_UDP_CSUM"}
+	}
+	return m
+}
+
+// SetLink answers rpc SetLink.
+func (s *Server) SetLink(_ context.Context, r *connect.Request[weirv1.SetLinkRequest]) (*connect.Response[weirv1.SetLinkResponse], error) {
+	return change[weirv1.SetLinkResponse](s, func(c *spec.Spec) error { return c.SetLink(r.Msg.Device, r.Msg.Item, r.Msg.Value) })
+}
+
+// ListWorkers answers rpc ListWorkers.
+func (s *Server) ListWorkers(context.Context, *connect.Request[weirv1.ListWorkersRequest]) (*connect.Response[weirv1.ListWorkersResponse], error) {
+	workers, err := s.director.Workers()
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := &weirv1.ListWorkersResponse{}
+	for i := range workers {
+		w := &workers[i]
+		m := &weirv1.Worker{
+			Index: uint32(i), Name: w.Name, Type: w.Type, Cpu: int32(w.CPU), Running: w.Running, ServedBy: w.ServedBy,
+			Breaths: w.Stats.Breaths, Bursts: w.Stats.Bursts, Ipackets: w.Ports.RxPackets, Ibytes: w.Ports.RxBytes,
+			Opackets: w.Ports.TxPackets, Obytes: w.Ports.TxBytes,
+		}
+		for r := range w.Stats.Drops {
+			m.Dropped += w.Stats.Drops[r] + w.Ports.Drops[r]
+		}
+		for _, q := range w.Queues {
+			m.Queues = append(m.Queues, &weirv1.Worker_Queue{Device: q.Port, Queue: uint32(q.Number)})
+		}
+		out.Workers = append(out.Workers, m)
+	}
+	return connect.NewResponse(out), nil
+}
+
+// SetWorker answers rpc SetWorker.
+func (s *Server) SetWorker(_ context.Context, r *connect.Request[weirv1.SetWorkerRequest]) (*connect.Response[weirv1.SetWorkerResponse], error) {
+	if err := s.director.SetWorker(r.Msg.Name, r.Msg.Run); err != nil {
+		return nil, failure(err)
+	}
+	return connect.NewResponse(&weirv1.SetWorkerResponse{}), nil
+}
+
+// GetStats answers rpc GetStats.
+func (s *Server) GetStats(context.Context, *connect.Request[weirv1.GetStatsRequest]) (*connect.Response[weirv1.GetStatsResponse], error) {
+	workers, err := s.director.Workers()
+	if err != nil {
+		return nil, failure(err)
+	}
+	ports, err := s.director.Ports()
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := &weirv1.GetStatsResponse{}
+	for r := packet.NoReason; r < packet.NumReasons; r++ {
+		d := &weirv1.Drop{Reason: r.String(), Text: r.Text()}
+		for i := range workers {
+			n := workers[i].Stats.Drops[r] + workers[i].Ports.Drops[r]
+			d.Total += n
+			d.ByWorker = append(d.ByWorker, n)
+		}
+		if d.Total > 0 {
+			out.Drops = append(out.Drops, d)
+		}
+	}
+	for i := range ports {
+		c := &ports[i].Counters
+		out.Ports = append(out.Ports, &weirv1.PortStats{
+			Device: ports[i].Facts.Name, RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
+		})
+	}
+	out.Gauges = gauges(s.director.Gauges(), workers)
+	return connect.NewResponse(out), nil
+}
+
+func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
+	var sum director.WorkerView
+	for i := range workers {
+		w := &workers[i]
+		sum.Stats.Add(&w.Stats)
+		sum.PoolFree += w.PoolFree
+		sum.PoolTotal += w.PoolTotal
+		sum.Held += w.Held
+		sum.Resting += w.Resting
+	}
+	var out []*weirv1.Gauge
+	for _, v := range []struct {
+		name  string
+		value uint64
+		text  string
+	}{
+		{"conns", g.Conns, "connections"},
+		{"conns_max", g.ConnsMax, "most connections at once (conn_pool_size, rounded up)"},
+		{"conns_half_open", g.HalfOpen, "connections whose handshake is not complete"},
+		{"conns_new", sum.Stats.NewConns, "connections made since the start"},
+		{"conns_expired", sum.Stats.Expired, "connections that ended by their timeout"},
+		{"conns_resting", uint64(sum.Resting), "ended connections that wait a second to be forgotten"},
+		{"conns_half_open_evicted", sum.Stats.HalfOpenEvicted, "half-open connections ended early because the table was full"},
+		{"forwarded", sum.Stats.Forwarded, "packets forwarded"},
+		{"answered", sum.Stats.Answered, "packets the director made itself: ARP, ICMP, RST"},
+		{"arp_consumed", sum.Stats.Consumed, "ARP packets learnt from"},
+		{"toa_sent", sum.Stats.TOASent, "packets that told the real server the client's address"},
+		{"toa_failed", sum.Stats.TOAFailed, "packets that had no room for the client's address"},
+		{"rst_sent", sum.Stats.RSTSent, "TCP resets sent"},
+		{"routed_anew", sum.Stats.RoutedAnew, "flows that looked their route up again"},
+		{"csum_completed", sum.Stats.CsumCompleted, "checksums completed in software"},
+		{"gso_segmented", sum.Stats.GSOSegmented, "super-frames cut up in software"},
+		{"neighbours", g.Neighbours, "neighbours known"},
+		{"neighbours_max", g.NeighboursMax, "most neighbours"},
+		{"packets_waiting", uint64(sum.Held), "packets that wait for a neighbour's answer"},
+		{"frames_free", uint64(sum.PoolFree), "free packet frames (pktpool_size)"},
+		{"frames", uint64(sum.PoolTotal), "packet frames in all"},
+	} {
+		out = append(out, &weirv1.Gauge{Name: v.name, Value: v.value, Text: v.text})
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+	"weir/internal/spec"
+)
+
+// Addresses, routes, neighbours.
+
+// known refuses a device name that is not "" and none of ours.
+func (s *Server) known(device string) error {
+	names := s.director.Spec().Ports
+	if device == "" || slices.Contains(names, device) {
+		return nil
+	}
+	return failure(&spec.Refusal{Code: spec.NoDevice, Object: "link", Why: fmt.Sprintf("no such device: %s; the devices are %v", device, names)})
+}
+
+// ListAddresses answers rpc ListAddresses.
+func (s *Server) ListAddresses(_ context.Context, r *connect.Request[weirv1.ListAddressesRequest]) (*connect.Response[weirv1.ListAddressesResponse], error) {
+	if err := s.known(r.Msg.Device); err != nil {
+		return nil, err
+	}
+	out := &weirv1.ListAddressesResponse{}
+	for _, a := range s.director.Spec().Addresses {
+		if r.Msg.Device != "" && r.Msg.Device != a.Port {
+			continue
+		}
+		m := fromAddress(&a)
+		if a.SAPool {
+			m.SaUsed, m.SaFree, m.SaMiss, _ = s.director.LocalCounts(a.Prefix.Addr())
+		}
+		out.Addresses = append(out.Addresses, m)
+	}
+	return connect.NewResponse(out), nil
+}
+
+// AddAddress answers rpc AddAddress.
+func (s *Server) AddAddress(_ context.Context, r *connect.Request[weirv1.AddAddressRequest]) (*connect.Response[weirv1.AddAddressResponse], error) {
+	a, err := toAddress(r.Msg.Address)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.AddAddressResponse](s, func(c *spec.Spec) error { return c.AddAddress(a, r.Msg.Replace) })
+}
+
+// DeleteAddress answers rpc DeleteAddress.
+func (s *Server) DeleteAddress(_ context.Context, r *connect.Request[weirv1.DeleteAddressRequest]) (*connect.Response[weirv1.DeleteAddressResponse], error) {
+	p, err := toPrefix("address", r.Msg.Prefix)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.DeleteAddressResponse](s, func(c *spec.Spec) error { return c.DeleteAddress(p, r.Msg.Device) })
+}
+
+// FlushAddresses answers rpc FlushAddresses.
+func (s *Server) FlushAddresses(_ context.Context, r *connect.Request[weirv1.FlushAddressesRequest]) (*connect.Response[weirv1.FlushAddressesResponse], error) {
+	return change[weirv1.FlushAddressesResponse](s, func(c *spec.Spec) error { return c.FlushAddresses(r.Msg.Device) })
+}
+
+// ListRoutes answers rpc ListRoutes.
+func (s *Server) ListRoutes(_ context.Context, r *connect.Request[weirv1.ListRoutesRequest]) (*connect.Response[weirv1.ListRoutesResponse], error) {
+	if err := s.known(r.Msg.Device); err != nil {
+		return nil, err
+	}
+	out := &weirv1.ListRoutesResponse{}
+	for _, l := range s.director.Routes() {
+		if r.Msg.Device != "" && r.Msg.Device != l.Dev {
+			continue
+		}
+		out.Routes = append(out.Routes, &weirv1.Route{
+			Prefix: l.Prefix.String(), Via: addrString(l.Gateway), Src: addrString(l.Src), Device: l.Dev, Mtu: uint32(l.MTU),
+			Scope: fromScope(l.Scope), Metric: l.Metric, Proto: "auto",
+		})
+	}
+	return connect.NewResponse(out), nil
+}
+
+// AddRoute answers rpc AddRoute.
+func (s *Server) AddRoute(_ context.Context, r *connect.Request[weirv1.AddRouteRequest]) (*connect.Response[weirv1.AddRouteResponse], error) {
+	rt, err := toRoute(r.Msg.Route)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.AddRouteResponse](s, func(c *spec.Spec) error { return c.AddRoute(rt) })
+}
+
+// DeleteRoute answers rpc DeleteRoute.
+func (s *Server) DeleteRoute(_ context.Context, r *connect.Request[weirv1.DeleteRouteRequest]) (*connect.Response[weirv1.DeleteRouteResponse], error) {
+	rt, err := toRoute(r.Msg.Route)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.DeleteRouteResponse](s, func(c *spec.Spec) error { return c.DeleteRoute(rt) })
+}
+
+// FlushRoutes answers rpc FlushRoutes.
+func (s *Server) FlushRoutes(_ context.Context, r *connect.Request[weirv1.FlushRoutesRequest]) (*connect.Response[weirv1.FlushRoutesResponse], error) {
+	return change[weirv1.FlushRoutesResponse](s, func(c *spec.Spec) error { return c.FlushRoutes(r.Msg.Device) })
+}
+
+// ListNeighbours answers rpc ListNeighbours.
+func (s *Server) ListNeighbours(_ context.Context, r *connect.Request[weirv1.ListNeighboursRequest]) (*connect.Response[weirv1.ListNeighboursResponse], error) {
+	if err := s.known(r.Msg.Device); err != nil {
+		return nil, err
+	}
+	all, err := s.director.Neighbours()
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := &weirv1.ListNeighboursResponse{}
+	for _, e := range all {
+		if r.Msg.Device != "" && r.Msg.Device != e.Device {
+			continue
+		}
+		m := &weirv1.Neighbour{Address: e.Addr.String(), State: e.State, Device: e.Device, Static: e.Static, Queued: uint32(e.Queued)}
+		if e.Resolved {
+			m.Lladdr = net.HardwareAddr(e.MAC[:]).String()
+		}
+		out.Neighbours = append(out.Neighbours, m)
+	}
+	return connect.NewResponse(out), nil
+}
+
+// AddNeighbour answers rpc AddNeighbour.
+func (s *Server) AddNeighbour(_ context.Context, r *connect.Request[weirv1.AddNeighbourRequest]) (*connect.Response[weirv1.AddNeighbourResponse], error) {
+	m := r.Msg.Neighbour
+	if m == nil {
+		return nil, failure(invalid("neighbour", "a neighbour is missing"))
+	}
+	n := spec.Neighbour{Port: m.Device}
+	var err error
+	if n.Addr, err = needAddr("neighbour", m.Address); err != nil {
+		return nil, failure(err)
+	}
+	mac, err := net.ParseMAC(m.Lladdr)
+	if err != nil || len(mac) != len(n.MAC) {
+		return nil, failure(invalid("neighbour", "%q is no MAC address: want aa:bb:cc:dd:ee:ff", m.Lladdr))
+	}
+	copy(n.MAC[:], mac)
+	return change[weirv1.AddNeighbourResponse](s, func(c *spec.Spec) error { return c.AddNeighbour(n) })
+}
+
+// DeleteNeighbour answers rpc DeleteNeighbour.
+func (s *Server) DeleteNeighbour(_ context.Context, r *connect.Request[weirv1.DeleteNeighbourRequest]) (*connect.Response[weirv1.DeleteNeighbourResponse], error) {
+	a, err := needAddr("neighbour", r.Msg.Address)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.DeleteNeighbourResponse](s, func(c *spec.Spec) error { return s.deleteNeighbour(c, netip.Addr(a), r.Msg.Device) })
+}
+
+// deleteNeighbour removes a static neighbour, or forgets a learnt one.
+func (s *Server) deleteNeighbour(c *spec.Spec, a netip.Addr, device string) error {
+	static, err := c.DeleteNeighbour(a, device)
+	if err != nil || static {
+		return err
+	}
+	if !s.director.ForgetNeighbour(device, a) {
+		return &spec.Refusal{Code: spec.NotExists, Object: "neighbour", Why: fmt.Sprintf("not exist: %s dev %s", a, device)}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+	"weir/internal/director"
+	"weir/internal/spec"
+)
+
+// Server answers the API.
+type Server struct {
+	weirv1.UnimplementedDirectorHandler
+
+	director *director.Director
+	version  string
+	http     *http.Server
+	path     string
+	lock     *os.File
+}
+
+var _ weirv1.DirectorHandler = (*Server)(nil)
+
+// Listen takes the socket path for this process. It fails when another daemon
+// answers there; what a dead one left is removed.
+func Listen(path string) (net.Listener, *os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, nil, fmt.Errorf("api socket: %w", err)
+	}
+	// The lock decides between two daemons that start at once; a socket file
+	// alone can't.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api socket: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, nil, fmt.Errorf("weir is already running: it answers at %s (use -x for a second instance)", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		_ = lock.Close()
+		return nil, nil, fmt.Errorf("api socket: %w", err)
+	}
+	mask := syscall.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(mask)
+	if err != nil {
+		_ = lock.Close()
+		return nil, nil, fmt.Errorf("api socket: %w", err)
+	}
+	return l, lock, nil
+}
+
+// New makes a server for a director.
+func New(d *director.Director, version string) *Server {
+	s := &Server{director: d, version: version}
+	mux := http.NewServeMux()
+	mux.Handle(weirv1.NewDirectorHandler(s))
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // gRPC
+	s.http = &http.Server{
+		Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve answers requests until ctx ends, then finishes those under way.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if s.http.Shutdown(end) != nil {
+			_ = s.http.Close()
+		}
+	}()
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// failure turns an error into one that carries DPVS's code.
+func failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	var r *spec.Refusal
+	if !errors.As(err, &r) {
+		return connect.NewError(connect.CodeInternal, err)
+	}
+	code := connect.CodeInvalidArgument
+	switch r.Code {
+	case spec.Exists:
+		code = connect.CodeAlreadyExists
+	case spec.NotExists, spec.NoDevice:
+		code = connect.CodeNotFound
+	case spec.NotSupported:
+		code = connect.CodeUnimplemented
+	case spec.Busy:
+		code = connect.CodeFailedPrecondition
+	case spec.NoResource:
+		code = connect.CodeResourceExhausted
+	}
+	e := connect.NewError(code, err)
+	d, derr := connect.NewErrorDetail(&weirv1.ErrorDetail{Code: int32(r.Code), Text: r.Code.String(), Object: r.Object})
+	if derr == nil {
+		e.AddDetail(d)
+	}
+	return e
+}
+
+// change runs an edit and answers with an empty message.
+func change[T any](s *Server, edit func(*spec.Spec) error) (*connect.Response[T], error) {
+	if err := s.director.Change(edit); err != nil {
+		return nil, failure(err)
+	}
+	return connect.NewResponse(new(T)), nil
+}
+
+func invalid(object, format string, args ...any) error {
+	return &spec.Refusal{Code: spec.Invalid, Object: object, Why: fmt.Sprintf(format, args...)}
+}
+
+// GetVersion answers rpc GetVersion.
+func (s *Server) GetVersion(context.Context, *connect.Request[weirv1.GetVersionRequest]) (*connect.Response[weirv1.GetVersionResponse], error) {
+	return connect.NewResponse(&weirv1.GetVersionResponse{Version: s.version, UptimeSeconds: uint64(s.director.Uptime() / time.Second)}), nil
+}

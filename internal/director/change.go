@@ -1,0 +1,155 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"weir/internal/neigh"
+	"weir/internal/spec"
+	"weir/internal/worker"
+)
+
+// Change applies an edit of the wanted state: all of it, or with an error
+// nothing. Edits wait for each other, so none is lost. When it returns, every
+// worker uses the new state from its next breath on.
+func (d *Director) Change(edit func(*spec.Spec) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.spec.Clone()
+	if err := edit(next); err != nil {
+		return err
+	}
+	return d.apply(next)
+}
+
+// Spec returns the wanted state; it is not to be changed.
+func (d *Director) Spec() *spec.Spec {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.spec
+}
+
+// Reload puts settings of dpvs.conf in force that may change at run time.
+func (d *Director) Reload(t spec.Tunables) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.tunables
+	d.tunables = t
+	if err := d.apply(d.spec.Clone()); err != nil {
+		d.tunables = old
+		return err
+	}
+	return nil
+}
+
+func (d *Director) apply(next *spec.Spec) error {
+	old := d.spec
+	snap, err := d.compile(next)
+	if err != nil {
+		return err
+	}
+	if err := d.setLinks(old, next); err != nil {
+		d.forgetUnwanted(old)
+		return err
+	}
+	before := d.snapshot.Load()
+	d.spec = next
+	d.snapshot.Store(snap)
+	d.forgetUnwanted(next)
+	if !snap.Routes.Equal(before.Routes) {
+		d.shared.Flows.Hops.Invalidate()
+	}
+	d.setNeighbours(old, next)
+	d.announce(old, next)
+	return nil
+}
+
+// setLinks makes Linux switch what is wanted; if it can't, it puts back what was.
+func (d *Director) setLinks(old, next *spec.Spec) error {
+	for i, p := range d.ports {
+		was, want := old.Links[p.facts.Name], next.Links[p.facts.Name]
+		if err := p.setLink(was, want); err != nil {
+			for _, q := range d.ports[:i+1] {
+				_ = q.setLink(next.Links[q.facts.Name], old.Links[q.facts.Name])
+			}
+			return &spec.Refusal{Code: spec.Invalid, Object: "link", Why: err.Error()}
+		}
+	}
+	return nil
+}
+
+func (p *openPort) setLink(was, want spec.Link) error {
+	for _, s := range []struct {
+		changed, on bool
+		set         func(bool) error
+	}{
+		{was.Promisc != want.Promisc, want.Promisc, p.link.SetPromisc},
+		{was.AllMulticast != want.AllMulticast, want.AllMulticast, p.link.SetAllMulticast},
+		{was.Down != want.Down, !want.Down, p.setUp},
+	} {
+		if s.changed {
+			if err := s.set(s.on); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *openPort) setUp(up bool) error {
+	if up {
+		return p.link.SetUp()
+	}
+	return p.link.SetDown()
+}
+
+// setNeighbours follows the static neighbours.
+func (d *Director) setNeighbours(old, next *spec.Spec) {
+	hops := &d.shared.Flows.Hops
+	for _, n := range old.Neighbours {
+		if !slices.Contains(next.Neighbours, n) {
+			neigh.DeleteStatic(hops, d.portByName(n.Port).facts.ID, n.Addr)
+		}
+	}
+	for _, n := range next.Neighbours {
+		if slices.Contains(old.Neighbours, n) {
+			continue
+		}
+		p := d.portByName(n.Port)
+		if err := neigh.AddStatic(hops, p.facts.ID, n.Addr, n.MAC, p.facts.MAC, uint16(p.facts.MTU)); err != nil {
+			d.log.Error(err.Error())
+		}
+	}
+}
+
+// announce tells the links of new addresses (gratuitous ARP), so that nobody
+// goes on sending to a former owner.
+func (d *Director) announce(old, next *spec.Spec) {
+	var fresh []spec.Address
+	for _, a := range next.Addresses {
+		if !slices.ContainsFunc(old.Addresses, func(o spec.Address) bool {
+			return o.Prefix.Addr() == a.Prefix.Addr() && o.Port == a.Port
+		}) {
+			fresh = append(fresh, a)
+		}
+	}
+	if len(fresh) == 0 || len(d.workers) == 0 {
+		return
+	}
+	w := d.workers[d.announcer%len(d.workers)]
+	d.announcer++
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	err := w.Do(ctx, func(w *worker.Worker) {
+		w.Refresh()
+		for _, a := range fresh {
+			if !w.Neigh().Announce(d.portByName(a.Port).facts.ID, a.Prefix.Addr()) {
+				d.log.Warn(fmt.Sprintf("address %s of %s could not be announced: no packet memory", a.Prefix.Addr(), a.Port))
+			}
+		}
+	})
+	if err != nil {
+		d.log.Warn("new addresses could not be announced", "err", err)
+	}
+}

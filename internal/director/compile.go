@@ -1,0 +1,139 @@
+package director
+
+import (
+	"net/netip"
+
+	"weir/internal/clock"
+	"weir/internal/lb"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/proto"
+	"weir/internal/lb/sched"
+	"weir/internal/lb/service"
+	"weir/internal/neigh"
+	"weir/internal/port"
+	"weir/internal/route"
+	"weir/internal/spec"
+	"weir/internal/worker"
+)
+
+// compile turns a spec into the tables in which workers look things up. It adds
+// to the registries what is new; undo takes that back if the change fails.
+func (d *Director) compile(s *spec.Spec) (snap *worker.Snapshot, err error) {
+	ports := &[port.Max]port.Facts{}
+	named := make([]route.Port, len(d.ports))
+	for i, p := range d.ports {
+		ports[i] = p.facts
+		named[i] = route.Port{ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU}
+	}
+	routes, err := route.Build(named, s.Addresses, s.Routes)
+	if err != nil {
+		return nil, &spec.Refusal{Code: spec.Invalid, Object: "route", Why: err.Error()}
+	}
+	defer func() {
+		if err != nil {
+			d.forgetUnwanted(d.spec)
+		}
+	}()
+	locals := map[netip.Addr]*laddr.Address{}
+	for _, a := range s.Addresses {
+		if !a.SAPool {
+			continue
+		}
+		l, err := d.shared.Locals.Add(a.Prefix.Addr())
+		if err != nil {
+			return nil, &spec.Refusal{Code: spec.NoResource, Object: "laddr", Why: err.Error()}
+		}
+		locals[a.Prefix.Addr()] = l
+	}
+	services := make([]*service.Service, 0, len(s.Services))
+	for i := range s.Services {
+		svc, err := d.compileService(&s.Services[i], locals)
+		if err != nil {
+			return nil, err
+		}
+		services = append(services, svc)
+	}
+	return &worker.Snapshot{
+		Ports:      ports,
+		Routes:     routes,
+		Neigh:      neigh.Config{Reachable: d.tunables.NeighTimeout, QueueLen: d.boot.NeighQueue},
+		Forwarding: d.tunables.Forwarding,
+		TTL:        d.tunables.DefaultTTL,
+		LB: lb.Tables{
+			Services: service.NewTable(services),
+			Routes:   routes,
+			Timeouts: proto.NewTimeouts(d.tunables.Timeouts),
+		},
+	}, nil
+}
+
+func (d *Director) compileService(s *spec.Service, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
+	kind, err := sched.Parse(s.Scheduler)
+	if err != nil {
+		return nil, &spec.Refusal{Code: spec.NotExists, Object: "scheduler", Why: err.Error()}
+	}
+	st := d.states[s.ServiceKey]
+	if st == nil || st.scheduler != s.Scheduler {
+		st = &serviceState{scheduler: s.Scheduler}
+		d.states[s.ServiceKey] = st
+	}
+	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
+	for _, l := range s.Locals {
+		svc.Locals = append(svc.Locals, locals[l.Addr])
+	}
+	for i := range s.Dests {
+		sd := &s.Dests[i]
+		dest, _, err := d.dests.get(&d.shared.Dests, destKey{s.ServiceKey, sd.Addr})
+		if err != nil {
+			return nil, err
+		}
+		svc.Dests = append(svc.Dests, dest)
+		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Load: &dest.Load})
+		svc.GCD = gcd(svc.GCD, sd.Weight)
+		for _, l := range svc.Locals {
+			l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
+		}
+	}
+	return svc, nil
+}
+
+func gcd(a, b uint32) uint32 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// forgetUnwanted takes out of the registries what a spec does not name.
+func (d *Director) forgetUnwanted(s *spec.Spec) {
+	services := map[spec.ServiceKey]bool{}
+	dests := map[destKey]bool{}
+	for i := range s.Services {
+		svc := &s.Services[i]
+		services[svc.ServiceKey] = true
+		for _, sd := range svc.Dests {
+			dests[destKey{svc.ServiceKey, sd.Addr}] = true
+		}
+	}
+	for k := range d.dests.byKey {
+		if !dests[k] {
+			d.dests.drop(k)
+		}
+	}
+	for k := range d.states {
+		if !services[k] {
+			delete(d.states, k)
+		}
+	}
+	pools := map[netip.Addr]bool{}
+	for _, a := range s.Addresses {
+		if a.SAPool {
+			pools[a.Prefix.Addr()] = true
+		}
+	}
+	for _, ip := range d.shared.Locals.Configured() {
+		if !pools[ip] {
+			d.shared.Locals.Remove(ip)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+// Package director makes the world match a spec: it opens ports, makes workers,
+// compiles what is wanted into immutable tables and publishes them.
+//
+// Enters: a spec.Boot once, spec.Tunables and changes of the spec.Spec for ever.
+// Leaves: worker.Snapshot values by one atomic store; views of what is.
+// Owns: ports, threads, workers, the flow table, the registries. What changes is
+// guarded by mu; workers never take it.
+// Drops: nothing; a refused change leaves everything as it was.
+package director
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/flow"
+	"weir/internal/lb"
+	"weir/internal/lb/laddr"
+	"weir/internal/neigh"
+	"weir/internal/packet"
+	"weir/internal/spec"
+	"weir/internal/worker"
+)
+
+// Director runs ports and workers.
+type Director struct {
+	log     *slog.Logger
+	boot    spec.Boot
+	started time.Time
+
+	shared    *lb.Shared
+	conflicts neigh.Conflicts
+	snapshot  atomic.Pointer[worker.Snapshot]
+	ports     []*openPort
+	workers   []*worker.Worker
+	threads   []*worker.Thread // beside workers: the one that is a worker's own
+	announcer int              // worker that announces addresses, in turn
+
+	mu       sync.Mutex // guards what follows: one change at a time
+	spec     *spec.Spec
+	tunables spec.Tunables
+	dests    destRegistry
+	states   map[spec.ServiceKey]*serviceState
+	served   []int // by worker: index of the thread that breathes it
+	stopped  []bool
+
+	quit context.CancelFunc
+	done sync.WaitGroup
+}
+
+// New opens the ports and starts the workers. Log lines go to log. On error
+// nothing is left behind.
+func New(boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*Director, error) {
+	d := &Director{
+		log: log, boot: boot, tunables: tunables, started: time.Now(),
+		spec:   &spec.Spec{Links: map[string]spec.Link{}},
+		states: map[spec.ServiceKey]*serviceState{},
+	}
+	d.dests.init()
+	if err := d.start(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Director) start() error {
+	lanes := d.dataWorkers()
+	// The affinity of pinned threads must not shrink the number of processors
+	// that the rest of the program may use.
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), len(lanes)) + 2)
+	flows, err := flow.New(flow.Config{Conns: d.boot.ConnPool, Workers: len(lanes)})
+	if err != nil {
+		return err
+	}
+	d.shared = &lb.Shared{Flows: flows}
+	if _, err := rand.Read(d.shared.Secret[:]); err != nil {
+		return err
+	}
+	first, last := d.boot.LocalPorts()
+	if d.shared.Locals, err = laddr.NewSet(first, last); err != nil {
+		return err
+	}
+	if err := d.openPorts(); err != nil {
+		return err
+	}
+	snap, err := d.compile(d.spec)
+	if err != nil {
+		return err
+	}
+	d.snapshot.Store(snap)
+	if err := d.makeWorkers(lanes); err != nil {
+		return err
+	}
+	ctx, quit := context.WithCancel(context.Background())
+	d.quit = quit
+	d.done.Add(1)
+	go d.runHousekeeping(ctx)
+	return nil
+}
+
+// dataWorkers are the worker blocks that carry packets.
+func (d *Director) dataWorkers() (lanes []spec.Worker) {
+	for _, w := range d.boot.Workers {
+		if w.Type == "slave" {
+			lanes = append(lanes, w)
+		}
+	}
+	return lanes
+}
+
+func (d *Director) makeWorkers(lanes []spec.Worker) error {
+	if len(lanes) == 0 {
+		return errors.New("no worker of type slave: nobody would carry packets")
+	}
+	big := 0
+	for _, p := range d.ports {
+		if p.group != nil {
+			big = bigFrames
+		}
+	}
+	for i, lane := range lanes {
+		pool, err := packet.NewPool(d.boot.PktPool, big)
+		if err != nil {
+			return err
+		}
+		d.workers = append(d.workers, worker.New(worker.Config{
+			Name: lane.Name, ID: i, Pool: pool, Shared: d.shared, Snapshot: &d.snapshot, Conflicts: &d.conflicts,
+		}))
+	}
+	if err := d.openQueues(lanes); err != nil {
+		return err
+	}
+	for i, lane := range lanes {
+		cpu := lane.CPU
+		if cpu >= runtime.NumCPU() {
+			d.log.Warn(fmt.Sprintf("worker %s: there is no cpu %d here (%d cpus): it runs on any", lane.Name, cpu, runtime.NumCPU()))
+			cpu = -1
+		}
+		t, err := worker.NewThread(lane.Name, cpu, d.tunables.BusyPoll)
+		if err != nil {
+			return err
+		}
+		t.Start()
+		t.Take(d.workers[i])
+		d.threads = append(d.threads, t)
+		d.served = append(d.served, i)
+		d.stopped = append(d.stopped, false)
+	}
+	return nil
+}
+
+// bigFrames is how many GSO super-frames a worker may hold, where a port can
+// bring any: 64 KiB each, taken only when used.
+const bigFrames = 512
+
+// Close stops the workers, closes the ports and unmaps the tables.
+func (d *Director) Close() error {
+	if d.quit != nil {
+		d.quit()
+		d.done.Wait()
+	}
+	for _, t := range d.threads {
+		t.Stop()
+	}
+	err := d.closePorts()
+	for _, w := range d.workers {
+		w.Close()
+		err = errors.Join(err, w.Pool().Close())
+	}
+	if d.shared != nil {
+		d.shared.Flows.Close()
+	}
+	return err
+}
+
+// ask runs f on every worker, one after the other, between two breaths.
+func (d *Director) ask(f func(i int, w *worker.Worker)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	for i, w := range d.workers {
+		if err := w.Do(ctx, func(w *worker.Worker) { f(i, w) }); err != nil {
+			return fmt.Errorf("worker %s does not answer: %w", w.Name, err)
+		}
+	}
+	return nil
+}
+
+// askTimeout is how long a worker may take to come to the end of its breath.
+const askTimeout = 5 * time.Second
+
+// Alive reports an error if a worker does not come to the end of its breath.
+func (d *Director) Alive() error { return d.ask(func(int, *worker.Worker) {}) }

@@ -1,0 +1,122 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"weir/internal/clock"
+	"weir/internal/neigh"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/worker"
+)
+
+// runHousekeeping does once a second what has time: forget what nobody uses,
+// and tell the operator about packets that are being lost.
+func (d *Director) runHousekeeping(ctx context.Context) {
+	defer d.done.Done()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var losses losses
+	var conflicts uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		neigh.Housekeep(&d.shared.Flows.Hops, clock.Now())
+		d.shared.Locals.Sweep()
+		d.forgetDests()
+		losses.tell(d)
+		if c := d.conflicts.Latest(); c.Count != conflicts {
+			conflicts = c.Count
+			d.log.Warn(fmt.Sprintf("another machine (%s) claims our address %s on %s", macString(c.MAC), c.Addr, d.ports[c.Port].facts.Name))
+		}
+	}
+}
+
+func macString(m port.MAC) string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+func (d *Director) forgetDests() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	gone := d.dests.gone(time.Now())
+	if len(gone) == 0 {
+		return
+	}
+	err := d.ask(func(_ int, w *worker.Worker) {
+		for _, dest := range gone {
+			w.LB().ZeroCount(dest.Index)
+		}
+	})
+	if err != nil {
+		d.log.Warn("the counters of removed real servers stay", "err", err)
+		return // their indexes are not used again
+	}
+	for _, dest := range gone {
+		d.shared.Dests[dest.Index].Store(nil)
+		d.dests.reuse(dest.Index)
+	}
+}
+
+// losses remembers what was said about drops: each reason is told of when it
+// first grows and then at most once a minute, with what was lost since.
+type losses struct {
+	total [packet.NumReasons]uint64
+	told  [packet.NumReasons]uint64
+	when  [packet.NumReasons]time.Time
+}
+
+// harmless reasons are normal on any link and are only counted.
+var harmless = map[packet.Reason]bool{
+	packet.EtherOtherHost: true, packet.EtherType: true, packet.EtherVLAN: true, packet.ARPNotOurs: true, packet.ARPConsumed: true,
+	packet.IPMulticast: true, packet.IPVersion: true, packet.IPNotOurs: true, packet.IPNoListener: true, packet.ICMPUnwanted: true,
+	packet.EtherLoop: true,
+}
+
+func (l *losses) tell(d *Director) {
+	drops, err := d.Drops()
+	if err != nil {
+		d.log.Error(err.Error())
+		return
+	}
+	now := time.Now()
+	for r := range drops {
+		reason := packet.Reason(r)
+		n := drops[r]
+		if n == l.told[r] || harmless[reason] || now.Sub(l.when[r]) < time.Minute {
+			continue
+		}
+		d.log.Warn(fmt.Sprintf("packets are dropped: %s: %s", reason, reason.Text()), "count", n-l.told[r])
+		l.told[r], l.when[r] = n, now
+		if reason == packet.PortRxTooBig {
+			d.warnTooBig()
+		}
+	}
+	l.total = drops
+}
+
+// warnTooBig names the command that helps, once for each port.
+func (d *Director) warnTooBig() {
+	for _, p := range d.ports {
+		if p.program == nil || p.warned {
+			continue
+		}
+		var c port.Counters
+		_ = d.ask(func(i int, w *worker.Worker) {
+			for _, q := range p.queues {
+				if q.worker == i {
+					q.queue.Counters(&c)
+				}
+			}
+		})
+		if c.Drops[packet.PortRxTooBig] > 0 {
+			p.warned = true
+			d.log.Warn(p.program.Warning())
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"weir/internal/port"
+	"weir/internal/port/afpacket"
+	"weir/internal/port/afxdp"
+	"weir/internal/spec"
+	"weir/internal/worker"
+)
+
+// openPort is a port with what its driver needs.
+type openPort struct {
+	facts    port.Facts
+	device   spec.Device
+	link     *port.Link
+	program  *afxdp.Program     // AF_XDP, or
+	group    *afpacket.Group    // packet sockets,
+	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
+	umems    map[int]*afxdp.UMEM
+	queues   []boundQueue
+	warned   bool
+}
+
+type boundQueue struct {
+	worker int
+	queue  port.Queue
+	number int
+}
+
+func (d *Director) openPorts() error {
+	if len(d.boot.Devices) > port.Max {
+		return fmt.Errorf("%d devices: at most %d", len(d.boot.Devices), port.Max)
+	}
+	for i, dev := range d.boot.Devices {
+		p, err := d.openPort(uint16(i), dev)
+		if err != nil {
+			return fmt.Errorf("device %s: %w", dev.Name, err)
+		}
+		d.ports = append(d.ports, p)
+		d.spec.Ports = append(d.spec.Ports, dev.Name)
+		d.spec.Links[dev.Name] = spec.Link{Promisc: dev.Promisc, AllMulticast: dev.AllMulticast}
+	}
+	return nil
+}
+
+func (d *Director) openPort(id uint16, dev spec.Device) (*openPort, error) {
+	l, err := port.FindLink(dev.Interface)
+	if err != nil {
+		return nil, err
+	}
+	if dev.MTU != 0 && dev.MTU != l.MTU {
+		if err := l.SetMTU(dev.MTU); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.SetUp(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(setIf(dev.Promisc, l.SetPromisc), setIf(dev.AllMulticast, l.SetAllMulticast)); err != nil {
+		return nil, err
+	}
+	if l, err = port.FindLink(dev.Interface); err != nil {
+		return nil, err
+	}
+	p := &openPort{device: dev, link: l, umems: map[int]*afxdp.UMEM{}}
+	if dev.Driver != spec.DriverAFPacket {
+		p.program, err = afxdp.Attach(l.Name, afxdp.Mode(dev.XDPMode))
+		switch {
+		case err == nil:
+			p.facts = p.program.Facts(id, dev.Name)
+			if why := p.program.Why(); why != "" {
+				d.log.Warn(fmt.Sprintf("device %s: %s", dev.Name, why))
+			}
+			return p, nil
+		case dev.Driver == spec.DriverAFXDP:
+			return nil, err
+		}
+		d.log.Warn(fmt.Sprintf("device %s: driven by packet sockets, because AF_XDP can't: %v", dev.Name, err))
+	}
+	p.group = &afpacket.Group{}
+	p.facts = afpacket.Facts(l, id, dev.Name)
+	if p.takeover, err = afpacket.TakeOver(l); err != nil {
+		d.log.Warn(fmt.Sprintf("device %s: %v", dev.Name, err))
+	}
+	return p, nil
+}
+
+func setIf(on bool, set func(bool) error) error {
+	if !on {
+		return nil
+	}
+	return set(true)
+}
+
+// openQueues gives each worker its queues, and a way to send on every port.
+func (d *Director) openQueues(lanes []spec.Worker) error {
+	for _, p := range d.ports {
+		owners, err := p.share(lanes)
+		if err != nil {
+			return err
+		}
+		for number, i := range owners {
+			if p.group != nil && slices.Contains(owners[:number], i) {
+				continue // one packet socket receives for all of a worker's queues
+			}
+			if err := d.openQueue(p, i, number, len(distinct(owners)) > 1); err != nil {
+				return err
+			}
+		}
+		for i, w := range d.workers {
+			if w.HasTx(p.facts.ID) {
+				continue
+			}
+			if p.group == nil {
+				w.SendVia(p.facts.ID, d.workers[owners[0]])
+				continue
+			}
+			q, err := afpacket.Open(p.link, w.Pool(), afpacket.Options{Port: p.facts.ID, SendOnly: true})
+			if err != nil {
+				return err
+			}
+			p.queues = append(p.queues, boundQueue{i, q, -1})
+			w.AddTx(p.facts.ID, q)
+		}
+		if p.program != nil {
+			p.facts.Driver = p.program.Driver()
+		}
+		d.log.Info(fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
+			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
+	}
+	return nil
+}
+
+func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
+	w := d.workers[i]
+	var q port.Queue
+	var err error
+	if p.program != nil {
+		u := d.umem(i, p)
+		q, err = p.program.Open(number, u, afxdp.Options{Port: p.facts.ID, RxRing: ring(p.device.RxDesc), TxRing: ring(p.device.TxDesc)})
+	} else {
+		o := afpacket.Options{Port: p.facts.ID}
+		if shared {
+			o.Group = p.group
+		}
+		q, err = afpacket.Open(p.link, w.Pool(), o)
+	}
+	if err != nil {
+		return fmt.Errorf("device %s: %w", p.facts.Name, err)
+	}
+	p.queues = append(p.queues, boundQueue{i, q, number})
+	w.AddQueue(p.facts.ID, q)
+	return nil
+}
+
+// ring turns descriptor_number into a ring size that AF_XDP can have.
+func ring(descriptors int) int {
+	if descriptors == 0 {
+		return 0
+	}
+	return max(descriptors, 2*port.Burst)
+}
+
+// umem returns the registration of a worker's memory, which all its ports share.
+func (d *Director) umem(i int, p *openPort) *afxdp.UMEM {
+	for _, o := range d.ports {
+		if u := o.umems[i]; u != nil {
+			p.umems[i] = u
+			return u
+		}
+	}
+	u := afxdp.NewUMEM(d.workers[i].Pool())
+	p.umems[i] = u
+	return u
+}
+
+// share says which worker serves each queue of the interface: as the worker
+// blocks say, and what they leave out goes round the workers that name the port,
+// or all.
+func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
+	owners = make([]int, p.facts.RxQueues)
+	for q := range owners {
+		owners[q] = -1
+	}
+	var named []int
+	for i, lane := range lanes {
+		for _, wp := range lane.Ports {
+			if wp.Port != p.device.Name {
+				continue
+			}
+			named = append(named, i)
+			for _, q := range wp.RxQueues {
+				if q >= len(owners) && p.program != nil {
+					return nil, fmt.Errorf("worker %s serves queue %d of %s, but %s has %d (ethtool -l %[4]s)", lane.Name, q, p.device.Name, p.link.Name, len(owners))
+				}
+				// A packet socket receives for its worker whatever the queue's number.
+				for q >= len(owners) {
+					owners = append(owners, -1)
+				}
+				owners[q] = i
+			}
+		}
+	}
+	if len(named) == 0 {
+		for i := range lanes {
+			named = append(named, i)
+		}
+		if p.group != nil {
+			for len(owners) < len(lanes) {
+				owners = append(owners, -1)
+			}
+		}
+	}
+	next := 0
+	for q := range owners {
+		if owners[q] < 0 {
+			owners[q] = named[next%len(named)]
+			next++
+		}
+	}
+	return owners, nil
+}
+
+func distinct(owners []int) []int {
+	s := slices.Clone(owners)
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// closePorts takes the drivers off the interfaces: programs first, so that no
+// frame is on its way to a queue that closes.
+func (d *Director) closePorts() (err error) {
+	for _, p := range d.ports {
+		if p.program != nil {
+			err = errors.Join(err, p.program.Close())
+		}
+	}
+	umems := map[*afxdp.UMEM]bool{}
+	for _, p := range d.ports {
+		for _, q := range p.queues {
+			err = errors.Join(err, q.queue.Close())
+		}
+		if p.takeover != nil {
+			err = errors.Join(err, p.takeover.Close())
+		}
+		for _, u := range p.umems {
+			umems[u] = true
+		}
+	}
+	for u := range umems {
+		err = errors.Join(err, u.Close())
+	}
+	return err
+}
+
+// portByName returns an open port, or nil.
+func (d *Director) portByName(name string) *openPort {
+	for _, p := range d.ports {
+		if p.facts.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// SetWorker starts or stops a worker's thread. A stopped worker's queues are
+// served by another thread in its stead: no packet is lost.
+func (d *Director) SetWorker(name string, run bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.workers, func(w *worker.Worker) bool { return w.Name == name })
+	if i < 0 {
+		return &spec.Refusal{Code: spec.NotExists, Object: "worker", Why: fmt.Sprintf("no such worker: %s; `weir worker show` lists them", name)}
+	}
+	if d.stopped[i] != run {
+		state := map[bool]string{true: "is running", false: "is stopped"}[run]
+		return &spec.Refusal{Code: spec.Exists, Object: "worker", Why: fmt.Sprintf("worker %s %s already", name, state)}
+	}
+	if !run {
+		to := slices.Index(d.stopped, false)
+		if to == i {
+			to = slices.Index(d.stopped[i+1:], false)
+			if to >= 0 {
+				to += i + 1
+			}
+		}
+		if to < 0 {
+			return &spec.Refusal{Code: spec.Busy, Object: "worker", Why: fmt.Sprintf("worker %s is the last one running: nobody could serve its queues", name)}
+		}
+		for _, w := range d.threads[i].Release() {
+			d.threads[to].Take(w)
+			d.served[slices.Index(d.workers, w)] = to
+		}
+		d.stopped[i] = true
+		return nil
+	}
+	d.stopped[i] = false
+	// Its own lane comes back; lanes it carried for others stay where they are.
+	from := d.threads[d.served[i]]
+	for _, w := range from.Release() {
+		j := slices.Index(d.workers, w)
+		if j == i {
+			d.served[j] = i
+		}
+		d.threads[d.served[j]].Take(w)
+	}
+	return nil
+}

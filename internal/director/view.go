@@ -1,0 +1,349 @@
+package director
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/clock"
+	"weir/internal/flow"
+	"weir/internal/lb"
+	"weir/internal/lb/proto"
+	"weir/internal/lb/service"
+	"weir/internal/neigh"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/route"
+	"weir/internal/spec"
+	"weir/internal/stat"
+	"weir/internal/worker"
+)
+
+// Views of what is: for the API, made when asked for.
+
+// Uptime is how long the director runs.
+func (d *Director) Uptime() time.Duration { return time.Since(d.started) }
+
+// Routes lists all routes in force in dpip's order.
+func (d *Director) Routes() []route.Listed { return d.snapshot.Load().Routes.List() }
+
+// LocalCounts returns the figures of a local address; ok is false if it is none.
+func (d *Director) LocalCounts(ip netip.Addr) (used, free, miss uint64, ok bool) {
+	a := d.shared.Locals.Find(ip)
+	if a == nil {
+		return 0, 0, 0, false
+	}
+	used, free, miss = a.Counts()
+	return used, free, miss, true
+}
+
+// Count is what was carried to and from a real server.
+type Count = lb.DestCount
+
+// DestView is a real server with its load and counts.
+type DestView struct {
+	spec.Dest
+	Active, Inactive int32
+	Overloaded       bool
+	Count            Count
+}
+
+// ServiceView is a service with its real servers.
+type ServiceView struct {
+	spec.Service
+	Dests []DestView
+}
+
+// Services returns the services wanted for by keep, in order of insertion.
+func (d *Director) Services(keep func(spec.ServiceKey) bool) ([]ServiceView, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []ServiceView
+	var index []uint32
+	for i := range d.spec.Services {
+		svc := &d.spec.Services[i]
+		if !keep(svc.ServiceKey) {
+			continue
+		}
+		v := ServiceView{Service: *svc}
+		for _, sd := range svc.Dests {
+			dest := d.dests.byKey[destKey{svc.ServiceKey, sd.Addr}]
+			dv := DestView{Dest: sd, Active: max(dest.Load.Active.Load(), 0), Inactive: max(dest.Load.Inactive.Load(), 0)}
+			dv.Overloaded = sd.UThreshold != 0 && uint32(dv.Active+dv.Inactive) >= sd.UThreshold
+			v.Dests = append(v.Dests, dv)
+			index = append(index, dest.Index)
+		}
+		out = append(out, v)
+	}
+	counts, err := d.counts(index)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		for j := range out[i].Dests {
+			out[i].Dests[j].Count, counts = counts[0], counts[1:]
+		}
+	}
+	return out, nil
+}
+
+// countLot is how many counts a worker copies in one breath.
+const countLot = 1024
+
+// counts sums the workers' counts of real servers.
+func (d *Director) counts(index []uint32) ([]Count, error) {
+	sum := make([]Count, len(index))
+	for from := 0; from < len(index); from += countLot {
+		lot := index[from:min(from+countLot, len(index))]
+		err := d.ask(func(_ int, w *worker.Worker) {
+			for i, dest := range lot {
+				c, s := w.LB().Count(dest), &sum[from+i]
+				s.Conns += c.Conns
+				s.InPkts += c.InPkts
+				s.InBytes += c.InBytes
+				s.OutPkts += c.OutPkts
+				s.OutBytes += c.OutBytes
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sum, nil
+}
+
+// Zero clears the counts of the services wanted for by keep.
+func (d *Director) Zero(keep func(spec.ServiceKey) bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var index []uint32
+	for k, dest := range d.dests.byKey {
+		if keep(k.service) {
+			index = append(index, dest.Index)
+		}
+	}
+	return d.ask(func(_ int, w *worker.Worker) {
+		for _, i := range index {
+			w.LB().ZeroCount(i)
+		}
+	})
+}
+
+// NeighbourView is an entry of the neighbour table.
+type NeighbourView struct {
+	Device   string
+	Addr     netip.Addr
+	MAC      port.MAC // valid if Resolved
+	State    string   // NONE SEND REACHABLE DELAY PROBE FAILED
+	Resolved bool
+	Static   bool
+	Queued   int // packets that wait for it
+}
+
+var nudNames = map[uint8]string{
+	flow.NUDNone: "NONE", flow.NUDSend: "SEND", flow.NUDReachable: "REACHABLE",
+	flow.NUDDelay: "DELAY", flow.NUDProbe: "PROBE", flow.NUDFailed: "FAILED",
+}
+
+// Neighbours lists the neighbour table by device and address.
+func (d *Director) Neighbours() ([]NeighbourView, error) {
+	queued := map[uint32]int{} // by index of the next hop
+	err := d.ask(func(_ int, w *worker.Worker) {
+		w.Neigh().Waiting(func(hop flow.NextHopRef, packets int) { queued[hop%flow.MaxNextHops] += packets })
+	})
+	entries := neigh.List(&d.shared.Flows.Hops, clock.Now(), d.snapshot.Load().Neigh.Reachable)
+	slices.SortFunc(entries, func(a, b neigh.Entry) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr))
+	})
+	out := make([]NeighbourView, len(entries))
+	for i, e := range entries {
+		out[i] = NeighbourView{
+			Device: d.ports[e.Port].facts.Name, Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
+			Resolved: e.Resolved, Static: e.Static, Queued: queued[e.Ref%flow.MaxNextHops],
+		}
+	}
+	return out, err
+}
+
+// PortView is a port with its counts.
+type PortView struct {
+	Facts       port.Facts
+	Link        *port.Link
+	Switches    spec.Link
+	Counters    port.Counters
+	Avail, Used uint64 // packet frames of the workers that serve it
+}
+
+// Ports lists the ports in the order of dpvs.conf.
+func (d *Director) Ports() ([]PortView, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]PortView, len(d.ports))
+	for i, p := range d.ports {
+		l, err := port.FindLink(p.link.Name)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+	}
+	err := d.ask(func(i int, w *worker.Worker) {
+		for j, p := range d.ports {
+			for _, q := range p.queues {
+				if q.worker == i {
+					q.queue.Counters(&out[j].Counters)
+				}
+			}
+			out[j].Avail += uint64(w.Pool().FreeFrames())
+			out[j].Used += uint64(w.Pool().Frames() - w.Pool().FreeFrames())
+		}
+	})
+	return out, err
+}
+
+// WorkerView is a worker with its counts.
+type WorkerView struct {
+	Name, Type string
+	CPU        int
+	Running    bool
+	ServedBy   string
+	Queues     []QueueView
+	Stats      stat.Worker
+	Ports      port.Counters
+	PoolFree   int
+	PoolTotal  int
+	Timers     int
+	Resting    int
+	Held       int
+}
+
+// QueueView is a queue that a worker serves.
+type QueueView struct {
+	Port   string
+	Number int
+}
+
+// Workers lists the workers of the data plane.
+func (d *Director) Workers() ([]WorkerView, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lanes := d.dataWorkers()
+	out := make([]WorkerView, len(d.workers))
+	for i, lane := range lanes {
+		out[i] = WorkerView{Name: lane.Name, Type: lane.Type, CPU: lane.CPU, Running: !d.stopped[i], ServedBy: lanes[d.served[i]].Name}
+		for _, p := range d.ports {
+			for _, q := range p.queues {
+				if q.worker == i && q.number >= 0 {
+					out[i].Queues = append(out[i].Queues, QueueView{p.facts.Name, q.number})
+				}
+			}
+		}
+	}
+	err := d.ask(func(i int, w *worker.Worker) {
+		v := &out[i]
+		v.Stats = *w.Stats()
+		for _, q := range w.AllQueues() {
+			q.Counters(&v.Ports)
+		}
+		v.PoolFree, v.PoolTotal = w.Pool().FreeFrames(), w.Pool().Frames()
+		v.Timers, v.Resting = w.Flows().Timers(), w.Flows().Resting()
+		v.Held = w.Neigh().Held()
+	})
+	return out, err
+}
+
+// Drops sums all drops by reason: those of the walk, and those of the ports.
+func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
+	err = d.ask(func(_ int, w *worker.Worker) {
+		for r, n := range w.Stats().Drops {
+			sum[r] += n
+		}
+		var c port.Counters
+		for _, q := range w.AllQueues() {
+			q.Counters(&c)
+		}
+		for r, n := range c.Drops {
+			sum[r] += n
+		}
+	})
+	return sum, err
+}
+
+// Gauges are the director's bounded resources: in use and at most.
+type Gauges struct {
+	Conns, ConnsMax, HalfOpen, Slots uint64
+	Neighbours, NeighboursMax        uint64
+}
+
+// Gauges returns them.
+func (d *Director) Gauges() Gauges {
+	f := d.shared.Flows
+	return Gauges{
+		Conns: uint64(f.Len()), ConnsMax: uint64(f.Conns()), HalfOpen: uint64(max(d.shared.HalfOpen.Load(), 0)), Slots: uint64(f.Slots()),
+		Neighbours: uint64(f.Hops.Len()), NeighboursMax: flow.MaxNextHops - 1,
+	}
+}
+
+// ConnView is a connection.
+type ConnView struct {
+	Worker                       int
+	Proto                        spec.Proto
+	State                        string
+	Timeout, Remaining           time.Duration
+	Client, Virtual, Local, Real netip.AddrPort
+}
+
+// Conns calls f for every connection until it returns false. Connections come
+// and go meanwhile; each is seen whole or not at all.
+func (d *Director) Conns(f func(*ConnView) bool) {
+	t := d.shared.Flows
+	now := clock.Now()
+	for i := range t.Used() {
+		if v, ok := connView(t, i, now); ok && !f(&v) {
+			return
+		}
+	}
+}
+
+func connView(t *flow.Table, i uint32, now clock.Tick) (v ConnView, ok bool) {
+	c := t.Conn(i)
+	slot := atomic.LoadUint32(&c.In)
+	state := atomic.LoadUint32(&c.State)
+	if slot == flow.None || uint64(slot) >= uint64(t.Slots()) || state&flow.ConnDying != 0 {
+		return v, false
+	}
+	h := t.Half(slot)
+	key1 := atomic.LoadUint64(&h.Key1)
+	k0, addrs, ports, owner := atomic.LoadUint64(&h.Key0), atomic.LoadUint64(&h.NewAddrs), atomic.LoadUint32(&h.NewPorts), h.Conn
+	if key1&flow.FlagValid == 0 || owner != i || !h.Same(key1) {
+		return v, false
+	}
+	v = ConnView{
+		Worker: int(c.Owner), Proto: spec.Proto(key1 >> 32), State: proto.Name(proto.State(state & flow.ConnStateMask)),
+		Timeout: clock.Duration(atomic.LoadUint32(&c.Timeout)),
+		Client:  addrPort(uint32(k0), uint16(key1)), Virtual: addrPort(uint32(k0>>32), uint16(key1>>16)),
+		Local: addrPort(uint32(addrs), uint16(ports)), Real: addrPort(uint32(addrs>>32), uint16(ports>>16)),
+	}
+	if idle := clock.Duration(now.Since(t.LastSeen(c))); idle < v.Timeout {
+		v.Remaining = v.Timeout - idle
+	}
+	return v, true
+}
+
+func addrPort(ip uint32, p uint16) netip.AddrPort {
+	return netip.AddrPortFrom(service.Addr(ip), service.WirePort(p))
+}
+
+// ForgetNeighbour forgets a learnt neighbour and reports whether there was one.
+func (d *Director) ForgetNeighbour(device string, a netip.Addr) bool {
+	p := d.portByName(device)
+	if p == nil {
+		return false
+	}
+	ref := d.shared.Flows.Hops.Find(p.facts.ID, a)
+	if ref != 0 {
+		d.shared.Flows.Hops.Free(ref)
+	}
+	return ref != 0
+}

@@ -1,0 +1,87 @@
+// Package lb is the desk of the director: it knows the connection of each
+// packet, or makes one, and rewrites the packet accordingly.
+//
+// Enters: IPv4 packets that ip.Input4 accepted, with their tuple in Key0, Key1.
+// Leaves: Output with the packet rewritten, TTL lowered, MTU checked and NextHop
+// set; Continue when it is nothing of ours; Refuse when the sender must be told.
+// Owns: a Balancer is worker-owned. The flow table, real servers and local
+// addresses it works on are shared (atomic); its Tables are immutable.
+// Drops: the reasons LB*, IPTTL, IPTooBig, ICMPMalformed, ICMPUnrelated.
+// See: LVS (ip_vs_core), RFC 3022, and docs/flow-table.md.
+package lb
+
+import (
+	"sync/atomic"
+
+	"weir/internal/clock"
+	"weir/internal/flow"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/proto"
+	"weir/internal/lb/service"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/route"
+	"weir/internal/stat"
+)
+
+// Tables are what the control plane wants, compiled: immutable, one pointer a breath.
+type Tables struct {
+	Services *service.Table
+	Routes   *route.Table
+	Timeouts *proto.Timeouts
+}
+
+// Shared is what all workers' balancers share.
+type Shared struct {
+	Flows  *flow.Table
+	Locals *laddr.Set
+	Dests  [service.MaxDests]atomic.Pointer[service.Dest]
+	Secret [32]byte // of the sequence numbers given to reused local ports
+	// HalfOpen counts connections whose handshake is not complete.
+	HalfOpen atomic.Int64
+}
+
+// DestCount is one worker's count of one real server's packets; in is toward
+// the real server, bytes count from the IP header.
+type DestCount struct {
+	Conns, InPkts, InBytes, OutPkts, OutBytes uint64
+}
+
+// Balancer is one worker's desk.
+type Balancer struct {
+	Tables *Tables    // set at the start of each breath
+	Now    clock.Tick // likewise
+	Second uint16     // laddr's stamp of Now, likewise
+	Nanos  uint64     // of the monotonic clock, likewise
+
+	sh     *Shared
+	flows  *flow.Table
+	own    *flow.Worker
+	ports  *[port.Max]port.Facts
+	pool   *packet.Pool
+	outbox *packet.Outbox
+	stats  *stat.Worker
+	counts []DestCount
+	half   halfOpen
+}
+
+// New makes the desk of worker own.
+func New(sh *Shared, own *flow.Worker, ports *[port.Max]port.Facts, pool *packet.Pool, outbox *packet.Outbox, stats *stat.Worker) *Balancer {
+	return &Balancer{
+		sh: sh, flows: sh.Flows, own: own, ports: ports, pool: pool, outbox: outbox, stats: stats,
+		counts: make([]DestCount, service.MaxDests),
+	}
+}
+
+// SetTables puts a configuration in force.
+func (b *Balancer) SetTables(t *Tables, ports *[port.Max]port.Facts) { b.Tables, b.ports = t, ports }
+
+// Count returns this worker's count of a real server. Only between bursts.
+func (b *Balancer) Count(dest uint32) DestCount { return b.counts[dest] }
+
+// ZeroCount clears it. Only between bursts.
+func (b *Balancer) ZeroCount(dest uint32) { b.counts[dest] = DestCount{} }
+
+// Expire turns the timers: connections that were idle for their time end. It
+// reports whether more are due at once.
+func (b *Balancer) Expire() bool { return b.own.Advance(b.Now, b.expire) }

@@ -1,0 +1,155 @@
+package lb
+
+import (
+	"sync/atomic"
+
+	"weir/internal/flow"
+	"weir/internal/lb/proto"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// expire ends a connection whose time is over. An established TCP connection is
+// reset on both sides, so that nobody waits for a connection that is gone.
+func (b *Balancer) expire(ci uint32) {
+	c := b.flows.Conn(ci)
+	if proto.State(atomic.LoadUint32(&c.State)&flow.ConnStateMask) == proto.TCPEstablished {
+		b.resetBoth(c)
+	}
+	b.end(ci)
+	b.stats.Expired++
+}
+
+// end gives back what a connection borrowed and takes it out of the table.
+func (b *Balancer) end(ci uint32) {
+	if !b.flows.Claim(ci) {
+		return
+	}
+	c := b.flows.Conn(ci)
+	s := atomic.LoadUint32(&c.State)
+	if a := b.sh.Locals.At(c.Local); a != nil {
+		a.Give(c.Pool, c.LocalPort, b.Second)
+	}
+	if d := b.sh.Dests[c.Dest].Load(); d != nil {
+		if s&flow.ConnActive != 0 {
+			d.Load.Active.Add(-1)
+		} else {
+			d.Load.Inactive.Add(-1)
+		}
+		d.Refs.Add(-1)
+	}
+	if s&flow.ConnHalfOpen != 0 {
+		b.sh.HalfOpen.Add(-1)
+	}
+	b.own.Remove(ci, b.Now)
+}
+
+// End ends a connection on behalf of the control plane, with resets if it is
+// established. Only between bursts.
+func (b *Balancer) End(ci uint32) {
+	c := b.flows.Conn(ci)
+	if proto.State(atomic.LoadUint32(&c.State)&flow.ConnStateMask) == proto.TCPEstablished {
+		b.resetBoth(c)
+	}
+	b.end(ci)
+}
+
+// resetBoth sends RST to client and real server with the numbers that their
+// windows expect, as seen in the real server's last segment.
+func (b *Balancer) resetBoth(c *flow.Conn) {
+	in, out := atomic.LoadUint32(&c.In), atomic.LoadUint32(&c.Out)
+	if in == flow.None || out == flow.None {
+		return
+	}
+	hin, hout := b.flows.Half(in), b.flows.Half(out)
+	b.sendReset(hin.NewAddrs, hin.NewPorts, hout.Ack, 0, false, hin.NextHop)
+	b.sendReset(hout.NewAddrs, hout.NewPorts, hout.Seq, 0, false, hout.NextHop)
+}
+
+// resetSender answers a segment of no known connection (RFC 9293, 3.10.7.1).
+func (b *Balancer) resetSender(p *packet.Packet) {
+	t := wire.TCP(p.Data[p.L4:])
+	addrs := p.Key0>>32 | p.Key0<<32
+	ports := uint32(p.Key1)>>16 | uint32(p.Key1)<<16
+	if ref := b.hopBack(p); ref != 0 {
+		b.sendReset(addrs, ports, t.Ack(), 0, false, ref)
+	}
+}
+
+// sendReset makes a RST segment. addrs and ports are as in flow.Half.NewAddrs.
+func (b *Balancer) sendReset(addrs uint64, ports uint32, seq, ack uint32, withAck bool, hop flow.NextHopRef) {
+	if b.outbox.Full() {
+		return
+	}
+	r := b.pool.Get()
+	if r == nil {
+		return
+	}
+	const size = 14 + 20 + 20
+	r.Resize(size)
+	clear(r.Data)
+	r.L3, r.L4, r.EtherType, r.Proto = 14, 34, wire.EtherTypeIPv4, protoTCP
+	r.Flags = packet.Ours
+	ip := wire.IPv4(r.Data[14:])
+	ip.SetVersionIHL(20)
+	ip.SetTotalLength(40)
+	ip.SetFlagsFragment(wire.IPv4DontFragment)
+	ip.SetTTL(64)
+	ip.SetProtocol(protoTCP)
+	ip.SetSrc(be32(uint32(addrs)))
+	ip.SetDst(be32(uint32(addrs >> 32)))
+	ip.ComputeChecksum()
+	t := wire.TCP(r.Data[34:])
+	t.SetSrcPort(wirePort(uint16(ports)))
+	t.SetDstPort(wirePort(uint16(ports >> 16)))
+	t.SetSeq(seq)
+	t.SetDataOffset(20)
+	flags := uint8(tcpRST)
+	if withAck {
+		t.SetAck(ack)
+		flags |= tcpACK
+	}
+	t.SetFlags(flags)
+	wire.CompleteL4(ip)
+	if _, current := b.flows.Hops.Current(hop); current {
+		r.NextHop = hop
+	}
+	b.outbox.Push(r, packet.Output)
+	b.stats.RSTSent++
+}
+
+// halfOpen remembers the latest half-open connections in order, so that the
+// oldest can go first when the table is nearly full. It is worker-owned; what
+// falls out of it lives until its timeout.
+type halfOpen struct {
+	ring       [1 << 14]struct{ conn, born uint32 }
+	head, tail uint32
+}
+
+func (h *halfOpen) push(conn, born uint32) {
+	if h.tail-h.head == uint32(len(h.ring)) {
+		h.head++
+	}
+	e := &h.ring[h.tail%uint32(len(h.ring))]
+	e.conn, e.born = conn, born
+	h.tail++
+}
+
+// highWater is the number of connections from which on the oldest half-open one
+// goes for each new one: 63/64 of the table.
+func (b *Balancer) highWater() int { return b.flows.Conns() - b.flows.Conns()/64 }
+
+// evictHalfOpen ends the oldest half-open connection this worker made.
+func (b *Balancer) evictHalfOpen() {
+	for b.half.head != b.half.tail {
+		e := b.half.ring[b.half.head%uint32(len(b.half.ring))]
+		b.half.head++
+		c := b.flows.Conn(e.conn)
+		s := atomic.LoadUint32(&c.State)
+		if c.Born == e.born && s&(flow.ConnHalfOpen|flow.ConnDying) == flow.ConnHalfOpen {
+			b.end(e.conn)
+			b.stats.HalfOpenEvicted++
+			return
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package lb
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/packet"
+)
+
+const (
+	protoICMP = 1
+	protoTCP  = 6
+	protoUDP  = 17
+)
+
+// TCP flag bits.
+const (
+	tcpFIN = 1 << iota
+	tcpSYN
+	tcpRST
+	tcpPSH
+	tcpACK
+)
+
+// Input takes a packet to its connection. What follows here is the way of a
+// plain packet of an established connection; all else turns off to slow, open,
+// miss or related.
+func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
+	if !p.Is(packet.Keyed) {
+		if p.Proto == protoICMP {
+			return b.related(p)
+		}
+		return packet.Continue
+	}
+	h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash)
+	if h == nil {
+		return b.miss(p)
+	}
+	if key1&flow.FlagFast == 0 || p.TCPFlags&(tcpSYN|tcpFIN|tcpRST) != 0 || p.Flags&packet.Plain == 0 {
+		return b.slow(p, h, key1)
+	}
+	return b.fast(p, h, key1)
+}
+
+// fast forwards a packet of which nothing but the rewrite is asked.
+func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
+	r := forward.Rewritten{
+		Addrs: atomic.LoadUint64(&h.NewAddrs), Ports: atomic.LoadUint32(&h.NewPorts),
+		DeltaIP: h.DeltaIP, DeltaL4: h.DeltaL4,
+	}
+	ref, dest := atomic.LoadUint32(&h.NextHop), h.Dest
+	if !h.Same(key1) {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	hop, current := b.flows.Hops.Current(ref)
+	if !current {
+		if hop, ref = b.reroute(p, h, &r); hop == nil {
+			return p.DropFor(noWay(key1))
+		}
+	}
+	d := p.Data[p.L3:]
+	if v := b.fits(p, d, hop); v != packet.Continue {
+		return v
+	}
+	h.Last = uint32(b.Now)
+	n := uint64(len(d))
+	h.Bytes += n
+	c := &b.counts[dest&(uint32(len(b.counts))-1)]
+	if key1&flow.FlagReply != 0 {
+		c.OutPkts++
+		c.OutBytes += n
+		if p.Proto == protoTCP {
+			b.remember(p, h, d)
+		}
+	} else {
+		c.InPkts++
+		c.InBytes += n
+	}
+	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
+	p.NextHop = ref
+	return packet.Output
+}
+
+// fits checks what must be told to the sender before the packet changes: TTL
+// and size.
+func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop) packet.Verdict {
+	if d[8] <= 1 {
+		return p.RefuseFor(packet.IPTTL)
+	}
+	if len(d) > int(hop.MTU) && hop.MTU != 0 {
+		return b.tooBig(p, d, hop)
+	}
+	return packet.Continue
+}
+
+// tooBig refuses a packet larger than its way out. A GSO frame is as large as
+// the segments it will be cut into.
+func (b *Balancer) tooBig(p *packet.Packet, d []byte, hop *flow.NextHop) packet.Verdict {
+	if p.Is(packet.GSO) {
+		head := int(p.L4-p.L3) + 8
+		if p.Proto == protoTCP {
+			head = int(p.L4-p.L3) + int(p.Data[p.L4+12]>>4)<<2
+		}
+		if head+int(p.GSOSize) <= int(hop.MTU) {
+			return packet.Continue
+		}
+	}
+	p.MTU = hop.MTU
+	return p.RefuseFor(packet.IPTooBig)
+}
+
+// remember keeps what a reset at expiry needs: the sequence number the real
+// server will send next, and what it expects.
+func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
+	t := d[p.L4-p.L3:]
+	seq := binary.BigEndian.Uint32(t[4:8])
+	h.Seq = seq + uint32(len(t)-int(t[12]>>4)<<2)
+	h.Ack = binary.BigEndian.Uint32(t[8:12])
+}
+
+// reroute looks a half-flow's route up again after routes changed.
+func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, r *forward.Rewritten) (*flow.NextHop, flow.NextHopRef) {
+	ref := b.hopTo(uint32(r.Addrs >> 32))
+	if ref == 0 {
+		return nil, 0
+	}
+	b.stats.RoutedAnew++
+	atomic.StoreUint32(&h.NextHop, ref)
+	return b.flows.Hops.At(ref), ref
+}
+
+// hopTo returns the next hop on the way to an address (as on the wire, read
+// little-endian), or 0.
+func (b *Balancer) hopTo(wire uint32) flow.NextHopRef {
+	dst := addrOf(wire)
+	rt, ok := b.Tables.Routes.Lookup(dst)
+	if !ok || rt.Local() {
+		return 0
+	}
+	return b.flows.Hops.Get(rt.Port, b.Tables.Routes.NextHop(rt, dst), b.ports[rt.Port].MAC, uint16(rt.MTU))
+}
+
+// noWay is the reason when a half-flow's destination has no route.
+func noWay(key1 uint64) packet.Reason {
+	if key1&flow.FlagReply != 0 {
+		return packet.LBNoRouteBack
+	}
+	return packet.LBNoRouteToDest
+}

@@ -1,0 +1,196 @@
+// Package laddr holds the local addresses (LIPs) of full-NAT and the pools of
+// their ports.
+//
+// Enters: a real server's address, for which a local port is wanted.
+// Leaves: a port, and whether the real server may still remember it.
+// Owns: addresses are shared between workers; taking and giving back ports is
+// lock-free. The set of addresses is changed by the director alone.
+// Drops: nothing; it says when no port is left, and counts it (sa_miss).
+// See: reference "sapool": 16 pools of ports 1025-65535 for each address, chosen
+// by the real server's address and port, so 1,032,176 ports.
+package laddr
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// Pools is how many pools of ports an address has.
+const Pools = 16
+
+// FirstPort and LastPort bound the ports used, unless a Set is made with others.
+const (
+	FirstPort = 1025
+	LastPort  = 65535
+)
+
+// TimeWait is for how many seconds a port counts as recently used: a real
+// server's TIME_WAIT (Linux: 60 s).
+const TimeWait = 60
+
+// never is the second of a port that was not used yet.
+const never = 0
+
+// Second turns seconds of the monotonic clock into the stamp that ports keep:
+// never 0, and wrapping after 18 hours, when an old stamp may look recent; then
+// a connection is made more careful than it had to be.
+func Second(s uint64) uint16 { return uint16(s) | 1 }
+
+// Address is a local address with its pools of ports.
+type Address struct {
+	Index uint32     // in its Set
+	IP    netip.Addr // the address
+	Wire  uint32     // the same as on the wire, read little-endian
+
+	first, last uint16
+	used, miss  atomic.Int64
+	pools       [Pools]atomic.Pointer[ring]
+	wanted      bool // guarded by Set.mu: configured now
+}
+
+// PoolOf returns the pool for a real server, given as on the wire, read
+// little-endian.
+func PoolOf(ip uint32, port uint16) uint8 {
+	low := ip>>24 | ip>>8&0xff00 // the last two bytes, as a number
+	return uint8((low + uint32(port>>8|port<<8)) % Pools)
+}
+
+// Prepare makes the pool that Take will want, so that the walk allocates nothing.
+func (a *Address) Prepare(pool uint8) {
+	if a.pools[pool].Load() == nil {
+		a.pools[pool].CompareAndSwap(nil, newRing(a.first, a.last))
+	}
+}
+
+// Take takes a port (host order) of a pool, the one unused for longest. recent:
+// it was in use less than TimeWait ago. Not ok: none is left, counted as a miss.
+func (a *Address) Take(pool uint8, second uint16) (port uint16, recent, ok bool) {
+	r := a.pools[pool].Load()
+	if r == nil {
+		a.miss.Add(1)
+		return 0, false, false
+	}
+	port, released, ok := r.take()
+	if !ok {
+		a.miss.Add(1)
+		return 0, false, false
+	}
+	a.used.Add(1)
+	return port, released != never && second-released < TimeWait, true
+}
+
+// Give puts a port back.
+func (a *Address) Give(pool uint8, port, second uint16) {
+	a.pools[pool].Load().put(port, second)
+	a.used.Add(-1)
+}
+
+// Counts are the figures that dpip shows: ports in use, free ones over all
+// pools, and how often none was left.
+func (a *Address) Counts() (used, free, miss uint64) {
+	u := a.used.Load()
+	return uint64(u), uint64(int64(Pools)*int64(a.last-a.first+1) - u), uint64(a.miss.Load())
+}
+
+// Max is the bound of local addresses a Set holds, those that still end included.
+const Max = 1 << 16
+
+// Set is all local addresses, by index.
+type Set struct {
+	first, last uint16
+	byIndex     [Max]atomic.Pointer[Address]
+
+	mu   sync.Mutex // guards what follows; never taken on the walk
+	byIP map[netip.Addr]*Address
+	free []uint32
+	next uint32
+}
+
+// NewSet makes an empty set whose addresses use the ports from first to last.
+func NewSet(first, last uint16) (*Set, error) {
+	if first == 0 || last < first {
+		return nil, fmt.Errorf("local ports %d-%d: want 1 <= first <= last", first, last)
+	}
+	return &Set{first: first, last: last, byIP: map[netip.Addr]*Address{}}, nil
+}
+
+// At returns the address with an index that a connection holds.
+func (s *Set) At(i uint32) *Address { return s.byIndex[i].Load() }
+
+// Find returns a configured address, or nil.
+func (s *Set) Find(ip netip.Addr) *Address {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.byIP[ip]; a != nil && a.wanted {
+		return a
+	}
+	return nil
+}
+
+// Add configures an address and returns it. One that was removed while
+// connections still use it comes back as it is.
+func (s *Set) Add(ip netip.Addr) (*Address, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.byIP[ip]; a != nil {
+		a.wanted = true
+		return a, nil
+	}
+	var i uint32
+	switch {
+	case len(s.free) > 0:
+		i = s.free[len(s.free)-1]
+		s.free = s.free[:len(s.free)-1]
+	case s.next < Max:
+		i = s.next
+		s.next++
+	default:
+		return nil, fmt.Errorf("%d local addresses are in use: no room for %s", Max, ip)
+	}
+	b := ip.As4()
+	a := &Address{
+		Index: i, IP: ip, first: s.first, last: s.last, wanted: true,
+		Wire: uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24,
+	}
+	s.byIP[ip] = a
+	s.byIndex[i].Store(a)
+	return a, nil
+}
+
+// Remove takes an address out of the configuration. It stays known until Sweep
+// finds that no connection uses it.
+func (s *Set) Remove(ip netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.byIP[ip]; a != nil {
+		a.wanted = false
+	}
+}
+
+// Sweep forgets removed addresses that no connection uses any more. The
+// director calls it now and then, a while after the last snapshot that named them.
+func (s *Set) Sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ip, a := range s.byIP {
+		if !a.wanted && a.used.Load() == 0 {
+			delete(s.byIP, ip)
+			s.byIndex[a.Index].Store(nil)
+			s.free = append(s.free, a.Index)
+		}
+	}
+}
+
+// Configured returns the addresses that are configured now.
+func (s *Set) Configured() (ips []netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ip, a := range s.byIP {
+		if a.wanted {
+			ips = append(ips, ip)
+		}
+	}
+	return ips
+}

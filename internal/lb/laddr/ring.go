@@ -1,0 +1,64 @@
+package laddr
+
+import "sync/atomic"
+
+// ring is a queue of ports that any worker may put to and take from without a
+// lock: a bounded array queue whose cells carry their turn (after D. Vyukov's
+// MPMC queue). A cell is one word, so that turn and port change together:
+// turn << 32 | port << 16 | second of its last release.
+type ring struct {
+	head  atomic.Uint32
+	_     [60]byte
+	tail  atomic.Uint32
+	_     [60]byte
+	cells [ringSize]atomic.Uint64
+}
+
+const ringSize = 1 << 16 // more than there are ports: put never finds it full
+
+func newRing(first, last uint16) *ring {
+	r := &ring{}
+	for i := range r.cells {
+		r.cells[i].Store(uint64(i) << 32)
+	}
+	for p := uint32(first); p <= uint32(last); p++ {
+		r.put(uint16(p), never)
+	}
+	return r
+}
+
+// put appends a port released in the given second.
+func (r *ring) put(port, second uint16) {
+	for {
+		pos := r.tail.Load()
+		cell := &r.cells[pos&(ringSize-1)]
+		w := cell.Load()
+		switch d := int32(uint32(w>>32) - pos); {
+		case d == 0:
+			if r.tail.CompareAndSwap(pos, pos+1) {
+				cell.Store(uint64(pos+1)<<32 | uint64(port)<<16 | uint64(second))
+				return
+			}
+		case d < 0:
+			panic("laddr: more ports put back than there are")
+		}
+	}
+}
+
+// take removes the oldest port.
+func (r *ring) take() (port, second uint16, ok bool) {
+	for {
+		pos := r.head.Load()
+		cell := &r.cells[pos&(ringSize-1)]
+		w := cell.Load()
+		switch d := int32(uint32(w>>32) - (pos + 1)); {
+		case d == 0:
+			if r.head.CompareAndSwap(pos, pos+1) {
+				cell.Store(uint64(pos+ringSize) << 32)
+				return uint16(w >> 16), uint16(w), true
+			}
+		case d < 0:
+			return 0, 0, false
+		}
+	}
+}

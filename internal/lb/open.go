@@ -1,0 +1,150 @@
+package lb
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/proto"
+	"weir/internal/lb/service"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// miss handles a packet of no known connection: it begins one, or is refused
+// under the reason that fits best.
+func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
+	// A slot on the way may have been in transit when we looked (flow.empty).
+	if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
+		return b.slow(p, h, key1)
+	}
+	vip := uint32(p.Key0 >> 32)
+	svc := b.Tables.Services.Lookup(p.Proto, vip, uint16(p.Key1>>16))
+	if svc == nil {
+		switch {
+		case b.Tables.Services.HasLocal(vip):
+			return p.DropFor(packet.LBNoConn)
+		case b.Tables.Services.HasVIP(vip):
+			return p.DropFor(packet.LBNoService)
+		}
+		return packet.Continue
+	}
+	if p.Proto == protoTCP && p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) != tcpSYN {
+		if p.TCPFlags&(tcpACK|tcpRST|tcpSYN) == tcpACK {
+			b.resetSender(p)
+		}
+		return p.DropFor(packet.LBNoConn)
+	}
+	return b.open(p, svc)
+}
+
+// open makes a connection for its first packet: real server, local address and
+// port, the ways there and back, two half-flows. All of it happens here, once.
+func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
+	dest := svc.Pick()
+	if dest == nil {
+		return p.DropFor(packet.LBNoDest)
+	}
+	if len(svc.Locals) == 0 {
+		return p.DropFor(packet.LBNoLocalAddr)
+	}
+	toDest := b.hopTo(dest.Wire)
+	if toDest == 0 {
+		return p.DropFor(packet.LBNoRouteToDest)
+	}
+	back := b.hopBack(p)
+	if back == 0 {
+		return p.DropFor(packet.LBNoRouteBack)
+	}
+	if b.sh.Flows.Len() >= b.highWater() {
+		b.evictHalfOpen()
+	}
+	pool := laddr.PoolOf(dest.Wire, service.WirePort(dest.Port))
+	local, port, recent := b.takePort(svc, pool)
+	if local == nil {
+		return p.DropFor(packet.LBNoLocalPort)
+	}
+	e := forward.Ends{
+		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
+		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
+		Local: local.Wire, LocalPort: wirePort(port), Real: dest.Wire, RealPort: wirePort(dest.Port),
+	}
+	in, out := forward.FullNAT(&e)
+	in.NextHop, out.NextHop = toDest, back
+	n := flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: local.Index, LocalPort: port, Pool: pool, OwnTimeout: svc.ConnTimeout}
+	if p.Proto == protoUDP {
+		in.Fast = true
+		n.State = uint32(proto.UDPOneWay)
+	} else {
+		n.State = uint32(proto.TCPNone) | flow.ConnHalfOpen
+		if recent {
+			n.State |= flow.ConnNoTimestamp
+			n.SeqDelta = b.newISN(&e) - wire.TCP(p.Data[p.L4:]).Seq()
+		}
+	}
+	n.Timeout = b.Tables.Timeouts.Of(proto.State(n.State&flow.ConnStateMask), svc.ConnTimeout)
+	ci, err := b.own.Insert(&in, &out, &n, b.Now)
+	if err != nil {
+		local.Give(pool, port, b.Second)
+		if err == flow.ErrFull {
+			return p.DropFor(packet.LBTableFull)
+		}
+		return p.DropFor(packet.LBConnRace)
+	}
+	dest.Refs.Add(1)
+	dest.Load.Inactive.Add(1)
+	if p.Proto == protoTCP {
+		b.sh.HalfOpen.Add(1)
+		b.half.push(ci, uint32(b.Now))
+	}
+	b.counts[dest.Index].Conns++
+	b.stats.NewConns++
+	h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash)
+	if h == nil {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	return b.slow(p, h, key1)
+}
+
+// takePort goes round the service's local addresses until one has a port in
+// the real server's pool; it looks at 16 at most.
+func (b *Balancer) takePort(svc *service.Service, pool uint8) (a *laddr.Address, port uint16, recent bool) {
+	n := len(svc.Locals)
+	first := int(svc.State.Local.Add(1))
+	for i := range min(n, 16) {
+		a = svc.Locals[(first+i)%n]
+		if port, recent, ok := a.Take(pool, b.Second); ok {
+			return a, port, recent
+		}
+	}
+	return nil, 0, false
+}
+
+// hopBack returns the way to the client of a new connection: by route, or where
+// there is none, to the machine its first packet came from.
+func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
+	if ref := b.hopTo(uint32(p.Key0)); ref != 0 {
+		return ref
+	}
+	in := &b.ports[p.In]
+	return b.flows.Hops.Back(p.In, wire.Ethernet(p.Data).Source(), in.MAC, uint16(in.MTU))
+}
+
+// newISN is the initial sequence number of a connection whose local port the
+// real server may still remember: it grows with time, 64 ns a step, so that it
+// lies beyond the former connection's, and is hard to guess (RFC 6528).
+func (b *Balancer) newISN(e *forward.Ends) uint32 {
+	var m [44]byte
+	copy(m[:32], b.sh.Secret[:])
+	binary.LittleEndian.PutUint32(m[32:], e.Local)
+	binary.LittleEndian.PutUint32(m[36:], e.Real)
+	binary.LittleEndian.PutUint16(m[40:], e.LocalPort)
+	binary.LittleEndian.PutUint16(m[42:], e.RealPort)
+	h := sha256.Sum256(m[:])
+	return binary.LittleEndian.Uint32(h[:]) + uint32(b.Nanos>>6)
+}
+
+func addrOf(w uint32) netip.Addr { return netip.AddrFrom4(be32(w)) }

@@ -1,0 +1,109 @@
+package lb
+
+import (
+	"encoding/binary"
+
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// Edits of TCP headers. Each keeps the checksum right by the difference (RFC
+// 1624), unless it is partial: then whoever sends the packet completes it.
+
+// retally replaces old by new, two sums over the same place, in the checksum.
+func retally(p *packet.Packet, t wire.TCP, old, new uint64) {
+	if p.Is(packet.CsumPartial) {
+		return
+	}
+	acc := uint64(^t.Checksum()) + uint64(^wire.Fold(old)) + uint64(wire.Fold(new))
+	t.SetChecksum(^wire.Fold(acc))
+}
+
+// shiftSeq adds delta to the sequence number.
+func shiftSeq(p *packet.Packet, t wire.TCP, delta uint32) {
+	old := wire.Sum(t[4:8], 0)
+	t.SetSeq(t.Seq() + delta)
+	retally(p, t, old, wire.Sum(t[4:8], 0))
+}
+
+// shiftAck adds delta to the acknowledgement and to the edges of SACK blocks
+// (RFC 2018): they too are numbers of the other side's stream.
+func shiftAck(p *packet.Packet, t wire.TCP, delta uint32) {
+	head := t[:t.DataOffset()]
+	old := wire.Sum(head[8:12], wire.Sum(head[20:], 0))
+	if t.Flags()&tcpACK != 0 {
+		t.SetAck(t.Ack() + delta)
+	}
+	for o, rest, ok := wire.NextOption(t.Options()); ok; o, rest, ok = wire.NextOption(rest) {
+		if o.Kind != wire.OptSACK {
+			continue
+		}
+		for v := o.Value(); len(v) >= 4; v = v[4:] {
+			binary.BigEndian.PutUint32(v, binary.BigEndian.Uint32(v)+delta)
+		}
+	}
+	retally(p, t, old, wire.Sum(head[8:12], wire.Sum(head[20:], 0)))
+}
+
+// lowerMSS makes the sender of the other side leave room for n bytes of option.
+func lowerMSS(p *packet.Packet, t wire.TCP, n uint16) {
+	o, ok := wire.FindOption(t.Options(), wire.OptMSS)
+	if !ok || len(o.Raw) != wire.OptMSSLen {
+		return
+	}
+	mss := binary.BigEndian.Uint16(o.Raw[2:4])
+	if mss <= 2*n { // no sane value: leave it to the ends
+		return
+	}
+	head := t[:t.DataOffset()]
+	old := wire.Sum(head[20:], 0)
+	binary.BigEndian.PutUint16(o.Raw[2:4], mss-n)
+	retally(p, t, old, wire.Sum(head[20:], 0))
+}
+
+// blankTimestamp takes the timestamp option out of a SYN, so that neither side
+// uses it: the real server may remember another clock under this local port
+// (PAWS, RFC 7323 section 5).
+func blankTimestamp(p *packet.Packet, t wire.TCP) {
+	o, ok := wire.FindOption(t.Options(), wire.OptTimestamp)
+	if !ok {
+		return
+	}
+	head := t[:t.DataOffset()]
+	old := wire.Sum(head[20:], 0)
+	o.Blank()
+	retally(p, t, old, wire.Sum(head[20:], 0))
+}
+
+// setOptions replaces a segment's TCP options by opts, whose length is a
+// multiple of 4 up to 40, and reports whether the packet's memory had room.
+// What lies in front moves; offsets stay.
+func setOptions(p *packet.Packet, opts []byte) bool {
+	t := wire.TCP(p.Data[p.L4:])
+	had := t.DataOffset() - 20
+	grow := len(opts) - had
+	front := int(p.L4) + 20
+	old := wire.Sum(t[12:14], wire.Sum(t[20:20+had], 0))
+	segment := len(t)
+	switch {
+	case grow > 0:
+		if !p.Prepend(grow) {
+			return false
+		}
+		copy(p.Data, p.Data[grow:grow+front])
+	case grow < 0:
+		copy(p.Data[-grow:], p.Data[:front])
+		p.TrimFront(-grow)
+	}
+	t = wire.TCP(p.Data[p.L4:])
+	copy(t[20:], opts)
+	t.SetDataOffset(20 + len(opts))
+	sum := wire.Sum(t[12:14], wire.Sum(t[20:20+len(opts)], 0))
+	// The pseudo-header's length changes as well.
+	retally(p, t, old+uint64(uint16(segment)), sum+uint64(uint16(segment+grow)))
+	ip := wire.IPv4(p.Data[p.L3:])
+	n := ip.TotalLength()
+	ip.SetTotalLength(n + uint16(grow))
+	ip.SetChecksum(wire.Update16(ip.Checksum(), n, n+uint16(grow)))
+	return true
+}

@@ -1,0 +1,154 @@
+// Package proto holds the state machines of TCP and UDP as a balancer in the
+// middle sees them.
+//
+// Enters: a state, a direction, a packet's flags.
+// Leaves: the next state and its timeout.
+// Owns: nothing: tables of constants.
+// Drops: nothing.
+// See: the table of LVS (net/netfilter/ipvs), which DPVS keeps.
+package proto
+
+import (
+	"weir/internal/clock"
+	"weir/internal/spec"
+)
+
+// State is a protocol state of a connection.
+type State = uint8
+
+// The states of TCP, in the order of the table below.
+const (
+	TCPNone State = iota
+	TCPEstablished
+	TCPSynSent
+	TCPSynRecv
+	TCPFinWait
+	TCPTimeWait
+	TCPClose
+	TCPCloseWait
+	TCPLastAck
+	TCPListen
+	TCPSynAck
+	numTCP
+	// The states of UDP follow, so that a state names its protocol.
+	UDPOneWay
+	UDPNormal
+	numStates
+)
+
+var stateNames = [numStates]string{
+	"TCP_NONE", "TCP_EST", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "TCP_CLOSE",
+	"CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK", "", "UDP_ONEWAY", "UDP_NORM",
+}
+
+// Name returns ipvsadm's word for a state.
+func Name(s State) string {
+	if s < numStates {
+		return stateNames[s]
+	}
+	return "?"
+}
+
+// Rows of the table: what a segment says, by priority.
+const (
+	rowSYN = iota
+	rowFIN
+	rowACK
+	rowRST
+	rowNone
+	numRows
+)
+
+// Short names, as in LVS.
+const (
+	sNO = TCPNone
+	sES = TCPEstablished
+	sSS = TCPSynSent
+	sSR = TCPSynRecv
+	sFW = TCPFinWait
+	sTW = TCPTimeWait
+	sCL = TCPClose
+	sCW = TCPCloseWait
+	sLA = TCPLastAck
+	sLI = TCPListen
+	sSA = TCPSynAck
+)
+
+// tcpNext[direction][row][state] is the next state; direction 0 is inbound,
+// from the client.
+var tcpNext = [2][numRows][numTCP]State{
+	{ //         NO   ES   SS   SR   FW   TW   CL   CW   LA   LI   SA
+		rowSYN:  {sSR, sES, sES, sSR, sSR, sSR, sSR, sSR, sSR, sSR, sSR},
+		rowFIN:  {sCL, sCW, sSS, sTW, sTW, sTW, sCL, sCW, sLA, sLI, sTW},
+		rowACK:  {sCL, sES, sSS, sES, sFW, sTW, sCL, sCW, sCL, sLI, sES},
+		rowRST:  {sCL, sCL, sCL, sSR, sCL, sCL, sCL, sCL, sLA, sLI, sSR},
+		rowNone: {sNO, sES, sSS, sSR, sFW, sTW, sCL, sCW, sLA, sLI, sSA},
+	},
+	{ //         NO   ES   SS   SR   FW   TW   CL   CW   LA   LI   SA
+		rowSYN:  {sSS, sES, sSS, sSR, sSS, sSS, sSS, sSS, sSS, sLI, sSR},
+		rowFIN:  {sTW, sFW, sSS, sTW, sFW, sTW, sCL, sTW, sLA, sLI, sTW},
+		rowACK:  {sES, sES, sSS, sES, sFW, sTW, sCL, sCW, sLA, sES, sES},
+		rowRST:  {sCL, sCL, sSS, sCL, sCL, sTW, sCL, sCL, sCL, sCL, sCL},
+		rowNone: {sNO, sES, sSS, sSR, sFW, sTW, sCL, sCW, sLA, sLI, sSA},
+	},
+}
+
+// rowOf gives the row for the low five flag bits (FIN SYN RST PSH ACK):
+// RST before SYN before FIN before ACK.
+var rowOf = func() (rows [32]uint8) {
+	for f := range rows {
+		switch {
+		case f&0x04 != 0:
+			rows[f] = rowRST
+		case f&0x02 != 0:
+			rows[f] = rowSYN
+		case f&0x01 != 0:
+			rows[f] = rowFIN
+		case f&0x10 != 0:
+			rows[f] = rowACK
+		default:
+			rows[f] = rowNone
+		}
+	}
+	return rows
+}()
+
+// NextTCP returns the state after a segment with these flags; reply is set for
+// segments from the real server.
+func NextTCP(s State, flags uint8, reply bool) State {
+	if s >= numTCP {
+		return s
+	}
+	d := 0
+	if reply {
+		d = 1
+	}
+	return tcpNext[d][rowOf[flags&31]][s]
+}
+
+// Timeouts are the idle times of all states in ticks.
+type Timeouts [numStates]uint32
+
+// NewTimeouts turns seconds into ticks.
+func NewTimeouts(t spec.Timeouts) *Timeouts {
+	o := &Timeouts{}
+	for s, sec := range map[State]uint32{
+		TCPNone: t.TCP.None, TCPEstablished: t.TCP.Established, TCPSynSent: t.TCP.SynSent,
+		TCPSynRecv: t.TCP.SynRecv, TCPFinWait: t.TCP.FinWait, TCPTimeWait: t.TCP.TimeWait,
+		TCPClose: t.TCP.Close, TCPCloseWait: t.TCP.CloseWait, TCPLastAck: t.TCP.LastAck,
+		TCPListen: t.TCP.Listen, TCPSynAck: t.TCP.SynAck,
+		UDPOneWay: t.UDP.OneWay, UDPNormal: t.UDP.Normal,
+	} {
+		o[s] = clock.FromSeconds(sec)
+	}
+	return o
+}
+
+// Of returns a state's timeout. conn is the service's own (--conn-timeout) in
+// ticks, 0 for none: it replaces established TCP and all of UDP.
+func (t *Timeouts) Of(s State, conn uint32) uint32 {
+	if conn != 0 && (s == TCPEstablished || s > numTCP) {
+		return conn
+	}
+	return t[s]
+}

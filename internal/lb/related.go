@@ -1,0 +1,92 @@
+package lb
+
+import (
+	"encoding/binary"
+
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// related takes an ICMP error about a connection to the other end: the packet
+// it quotes is the one we sent, and must look there like the one that was sent
+// to us (RFC 5508). Other ICMP is not the balancer's.
+func (b *Balancer) related(p *packet.Packet) packet.Verdict {
+	m := wire.ICMPv4(p.Data[p.L4:])
+	if len(m) < wire.ICMPv4Len || !m.IsError() {
+		return packet.Continue
+	}
+	quoted := wire.IPv4(m[wire.ICMPv4Len:])
+	if len(quoted) < wire.IPv4MinLen || quoted.Version() != 4 || quoted.HeaderLength() < wire.IPv4MinLen || len(quoted) < quoted.HeaderLength()+8 {
+		return p.DropFor(packet.ICMPMalformed)
+	}
+	proto := quoted.Protocol()
+	if proto != protoTCP && proto != protoUDP || quoted.FragmentOffset() != 0 {
+		return packet.Continue
+	}
+	l4 := quoted[quoted.HeaderLength():]
+	// The quoted packet went the other way: its tuple, turned round, is the
+	// tuple of the half-flow this error travels with.
+	src := binary.LittleEndian.Uint32(quoted[12:16])
+	dst := binary.LittleEndian.Uint32(quoted[16:20])
+	k0, k1 := flow.Tuple(dst, src, binary.LittleEndian.Uint16(l4[2:4]), binary.LittleEndian.Uint16(l4[0:2]), proto)
+	h, key1 := b.flows.Find(k0, k1, b.flows.Hash(k0, k1))
+	if h == nil {
+		ours := uint32(k0 >> 32)
+		if b.Tables.Services.HasLocal(ours) || b.Tables.Services.HasVIP(ours) {
+			return p.DropFor(packet.ICMPUnrelated)
+		}
+		return packet.Continue
+	}
+	if !m.ChecksumOK() {
+		return p.DropFor(packet.ICMPMalformed)
+	}
+	addrs, ports, ref, ci := h.NewAddrs, h.NewPorts, h.NextHop, h.Conn
+	if !h.Same(key1) {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	c := b.flows.Conn(ci)
+	hop, current := b.flows.Hops.Current(ref)
+	if !current {
+		r := forward.Rewritten{Addrs: addrs}
+		if hop, ref = b.reroute(p, h, &r); hop == nil {
+			return p.DropFor(noWay(key1))
+		}
+	}
+	if v := b.fits(p, p.Data[p.L3:], hop); v != packet.Continue {
+		return v
+	}
+	reply := key1&flow.FlagReply != 0
+	if proto == protoTCP && reply {
+		if c.SeqDelta != 0 {
+			binary.BigEndian.PutUint32(l4[4:8], binary.BigEndian.Uint32(l4[4:8])-c.SeqDelta)
+		}
+		b.leaveRoomForTOA(m, c)
+	}
+	binary.LittleEndian.PutUint32(quoted[12:16], uint32(addrs>>32))
+	binary.LittleEndian.PutUint32(quoted[16:20], uint32(addrs))
+	binary.LittleEndian.PutUint16(l4[0:2], uint16(ports>>16))
+	binary.LittleEndian.PutUint16(l4[2:4], uint16(ports))
+	quoted.ComputeChecksum()
+	m.ComputeChecksum()
+	ip := wire.IPv4(p.Data[p.L3:])
+	binary.LittleEndian.PutUint64(ip[12:20], addrs)
+	ip.SetTTL(ip.TTL() - 1)
+	ip.ComputeChecksum()
+	p.Flags |= packet.Related
+	p.NextHop = ref
+	return packet.Output
+}
+
+// leaveRoomForTOA lowers the MTU of a frag-needed message while the director
+// still adds the client's address to this client's segments.
+func (b *Balancer) leaveRoomForTOA(m wire.ICMPv4, c *flow.Conn) {
+	const unreachable, fragNeeded = 3, 4
+	if m.Type() != unreachable || m.Code() != fragNeeded || c.State&flow.ConnTold != 0 {
+		return
+	}
+	if mtu := m.NextHopMTU(); mtu > 576 {
+		m.SetNextHopMTU(mtu - wire.OptTOA4Len)
+	}
+}

@@ -1,0 +1,170 @@
+// Package service is the table of services in force: immutable, built by the
+// director, read by all workers.
+//
+// Enters: spec.Service values.
+// Leaves: the service of a packet, its candidates, its local addresses.
+// Owns: a Table is immutable once published. What outlives a Table (a real
+// server's load, a service's cursors) is shared and atomic.
+// Drops: nothing.
+package service
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/sched"
+	"weir/internal/spec"
+)
+
+// MaxDests bounds the real servers of all services, removed ones that still
+// have connections included.
+const MaxDests = 1 << 16
+
+// Dest is a real server as the walk knows it. It outlives its entry in the
+// service as long as connections use it.
+type Dest struct {
+	Index   uint32
+	Service spec.ServiceKey
+	Addr    netip.AddrPort
+	Wire    uint32 // address and port as on the wire, read little-endian
+	Port    uint16
+	Load    sched.Load
+	Refs    atomic.Int32 // connections that use it
+}
+
+// State is what of a service outlives its tables.
+type State struct {
+	Index  uint32
+	Cursor atomic.Uint64 // of the scheduler
+	Local  atomic.Uint32 // of the local addresses
+}
+
+// Service is one service in force.
+type Service struct {
+	Key         spec.ServiceKey
+	Scheduler   sched.Kind
+	GCD         uint32 // of the weights
+	Candidates  []sched.Candidate
+	Dests       []*Dest // beside Candidates
+	Locals      []*laddr.Address
+	ConnTimeout uint32 // ticks; 0: the protocol's
+	State       *State
+}
+
+// Pick chooses a real server for a new connection, or returns nil.
+func (s *Service) Pick() *Dest {
+	if len(s.Candidates) == 0 {
+		return nil
+	}
+	i := s.Scheduler.Pick(&s.State.Cursor, s.Candidates, s.GCD)
+	if i == sched.None {
+		return nil
+	}
+	return s.Dests[i]
+}
+
+// Table finds services by protocol, address and port: open addressing in one
+// slice, at most half full.
+type Table struct {
+	cells []cell
+	mask  uint64
+	all   []*Service
+}
+
+type cell struct {
+	key uint64
+	svc *Service // nil: a mere address, see HasVIP and HasLocal
+}
+
+// Kinds of keys above the port.
+const (
+	keyService = 1 << 56
+	keyVIP     = 2 << 56
+	keyLocal   = 3 << 56
+)
+
+func mix(k uint64) uint64 {
+	k *= 0x9E3779B97F4A7C15
+	return k ^ k>>29
+}
+
+// NewTable builds the table.
+func NewTable(all []*Service) *Table {
+	n := 16
+	for _, s := range all {
+		n += 4 + 2*len(s.Locals)
+	}
+	size := 1
+	for size < 2*n {
+		size <<= 1
+	}
+	t := &Table{cells: make([]cell, size), mask: uint64(size - 1), all: all}
+	for _, s := range all {
+		vip := Wire(s.Key.Virtual.Addr())
+		t.put(serviceKey(uint8(s.Key.Proto), vip, WirePort(s.Key.Virtual.Port())), s)
+		t.put(keyVIP|uint64(vip), nil)
+		for _, l := range s.Locals {
+			t.put(keyLocal|uint64(l.Wire), nil)
+		}
+	}
+	return t
+}
+
+func serviceKey(proto uint8, vip uint32, port uint16) uint64 {
+	return keyService | uint64(proto)<<48 | uint64(port)<<32 | uint64(vip)
+}
+
+func (t *Table) put(key uint64, s *Service) {
+	for i := mix(key); ; i++ {
+		c := &t.cells[i&t.mask]
+		if c.key == key {
+			return
+		}
+		if c.key == 0 {
+			*c = cell{key, s}
+			return
+		}
+	}
+}
+
+func (t *Table) find(key uint64) (*Service, bool) {
+	for i := mix(key); ; i++ {
+		c := &t.cells[i&t.mask]
+		if c.key == key {
+			return c.svc, true
+		}
+		if c.key == 0 {
+			return nil, false
+		}
+	}
+}
+
+// Lookup returns the service of a destination given as on the wire, or nil.
+func (t *Table) Lookup(proto uint8, vip uint32, port uint16) *Service {
+	s, _ := t.find(serviceKey(proto, vip, port))
+	return s
+}
+
+// HasVIP reports whether any service has this virtual address.
+func (t *Table) HasVIP(ip uint32) bool { _, ok := t.find(keyVIP | uint64(ip)); return ok }
+
+// HasLocal reports whether any service has this local address.
+func (t *Table) HasLocal(ip uint32) bool { _, ok := t.find(keyLocal | uint64(ip)); return ok }
+
+// All returns the services in order of insertion.
+func (t *Table) All() []*Service { return t.all }
+
+// Wire returns an IPv4 address as it lies in a packet, read little-endian.
+func Wire(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
+// WirePort returns a port as it lies in a packet, read little-endian.
+func WirePort(p uint16) uint16 { return p>>8 | p<<8 }
+
+// Addr is the inverse of Wire.
+func Addr(w uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(w), byte(w >> 8), byte(w >> 16), byte(w >> 24)})
+}

@@ -1,0 +1,204 @@
+package lb
+
+import (
+	"sync/atomic"
+
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/lb/proto"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// slow forwards a packet that may change its connection: handshake and close of
+// TCP, the packets that carry the client's address, the first answer of UDP,
+// connections whose sequence numbers are moved, IP options.
+func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
+	r := forward.Rewritten{
+		Addrs: atomic.LoadUint64(&h.NewAddrs), Ports: atomic.LoadUint32(&h.NewPorts),
+		DeltaIP: h.DeltaIP, DeltaL4: h.DeltaL4,
+	}
+	ref, dest, ci := atomic.LoadUint32(&h.NextHop), h.Dest, h.Conn
+	if !h.Same(key1) {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	c := b.flows.Conn(ci)
+	if atomic.LoadUint32(&c.State)&flow.ConnDying != 0 {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	hop, current := b.flows.Hops.Current(ref)
+	if !current {
+		if hop, ref = b.reroute(p, h, &r); hop == nil {
+			return p.DropFor(noWay(key1))
+		}
+	}
+	d := p.Data[p.L3:]
+	if v := b.fits(p, d, hop); v != packet.Continue {
+		return v
+	}
+	reply := key1&flow.FlagReply != 0
+	n := uint64(len(d))
+	h.Last = uint32(b.Now)
+	h.Bytes += n
+	count := &b.counts[dest&(uint32(len(b.counts))-1)]
+	if reply {
+		count.OutPkts++
+		count.OutBytes += n
+	} else {
+		count.InPkts++
+		count.InBytes += n
+	}
+	switch {
+	case p.Proto == protoUDP:
+		b.stepUDP(c, ci, reply)
+	case reply:
+		b.remember(p, h, d)
+		b.outboundTCP(p, c, ci)
+	default:
+		b.inboundTCP(p, c, ci, hop)
+	}
+	r.Apply(p.Data[p.L3:], int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
+	p.NextHop = ref
+	return packet.Output
+}
+
+// stepUDP makes a connection normal with its first answer. Inbound is fast from
+// the start, outbound from then on.
+func (b *Balancer) stepUDP(c *flow.Conn, ci uint32, reply bool) {
+	s := atomic.LoadUint32(&c.State)
+	if !reply || s&flow.ConnStateMask == uint32(proto.UDPNormal) {
+		return
+	}
+	if atomic.CompareAndSwapUint32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
+		b.setTimeout(ci, c, proto.UDPNormal)
+	}
+	b.flows.SetFast(c.Out, true)
+}
+
+// outboundTCP handles a segment from the real server, as the server sees it.
+func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
+	t := wire.TCP(p.Data[p.L4:])
+	if p.TCPFlags&(tcpSYN|tcpRST) == tcpSYN {
+		c.ServerISN = t.Seq()
+		orState(c, flow.ConnServerISN)
+		lowerMSS(p, t, wire.OptTOA4Len)
+	}
+	if c.SeqDelta != 0 {
+		shiftAck(p, t, -c.SeqDelta)
+	}
+	b.stepTCP(p.TCPFlags, c, ci, true)
+}
+
+// inboundTCP handles a segment from the client. The real server learns the
+// client's address in the segments that acknowledge its SYN and nothing more:
+// the handshake's last and all that follow until the client acknowledges data.
+func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, hop *flow.NextHop) {
+	t := wire.TCP(p.Data[p.L4:])
+	s := atomic.LoadUint32(&c.State)
+	if p.TCPFlags&(tcpSYN|tcpRST|tcpACK) == tcpSYN {
+		b.restart(c, s)
+		if s&flow.ConnNoTimestamp != 0 {
+			blankTimestamp(p, t)
+		}
+	}
+	if c.SeqDelta != 0 {
+		shiftSeq(p, t, c.SeqDelta)
+	}
+	if p.TCPFlags&(tcpSYN|tcpRST) == 0 && s&(flow.ConnServerISN|flow.ConnTold) == flow.ConnServerISN {
+		switch ahead := int32(t.Ack() - (c.ServerISN + 1)); {
+		case p.TCPFlags&tcpACK == 0:
+		case ahead == 0:
+			b.addTOA(p, hop)
+		case ahead > 0:
+			orState(c, flow.ConnTold)
+		}
+	}
+	b.stepTCP(p.TCPFlags, c, ci, false)
+}
+
+// restart makes a connection forget its former handshake when its client
+// begins anew with the same ports.
+func (b *Balancer) restart(c *flow.Conn, s uint32) {
+	switch proto.State(s & flow.ConnStateMask) {
+	case proto.TCPTimeWait, proto.TCPClose, proto.TCPLastAck, proto.TCPFinWait, proto.TCPCloseWait:
+		andState(c, ^(flow.ConnServerISN | flow.ConnTold))
+	}
+}
+
+// stepTCP moves the state machine and what depends on it: counts of the real
+// server, timeout, and whether any engine may forward plain packets.
+func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, reply bool) {
+	var old, now uint32
+	for {
+		old = atomic.LoadUint32(&c.State)
+		from := proto.State(old & flow.ConnStateMask)
+		to := proto.NextTCP(from, flags, reply)
+		now = old&^flow.ConnStateMask | uint32(to)
+		if to == proto.TCPEstablished {
+			now = now&^flow.ConnHalfOpen | flow.ConnActive
+		} else {
+			now &^= flow.ConnActive
+			if to == proto.TCPClose {
+				now &^= flow.ConnHalfOpen
+			}
+		}
+		if old == now || atomic.CompareAndSwapUint32(&c.State, old, now) {
+			break
+		}
+	}
+	if old != now {
+		b.changed(c, ci, old, now)
+	}
+	if proto.State(now&flow.ConnStateMask) == proto.TCPEstablished && c.SeqDelta == 0 {
+		if reply || old&flow.ConnStateMask != now&flow.ConnStateMask {
+			b.flows.SetFast(c.Out, true)
+		}
+		if now&flow.ConnTold != 0 {
+			b.flows.SetFast(c.In, true)
+		}
+	}
+}
+
+// changed follows a change of state.
+func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
+	load := &b.sh.Dests[c.Dest].Load().Load
+	switch gone, came := old&^now, now&^old; {
+	case came&flow.ConnActive != 0:
+		load.Active.Add(1)
+		load.Inactive.Add(-1)
+	case gone&flow.ConnActive != 0:
+		load.Active.Add(-1)
+		load.Inactive.Add(1)
+		b.flows.SetFast(c.In, false)
+		b.flows.SetFast(c.Out, false)
+	}
+	if old&^now&flow.ConnHalfOpen != 0 {
+		b.sh.HalfOpen.Add(-1)
+	}
+	if to := proto.State(now & flow.ConnStateMask); uint32(to) != old&flow.ConnStateMask {
+		b.setTimeout(ci, c, to)
+	}
+}
+
+// setTimeout gives the connection the timeout of a state.
+func (b *Balancer) setTimeout(ci uint32, c *flow.Conn, s proto.State) {
+	b.own.SetTimeout(ci, b.Tables.Timeouts.Of(s, c.Own), b.Now)
+}
+
+func orState(c *flow.Conn, flags uint32) {
+	for {
+		s := atomic.LoadUint32(&c.State)
+		if atomic.CompareAndSwapUint32(&c.State, s, s|flags) {
+			return
+		}
+	}
+}
+
+func andState(c *flow.Conn, mask uint32) {
+	for {
+		s := atomic.LoadUint32(&c.State)
+		if atomic.CompareAndSwapUint32(&c.State, s, s&mask) {
+			return
+		}
+	}
+}

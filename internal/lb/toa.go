@@ -1,0 +1,64 @@
+package lb
+
+import (
+	"encoding/binary"
+
+	"weir/internal/flow"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+const maxOptions = 40 // RFC 9293: a TCP header has at most 60 bytes
+
+// addTOA tells the real server the client's address and port in an option right
+// behind the fixed header. A client's own such option goes. Where there is no
+// room, other options go first: NOPs, then all but the timestamp; where that
+// does not help, the packet goes without, and is counted.
+func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) {
+	t := wire.TCP(p.Data[p.L4:])
+	var opts [maxOptions]byte
+	wire.PutTOA4(opts[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
+	room := maxOptions
+	if !p.Is(packet.GSO) && hop.MTU != 0 {
+		room = min(room, int(hop.MTU)-(len(p.Data)-int(p.L3))+t.DataOffset()-20)
+	}
+	for _, keep := range [...]func(kind uint8) bool{keepAll, keepUseful, keepTimestamp} {
+		if n, ok := gather(&opts, wire.OptTOA4Len, t.Options(), keep); ok && n <= room && setOptions(p, opts[:n]) {
+			b.stats.TOASent++
+			return
+		}
+	}
+	b.stats.TOAFailed++
+}
+
+func keepAll(kind uint8) bool       { return kind != wire.OptTOA }
+func keepUseful(kind uint8) bool    { return kind != wire.OptTOA && kind != wire.OptNOP }
+func keepTimestamp(kind uint8) bool { return kind == wire.OptTimestamp }
+
+// gather appends the options that keep wants behind the first n bytes of into,
+// padded with NOPs to a multiple of 4. It returns the length, or false when
+// they don't fit.
+func gather(into *[maxOptions]byte, n int, from []byte, keep func(kind uint8) bool) (int, bool) {
+	for o, rest, ok := wire.NextOption(from); ok; o, rest, ok = wire.NextOption(rest) {
+		if !keep(o.Kind) {
+			continue
+		}
+		if n+len(o.Raw) > maxOptions {
+			return 0, false
+		}
+		n += copy(into[n:], o.Raw)
+	}
+	for ; n&3 != 0; n++ {
+		into[n] = wire.OptNOP
+	}
+	return n, true
+}
+
+// wirePort turns a port read little-endian from the wire into its number.
+func wirePort(p uint16) uint16 { return p<<8 | p>>8 }
+
+// be32 turns an address read little-endian from the wire into its bytes.
+func be32(w uint32) (a [4]byte) {
+	binary.LittleEndian.PutUint32(a[:], w)
+	return a
+}

@@ -1,0 +1,266 @@
+package spec
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Edits of addresses, routes, neighbours and links. Each works on a Clone and
+// returns a *Refusal, after which the Clone is thrown away.
+
+func (s *Spec) device(name string) error {
+	if name == "" {
+		return refuse(Invalid, "link", "no device specified: add `dev NAME`, one of %s", strings.Join(s.Ports, ", "))
+	}
+	if !slices.Contains(s.Ports, name) {
+		return refuse(NoDevice, "link", "no such device: %s; the devices are %s", name, strings.Join(s.Ports, ", "))
+	}
+	return nil
+}
+
+func ipv4Only(object string, a netip.Addr) error {
+	if a.IsValid() && !a.Is4() {
+		return refuse(NotSupported, object, "IPv6 is not supported yet: %s", a)
+	}
+	return nil
+}
+
+// FindAddress returns the entry of an address wherever it is, or nil.
+func (s *Spec) FindAddress(a netip.Addr) *Address {
+	for i := range s.Addresses {
+		if s.Addresses[i].Prefix.Addr() == a {
+			return &s.Addresses[i]
+		}
+	}
+	return nil
+}
+
+// AddAddress adds an address, or with replace changes one that is there.
+func (s *Spec) AddAddress(a Address, replace bool) error {
+	if err := s.device(a.Port); err != nil {
+		return err
+	}
+	ip := a.Prefix.Addr()
+	if err := ipv4Only("address", ip); err != nil {
+		return err
+	}
+	if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return refuse(Invalid, "address", "%s can't be an address of a device: give a unicast address", ip)
+	}
+	old := s.FindAddress(ip)
+	if old == nil {
+		s.Addresses = append(s.Addresses, a)
+		return nil
+	}
+	if old.Port != a.Port {
+		return refuse(Exists, "address", "already exist: %s is an address of %s", ip, old.Port)
+	}
+	if !replace {
+		return refuse(Exists, "address", "already exist: %s on %s; `dpip addr set` changes it", old.Prefix, old.Port)
+	}
+	if old.SAPool && !a.SAPool {
+		if svc := s.localOf(ip); svc != nil {
+			return refuse(Busy, "address", "%s is a local address of service %s: it stays sapool", ip, svc.ServiceKey)
+		}
+	}
+	*old = a
+	return nil
+}
+
+// localOf returns a service that uses an address as a local address, or nil.
+func (s *Spec) localOf(ip netip.Addr) *Service {
+	for i := range s.Services {
+		for _, l := range s.Services[i].Locals {
+			if l.Addr == ip {
+				return &s.Services[i]
+			}
+		}
+	}
+	return nil
+}
+
+// DeleteAddress removes an address; of prefix only the address counts.
+func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
+	if err := s.device(port); err != nil {
+		return err
+	}
+	ip := prefix.Addr()
+	i := slices.IndexFunc(s.Addresses, func(a Address) bool { return a.Prefix.Addr() == ip && a.Port == port })
+	if i < 0 {
+		if other := s.FindAddress(ip); other != nil {
+			return refuse(NotExists, "address", "not exist: %s on %s; it is on %s", ip, port, other.Port)
+		}
+		return refuse(NotExists, "address", "not exist: %s on %s", ip, port)
+	}
+	if svc := s.localOf(ip); svc != nil {
+		return refuse(Busy, "address", "resource busy: %s is a local address of service %s; remove it there first (ipvsadm --del-laddr)", ip, svc.ServiceKey)
+	}
+	s.Addresses = slices.Delete(s.Addresses, i, i+1)
+	return nil
+}
+
+// FlushAddresses removes all addresses of a device.
+func (s *Spec) FlushAddresses(port string) error {
+	if err := s.device(port); err != nil {
+		return err
+	}
+	for _, a := range slices.Clone(s.Addresses) {
+		if a.Port == port {
+			if err := s.DeleteAddress(a.Prefix, port); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// AddRoute adds a route.
+func (s *Spec) AddRoute(r Route) error {
+	if err := s.device(r.Port); err != nil {
+		return err
+	}
+	for _, a := range []netip.Addr{r.Prefix.Addr(), r.Via, r.Src} {
+		if err := ipv4Only("route", a); err != nil {
+			return err
+		}
+	}
+	if !r.Prefix.IsValid() || r.Prefix != r.Prefix.Masked() {
+		return refuse(Invalid, "route", "%s is not a prefix: bits behind its length are set; %s would be one", r.Prefix, r.Prefix.Masked())
+	}
+	if r.Scope == ScopeKNIHost && !r.Prefix.IsSingleIP() {
+		return refuse(Invalid, "route", "%s: the prefix length of kni_host must be 32", r.Prefix)
+	}
+	if r.MTU != 0 && (r.MTU < 68 || r.MTU > 65535) {
+		return refuse(Invalid, "route", "mtu %d: must be 68 to 65535", r.MTU)
+	}
+	if r.Via.IsValid() && s.FindAddress(r.Via) != nil {
+		return refuse(Invalid, "route", "gateway %s is an address of this box", r.Via)
+	}
+	if s.routeIndex(r) >= 0 {
+		return refuse(Exists, "route", "already exist: %s dev %s", r.Prefix, r.Port)
+	}
+	if a := s.derived(r); a != nil {
+		return refuse(Exists, "route", "already exist: %s dev %s follows from the address %s", r.Prefix, r.Port, a.Prefix)
+	}
+	s.Routes = append(s.Routes, r)
+	return nil
+}
+
+// routeIndex finds a route with the same key: the prefix, and for routes
+// without gateway the device.
+func (s *Spec) routeIndex(r Route) int {
+	return slices.IndexFunc(s.Routes, func(o Route) bool {
+		return o.Prefix == r.Prefix && (o.Port == r.Port || o.Via.IsValid() || r.Via.IsValid())
+	})
+}
+
+// derived returns the address from which an equal route follows, or nil.
+func (s *Spec) derived(r Route) *Address {
+	for i := range s.Addresses {
+		a := &s.Addresses[i]
+		if a.Port == r.Port && !r.Via.IsValid() && (a.Prefix.Masked() == r.Prefix || r.Prefix.IsSingleIP() && r.Prefix.Addr() == a.Prefix.Addr() && r.Scope != ScopeKNIHost) {
+			return a
+		}
+	}
+	return nil
+}
+
+// DeleteRoute removes a route by its key.
+func (s *Spec) DeleteRoute(r Route) error {
+	if err := s.device(r.Port); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(s.Routes, func(o Route) bool {
+		return o.Prefix == r.Prefix && o.Port == r.Port && (!r.Via.IsValid() || o.Via == r.Via)
+	})
+	if i < 0 {
+		if a := s.derived(r); a != nil {
+			return refuse(Invalid, "route", "%s dev %s follows from the address %s: delete that (dpip addr del)", r.Prefix, r.Port, a.Prefix)
+		}
+		return refuse(NotExists, "route", "not exist: %s dev %s", r.Prefix, r.Port)
+	}
+	s.Routes = slices.Delete(s.Routes, i, i+1)
+	return nil
+}
+
+// FlushRoutes removes all configured routes of a device.
+func (s *Spec) FlushRoutes(port string) error {
+	if err := s.device(port); err != nil {
+		return err
+	}
+	s.Routes = slices.DeleteFunc(s.Routes, func(r Route) bool { return r.Port == port })
+	return nil
+}
+
+// AddNeighbour adds a static neighbour.
+func (s *Spec) AddNeighbour(n Neighbour) error {
+	if err := s.device(n.Port); err != nil {
+		return err
+	}
+	if err := ipv4Only("neighbour", n.Addr); err != nil {
+		return err
+	}
+	if n.MAC[0]&1 != 0 || n.MAC == ([6]byte{}) {
+		return refuse(Invalid, "neighbour", "lladdr of %s: must be the MAC address of one station", n.Addr)
+	}
+	if s.FindAddress(n.Addr) != nil {
+		return refuse(Invalid, "neighbour", "%s is an address of this box", n.Addr)
+	}
+	if s.neighbourIndex(n.Addr, n.Port) >= 0 {
+		return refuse(Exists, "neighbour", "already exist: %s dev %s; delete it first", n.Addr, n.Port)
+	}
+	s.Neighbours = append(s.Neighbours, n)
+	return nil
+}
+
+func (s *Spec) neighbourIndex(a netip.Addr, port string) int {
+	return slices.IndexFunc(s.Neighbours, func(n Neighbour) bool { return n.Addr == a && n.Port == port })
+}
+
+// DeleteNeighbour removes a static neighbour and reports whether there was one.
+func (s *Spec) DeleteNeighbour(a netip.Addr, port string) (bool, error) {
+	if err := s.device(port); err != nil {
+		return false, err
+	}
+	i := s.neighbourIndex(a, port)
+	if i < 0 {
+		return false, nil
+	}
+	s.Neighbours = slices.Delete(s.Neighbours, i, i+1)
+	return true, nil
+}
+
+// SetLink changes a switch of a device.
+func (s *Spec) SetLink(port, item, value string) error {
+	if err := s.device(port); err != nil {
+		return err
+	}
+	words := [2]string{"off", "on"}
+	if item == "link" {
+		words = [2]string{"down", "up"}
+	}
+	on := value == words[1]
+	l := s.Links[port]
+	switch item {
+	case "promisc":
+		l.Promisc = on
+	case "allmulticast":
+		l.AllMulticast = on
+	case "link":
+		l.Down = !on
+	case "forward2kni", "tc-egress", "tc-ingress", "lldp", "addr",
+		"bond-mode", "bond-primary", "bond-xmit-policy", "bond-monitor-interval", "bond-link-up-prop", "bond-link-down-prop":
+		return refuse(NotSupported, "link", "%s is not supported yet", item)
+	default:
+		return refuse(Invalid, "link", "%q is no switch of a device: promisc, allmulticast, link", item)
+	}
+	if value != words[0] && value != words[1] {
+		return refuse(Invalid, "link", "%s takes %s or %s, not %q", item, words[1], words[0], value)
+	}
+	if s.Links == nil {
+		s.Links = map[string]Link{}
+	}
+	s.Links[port] = l
+	return nil
+}

@@ -1,0 +1,266 @@
+package spec
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Edits of services, real servers and local addresses. Each works on a Clone
+// and returns a *Refusal, after which the Clone is thrown away.
+
+// schedulers that work, and those of LVS and DPVS that come later.
+var (
+	schedulers      = []string{"rr", "wrr", "wlc"}
+	laterSchedulers = []string{"conhash", "mh", "fo", "lc", "sh", "dh", "sed", "nq"}
+)
+
+// Find returns a service, or nil.
+func (s *Spec) Find(k ServiceKey) *Service {
+	for i := range s.Services {
+		if s.Services[i].ServiceKey == k {
+			return &s.Services[i]
+		}
+	}
+	return nil
+}
+
+func (s *Spec) find(k ServiceKey) (*Service, error) {
+	if svc := s.Find(k); svc != nil {
+		return svc, nil
+	}
+	return nil, refuse(NotExists, "service", "no such service: %s", k)
+}
+
+// AddService adds a service without real servers.
+func (s *Spec) AddService(svc Service) error {
+	if err := svc.check(); err != nil {
+		return err
+	}
+	if s.Find(svc.ServiceKey) != nil {
+		return refuse(Exists, "service", "service already exists: %s; -E edits it", svc.ServiceKey)
+	}
+	svc.Dests, svc.Locals = nil, nil
+	s.Services = append(s.Services, svc)
+	return nil
+}
+
+// EditService changes a service's options; real servers and local addresses stay.
+func (s *Spec) EditService(svc Service) error {
+	if err := svc.check(); err != nil {
+		return err
+	}
+	old, err := s.find(svc.ServiceKey)
+	if err != nil {
+		return err
+	}
+	svc.Dests, svc.Locals = old.Dests, old.Locals
+	*old = svc
+	return nil
+}
+
+// check refuses what a service can't be, and what it can't be yet.
+func (svc *Service) check() error {
+	vip := svc.Virtual.Addr()
+	if err := ipv4Only("service", vip); err != nil {
+		return err
+	}
+	if !vip.IsValid() || vip.IsUnspecified() || vip.IsMulticast() || vip.IsLoopback() {
+		return refuse(Invalid, "service", "%s can't be a virtual address: give a unicast address", vip)
+	}
+	if svc.Proto != TCP && svc.Proto != UDP {
+		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t) or UDP (-u)", svc.Proto)
+	}
+	if svc.Virtual.Port() == 0 {
+		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT", vip)
+	}
+	switch {
+	case slices.Contains(schedulers, svc.Scheduler):
+	case slices.Contains(laterSchedulers, svc.Scheduler):
+		return refuse(NotSupported, "scheduler", "scheduler %s is not supported yet: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
+	default:
+		return refuse(NotExists, "scheduler", "scheduler %q is not known: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
+	}
+	for _, later := range []struct {
+		set  bool
+		what string
+	}{
+		{svc.Persistent != 0 || svc.PersistentMask.IsValid(), "persistence (-p)"},
+		{svc.OnePacket, "one-packet scheduling (--ops)"},
+		{svc.SynProxy, "the SYN proxy (-j)"},
+		{svc.HashTarget != "", "a hash target (--hash-target)"},
+		{svc.ExpireQuiescent, "--expire-quiescent"},
+		{svc.QUIC, "--quic"},
+		{svc.ProxyProtocol != "", "the PROXY protocol (--proxy-protocol)"},
+		{len(svc.DestCheck) != 0, "--dest-check"},
+	} {
+		if later.set {
+			return refuse(NotSupported, "service", "%s is not supported yet: leave it out", later.what)
+		}
+	}
+	if svc.ConnTimeout > 31535999 {
+		return refuse(Invalid, "service", "conn-timeout %d: must be 1 to 31535999 seconds", svc.ConnTimeout)
+	}
+	return nil
+}
+
+// DeleteService removes a service; connections it has go on until they end.
+func (s *Spec) DeleteService(k ServiceKey) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	locals := svc.Locals
+	s.Services = slices.DeleteFunc(s.Services, func(o Service) bool { return o.ServiceKey == k })
+	for _, l := range locals {
+		s.releaseLocal(l)
+	}
+	return nil
+}
+
+// FlushServices removes all services.
+func (s *Spec) FlushServices() {
+	var locals []LocalAddress
+	for _, svc := range s.Services {
+		locals = append(locals, svc.Locals...)
+	}
+	s.Services = nil
+	for _, l := range locals {
+		s.releaseLocal(l)
+	}
+}
+
+// AddDest adds a real server.
+func (s *Spec) AddDest(k ServiceKey, d Dest) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	if err := s.checkDest(svc, &d); err != nil {
+		return err
+	}
+	if svc.dest(d.Addr) >= 0 {
+		return refuse(Exists, "dest", "destination already exists: %s of service %s; -e edits it", d.Addr, k)
+	}
+	svc.Dests = append(svc.Dests, d)
+	return nil
+}
+
+func (svc *Service) dest(a netip.AddrPort) int {
+	return slices.IndexFunc(svc.Dests, func(d Dest) bool { return d.Addr == a })
+}
+
+func (s *Spec) checkDest(svc *Service, d *Dest) error {
+	ip := d.Addr.Addr()
+	if err := ipv4Only("dest", ip); err != nil {
+		return err
+	}
+	if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() {
+		return refuse(Invalid, "dest", "%s can't be a real server: give a unicast address", ip)
+	}
+	if d.Forward != FullNAT {
+		return refuse(NotSupported, "dest", "forwarding mode %s is not supported yet: use full-NAT (-b)", d.Forward)
+	}
+	if s.FindAddress(ip) != nil {
+		return refuse(Invalid, "dest", "%s is an address of this box: a real server is another machine", ip)
+	}
+	if d.Addr.Port() == 0 {
+		return refuse(Invalid, "dest", "%s: a full-NAT real server needs a port", ip)
+	}
+	if d.Weight > 65535 {
+		return refuse(Invalid, "dest", "weight %d: must be 0 to 65535", d.Weight)
+	}
+	if d.UThreshold != 0 && d.LThreshold > d.UThreshold {
+		return refuse(Invalid, "dest", "l-threshold %d is above u-threshold %d", d.LThreshold, d.UThreshold)
+	}
+	return nil
+}
+
+// EditDest changes a real server's weight, mode and thresholds.
+func (s *Spec) EditDest(k ServiceKey, d Dest) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	if err := s.checkDest(svc, &d); err != nil {
+		return err
+	}
+	i := svc.dest(d.Addr)
+	if i < 0 {
+		return refuse(NotExists, "dest", "no such destination: %s of service %s", d.Addr, k)
+	}
+	svc.Dests[i] = d
+	return nil
+}
+
+// DeleteDest removes a real server; connections it has go on until they end.
+func (s *Spec) DeleteDest(k ServiceKey, a netip.AddrPort) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	i := svc.dest(a)
+	if i < 0 {
+		return refuse(NotExists, "dest", "no such destination: %s of service %s", a, k)
+	}
+	svc.Dests = slices.Delete(svc.Dests, i, i+1)
+	return nil
+}
+
+// AddLocal puts an address on its device as a local address, unless it is
+// there, and binds it to a service. existed: it was on the device before.
+func (s *Spec) AddLocal(k ServiceKey, l LocalAddress) (existed bool, err error) {
+	svc, err := s.find(k)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(svc.Locals, func(o LocalAddress) bool { return o.Addr == l.Addr }) {
+		return true, refuse(Exists, "laddr", "local address already exists: %s of service %s", l.Addr, k)
+	}
+	if err := s.device(l.Port); err != nil {
+		return false, err
+	}
+	if err := ipv4Only("laddr", l.Addr); err != nil {
+		return false, err
+	}
+	if a := s.FindAddress(l.Addr); a != nil {
+		if a.Port != l.Port {
+			return true, refuse(Exists, "laddr", "already exist: %s is an address of %s, not of %s", l.Addr, a.Port, l.Port)
+		}
+		a.SAPool, existed = true, true
+	} else if err := s.AddAddress(Address{Port: l.Port, Prefix: netip.PrefixFrom(l.Addr, l.Addr.BitLen()), SAPool: true}, false); err != nil {
+		return false, err
+	}
+	svc.Locals = append(svc.Locals, l)
+	return existed, nil
+}
+
+// DeleteLocal unbinds a local address, and takes it off its device when no
+// other service uses it.
+func (s *Spec) DeleteLocal(k ServiceKey, l LocalAddress) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(svc.Locals, func(o LocalAddress) bool { return o.Addr == l.Addr })
+	if i < 0 {
+		return refuse(NotExists, "laddr", "no such local address: %s of service %s", l.Addr, k)
+	}
+	if svc.Locals[i].Port != l.Port {
+		return refuse(NotExists, "laddr", "no such local address: %s of service %s is on %s, not on %s", l.Addr, k, svc.Locals[i].Port, l.Port)
+	}
+	svc.Locals = slices.Delete(svc.Locals, i, i+1)
+	s.releaseLocal(l)
+	return nil
+}
+
+// releaseLocal takes a local address off its device if no service uses it any
+// more and it came with --add-laddr: it is then a sapool address of length 32.
+func (s *Spec) releaseLocal(l LocalAddress) {
+	a := s.FindAddress(l.Addr)
+	if a == nil || !a.SAPool || !a.Prefix.IsSingleIP() || s.localOf(l.Addr) != nil {
+		return
+	}
+	gone := *a
+	s.Addresses = slices.DeleteFunc(s.Addresses, func(o Address) bool { return o == gone })
+}

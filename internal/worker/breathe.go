@@ -1,0 +1,138 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"weir/internal/packet"
+)
+
+// Breathe is one round: in, through, out. It reports whether there was anything
+// to do. The clock is read once, the configuration loaded once.
+func (w *Worker) Breathe() (busy bool) {
+	w.begin(monotonic())
+	w.stats.Breaths++
+	w.beats.Add(1)
+	busy = w.mail.run(w)
+	busy = w.inhale() || busy
+	if len(w.paths) > 0 {
+		busy = w.receiveHandoffs() || busy
+	}
+	w.neigh.Tick(w.now)
+	busy = w.lb.Expire() || busy
+	w.drainOutbox()
+	w.exhale()
+	return busy
+}
+
+// inhale receives a burst from each queue and walks it.
+func (w *Worker) inhale() (busy bool) {
+	for _, q := range w.queues {
+		n := q.Rx(w.burst[:])
+		if n == 0 {
+			continue
+		}
+		busy = true
+		w.stats.Bursts++
+		w.walkSafely(w.burst[:n])
+		w.drainOutbox()
+	}
+	return busy
+}
+
+// walkSafely walks a burst. A defect met on the way costs the packet that met
+// it, which is counted, and a line in the log; the rest of the burst goes on.
+func (w *Worker) walkSafely(burst []*packet.Packet) {
+	for start := 0; start < len(burst); {
+		start += w.walkUntilFault(burst[start:])
+	}
+}
+
+func (w *Worker) walkUntilFault(burst []*packet.Packet) (done int) {
+	w.at = -1
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		slog.Error("a packet met a defect: please report", "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		at := max(w.at, 0)
+		p := burst[at]
+		p.Reason = packet.WalkFault
+		w.drop(p)
+		done = at + 1
+	}()
+	w.walk(burst)
+	return len(burst)
+}
+
+// drainOutbox lets packets that stages made join the walk where they belong.
+func (w *Worker) drainOutbox() {
+	var made [64]*packet.Packet
+	for w.outbox.Len() > 0 {
+		n := w.outbox.Pop(made[:])
+		for _, p := range made[:n] {
+			w.proceed(p)
+		}
+	}
+}
+
+// drainOutboxInto gives what stages made back unsent, at the end.
+func (w *Worker) drainOutboxInto(pool *packet.Pool) {
+	var made [64]*packet.Packet
+	for w.outbox.Len() > 0 {
+		for _, p := range made[:w.outbox.Pop(made[:])] {
+			pool.Put(p)
+		}
+	}
+}
+
+// exhale empties the trays and makes the kernel send.
+func (w *Worker) exhale() {
+	for i := range w.trays[:w.nports] {
+		if t := &w.trays[i]; t.n > 0 {
+			w.send(t)
+		}
+	}
+	for _, q := range w.queues {
+		q.Flush()
+	}
+	for _, q := range w.sendOnly {
+		q.Flush()
+	}
+}
+
+func monotonic() uint64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return uint64(ts.Nano())
+}
+
+// alarm wakes a sleeping worker through an eventfd.
+type alarm struct {
+	fd     int
+	asleep atomic.Bool
+}
+
+func newAlarm() (*alarm, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("worker: eventfd: %w", err)
+	}
+	return &alarm{fd: fd}, nil
+}
+
+func (w *Worker) wakeIfAsleep() {
+	if a := w.alarm.Load(); a != nil && a.asleep.Load() {
+		a.ring()
+	}
+}
+
+func (a *alarm) ring() {
+	one := [8]byte{1}
+	_, _ = unix.Write(a.fd, one[:]) // a full counter: it is awake anyway
+}

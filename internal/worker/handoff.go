@@ -1,0 +1,108 @@
+package worker
+
+import (
+	"sync/atomic"
+
+	"weir/internal/packet"
+	"weir/internal/port"
+)
+
+// A worker that has no queue of its own on a port gives its packets to one that
+// has: through a ring with one writer and one reader. The reader copies the
+// packet into memory of its own (each worker's memory is registered with its
+// own sockets) and returns the original through the ring's other half. Bound:
+// handoffRing packets on the way; beyond, HandoffFull.
+
+const handoffRing = 1024
+
+type handoffPath struct {
+	from, to *Worker
+	out      uint16
+	give     spsc // from > to: packets to send
+	back     spsc // to > from: packets to free
+}
+
+type spsc struct {
+	head  atomic.Uint32
+	_     [60]byte
+	tail  atomic.Uint32
+	_     [60]byte
+	items [handoffRing]*packet.Packet
+}
+
+func (r *spsc) put(p *packet.Packet) bool {
+	t := r.tail.Load()
+	if t-r.head.Load() == handoffRing {
+		return false
+	}
+	r.items[t%handoffRing] = p
+	r.tail.Store(t + 1)
+	return true
+}
+
+func (r *spsc) take(into []*packet.Packet) int {
+	h := r.head.Load()
+	n := int(min(r.tail.Load()-h, uint32(len(into))))
+	for i := range n {
+		slot := &r.items[(h+uint32(i))%handoffRing]
+		into[i], *slot = *slot, nil
+	}
+	r.head.Store(h + uint32(n))
+	return n
+}
+
+func (w *Worker) handoff(path *handoffPath, burst []*packet.Packet) {
+	for _, p := range burst {
+		if !path.give.put(p) {
+			p.Reason = packet.HandoffFull
+			w.drop(p)
+		}
+	}
+	path.to.wakeIfAsleep()
+}
+
+// receiveHandoffs sends what other workers gave us and frees what they are done with.
+func (w *Worker) receiveHandoffs() (busy bool) {
+	for _, path := range w.paths {
+		if path.from == w {
+			for n := path.back.take(w.burst[:]); n > 0; n = path.back.take(w.burst[:]) {
+				for _, p := range w.burst[:n] {
+					w.pool.Put(p)
+				}
+			}
+			continue
+		}
+		n := path.give.take(w.burst[:])
+		for _, p := range w.burst[:n] {
+			w.adopt(p, path.out)
+			path.back.put(p) // never full: it holds no more than were given
+		}
+		busy = busy || n > 0
+	}
+	return busy
+}
+
+// adopt sends a copy of another worker's packet.
+func (w *Worker) adopt(p *packet.Packet, out uint16) {
+	own := w.pool.Get()
+	if own != nil && !own.Resize(len(p.Data)) {
+		w.pool.Put(own)
+		if own = w.pool.GetBig(); own != nil && !own.Resize(len(p.Data)) {
+			w.pool.Put(own)
+			own = nil
+		}
+	}
+	if own == nil {
+		w.stats.Drops[packet.PoolEmpty]++
+		return
+	}
+	copy(own.Data, p.Data)
+	own.L3, own.L4, own.Proto, own.Flags = p.L3, p.L4, p.Proto, p.Flags
+	own.EtherType, own.GSOType, own.GSOSize, own.Out = p.EtherType, p.GSOType, p.GSOSize, out
+	t := &w.trays[out&(port.Max-1)]
+	t.packets[t.n] = own
+	t.n++
+	if t.n == port.Burst {
+		w.send(t)
+	}
+}

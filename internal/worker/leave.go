@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"weir/internal/packet"
+	"weir/internal/port"
+)
+
+// leave does what the walk's last verdict says. Every packet that does not go
+// on is counted and freed here.
+func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
+	switch v {
+	case packet.Transmit:
+		w.transmit(p)
+	case packet.Stolen:
+	case packet.Refuse:
+		w.ip.Refuse(p)
+		w.drop(p)
+	case packet.Punt:
+		p.Reason = packet.PuntNoTwin
+		w.drop(p)
+	default:
+		w.drop(p)
+	}
+}
+
+// drop counts a packet under its reason and frees it.
+func (w *Worker) drop(p *packet.Packet) {
+	if p.Reason == packet.ARPConsumed {
+		w.stats.Consumed++
+	} else {
+		w.stats.Drops[p.Reason]++
+	}
+	p.Pool().Put(p)
+}
+
+// transmit puts a packet on the tray of its port.
+func (w *Worker) transmit(p *packet.Packet) {
+	if p.Flags&(packet.CsumPartial|packet.GSO) != 0 && !w.finish(p) {
+		return
+	}
+	w.tray(p)
+}
+
+func (w *Worker) tray(p *packet.Packet) {
+	if p.Is(packet.Ours) {
+		w.stats.Answered++
+	} else {
+		w.stats.Forwarded++
+	}
+	t := &w.trays[p.Out&(port.Max-1)]
+	t.packets[t.n] = p
+	t.n++
+	if t.n == port.Burst {
+		w.send(t)
+	}
+}
+
+// finish does for a port what it can't do itself: complete a checksum, cut up a
+// super-frame. It reports whether p itself is still to be sent.
+func (w *Worker) finish(p *packet.Packet) bool {
+	out := &w.snap.Ports[p.Out&(port.Max-1)]
+	if p.Is(packet.GSO) && !out.TxGSO {
+		n, ok := w.ip.Segment(p, w.pool, w.segments[:])
+		if !ok {
+			w.drop(p)
+			return false
+		}
+		for _, s := range w.segments[:n] {
+			w.tray(s)
+		}
+		w.pool.Put(p)
+		return false
+	}
+	if !w.ip.FinishChecksum(p, out) {
+		p.Reason = packet.L4Malformed
+		w.drop(p)
+		return false
+	}
+	return true
+}
+
+// send empties a tray onto its port: by this worker's own queue, or by that of
+// the worker to whom the port's queues belong.
+func (w *Worker) send(t *trayOf) {
+	burst := t.packets[:t.n]
+	t.n = 0
+	switch {
+	case t.queue != nil:
+		t.queue.Tx(burst)
+	case t.via != nil:
+		w.handoff(t.via, burst)
+	default:
+		for _, p := range burst {
+			p.Reason = packet.PortDown
+			w.drop(p)
+		}
+	}
+}

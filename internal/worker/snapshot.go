@@ -1,0 +1,19 @@
+package worker
+
+import (
+	"weir/internal/lb"
+	"weir/internal/neigh"
+	"weir/internal/port"
+	"weir/internal/route"
+)
+
+// Snapshot is the configuration in force: immutable, published by the director
+// with one store, loaded once per breath.
+type Snapshot struct {
+	Ports      *[port.Max]port.Facts
+	Routes     *route.Table
+	Neigh      neigh.Config
+	Forwarding bool
+	TTL        uint8
+	LB         lb.Tables
+}

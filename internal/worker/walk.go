@@ -1,0 +1,52 @@
+package worker
+
+import "weir/internal/packet"
+
+// walk takes a burst from the wire to the wire. The first pass finds out what
+// each packet is and calls its connection's memory in; the second takes each
+// through the rest of the house, from top to bottom.
+func (w *Worker) walk(burst []*packet.Packet) {
+	for _, p := range burst {
+		p.Verdict = w.arrive(p)
+	}
+	w.prefetch.Fetch()
+	for w.at = range burst {
+		w.proceed(burst[w.at])
+	}
+}
+
+// arrive is the way in: link layer, then IP.
+func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
+	v := w.ether.Input(p) // MAC, ethertype
+	if v == packet.Continue {
+		v = w.ip.Input4(p) // header, tuple
+		if v == packet.Continue && p.Is(packet.Keyed) {
+			w.prefetch.Want(w.flows, p.Hash)
+		}
+	}
+	return v
+}
+
+// proceed is the way through, and out.
+func (w *Worker) proceed(p *packet.Packet) {
+	v := p.Verdict
+	if v == packet.Continue {
+		v = w.lb.Input(p) // connection, or service and scheduler; rewrite
+	}
+	if v == packet.Continue {
+		v = w.ip.Deliver4(p) // ours? answer; else forward or refuse
+	}
+	if v == packet.Neighbour {
+		v = w.neigh.Input(p) // ARP: learn, answer
+	}
+	if v == packet.Output {
+		v = w.ip.Output4(p) // route, MTU
+	}
+	if v == packet.Output {
+		v = w.neigh.Output(p) // next hop to MAC, or wait for the answer
+	}
+	if v == packet.Output {
+		v = w.ether.Output(p) // link header
+	}
+	w.leave(p, v)
+}

@@ -1,0 +1,167 @@
+package worker
+
+import (
+	"sync/atomic"
+
+	"weir/internal/clock"
+	"weir/internal/ether"
+	"weir/internal/flow"
+	"weir/internal/ip"
+	"weir/internal/lb"
+	"weir/internal/lb/laddr"
+	"weir/internal/neigh"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/stat"
+)
+
+// Worker is one lane of the director: queues, packet memory, the stages with
+// all they own. One Thread at a time breathes it.
+type Worker struct {
+	Name string
+	id   int
+
+	pool     *packet.Pool
+	outbox   packet.Outbox
+	stats    stat.Worker
+	queues   []port.Queue // received from, in turn
+	sendOnly []port.Queue
+	trays    [port.Max]trayOf
+	paths    []*handoffPath
+
+	ether *ether.Link
+	ip    *ip.Stack
+	neigh *neigh.Cache
+	lb    *lb.Balancer
+
+	flows    *flow.Table
+	own      *flow.Worker
+	shared   *atomic.Pointer[Snapshot]
+	snap     *Snapshot
+	now      clock.Tick
+	prefetch flow.Prefetcher
+	burst    [port.Burst]*packet.Packet
+	segments [ip.MaxSegments]*packet.Packet
+	nports   int // trays in use
+	at       int // index in the burst of the packet that walks
+	mail     mailbox
+	alarm    atomic.Pointer[alarm] // of the thread that breathes us
+	beats    atomic.Uint64         // breaths, for the watchdog
+}
+
+type trayOf struct {
+	n       int
+	queue   port.Queue   // this worker's own, or
+	via     *handoffPath // the way to another worker's
+	packets [port.Burst]*packet.Packet
+}
+
+// Config of a worker.
+type Config struct {
+	Name      string
+	ID        int
+	Pool      *packet.Pool // becomes the worker's
+	Shared    *lb.Shared
+	Snapshot  *atomic.Pointer[Snapshot] // never nil inside
+	Conflicts *neigh.Conflicts
+}
+
+// New makes a worker without queues.
+func New(c Config) *Worker {
+	w := &Worker{Name: c.Name, id: c.ID, pool: c.Pool, shared: c.Snapshot, flows: c.Shared.Flows, own: c.Shared.Flows.Worker(c.ID)}
+	w.snap = c.Snapshot.Load()
+	hops := &c.Shared.Flows.Hops
+	w.ether = ether.New(hops, w.snap.Ports)
+	w.ip = ip.New(hops, c.Shared.Flows.Seed(), w.snap.Ports, w.pool, &w.outbox, &w.stats)
+	w.neigh = neigh.New(hops, w.pool, &w.outbox, &w.stats, c.Conflicts)
+	w.lb = lb.New(c.Shared, w.own, w.snap.Ports, w.pool, &w.outbox, &w.stats)
+	return w
+}
+
+// AddQueue gives the worker a queue of a port: it receives from it, and sends
+// by the first it has of each port. Before the worker runs, or by Do.
+func (w *Worker) AddQueue(id uint16, q port.Queue) {
+	w.queues = append(w.queues, q)
+	if t := &w.trays[id]; t.queue == nil {
+		t.queue = q
+	}
+	w.nports = max(w.nports, int(id)+1)
+}
+
+// AddTx gives the worker a queue that it only sends on. Before the worker runs.
+func (w *Worker) AddTx(id uint16, q port.Queue) {
+	w.trays[id].queue = q
+	w.sendOnly = append(w.sendOnly, q)
+	w.nports = max(w.nports, int(id)+1)
+}
+
+// SendVia makes w give its packets for a port to another worker. Before both run.
+func (w *Worker) SendVia(out uint16, to *Worker) {
+	path := &handoffPath{from: w, to: to, out: out}
+	w.trays[out].via = path
+	w.nports, to.nports = max(w.nports, int(out)+1), max(to.nports, int(out)+1)
+	w.paths = append(w.paths, path)
+	to.paths = append(to.paths, path)
+}
+
+// HasTx reports whether the worker has a queue of its own to send on a port.
+func (w *Worker) HasTx(id uint16) bool { return w.trays[id].queue != nil }
+
+// What the control plane asks, by Do only.
+
+// Stats returns the worker's counters.
+func (w *Worker) Stats() *stat.Worker { return &w.stats }
+
+// LB, Neigh, Pool and Queues are the worker's parts.
+func (w *Worker) LB() *lb.Balancer { return w.lb }
+
+// Neigh returns the worker's neighbour cache.
+func (w *Worker) Neigh() *neigh.Cache { return w.neigh }
+
+// Pool returns the worker's packet memory.
+func (w *Worker) Pool() *packet.Pool { return w.pool }
+
+// Flows returns what the worker owns of the flow table.
+func (w *Worker) Flows() *flow.Worker { return w.own }
+
+// Queues returns the worker's queues.
+func (w *Worker) Queues() []port.Queue { return w.queues }
+
+// AllQueues returns the queues that the worker receives from and those it only
+// sends on.
+func (w *Worker) AllQueues() []port.Queue {
+	return append(w.queues[:len(w.queues):len(w.queues)], w.sendOnly...)
+}
+
+// Refresh makes the stages see the newest configuration before the next breath.
+func (w *Worker) Refresh() { w.begin(monotonic()) }
+
+// Close gives back what is on its way and answers no more questions. The worker
+// must not be breathed any more.
+func (w *Worker) Close() {
+	w.mail.close()
+	w.neigh.Flush()
+	w.drainOutboxInto(w.pool)
+}
+
+// Beats returns how many breaths the worker drew. From any goroutine.
+func (w *Worker) Beats() uint64 { return w.beats.Load() }
+
+// Held returns how many packets of the pool are on their way in the worker.
+func (w *Worker) Held() int { return w.pool.InUse() }
+
+// begin tells the stages the time and the configuration of this breath.
+func (w *Worker) begin(nanos uint64) {
+	w.now = clock.Tick(nanos >> clock.Shift)
+	w.own.Begin(w.now)
+	if snap := w.shared.Load(); snap != w.snap || w.lb.Tables == nil {
+		w.snap = snap
+		w.ether.SetPorts(snap.Ports)
+		w.ip.SetPorts(snap.Ports)
+		w.ip.Table, w.ip.Forwarding, w.ip.TTL = snap.Routes, snap.Forwarding, snap.TTL
+		w.neigh.Ports, w.neigh.Table, w.neigh.Config = snap.Ports, snap.Routes, snap.Neigh
+		w.lb.SetTables(&snap.LB, snap.Ports)
+	}
+	w.ip.Tick(w.now)
+	w.lb.Now, w.lb.Nanos, w.lb.Second = w.now, nanos, laddr.Second(nanos/1e9)
+}
