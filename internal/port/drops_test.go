@@ -190,7 +190,7 @@ func TestVLANTag(t *testing.T) {
 	}
 }
 
-// Without carrier, or with the interface down, nothing is lost silently.
+// With the interface down nothing is lost silently.
 func TestPortDown(t *testing.T) {
 	for _, d := range drivers {
 		t.Run(d.name, func(t *testing.T) {
@@ -199,13 +199,7 @@ func TestPortDown(t *testing.T) {
 			o := open(t, d, dir, "d0", 0, 128, m)
 			check(t, dir.LinkDown("d0"))
 			const packets = 500
-			for range packets {
-				p := m.pool.Get()
-				p.Resize(60)
-				copy(p.Data, numbered(0, 60))
-				o.queues[0].Tx([]*packet.Packet{p})
-				o.queues[0].Flush()
-			}
+			transmit(o.queues[0], m.pool, packets)
 			c := o.counters()
 			waiting := 0
 			if d.mode != "" {
@@ -216,5 +210,59 @@ func TestPortDown(t *testing.T) {
 				t.Error("a worker must not spin because a port is down")
 			}
 		})
+	}
+}
+
+// With nobody at the other end, what can't go is counted, each packet once.
+func TestNoCarrier(t *testing.T) {
+	for _, row := range []struct {
+		driver
+		reason packet.Reason
+	}{
+		{packetSockets, packet.PortTxFull}, // Linux has taken the transmit queue away
+		{xdpNative, packet.PortTxError},    // and here it throws the frames away
+		{xdpGeneric, packet.PortTxError},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			host, dir := cable(t, 1, 0)
+			m := newMemory(t, 1024, 0)
+			o := open(t, row.driver, dir, "d0", 0, 128, m)
+			check(t, host.LinkDown("h0"))
+			const packets = 500
+			transmit(o.queues[0], m.pool, packets)
+			c := o.counters()
+			expectDrops(t, c, map[packet.Reason]uint64{row.reason: packets})
+			if c.TxPackets != 0 {
+				t.Errorf("%d packets are said to be sent", c.TxPackets)
+			}
+		})
+	}
+}
+
+// A transmit queue that is slower than we are: sent and dropped make the whole.
+func TestSlowTransmitQueue(t *testing.T) {
+	_, dir := cable(t, 1, 0)
+	m := newMemory(t, 1024, 0)
+	o := open(t, packetSockets, dir, "d0", 0, 0, m)
+	_, err := dir.Run(t.Context(), "tc", "qdisc", "add", "dev", "d0", "root", "tbf", "rate", "8kbit", "burst", "2000", "limit", "3000")
+	check(t, err)
+	const packets = 500
+	transmit(o.queues[0], m.pool, packets)
+	c := o.counters()
+	full := c.Drops[packet.PortTxFull]
+	if full == 0 || c.TxPackets == 0 || c.TxPackets+full != packets {
+		t.Errorf("%d sent and %d dropped of %d", c.TxPackets, full, packets)
+	}
+	expectDrops(t, c, map[packet.Reason]uint64{packet.PortTxFull: full})
+}
+
+// transmit sends packets one by one.
+func transmit(q port.Queue, pool *packet.Pool, packets int) {
+	for i := range packets {
+		p := pool.Get()
+		p.Resize(60)
+		copy(p.Data, numbered(i, 60))
+		q.Tx([]*packet.Packet{p})
+		q.Flush()
 	}
 }

@@ -184,6 +184,27 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// The socket that registered the memory may go before those that share it.
+func TestMemoryOutlivesItsFirstSocket(t *testing.T) {
+	w := newWorld(t)
+	dir, host := namespace(t, w, "dir"), namespace(t, w, "host")
+	for _, n := range []string{"0", "1", "2"} {
+		check(t, netns.Veth(netns.End{In: dir, Name: "d" + n}, netns.End{In: host, Name: "h" + n}))
+	}
+	m := newMemory(t, 2048, 0)
+	first := open(t, xdpNative, dir, "d0", 0, 128, m)
+	open(t, xdpNative, dir, "d1", 1, 128, m)
+	first.close()
+	third := open(t, xdpNative, dir, "d2", 2, 128, m)
+	far := openRaw(t, host, "h2", testType)
+	far.send(numbered(1, 60))
+	receiveAll(t, third, 1, func(_ int, p *packet.Packet) {
+		if !bytes.Equal(p.Data, numbered(1, 60)) {
+			t.Errorf("received %x", p.Data)
+		}
+	})
+}
+
 // Attach and Open say what is wrong and what to do.
 func TestRefusals(t *testing.T) {
 	_, dir := cable(t, 1, 0)

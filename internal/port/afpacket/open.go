@@ -88,7 +88,7 @@ func (q *Queue) setUp(l *port.Link, o *Options) error {
 	}
 	if o.Group != nil {
 		if err := o.Group.join(q.fd); err != nil {
-			return fmt.Errorf("join the workers' fanout group: %w", err)
+			return fmt.Errorf("join the workers' fanout group (the interface must be up): %w", err)
 		}
 		q.group = o.Group
 	}
