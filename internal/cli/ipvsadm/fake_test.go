@@ -266,6 +266,11 @@ func (f *fake) AddRoute(_ context.Context, q *connect.Request[weirv1.AddRouteReq
 	if r.Mtu == 0 {
 		r.Mtu = 1500
 	}
+	for _, a := range f.addresses {
+		if a.Device == r.Device && netip.MustParsePrefix(a.Prefix).Masked().String() == r.Prefix {
+			return nil, refuse(-3, "route", "already exist: %s follows from the address %s", r.Prefix, a.Prefix)
+		}
+	}
 	f.routes = append(f.routes, r)
 	return done(&weirv1.AddRouteResponse{}, nil)
 }

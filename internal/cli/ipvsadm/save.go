@@ -12,19 +12,33 @@ import (
 	"weir/api/weirv1"
 )
 
-// box is everything that -S writes.
+// box is everything that -S writes, and what it asks about it.
 type box struct {
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route
 	neighbours []*weirv1.Neighbour
-	links      []*weirv1.Link
 	services   []*weirv1.Service
+
+	locals   map[onDevice]bool         // local addresses of services, as host prefixes
+	hosts    map[onDevice]bool         // addresses, as host prefixes
+	networks map[onDevice][]netip.Addr // networks of the addresses that have one
+	mtus     map[string]uint32         // of the devices
 }
 
-// save prints the lines that bring the box back to what it is: addresses, routes, static
-// neighbours, then each service with its local addresses and its real servers
-// (so that no real server is ever without a local address). Addresses are always
-// written in numbers, with or without -n: a restore must not depend on a name server.
+// onDevice is a prefix on a device.
+type onDevice struct {
+	prefix netip.Prefix
+	device string
+}
+
+// host is an address as a prefix.
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// save prints the lines that bring the box back to what it is: routes that must
+// come before their addresses, addresses, the other routes, static neighbours,
+// then each service with its local addresses and its real servers (so that no
+// real server is ever without a local address). Addresses are always written in
+// numbers, with or without -n: a restore must not depend on a name server.
 func (env *Env) save(ctx context.Context) error {
 	b, err := env.readBox(ctx)
 	if err != nil {
@@ -55,22 +69,60 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &box{
-		addresses.Msg.GetAddresses(), routes.Msg.GetRoutes(), neighbours.Msg.GetNeighbours(),
-		links.Msg.GetLinks(), services.Msg.GetServices(),
-	}, nil
+	b := &box{
+		addresses: addresses.Msg.GetAddresses(), routes: routes.Msg.GetRoutes(),
+		neighbours: neighbours.Msg.GetNeighbours(), services: services.Msg.GetServices(),
+	}
+	b.index(links.Msg.GetLinks())
+	return b, nil
+}
+
+// index fills the maps.
+func (b *box) index(links []*weirv1.Link) {
+	b.locals, b.hosts = map[onDevice]bool{}, map[onDevice]bool{}
+	b.networks, b.mtus = map[onDevice][]netip.Addr{}, map[string]uint32{}
+	for _, l := range links {
+		b.mtus[l.GetName()] = l.GetMtu()
+	}
+	for _, s := range b.services {
+		for _, l := range s.GetLocals() {
+			b.locals[onDevice{host(addr(l.GetAddress())), l.GetDevice()}] = true
+		}
+	}
+	for _, a := range b.addresses {
+		own := prefix(a.GetPrefix())
+		b.hosts[onDevice{host(own.Addr()), a.GetDevice()}] = true
+		if !own.IsSingleIP() {
+			at := onDevice{own.Masked(), a.GetDevice()}
+			b.networks[at] = append(b.networks[at], own.Addr())
+		}
+	}
+}
+
+// prefix is the prefix of text: the zero one, which nothing else is, if it is none.
+func prefix(text string) netip.Prefix {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
 }
 
 // lines returns the saved lines, each with its newline.
 func (b *box) lines() []string {
 	var out []string
+	for _, r := range b.routes {
+		if b.instead(r) {
+			out = append(out, b.routeLine(r))
+		}
+	}
 	for _, a := range b.addresses {
 		if !b.ofLocal(a) {
 			out = append(out, addressLine(a))
 		}
 	}
 	for _, r := range b.routes {
-		if !b.derived(r) {
+		if !b.derived(r) && !b.instead(r) {
 			out = append(out, b.routeLine(r))
 		}
 	}
@@ -107,16 +159,9 @@ var scopeNames = map[weirv1.Scope]string{
 
 // ofLocal reports whether a -P line creates the address just as it is.
 func (b *box) ofLocal(a *weirv1.Address) bool {
-	prefix, err := netip.ParsePrefix(a.GetPrefix())
-	if err != nil || !prefix.IsSingleIP() || !a.GetSapool() || a.GetBroadcast() != "" ||
-		a.GetScope() != weirv1.Scope_SCOPE_GLOBAL || a.GetValidLft() != 0 || a.GetPreferredLft() != 0 {
-		return false
-	}
-	return slices.ContainsFunc(b.services, func(s *weirv1.Service) bool {
-		return slices.ContainsFunc(s.GetLocals(), func(l *weirv1.LocalAddress) bool {
-			return l.GetDevice() == a.GetDevice() && addr(l.GetAddress()) == prefix.Addr()
-		})
-	})
+	plain := a.GetSapool() && a.GetBroadcast() == "" && a.GetScope() == weirv1.Scope_SCOPE_GLOBAL &&
+		a.GetValidLft() == 0 && a.GetPreferredLft() == 0
+	return plain && b.locals[onDevice{prefix(a.GetPrefix()), a.GetDevice()}]
 }
 
 func addressLine(a *weirv1.Address) string {
@@ -135,35 +180,32 @@ func addressLine(a *weirv1.Address) string {
 	return join(words...)
 }
 
-// derived reports whether the route follows from an address: the address itself is a host
-// route, its network a link route that speaks from the address. A route that was
-// added by hand in the place of such a one differs by its source or its MTU.
+// derived reports whether the route follows from an address: the address itself is a
+// host route, its network a link route that speaks from the address.
 func (b *box) derived(r *weirv1.Route) bool {
-	prefix, err := netip.ParsePrefix(r.GetPrefix())
-	if err != nil || gateway(r) || r.GetMetric() != 0 || !b.inheritsMTU(r) {
+	at := onDevice{prefix(r.GetPrefix()), r.GetDevice()}
+	switch {
+	case gateway(r) || r.GetMetric() != 0 || !b.inheritsMTU(r):
 		return false
+	case r.GetScope() == weirv1.Scope_SCOPE_HOST:
+		return b.hosts[at]
+	case r.GetScope() == weirv1.Scope_SCOPE_LINK:
+		return slices.Contains(b.networks[at], addr(r.GetSrc()))
 	}
-	return slices.ContainsFunc(b.addresses, func(a *weirv1.Address) bool {
-		own, err := netip.ParsePrefix(a.GetPrefix())
-		if err != nil || a.GetDevice() != r.GetDevice() {
-			return false
-		}
-		switch r.GetScope() {
-		case weirv1.Scope_SCOPE_HOST:
-			return prefix.IsSingleIP() && prefix.Addr() == own.Addr()
-		case weirv1.Scope_SCOPE_LINK:
-			return !own.IsSingleIP() && own.Masked() == prefix && addr(r.GetSrc()) == own.Addr()
-		}
-		return false
-	})
+	return false
+}
+
+// instead reports whether the route was added by hand and stands in the place of a
+// derived one: the director takes such a route only before the address.
+func (b *box) instead(r *weirv1.Route) bool {
+	at := onDevice{prefix(r.GetPrefix()), r.GetDevice()}
+	return r.GetScope() == weirv1.Scope_SCOPE_LINK && len(b.networks[at]) > 0 && !b.derived(r)
 }
 
 // inheritsMTU reports whether the route is listed with its device's MTU, as those are
 // that have none of their own.
 func (b *box) inheritsMTU(r *weirv1.Route) bool {
-	return r.GetMtu() == 0 || slices.ContainsFunc(b.links, func(l *weirv1.Link) bool {
-		return l.GetName() == r.GetDevice() && l.GetMtu() == r.GetMtu()
-	})
+	return r.GetMtu() == 0 || r.GetMtu() == b.mtus[r.GetDevice()]
 }
 
 // unset reports whether an address of a route is none: it may be shown as 0.0.0.0.
@@ -173,11 +215,11 @@ func unset(text string) bool { return !addr(text).IsValid() || addr(text).IsUnsp
 func gateway(r *weirv1.Route) bool { return !unset(r.GetVia()) }
 
 func (b *box) routeLine(r *weirv1.Route) string {
-	prefix := r.GetPrefix()
-	if prefix == "0.0.0.0/0" {
-		prefix = "default"
+	to := r.GetPrefix()
+	if to == "0.0.0.0/0" {
+		to = "default"
 	}
-	words := []string{"dpip route add", prefix}
+	words := []string{"dpip route add", to}
 	implied := weirv1.Scope_SCOPE_LINK
 	if gateway(r) {
 		words = append(words, "via", r.GetVia())

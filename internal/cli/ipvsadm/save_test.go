@@ -12,15 +12,15 @@ import (
 )
 
 // saved is a box as -S writes it: what -R makes of it is written the same way.
-const saved = `dpip addr add 10.0.0.100/32 dev dpdk1
+const saved = `dpip route add 192.168.101.0/24 dev dpdk0
+dpip route add 192.168.102.0/24 dev dpdk0 src 192.168.102.1 mtu 1300
+dpip addr add 10.0.0.100/32 dev dpdk1
 dpip addr add 10.0.0.1/16 dev dpdk1 broadcast 10.0.255.255 valid_lft 60 preferred_lft 30 scope link
 dpip addr add 192.168.100.210/32 dev dpdk0 sapool
 dpip addr add 192.168.100.211/24 dev dpdk0 sapool
 dpip addr add 192.168.101.1/24 dev dpdk0
 dpip addr add 192.168.102.1/24 dev dpdk0
 dpip route add 192.168.0.0/16 dev dpdk0
-dpip route add 192.168.101.0/24 dev dpdk0
-dpip route add 192.168.102.0/24 dev dpdk0 src 192.168.102.1 mtu 1300
 dpip route add default via 10.0.0.254 dev dpdk1 src 10.0.0.1
 dpip route add 172.16.0.0/12 via 192.168.100.254 dev dpdk0 mtu 1400
 dpip route add 172.10.0.2/32 dev dpdk1 scope kni_host

@@ -128,8 +128,8 @@ type word struct {
 	set         func(l *line, arg string, given bool) error
 }
 
-// words is the whole vocabulary.
-var words = []word{
+// vocabulary is every word that a line may use.
+var vocabulary = []word{
 	{letter: 'A', name: "add-service", verb: cmdAddService},
 	{letter: 'E', name: "edit-service", verb: cmdEditService},
 	{letter: 'D', name: "delete-service", verb: cmdDeleteService},
@@ -216,8 +216,8 @@ var byLetter, byName = index()
 
 func index() (map[rune]*word, map[string]*word) {
 	letters, names := map[rune]*word{}, map[string]*word{}
-	for i := range words {
-		w := &words[i]
+	for i := range vocabulary {
+		w := &vocabulary[i]
 		if w.letter != 0 {
 			letters[w.letter] = w
 		}
