@@ -198,11 +198,11 @@ func TestAllocations(t *testing.T) {
 
 func FuzzInput(f *testing.F) {
 	f.Add(append(append(append([]byte{}, own[:]...), far[:]...), 8, 0, 0x45))
+	b := newBench(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > packet.SmallFrame-packet.Headroom {
 			return
 		}
-		b := newBench(t)
 		p := b.pool.Get()
 		defer b.pool.Put(p)
 		p.Resize(len(data))

@@ -71,18 +71,24 @@ func newBed(t testing.TB, frames int) *bed {
 	}
 	b.Tick(clock.Tick(1 << 20))
 	t.Cleanup(func() {
-		for p := b.pop(); p != nil; p = b.pop() {
-			b.pool.Put(p)
-		}
-		if n := b.pool.InUse(); n != 0 {
-			t.Errorf("%d packets leaked", n)
-		}
+		b.empty(t)
 		table.Close()
 		if err := b.pool.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return b
+}
+
+// empty puts back what is in the outbox; then nothing may be in use.
+func (b *bed) empty(t testing.TB) {
+	t.Helper()
+	for p := b.pop(); p != nil; p = b.pop() {
+		b.pool.Put(p)
+	}
+	if n := b.pool.InUse(); n != 0 {
+		t.Errorf("%d packets leaked", n)
+	}
 }
 
 // pop takes one packet out of the outbox, or nil.

@@ -134,11 +134,12 @@ func TestInput4DoesNotAllocate(t *testing.T) {
 func FuzzInput4(f *testing.F) {
 	f.Add([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xcf, 10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 2, 0, 8, 0, 0}, uint8(0), true)
 	f.Add([]byte{0x46, 0, 0, 24, 0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 5, 1, 1, 1, 1}, uint8(0), true)
+	b := newBed(f, 8)
 	f.Fuzz(func(t *testing.T, data []byte, in uint8, mend bool) {
 		if len(data) > packet.SmallFrame-packet.Headroom-14 {
 			return
 		}
-		b := newBed(t, 8)
+		defer b.empty(t)
 		b.Forwarding = in&1 != 0
 		p := b.pool.Get()
 		defer b.pool.Put(p)

@@ -61,18 +61,24 @@ func newBed(t testing.TB, frames int) *bed {
 		spec.Address{Port: "dpdk1", Prefix: netip.PrefixFrom(own1, 24)})
 	b.Tick(b.now)
 	t.Cleanup(func() {
-		b.Flush()
-		for range b.outbox() {
-		}
-		if n := b.pool.InUse(); n != 0 {
-			t.Errorf("%d packets leaked", n)
-		}
+		b.empty(t)
 		table.Close()
 		if err := b.pool.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return b
+}
+
+// empty drops what waits and puts back what is in the outbox; then nothing may be
+// in use.
+func (b *bed) empty(t testing.TB) {
+	t.Helper()
+	b.Flush()
+	b.outbox()
+	if n := b.pool.InUse(); n != 0 {
+		t.Errorf("%d packets leaked", n)
+	}
 }
 
 func (b *bed) routes(addrs ...spec.Address) {

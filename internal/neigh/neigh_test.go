@@ -495,11 +495,15 @@ func FuzzARPInput(f *testing.F) {
 	wire.ARP(reply[14:]).Put(wire.ARPReply, macX, x.As4(), mac0, own.As4())
 	f.Add(reply)
 	f.Add([]byte{1})
+	b := newBed(f, 4)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > packet.SmallFrame-packet.Headroom {
 			return
 		}
-		b := newBed(t, 4)
+		b.t = t
+		defer b.empty(t)
+		_, h := b.hop(x)
+		h.SetNUD(flow.NUDNone, false)
 		b.send(x)
 		p := b.pool.Get()
 		p.Resize(len(data))
