@@ -377,3 +377,36 @@ func TestFindLink(t *testing.T) {
 		return nil
 	}))
 }
+
+// Where native XDP can't be had, Auto takes generic and says why; Native says
+// why and takes nothing.
+func TestFallsBackToGeneric(t *testing.T) {
+	for _, row := range []struct {
+		name, why string
+		make      func(t *testing.T, dir, far *netns.Namespace) error
+	}{
+		{"a driver without XDP", "knows no native XDP", func(_ *testing.T, dir, _ *netns.Namespace) error {
+			return dir.Bridge("p0")
+		}},
+		{"a peer with jumbo frames", "that of its peer, is too large", func(_ *testing.T, dir, far *netns.Namespace) error {
+			return netns.Veth(netns.End{In: dir, Name: "p0", MTU: 1500}, netns.End{In: far, Name: "f0", MTU: 9000})
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			dir := namespace(t, w, "dir")
+			check(t, row.make(t, dir, namespace(t, w, "far")))
+			o := open(t, driver{"auto", afxdp.Auto, "afxdp generic copy"}, dir, "p0", 0, 0, newMemory(t, 1024, 0))
+			if !strings.Contains(o.program.Why(), row.why) {
+				t.Errorf("why not natively: %q, want it to say %q", o.program.Why(), row.why)
+			}
+			if !o.facts.RxPartial {
+				t.Error("behind GRO checksums may be partial")
+			}
+			o.close()
+			if err := dir.Do(attach("p0", afxdp.Native)); err == nil || !strings.Contains(err.Error(), row.why) {
+				t.Errorf("native or nothing: %v, want it to say %q", err, row.why)
+			}
+		})
+	}
+}

@@ -37,6 +37,7 @@ const (
 	protoTCP = 6
 	protoUDP = 17
 
+	tcpHeader   = 20 // without options
 	tcpChecksum = 16
 	tcpOffset   = 12 // the byte with the header's length
 	udpChecksum = 6
@@ -54,11 +55,11 @@ func (v *vnetHeader) fromPacket(p *packet.Packet) bool {
 	var checksum uint16
 	switch p.Proto {
 	case protoTCP:
-		if len(p.Data) < headers+tcpOffset+1 {
+		if len(p.Data) < headers+tcpHeader {
 			return false
 		}
 		checksum = tcpChecksum
-		headers += int(p.Data[headers+tcpOffset]>>4) * 4
+		headers += max(int(p.Data[headers+tcpOffset]>>4)*4, tcpHeader)
 	case protoUDP:
 		checksum = udpChecksum
 		headers += udpHeader
