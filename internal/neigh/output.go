@@ -109,9 +109,9 @@ func (c *Cache) advance(h *flow.NextHop) {
 }
 
 // mine reports whether this worker is the one to act: it moved Asked from where
-// all saw it to now.
+// all saw it to now. If it is there already, another acted in this tick.
 func (c *Cache) mine(h *flow.NextHop, asked uint32) bool {
-	return atomic.CompareAndSwapUint32(&h.Asked, asked, uint32(c.now))
+	return asked != uint32(c.now) && atomic.CompareAndSwapUint32(&h.Asked, asked, uint32(c.now))
 }
 
 // begin starts a round of questions to everybody.
