@@ -80,6 +80,9 @@ func (d *Director) setLinks(old, next *spec.Spec) error {
 }
 
 func (p *openPort) setLink(was, want spec.Link) error {
+	if p.link == nil {
+		return nil
+	}
 	for _, s := range []struct {
 		changed, on bool
 		set         func(bool) error
@@ -141,7 +144,7 @@ func (d *Director) announce(old, next *spec.Spec) {
 	d.announcer++
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	err := w.Do(ctx, func(w *worker.Worker) {
+	err := d.do(ctx, w, func(w *worker.Worker) {
 		w.Refresh()
 		for _, a := range fresh {
 			if !w.Neigh().Announce(d.portByName(a.Port).facts.ID, a.Prefix.Addr()) {

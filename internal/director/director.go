@@ -32,6 +32,7 @@ import (
 type Director struct {
 	log     *slog.Logger
 	boot    spec.Boot
+	bed     *Bed // nil: Linux interfaces
 	started time.Time
 
 	shared    *lb.Shared
@@ -57,8 +58,12 @@ type Director struct {
 // New opens the ports and starts the workers. Log lines go to log. On error
 // nothing is left behind.
 func New(boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*Director, error) {
+	return makeDirector(nil, boot, tunables, log)
+}
+
+func makeDirector(bed *Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*Director, error) {
 	d := &Director{
-		log: log, boot: boot, tunables: tunables, started: time.Now(),
+		log: log, boot: boot, bed: bed, tunables: tunables, started: time.Now(),
 		spec:   &spec.Spec{Links: map[string]spec.Link{}},
 		states: map[spec.ServiceKey]*serviceState{},
 	}
@@ -74,13 +79,19 @@ func (d *Director) start() error {
 	// The affinity of pinned threads must not shrink the number of processors
 	// that the rest of the program may use.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), len(lanes)) + 2)
-	flows, err := flow.New(flow.Config{Conns: d.boot.ConnPool, Workers: len(lanes)})
+	config := flow.Config{Conns: d.boot.ConnPool, Workers: len(lanes)}
+	if d.bed != nil {
+		config.Seed = d.bed.Seed
+	}
+	flows, err := flow.New(config)
 	if err != nil {
 		return err
 	}
 	d.shared = &lb.Shared{Flows: flows}
-	if _, err := rand.Read(d.shared.Secret[:]); err != nil {
-		return err
+	if config.Seed == 0 {
+		if _, err := rand.Read(d.shared.Secret[:]); err != nil {
+			return err
+		}
 	}
 	first, last := d.boot.LocalPorts()
 	if d.shared.Locals, err = laddr.NewSet(first, last); err != nil {
@@ -96,6 +107,9 @@ func (d *Director) start() error {
 	d.snapshot.Store(snap)
 	if err := d.makeWorkers(lanes); err != nil {
 		return err
+	}
+	if d.byHand() {
+		return nil
 	}
 	ctx, quit := context.WithCancel(context.Background())
 	d.quit = quit
@@ -120,7 +134,7 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 	}
 	big := 0
 	for _, p := range d.ports {
-		if p.group != nil {
+		if p.group != nil || p.bed != nil {
 			big = bigFrames
 		}
 	}
@@ -129,14 +143,21 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 		if err != nil {
 			return err
 		}
-		d.workers = append(d.workers, worker.New(worker.Config{
-			Name: lane.Name, ID: i, Pool: pool, Shared: d.shared, Snapshot: &d.snapshot, Conflicts: &d.conflicts,
-		}))
+		config := worker.Config{Name: lane.Name, ID: i, Pool: pool, Shared: d.shared, Snapshot: &d.snapshot, Conflicts: &d.conflicts}
+		if d.bed != nil {
+			config.Clock = d.bed.Clock
+		}
+		d.workers = append(d.workers, worker.New(config))
 	}
 	if err := d.openQueues(lanes); err != nil {
 		return err
 	}
 	for i, lane := range lanes {
+		d.served = append(d.served, i)
+		d.stopped = append(d.stopped, false)
+		if d.byHand() {
+			continue
+		}
 		cpu := lane.CPU
 		if cpu >= runtime.NumCPU() {
 			d.log.Warn(fmt.Sprintf("worker %s: there is no cpu %d here (%d cpus): it runs on any", lane.Name, cpu, runtime.NumCPU()))
@@ -149,8 +170,6 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 		t.Start()
 		t.Take(d.workers[i])
 		d.threads = append(d.threads, t)
-		d.served = append(d.served, i)
-		d.stopped = append(d.stopped, false)
 	}
 	return nil
 }
@@ -184,11 +203,20 @@ func (d *Director) ask(f func(i int, w *worker.Worker)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	for i, w := range d.workers {
-		if err := w.Do(ctx, func(w *worker.Worker) { f(i, w) }); err != nil {
+		if err := d.do(ctx, w, func(w *worker.Worker) { f(i, w) }); err != nil {
 			return fmt.Errorf("worker %s does not answer: %w", w.Name, err)
 		}
 	}
 	return nil
+}
+
+// do runs f on a worker between two breaths.
+func (d *Director) do(ctx context.Context, w *worker.Worker, f func(*worker.Worker)) error {
+	if d.byHand() {
+		f(w)
+		return nil
+	}
+	return w.Do(ctx, f)
 }
 
 // askTimeout is how long a worker may take to come to the end of its breath.

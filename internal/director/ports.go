@@ -21,6 +21,7 @@ type openPort struct {
 	group    *afpacket.Group    // packet sockets,
 	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
 	umems    map[int]*afxdp.UMEM
+	bed      *BedPort // or what is there already
 	queues   []boundQueue
 	warned   bool
 }
@@ -32,6 +33,10 @@ type boundQueue struct {
 }
 
 func (d *Director) openPorts() error {
+	if d.bed != nil {
+		d.openBedPorts()
+		return nil
+	}
 	if len(d.boot.Devices) > port.Max {
 		return fmt.Errorf("%d devices: at most %d", len(d.boot.Devices), port.Max)
 	}
@@ -139,7 +144,9 @@ func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
 	w := d.workers[i]
 	var q port.Queue
 	var err error
-	if p.program != nil {
+	if p.bed != nil {
+		q, err = p.bed.Open(number, w.Pool())
+	} else if p.program != nil {
 		u := d.umem(i, p)
 		q, err = p.program.Open(number, u, afxdp.Options{Port: p.facts.ID, RxRing: ring(p.device.RxDesc), TxRing: ring(p.device.TxDesc)})
 	} else {
@@ -182,6 +189,9 @@ func (d *Director) umem(i int, p *openPort) *afxdp.UMEM {
 // blocks say, and what they leave out goes round the workers that name the port,
 // or all.
 func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
+	if p.bed != nil {
+		return p.bed.Owners, nil
+	}
 	owners = make([]int, p.facts.RxQueues)
 	for q := range owners {
 		owners[q] = -1

@@ -153,7 +153,7 @@ func (d *Director) Neighbours() ([]NeighbourView, error) {
 	err := d.ask(func(_ int, w *worker.Worker) {
 		w.Neigh().Waiting(func(hop flow.NextHopRef, packets int) { queued[hop%flow.MaxNextHops] += packets })
 	})
-	entries := neigh.List(&d.shared.Flows.Hops, clock.Now(), d.snapshot.Load().Neigh.Reachable)
+	entries := neigh.List(&d.shared.Flows.Hops, d.now(), d.snapshot.Load().Neigh.Reachable)
 	slices.SortFunc(entries, func(a, b neigh.Entry) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr))
 	})
@@ -182,9 +182,12 @@ func (d *Director) Ports() ([]PortView, error) {
 	defer d.mu.Unlock()
 	out := make([]PortView, len(d.ports))
 	for i, p := range d.ports {
-		l, err := port.FindLink(p.link.Name)
-		if err != nil {
-			return nil, err
+		l := p.link
+		if l != nil {
+			var err error
+			if l, err = port.FindLink(l.Name); err != nil {
+				return nil, err
+			}
 		}
 		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
 	}
@@ -298,7 +301,7 @@ type ConnView struct {
 // and go meanwhile; each is seen whole or not at all.
 func (d *Director) Conns(f func(*ConnView) bool) {
 	t := d.shared.Flows
-	now := clock.Now()
+	now := d.now()
 	for i := range t.Used() {
 		if v, ok := connView(t, i, now); ok && !f(&v) {
 			return

@@ -14,7 +14,7 @@ import (
 // Breathe is one round: in, through, out. It reports whether there was anything
 // to do. The clock is read once, the configuration loaded once.
 func (w *Worker) Breathe() (busy bool) {
-	w.begin(monotonic())
+	w.begin(w.clock())
 	w.stats.Breaths++
 	w.beats.Add(1)
 	busy = w.mail.run(w)

@@ -38,6 +38,7 @@ type Worker struct {
 	own      *flow.Worker
 	shared   *atomic.Pointer[Snapshot]
 	snap     *Snapshot
+	clock    func() uint64 // nanoseconds
 	now      clock.Tick
 	prefetch flow.Prefetcher
 	burst    [port.Burst]*packet.Packet
@@ -64,11 +65,15 @@ type Config struct {
 	Shared    *lb.Shared
 	Snapshot  *atomic.Pointer[Snapshot] // never nil inside
 	Conflicts *neigh.Conflicts
+	Clock     func() uint64 // nanoseconds; nil: CLOCK_MONOTONIC
 }
 
 // New makes a worker without queues.
 func New(c Config) *Worker {
-	w := &Worker{Name: c.Name, id: c.ID, pool: c.Pool, shared: c.Snapshot, flows: c.Shared.Flows, own: c.Shared.Flows.Worker(c.ID)}
+	w := &Worker{Name: c.Name, id: c.ID, pool: c.Pool, shared: c.Snapshot, flows: c.Shared.Flows, own: c.Shared.Flows.Worker(c.ID), clock: c.Clock}
+	if w.clock == nil {
+		w.clock = monotonic
+	}
 	w.snap = c.Snapshot.Load()
 	hops := &c.Shared.Flows.Hops
 	w.ether = ether.New(hops, w.snap.Ports)
@@ -134,7 +139,7 @@ func (w *Worker) AllQueues() []port.Queue {
 }
 
 // Refresh makes the stages see the newest configuration before the next breath.
-func (w *Worker) Refresh() { w.begin(monotonic()) }
+func (w *Worker) Refresh() { w.begin(w.clock()) }
 
 // Close gives back what is on its way and answers no more questions. The worker
 // must not be breathed any more.

@@ -1,0 +1,65 @@
+package director
+
+import (
+	"log/slog"
+
+	"weir/internal/clock"
+	"weir/internal/neigh"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/spec"
+	"weir/internal/worker"
+)
+
+// Bed is what a director lies on in place of Linux interfaces, and if wanted in
+// place of threads and the clock: tests hold the ends of its ports in memory.
+type Bed struct {
+	Ports []BedPort // in place of boot.Devices
+	// ByHand: there are no threads and no housekeeping. Who made the director
+	// breathes its workers, between its calls, in the same goroutine.
+	ByHand bool
+	Clock  func() uint64 // nanoseconds; nil: CLOCK_MONOTONIC
+	// Seed of the flow table's hash; if not 0, sequence numbers have no secret
+	// either, so that a test sees the same ones always.
+	Seed uint64
+}
+
+// BedPort is a port that is there already.
+type BedPort struct {
+	Facts  port.Facts
+	Owners []int // by queue: the worker that serves it
+	Open   func(queue int, pool *packet.Pool) (port.Queue, error)
+}
+
+// NewOn is New on a bed.
+func NewOn(bed Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*Director, error) {
+	return makeDirector(&bed, boot, tunables, log)
+}
+
+// Lanes returns the workers, to be breathed by hand.
+func (d *Director) Lanes() []*worker.Worker { return d.workers }
+
+// KeepHouse does by hand what runHousekeeping does every second.
+func (d *Director) KeepHouse() {
+	neigh.Housekeep(&d.shared.Flows.Hops, d.now())
+	d.shared.Locals.Sweep()
+	d.forgetDests()
+}
+
+func (d *Director) openBedPorts() {
+	for i := range d.bed.Ports {
+		p := &d.bed.Ports[i]
+		d.ports = append(d.ports, &openPort{facts: p.Facts, bed: p})
+		d.spec.Ports = append(d.spec.Ports, p.Facts.Name)
+	}
+}
+
+func (d *Director) byHand() bool { return d.bed != nil && d.bed.ByHand }
+
+// now is the time as the workers see it.
+func (d *Director) now() clock.Tick {
+	if d.bed != nil && d.bed.Clock != nil {
+		return clock.Tick(d.bed.Clock() >> clock.Shift)
+	}
+	return clock.Now()
+}
