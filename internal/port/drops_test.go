@@ -37,6 +37,10 @@ func TestOverflowIsCounted(t *testing.T) {
 			if again := o.counters(); *again != *c {
 				t.Errorf("asked twice, the counters differ: %v, then %v", *c, *again)
 			}
+			o.close()
+			if last := o.counters(); *last != *c {
+				t.Errorf("after Close the counters are %v, were %v", *last, *c)
+			}
 		})
 	}
 }

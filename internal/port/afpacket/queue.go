@@ -50,11 +50,12 @@ func (q *Queue) Counters(c *port.Counters) {
 }
 
 // Close closes the socket and gives its frames back. What waits in the kernel is
-// lost.
+// lost. Counters may still be asked for afterwards.
 func (q *Queue) Close() error {
 	if q.fd < 0 {
 		return nil
 	}
+	q.Counters(new(port.Counters)) // fetches the kernel's last
 	err := unix.Close(q.fd)
 	q.fd = -1
 	if q.group != nil {

@@ -99,11 +99,15 @@ func (q *Queue) Counters(c *port.Counters) {
 }
 
 // Close ends receiving and sending and gives all frames back to the pool.
-// Frames that wait in the rings are lost; Flush before.
+// Frames that wait in the rings are lost; Flush before. Counters may still be
+// asked for afterwards.
 func (q *Queue) Close() error {
 	if q.fd < 0 {
 		return nil
 	}
+	var last port.Counters
+	q.Counters(&last)
+	q.counts, q.drops, q.tooBigBefore = last, new(bpf.XskRedirectDrops), 0
 	q.umem.queues = slices.DeleteFunc(q.umem.queues, func(o *Queue) bool { return o == q })
 	err := q.shut()
 	if e := q.program.leave(); err == nil {

@@ -1,0 +1,55 @@
+package port_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"weir/internal/port"
+)
+
+// What Linux says of a veth.
+func TestFindLink(t *testing.T) {
+	host, dir := cable(t, 3, 1400)
+	mac, err := dir.MAC("d0")
+	check(t, err)
+	var l *port.Link
+	find := func() (err error) { l, err = port.FindLink("d0"); return err }
+	check(t, dir.Do(find))
+	want := port.Link{
+		Name: "d0", Index: l.Index, MAC: port.MAC(mac), MTU: 1400, Up: true, Carrier: true,
+		Kind: "veth", Driver: "veth", RxQueues: 3, TxQueues: 3, SpeedMbps: 10000, FullDuplex: true,
+	}
+	if *l != want {
+		t.Errorf("got %+v\nwant %+v", *l, want)
+	}
+	if !l.Partial() {
+		t.Error("a veth's frames may have partial checksums")
+	}
+	check(t, dir.LinkDown("d0"))
+	check(t, dir.Do(find))
+	if l.Up || l.Carrier {
+		t.Errorf("up %v, carrier %v after it was switched off", l.Up, l.Carrier)
+	}
+	check(t, dir.Do(func() error {
+		return errors.Join(l.SetUp(), l.SetPromisc(true), l.SetAllMulticast(true), l.SetMTU(1300))
+	}))
+	check(t, dir.Do(find))
+	if !l.Up || !l.Carrier || !l.Promisc || l.MTU != 1300 {
+		t.Errorf("up %v, carrier %v, promisc %v, mtu %d after they were set", l.Up, l.Carrier, l.Promisc, l.MTU)
+	}
+	check(t, dir.Do(func() error { return l.SetPromisc(false) }))
+	check(t, host.Do(func() error {
+		if names := port.LinkNames(); len(names) != 1 || names[0] != "h0" {
+			t.Errorf("interfaces of host: %v, want h0 alone", names)
+		}
+		if _, err := port.FindLinkOnBus("0000:99:00.0"); err == nil || !strings.Contains(err.Error(), "0000:99:00.0") {
+			t.Errorf("no device sits there: %v", err)
+		}
+		_, err := port.FindLink("lo")
+		if err == nil || !strings.Contains(err.Error(), "no Ethernet") {
+			t.Errorf("loopback as a port: %v", err)
+		}
+		return nil
+	}))
+}
