@@ -8,8 +8,9 @@ import (
 // conf writes dpvs.conf for a setup.
 func (d *director) conf() string {
 	var b strings.Builder
-	b.WriteString("netif_defs {\n")
-	for port, link := range map[string]string{"dpdk0": d.lan, "dpdk1": d.wan} {
+	b.WriteString("global_defs {\n    log_level INFO\n}\n\nnetif_defs {\n")
+	for _, port := range []string{"dpdk0", "dpdk1"} {
+		link := map[string]string{"dpdk0": d.lan, "dpdk1": d.wan}[port]
 		driver, mode := d.setup.driver, d.setup.mode
 		if port == "dpdk0" && d.setup.lanDriver != "" {
 			driver, mode = d.setup.lanDriver, ""

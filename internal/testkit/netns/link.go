@@ -41,11 +41,13 @@ func Veth(a, b End) error {
 	return b.In.LinkUp(b.Name)
 }
 
-// Bridge makes a switch, up, without spanning tree: its ports forward at once.
+// Bridge makes a switch, up, without spanning tree: its ports forward at once. It
+// does not look into multicast and asks no questions of its own.
 func (n *Namespace) Bridge(name string) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
-	if err := n.links.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+	snooping := false
+	if err := n.links.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping}); err != nil {
 		return fmt.Errorf("bridge %s/%s: %w", n.name, name, err)
 	}
 	return n.LinkUp(name)
