@@ -8,7 +8,7 @@ import (
 
 // Free connection indexes: each worker keeps some; what is too many goes, in
 // chains, to a stack that all workers share. A chain runs through Conn.Next; the
-// first of a chain names the next chain in Conn.Spare. The stack's head carries
+// first of a chain names the next chain in Conn.Own. The stack's head carries
 // a tag that changes with each push and pop, so that a stale compare-and-swap fails.
 
 const (
@@ -66,7 +66,9 @@ func (w *Worker) refill() bool {
 	to := min(from+chainLen, t.nconns)
 	w.free = freelist{None, 0}
 	for i := to; i > from; i-- {
-		t.Conn(i - 1).Next = w.free.head
+		c := t.Conn(i - 1)
+		// Free is dead, to whoever goes through all indexes.
+		c.State, c.Next, c.Prev = ConnDying, w.free.head, None
 		w.free.head = i - 1
 		w.free.n++
 	}
@@ -77,7 +79,7 @@ func (t *Table) pushChain(first uint32) {
 	c := t.Conn(first)
 	for {
 		old := t.spare.Load()
-		atomic.StoreUint32(&c.Spare, uint32(old))
+		atomic.StoreUint32(&c.Own, uint32(old))
 		if t.spare.CompareAndSwap(old, (old>>32+1)<<32|uint64(first)) {
 			return
 		}
@@ -91,15 +93,20 @@ func (t *Table) popChain() uint32 {
 		if first == None {
 			return None
 		}
-		next := atomic.LoadUint32(&t.Conn(first).Spare)
+		next := atomic.LoadUint32(&t.Conn(first).Own)
 		if t.spare.CompareAndSwap(old, (old>>32+1)<<32|uint64(next)) {
 			return first
 		}
 	}
 }
 
-// rest queues an ended connection until nobody can still be looking at it.
+// rest queues an ended connection until nobody can still be looking at it. The
+// present breath may have begun before another worker's in which the
+// connection was still seen, so that the latest counts.
 func (w *Worker) rest(i uint32, now clock.Tick) {
+	if n := clock.Tick(w.t.newest.Load()); now.Before(n) {
+		now = n
+	}
 	c := w.t.Conn(i)
 	c.Born, c.Next, c.Prev = uint32(now), None, None
 	if w.restTail == None {
@@ -130,11 +137,9 @@ func (w *Worker) settle(now clock.Tick, budget int) {
 			w.restTail = None
 		}
 		w.resting--
-		for _, slot := range [2]uint32{c.In, c.Out} {
-			if slot != None {
-				w.t.empty(slot, now)
-			}
-		}
+		w.owned--
+		w.empty(c.In, now)
+		w.empty(c.Out, now)
 		w.give(i)
 	}
 }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math/bits"
 	"net/netip"
 	"sync/atomic"
 	"unsafe"
@@ -81,8 +82,11 @@ func hopHash(port uint16, addr *[16]byte, kind uint32) uint64 {
 	hi := *(*uint64)(unsafe.Pointer(&addr[8]))
 	h := (lo ^ uint64(port)<<1 ^ uint64(kind)<<20) * hashC1
 	h ^= h >> 32
-	h = (h ^ hi) * hashC2
-	h ^= h >> 32
+	// Both halves of the product: an IPv4 address lies in the top bytes of hi,
+	// and its last byte would not reach the low bits of one half alone, so that
+	// a whole /24 would share one place.
+	up, low := bits.Mul64(h^hi, hashC2)
+	h = up ^ low
 	return h | 4 // never empty, writing or freed
 }
 
@@ -103,7 +107,11 @@ again:
 			k = atomic.LoadUint64(&h.Key)
 		}
 		if k == key && h.Addr == addr && h.Port == port && h.Flags&HopBack == kind {
-			return idx | atomic.LoadUint32(&h.State)&0xffff0000
+			gen := atomic.LoadUint32(&h.State) & 0xffff0000
+			if atomic.LoadUint64(&h.Key) != key {
+				goto again // freed meanwhile: the generation may be another's
+			}
+			return idx | gen
 		}
 		if (k == hopEmpty || k == hopFreed) && free == 0 {
 			free = idx
@@ -138,7 +146,35 @@ again:
 	atomic.StoreUint32(&h.State, gen|low)
 	atomic.StoreUint64(&h.Key, key)
 	n.used.Add(1)
+	if n.twin(key, free, h) {
+		n.Free(free)
+		goto again
+	}
 	return free | gen
+}
+
+// twin reports whether h's neighbour has another entry: when one is freed while
+// two workers add the same neighbour, they may choose different places. Both
+// may see the other and yield.
+func (n *NextHops) twin(key uint64, idx uint32, h *NextHop) bool {
+	for i := uint32(0); i < hopProbe; i++ {
+		other := (uint32(key>>8) + i) & (MaxNextHops - 1)
+		if other == idx || other == 0 {
+			continue
+		}
+		o := n.At(other)
+		k := atomic.LoadUint64(&o.Key)
+		for k == hopWriting {
+			k = atomic.LoadUint64(&o.Key)
+		}
+		if k == key && o.Addr == h.Addr && o.Port == h.Port && o.Flags&HopBack == h.Flags&HopBack {
+			return true
+		}
+		if k == hopEmpty {
+			break
+		}
+	}
+	return false
 }
 
 // NUD returns the neighbour state.
@@ -186,8 +222,13 @@ func (h *NextHop) SetDest(m [6]byte) {
 
 // SetSource sets the port's own MAC.
 func (h *NextHop) SetSource(m [6]byte) {
-	w := atomic.LoadUint64(&h.DstSrc)&(1<<48-1) | uint64(m[0])<<48 | uint64(m[1])<<56
-	atomic.StoreUint64(&h.DstSrc, w)
+	for {
+		old := atomic.LoadUint64(&h.DstSrc)
+		w := old&(1<<48-1) | uint64(m[0])<<48 | uint64(m[1])<<56
+		if atomic.CompareAndSwapUint64(&h.DstSrc, old, w) {
+			break
+		}
+	}
 	h.SrcRest = uint32(m[2]) | uint32(m[3])<<8 | uint32(m[4])<<16 | uint32(m[5])<<24
 }
 
@@ -227,6 +268,10 @@ func (n *NextHops) Invalidate() {
 // housekeeping calls it, one at a time.
 func (n *NextHops) Free(ref NextHopRef) {
 	h := n.At(ref)
+	k := atomic.LoadUint64(&h.Key)
+	if k <= hopFreed || !atomic.CompareAndSwapUint64(&h.Key, k, hopWriting) {
+		return // nobody's already
+	}
 	n.bump(h)
 	h.SetNUD(NUDNone, false)
 	atomic.StoreUint64(&h.Key, hopFreed)

@@ -32,9 +32,10 @@ type Table struct {
 	nconns uint32
 	Hops   NextHops
 
-	live  atomic.Int64  // connections that exist
-	fresh atomic.Uint32 // indexes below it were given out at least once
-	spare atomic.Uint64 // stack of chains of free indexes, see freelist.go
+	live   atomic.Int64  // connections that exist
+	fresh  atomic.Uint32 // indexes below it were given out at least once
+	spare  atomic.Uint64 // stack of chains of free indexes, see freelist.go
+	newest atomic.Uint32 // tick of the latest breath of any worker
 
 	workers [MaxWorkers]*Worker
 	nwork   int
@@ -89,6 +90,7 @@ func New(c Config) (*Table, error) {
 	}
 	t.Hops.base = base(mem.hops)
 	t.spare.Store(uint64(None))
+	t.newest.Store(uint32(clock.Now()))
 	*t.hdr = Header{
 		Version: LayoutVersion, HalfSize: HalfSize, Slots: uint64(slots), Seed: seed,
 		Conns: uint32(conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
@@ -129,6 +131,10 @@ func (t *Table) Conns() int { return int(t.nconns) }
 // Len returns how many connections exist.
 func (t *Table) Len() int { return int(t.live.Load()) }
 
+// Used returns how many connection indexes were ever given out: all that exist
+// lie below it.
+func (t *Table) Used() uint32 { return min(t.fresh.Load(), t.nconns) }
+
 // Half returns the half-flow in a slot.
 func (t *Table) Half(slot uint32) *Half {
 	return (*Half)(unsafe.Add(t.halves, uintptr(uint64(slot)&t.mask)*HalfSize))
@@ -153,8 +159,8 @@ func (t *Table) Home(hash uint64) unsafe.Pointer {
 // The caller copies the published words it needs and then asks Same.
 func (t *Table) Find(k0, k1, hash uint64) (*Half, uint64) {
 	want := k1 | FlagValid
-	for i := hash; i < hash+ProbeMax; i++ {
-		h := (*Half)(unsafe.Add(t.halves, uintptr(i&t.mask)*HalfSize))
+	for n := range uint64(ProbeMax) {
+		h := (*Half)(unsafe.Add(t.halves, uintptr((hash+n)&t.mask)*HalfSize))
 		w := atomic.LoadUint64(&h.Key1)
 		if (w^want)&matchMask == 0 && atomic.LoadUint64(&h.Key0) == k0 {
 			return h, w
@@ -189,121 +195,6 @@ type Flow struct {
 	NextHop          NextHopRef
 	Reply            bool
 	Fast             bool
-}
-
-// insertHalf gives f a slot. Writers agree in three steps: claim the slot
-// (Pending, no key), publish the key (Pending, key), look again for others with
-// the same key. Who sees another yields, so that a tuple never exists twice; at
-// worst both yield and the sender repeats.
-func (t *Table) insertHalf(f *Flow, conn, dest uint32, now clock.Tick) (uint32, error) {
-	hash := t.Hash(f.Key0, f.Key1)
-again:
-	spot := ^uint64(0)
-	for i := hash; i < hash+ProbeMax; i++ {
-		h := t.Half(uint32(i & t.mask))
-		w := atomic.LoadUint64(&h.Key1)
-		if w&(FlagValid|FlagPending) != 0 {
-			if (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0 {
-				return None, ErrExists
-			}
-			continue
-		}
-		free := w == 0 || w&FlagDead != 0 && now.Since(clock.Tick(atomic.LoadUint32(&h.Last))) >= Rest
-		if free && spot == ^uint64(0) {
-			spot = i
-		}
-		if w == 0 {
-			break
-		}
-	}
-	if spot == ^uint64(0) {
-		return None, ErrFull
-	}
-	h := t.Half(uint32(spot & t.mask))
-	old := atomic.LoadUint64(&h.Key1)
-	if old&(FlagValid|FlagPending) != 0 {
-		goto again
-	}
-	gen := old&^(genOne-1) + genOne
-	if !atomic.CompareAndSwapUint64(&h.Key1, old, FlagPending|gen) {
-		goto again
-	}
-	atomic.StoreUint64(&h.Key0, f.Key0)
-	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|FlagPending|gen)
-	if err := t.alone(f, hash, spot); err != nil {
-		atomic.StoreUint32(&h.Last, uint32(now))
-		atomic.StoreUint64(&h.Key1, FlagDead|gen)
-		return None, err
-	}
-	h.NewAddrs, h.NewPorts = f.NewAddrs, f.NewPorts
-	h.DeltaIP, h.DeltaL4 = f.DeltaIP, f.DeltaL4
-	h.NextHop, h.Conn, h.Dest = f.NextHop, conn, dest
-	h.Bytes, h.Seq, h.Ack = 0, 0, 0
-	atomic.StoreUint32(&h.Last, uint32(now))
-	flags := FlagValid
-	if f.Reply {
-		flags |= FlagReply
-	}
-	if f.Fast && spot-hash < ProbeFast {
-		flags |= FlagFast
-	}
-	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
-	return uint32(spot & t.mask), nil
-}
-
-// alone looks for another slot with f's key, and mends the probe path in case a
-// dead slot on it was emptied while we moved in behind it (see empty).
-func (t *Table) alone(f *Flow, hash, spot uint64) error {
-	for i := hash; i < hash+ProbeMax; i++ {
-		if i == spot {
-			continue
-		}
-		h := t.Half(uint32(i & t.mask))
-		w := atomic.LoadUint64(&h.Key1)
-		if w&(FlagValid|FlagPending) != 0 && (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0 {
-			return ErrRace
-		}
-		if w == 0 {
-			if i > spot {
-				return nil
-			}
-			atomic.CompareAndSwapUint64(&h.Key1, 0, FlagDead)
-		}
-	}
-	return nil
-}
-
-// kill makes a slot's half-flow invisible at once; the slot rests from now on.
-func (t *Table) kill(slot uint32, now clock.Tick) {
-	h := t.Half(slot)
-	w := atomic.LoadUint64(&h.Key1)
-	atomic.StoreUint32(&h.Last, uint32(now))
-	for !atomic.CompareAndSwapUint64(&h.Key1, w, w&^(KeyMask|FlagValid|FlagFast|FlagReply)|FlagDead) {
-		w = atomic.LoadUint64(&h.Key1)
-	}
-}
-
-// empty turns a dead slot that is followed by an empty one into an empty one,
-// and the rested dead ones before it, so that searches stay short. An inserter
-// that moved in behind the slot meanwhile mends the path (alone), or we see it
-// and put the mark back.
-func (t *Table) empty(slot uint32, now clock.Tick) {
-	for range ProbeMax {
-		h := t.Half(slot)
-		w := atomic.LoadUint64(&h.Key1)
-		if w&FlagDead == 0 || now.Since(clock.Tick(atomic.LoadUint32(&h.Last))) < Rest {
-			return
-		}
-		next := t.Half(slot + 1)
-		if atomic.LoadUint64(&next.Key1) != 0 || !atomic.CompareAndSwapUint64(&h.Key1, w, 0) {
-			return
-		}
-		if atomic.LoadUint64(&next.Key1) != 0 {
-			atomic.CompareAndSwapUint64(&h.Key1, 0, FlagDead)
-			return
-		}
-		slot = uint32((uint64(slot) - 1) & t.mask)
-	}
 }
 
 // SetFast lets any engine forward a half-flow's plain packets, or takes that

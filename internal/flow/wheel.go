@@ -5,13 +5,18 @@ import "weir/internal/clock"
 // The timing wheel: four levels of 256 lists, the finest 64 ticks (67 ms) wide.
 // The lists run through Conn.Next and Conn.Prev, so that a connection costs the
 // wheel no memory and moving one is a few stores. It is worker-owned.
+//
+// When a unit begins, its list becomes the todo list as a whole, and before it
+// the coarser lists whose time has come; what is taken off the todo list is due,
+// or goes to a finer list. The wheel turns on when the todo list is empty: a
+// crowd makes it late for a while, and never costs one breath more than its budget.
 
 const (
 	wheelShift = 6
 	wheelBits  = 8
 	wheelSize  = 1 << wheelBits
-	wheelLists = 4*wheelSize + 1 // the last one holds what is due
-	dueList    = 4 * wheelSize
+	wheelLists = 4*wheelSize + 1 // the last one is the todo list
+	todoList   = 4 * wheelSize
 	inList     = uint32(1) << 31 // in Prev: first of the list whose number follows
 )
 
@@ -20,11 +25,12 @@ type wheel struct {
 	tick  clock.Tick // the time of cur
 	cur   uint32     // units of 64 ticks since the wheel began
 	count int
+	level int // of the list that is next to become the todo list; -1: the unit is done
 	heads [wheelLists]uint32
 }
 
 func (w *wheel) init(t *Table, now clock.Tick) {
-	w.t, w.tick = t, now
+	w.t, w.tick, w.level = t, now, -1
 	for i := range w.heads {
 		w.heads[i] = None
 	}
@@ -81,60 +87,48 @@ func (w *wheel) remove(i uint32) {
 	w.count--
 }
 
-// advance turns the wheel up to now: what comes due moves to the due list.
-func (w *wheel) advance(now clock.Tick) {
-	for now.Since(w.tick) >= 1<<wheelShift {
+// due takes out a connection whose deadline has come, or returns None when
+// there is none up to now, or budget timers were moved.
+func (w *wheel) due(now clock.Tick, budget *int) uint32 {
+	for *budget > 0 {
+		i := w.heads[todoList]
+		if i == None {
+			if !w.turn(now) {
+				return None
+			}
+			continue
+		}
+		*budget--
+		w.remove(i)
+		deadline := clock.Tick(w.t.Conn(i).Deadline)
+		if !w.tick.Before(deadline) {
+			return i
+		}
+		w.add(i, deadline)
+	}
+	return None
+}
+
+// turn makes the next list the todo list, which is empty, and reports whether
+// there was one up to now.
+func (w *wheel) turn(now clock.Tick) bool {
+	if w.level < 0 {
+		if now.Since(w.tick) < 1<<wheelShift {
+			return false
+		}
 		w.tick += 1 << wheelShift
 		w.cur++
-		for level, unit := uint32(1), w.cur; unit&(wheelSize-1) == 0 && level < 4; level++ {
-			unit >>= wheelBits
-			w.cascade(level*wheelSize + unit&(wheelSize-1))
+		w.level = 0
+		for unit := w.cur; unit&(wheelSize-1) == 0 && w.level < 3; unit >>= wheelBits {
+			w.level++
 		}
-		w.splice(w.cur & (wheelSize - 1))
 	}
-}
-
-// cascade spreads a coarse list over the finer ones.
-func (w *wheel) cascade(list uint32) {
-	i := w.heads[list]
-	w.heads[list] = None
-	for i != None {
-		c := w.t.Conn(i)
-		next := c.Next
-		d := uint32(0)
-		if ticks := int32(c.Deadline - uint32(w.tick)); ticks > 0 {
-			d = (uint32(ticks) + 1<<wheelShift - 1) >> wheelShift
-		}
-		w.push(w.list(w.cur+d, d), i)
-		i = next
-	}
-}
-
-// splice moves a whole list to the front of the due list.
-func (w *wheel) splice(list uint32) {
+	list := uint32(w.level)*wheelSize + w.cur>>(wheelBits*w.level)&(wheelSize-1)
+	w.level--
 	first := w.heads[list]
-	if first == None {
-		return
+	if first != None {
+		w.heads[list], w.heads[todoList] = None, first
+		w.t.Conn(first).Prev = inList | todoList
 	}
-	w.heads[list] = None
-	last := first
-	for w.t.Conn(last).Next != None {
-		last = w.t.Conn(last).Next
-	}
-	old := w.heads[dueList]
-	w.t.Conn(last).Next = old
-	if old != None {
-		w.t.Conn(old).Prev = last
-	}
-	w.t.Conn(first).Prev = inList | dueList
-	w.heads[dueList] = first
-}
-
-// pop takes a connection that is due, or returns None.
-func (w *wheel) pop() uint32 {
-	i := w.heads[dueList]
-	if i != None {
-		w.remove(i)
-	}
-	return i
+	return true
 }

@@ -17,6 +17,8 @@ type Worker struct {
 
 	restHead, restTail uint32
 	resting            int
+	owned              int    // connections made and not yet forgotten
+	marks              uint32 // counts what empty marked with
 
 	_      [64]byte // what other workers write lies on a line of its own
 	kicked atomic.Uint32
@@ -32,6 +34,10 @@ const (
 	settleBudget = 256
 )
 
+// MaxTimeout is the longest time in ticks that a connection may be idle: 26 days,
+// less a minute so that a worker that is late still sees that it is over.
+const MaxTimeout = 1<<31 - 1<<16
+
 func newWorker(t *Table, id uint8) *Worker {
 	w := &Worker{t: t, id: id, restHead: None, restTail: None, free: freelist{None, 0}}
 	w.kicked.Store(None)
@@ -41,7 +47,12 @@ func newWorker(t *Table, id uint8) *Worker {
 }
 
 // Begin says that a breath begins: references from earlier ones are gone.
-func (w *Worker) Begin(now clock.Tick) { w.breath.Store(uint64(now)) }
+func (w *Worker) Begin(now clock.Tick) {
+	for n := w.t.newest.Load(); clock.Tick(n).Before(now); n = w.t.newest.Load() {
+		w.t.newest.CompareAndSwap(n, uint32(now))
+	}
+	w.breath.Store(uint64(now))
+}
 
 // Sleep says that the worker holds no reference until its next Begin.
 func (w *Worker) Sleep() { w.breath.Store(breathAsleep) }
@@ -62,38 +73,43 @@ type NewConn struct {
 	LocalPort uint16
 	Pool      uint8
 	SeqDelta  uint32
-	Timeout   uint32 // ticks
+	Timeout   uint32 // ticks, of its first state
+	// OwnTimeout is what Conn.Own keeps: its service's own timeout in ticks.
+	OwnTimeout uint32
 }
 
 // Insert makes a connection of two half-flows; this worker owns it. With an
-// error nothing has changed: ErrFull, ErrExists, ErrRace.
+// error nothing has changed: ErrFull, ErrExists, ErrRace. Another worker may
+// have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
 	i := w.take()
 	if i == None {
 		return None, ErrFull
 	}
-	c := t.Conn(i)
-	*c = Conn{
-		In: None, Out: None, State: n.State, Dest: n.Dest, Service: n.Service,
-		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
-		Next: None, Prev: None, Timeout: n.Timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None,
-	}
-	slot, err := t.insertHalf(out, i, n.Dest, now)
+	outSlot, err := w.place(out, i, n.Dest, now)
 	if err != nil {
 		w.give(i)
 		return None, err
 	}
-	atomic.StoreUint32(&c.Out, slot)
-	slot, err = t.insertHalf(in, i, n.Dest, now)
+	inSlot, err := w.place(in, i, n.Dest, now)
 	if err != nil {
-		t.kill(c.Out, now)
-		w.rest(i, now)
+		w.withdraw(outSlot, now)
+		w.give(i)
 		return None, err
 	}
-	atomic.StoreUint32(&c.In, slot)
-	w.wheel.add(i, now+clock.Tick(n.Timeout))
+	// Complete before the first packet can find it: that packet may end it.
+	timeout := min(n.Timeout, MaxTimeout)
+	*t.Conn(i) = Conn{
+		In: inSlot, Out: outSlot, State: n.State, Dest: n.Dest, Service: n.Service,
+		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
+		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
+	}
+	w.wheel.add(i, now+clock.Tick(timeout))
 	t.live.Add(1)
+	w.owned++
+	t.publish(outSlot)
+	t.publish(inSlot)
 	return i, nil
 }
 
@@ -107,11 +123,8 @@ func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDyin
 func (w *Worker) Remove(i uint32, now clock.Tick) {
 	t := w.t
 	c := t.Conn(i)
-	for _, slot := range [2]uint32{atomic.LoadUint32(&c.In), atomic.LoadUint32(&c.Out)} {
-		if slot != None {
-			t.kill(slot, now)
-		}
-	}
+	t.kill(c.In, now)
+	t.kill(c.Out, now)
 	t.live.Add(-1)
 	if c.Owner != w.id {
 		w.Kick(i)
@@ -145,6 +158,7 @@ func (w *Worker) Kick(i uint32) {
 // touched only if it has to look earlier than it would.
 func (w *Worker) SetTimeout(i uint32, ticks uint32, now clock.Tick) {
 	c := w.t.Conn(i)
+	ticks = min(ticks, MaxTimeout)
 	atomic.StoreUint32(&c.Timeout, ticks)
 	deadline := now + clock.Tick(ticks)
 	if !deadline.Before(clock.Tick(atomic.LoadUint32(&c.Deadline))) {
@@ -164,9 +178,6 @@ func (w *Worker) SetTimeout(i uint32, ticks uint32, now clock.Tick) {
 func (t *Table) LastSeen(c *Conn) clock.Tick {
 	last := clock.Tick(c.Born)
 	for _, slot := range [2]uint32{c.In, c.Out} {
-		if slot == None {
-			continue
-		}
 		if l := clock.Tick(atomic.LoadUint32(&t.Half(slot).Last)); last.Before(l) {
 			last = l
 		}
@@ -176,19 +187,15 @@ func (t *Table) LastSeen(c *Conn) clock.Tick {
 
 // Advance turns the wheel to now and calls expire for connections that were
 // idle for their timeout, or that are to expire now. expire claims and removes
-// them. At most expireBudget are looked at in one call; it reports whether more are due.
+// them. It moves at most expireBudget timers; it reports whether more wait.
 func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
 	w.takeKicks(now, expire)
-	w.wheel.advance(now)
-	for range expireBudget {
-		i := w.wheel.pop()
-		if i == None {
-			break
-		}
+	budget := expireBudget
+	for i := w.wheel.due(now, &budget); i != None; i = w.wheel.due(now, &budget) {
 		w.look(i, now, expire)
 	}
 	w.settle(now, settleBudget)
-	return w.wheel.heads[dueList] != None
+	return budget == 0
 }
 
 // look expires a connection that is in no list, or puts it back into one.
@@ -255,5 +262,5 @@ func unkick(p *uint32) uint32 {
 
 // Drained reports whether the worker has nothing left to do for any connection.
 func (w *Worker) Drained() bool {
-	return w.wheel.count == 0 && w.resting == 0 && w.kicked.Load() == None
+	return w.owned == 0
 }

@@ -1,0 +1,185 @@
+package flow
+
+import (
+	"sync/atomic"
+
+	"weir/internal/clock"
+)
+
+// How a half-flow moves into a slot and out of it. Any number of workers do so
+// at once, without a lock. What holds at every moment:
+//
+//   - A tuple is valid in one slot at most.
+//   - No slot between a valid half-flow and its home is 0, so that Find, which
+//     stops at 0, never misses one.
+
+// place gives f a slot, filled in but not valid yet: publish makes it so,
+// withdraw takes it back. Writers agree in four steps: claim the slot (Pending,
+// no key), publish the key (Pending, key), hold the path to it (hold), look for
+// others with the same key (alone). Who sees another yields; at worst both
+// yield and the sender repeats.
+func (w *Worker) place(f *Flow, conn, dest uint32, now clock.Tick) (uint32, error) {
+	t := w.t
+	home := t.Hash(f.Key0, f.Key1) & t.mask
+again:
+	spot, word := uint64(ProbeMax), uint64(0)
+	for n := range uint64(ProbeMax) {
+		h := t.Half(uint32(home + n))
+		k := atomic.LoadUint64(&h.Key1)
+		if taken(k) {
+			if h.bears(k, f) {
+				return None, ErrExists
+			}
+			continue
+		}
+		if spot == ProbeMax && (k == 0 || rested(h, now)) {
+			spot, word = n, k
+		}
+		if k == 0 {
+			break
+		}
+	}
+	if spot == ProbeMax {
+		return None, ErrFull
+	}
+	h := t.Half(uint32(home + spot))
+	gen := word &^ (genOne - 1)
+	if gen == 0 {
+		// An emptied slot forgot its generation: time stands in for it.
+		gen = uint64(now) << genShift
+	}
+	gen += genOne
+	if !atomic.CompareAndSwapUint64(&h.Key1, word, FlagPending|gen) {
+		goto again
+	}
+	atomic.StoreUint64(&h.Key0, f.Key0)
+	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|FlagPending|gen)
+	slot := uint32((home + spot) & t.mask)
+	t.hold(home, spot)
+	if !t.alone(f, home, spot) {
+		w.withdraw(slot, now)
+		return None, ErrRace
+	}
+	h.NewAddrs, h.NewPorts = f.NewAddrs, f.NewPorts
+	h.DeltaIP, h.DeltaL4 = f.DeltaIP, f.DeltaL4
+	h.Conn, h.Dest = conn, dest
+	h.Bytes, h.Seq, h.Ack = 0, 0, 0
+	atomic.StoreUint32(&h.NextHop, f.NextHop)
+	atomic.StoreUint32(&h.Last, uint32(now))
+	flags := FlagPending
+	if f.Reply {
+		flags |= FlagReply
+	}
+	if f.Fast && spot < ProbeFast {
+		flags |= FlagFast
+	}
+	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
+	return slot, nil
+}
+
+// hold makes sure that the slots between home and a claimed spot are not 0, and
+// won't be while the spot is taken. It goes backwards: a slot can be emptied
+// only by who saw the next one empty (empty), so once that one is held, whoever
+// is still about to empty this one has marked it, and we take the mark away.
+func (t *Table) hold(home, spot uint64) {
+	for n := spot; n > 0; {
+		h := t.Half(uint32(home + n - 1))
+		w := atomic.LoadUint64(&h.Key1)
+		if !taken(w) && (w == 0 || w&KeyMask != 0) && !atomic.CompareAndSwapUint64(&h.Key1, w, w&^KeyMask|FlagDead) {
+			continue
+		}
+		n--
+	}
+}
+
+// alone reports whether no slot but the spot bears f's key. Behind the spot it
+// may stop at 0: who is moving in beyond that has not held his path yet, and
+// looks for us after he did.
+func (t *Table) alone(f *Flow, home, spot uint64) bool {
+	for n := range uint64(ProbeMax) {
+		if n == spot {
+			continue
+		}
+		h := t.Half(uint32(home + n))
+		w := atomic.LoadUint64(&h.Key1)
+		if taken(w) && h.bears(w, f) {
+			return false
+		}
+		if w == 0 && n > spot {
+			return true
+		}
+	}
+	return true
+}
+
+// publish makes a placed half-flow valid, unless its connection already ended.
+func (t *Table) publish(slot uint32) {
+	h := t.Half(slot)
+	if w := atomic.LoadUint64(&h.Key1); w&FlagPending != 0 {
+		atomic.CompareAndSwapUint64(&h.Key1, w, w&^FlagPending|FlagValid)
+	}
+}
+
+// withdraw takes back a half-flow that never was valid: nobody read it, so the
+// slot need not rest.
+func (w *Worker) withdraw(slot uint32, now clock.Tick) {
+	h := w.t.Half(slot)
+	atomic.StoreUint32(&h.Last, uint32(now-Rest))
+	atomic.StoreUint64(&h.Key1, atomic.LoadUint64(&h.Key1)&^(genOne-1)|FlagDead)
+	w.empty(slot, now)
+}
+
+// kill makes a slot's half-flow invisible at once; the slot rests from now on.
+func (t *Table) kill(slot uint32, now clock.Tick) {
+	h := t.Half(slot)
+	atomic.StoreUint32(&h.Last, uint32(now))
+	for {
+		w := atomic.LoadUint64(&h.Key1)
+		if atomic.CompareAndSwapUint64(&h.Key1, w, w&^(genOne-1)|FlagDead) {
+			return
+		}
+	}
+}
+
+// empty turns a dead slot that is followed by an empty one into an empty one,
+// and the rested dead ones before it, so that searches stay short. It marks the
+// slot in the key bits, with a mark that is used once, before it looks at the
+// next one: who moves in there meanwhile takes the mark away (hold), and the
+// slot stays.
+func (w *Worker) empty(slot uint32, now clock.Tick) {
+	w.marks++
+	mark := uint64(w.id+1)<<32 | uint64(w.marks)
+	for range ProbeMax {
+		h, next := w.t.Half(slot), w.t.Half(slot+1)
+		k := atomic.LoadUint64(&h.Key1)
+		if k&FlagDead == 0 || !rested(h, now) || atomic.LoadUint64(&next.Key1) != 0 {
+			return
+		}
+		marked := k&^KeyMask | mark
+		if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
+			return
+		}
+		if atomic.LoadUint64(&next.Key1) != 0 {
+			atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
+			return
+		}
+		if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
+			return
+		}
+		slot--
+	}
+}
+
+// taken reports whether a Key1 is a tenant's, who lives there or is moving in.
+func taken(w uint64) bool { return w&(FlagValid|FlagPending) != 0 }
+
+func (h *Half) bears(w uint64, f *Flow) bool {
+	return (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0
+}
+
+// rested reports whether a dead slot may be used again. A tick that lies a
+// little ahead is another worker's clock; one that lies far ahead is from before
+// the clock wrapped.
+func rested(h *Half, now clock.Tick) bool {
+	return uint32(now)-atomic.LoadUint32(&h.Last)+Rest >= 2*Rest
+}
