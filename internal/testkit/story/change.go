@@ -1,0 +1,209 @@
+package story
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"weir/internal/spec"
+	"weir/internal/testkit/words"
+)
+
+// change edits the wanted state: all lines at once, or with an error none.
+//
+//	addr wan 10.0.0.1/24 [sapool]
+//	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
+//	neigh wan 10.0.0.9 STATION
+//	service tcp 10.0.0.100:80 [wrr] [timeout=60]
+//	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0]
+//	laddr tcp 10.0.0.100:80 192.168.1.200 lan
+//	forwarding on
+//	no ... takes away
+func (s *Story) change(lines []string) error {
+	tunables := s.tunables
+	err := s.d.Change(func(sp *spec.Spec) error {
+		for _, l := range lines {
+			w := strings.Fields(l)
+			if len(w) == 0 || w[0] == "forwarding" {
+				continue
+			}
+			e := edit{s: s, spec: sp, no: w[0] == "no"}
+			if e.no {
+				w = w[1:]
+			}
+			if err := e.line(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, l := range lines {
+		if v, ok := strings.CutPrefix(l, "forwarding "); ok {
+			tunables.Forwarding = v == "on"
+		}
+	}
+	if err != nil || tunables == s.tunables {
+		return err
+	}
+	s.tunables = tunables
+	return s.d.Reload(tunables)
+}
+
+// edit is one line on its way into a spec.
+type edit struct {
+	s     *Story
+	spec  *spec.Spec
+	no    bool
+	named map[string]string
+}
+
+func (e *edit) line(w []string) error {
+	e.named = map[string]string{}
+	var plain []string
+	for _, x := range w[1:] {
+		if k, v, ok := strings.Cut(x, "="); ok {
+			e.named[k] = v
+		} else {
+			plain = append(plain, x)
+		}
+	}
+	need := map[string]int{"addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4}
+	if n, ok := need[w[0]]; !ok || len(plain) < n {
+		return fmt.Errorf("%q says nothing, or too little", strings.Join(w, " "))
+	}
+	switch w[0] {
+	case "addr":
+		return e.addr(plain)
+	case "route":
+		return e.route(plain)
+	case "neigh":
+		return e.neigh(plain)
+	case "service":
+		return e.service(plain)
+	case "dest":
+		return e.dest(plain)
+	}
+	return e.laddr(plain)
+}
+
+func (e *edit) number(k string, otherwise int) int {
+	if v, ok := e.named[k]; ok {
+		otherwise, _ = strconv.Atoi(v)
+	}
+	return otherwise
+}
+
+func (e *edit) addr(w []string) error {
+	prefix, err := netip.ParsePrefix(w[1])
+	if err != nil {
+		return err
+	}
+	if e.no {
+		return e.spec.DeleteAddress(prefix, w[0])
+	}
+	return e.spec.AddAddress(spec.Address{Port: w[0], Prefix: prefix, SAPool: len(w) > 2 && w[2] == "sapool"}, false)
+}
+
+func (e *edit) route(w []string) error {
+	prefix, err := netip.ParsePrefix(w[0])
+	if err != nil {
+		return err
+	}
+	r := spec.Route{Prefix: prefix, Port: w[1], MTU: e.number("mtu", 0)}
+	if v, ok := e.named["via"]; ok {
+		if r.Via, err = netip.ParseAddr(v); err != nil {
+			return err
+		}
+	}
+	if len(w) > 2 && w[2] == "kni_host" {
+		r.Scope = spec.ScopeKNIHost
+	}
+	if e.no {
+		return e.spec.DeleteRoute(r)
+	}
+	return e.spec.AddRoute(r)
+}
+
+func (e *edit) neigh(w []string) error {
+	ip, err := netip.ParseAddr(w[1])
+	if err != nil {
+		return err
+	}
+	if e.no {
+		_, err := e.spec.DeleteNeighbour(ip, w[0])
+		return err
+	}
+	if len(w) < 3 {
+		return fmt.Errorf("neigh %s: at which station?", ip)
+	}
+	var mac words.MAC
+	if mac, err = e.s.stations.MAC(w[2]); err != nil {
+		return err
+	}
+	return e.spec.AddNeighbour(spec.Neighbour{Addr: ip, Port: w[0], MAC: mac})
+}
+
+func key(w []string) (k spec.ServiceKey, err error) {
+	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP}[w[0]]
+	k.Virtual, err = netip.ParseAddrPort(w[1])
+	return k, err
+}
+
+func (e *edit) service(w []string) error {
+	k, err := key(w)
+	if err != nil {
+		return err
+	}
+	if e.no {
+		return e.spec.DeleteService(k)
+	}
+	svc := spec.Service{ServiceKey: k, Scheduler: "rr", ConnTimeout: uint32(e.number("timeout", 0))}
+	if len(w) > 2 {
+		svc.Scheduler = w[2]
+	}
+	if e.spec.Find(k) != nil {
+		return e.spec.EditService(svc)
+	}
+	return e.spec.AddService(svc)
+}
+
+func (e *edit) dest(w []string) error {
+	k, err := key(w)
+	if err != nil {
+		return err
+	}
+	addr, err := netip.ParseAddrPort(w[2])
+	if err != nil {
+		return err
+	}
+	if e.no {
+		return e.spec.DeleteDest(k, addr)
+	}
+	d := spec.Dest{Addr: addr, Forward: spec.FullNAT, Weight: uint32(e.number("weight", 1)), UThreshold: uint32(e.number("max", 0))}
+	if svc := e.spec.Find(k); svc != nil {
+		for _, old := range svc.Dests {
+			if old.Addr == addr {
+				return e.spec.EditDest(k, d)
+			}
+		}
+	}
+	return e.spec.AddDest(k, d)
+}
+
+func (e *edit) laddr(w []string) error {
+	k, err := key(w)
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(w[2])
+	if err != nil {
+		return err
+	}
+	l := spec.LocalAddress{Addr: ip, Port: w[3]}
+	if e.no {
+		return e.spec.DeleteLocal(k, l)
+	}
+	_, err = e.spec.AddLocal(k, l)
+	return err
+}

@@ -1,0 +1,341 @@
+package story
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"weir/internal/director"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/port/pipe"
+	"weir/internal/spec"
+	"weir/internal/testkit/words"
+)
+
+// Run tells a story of a file. With -rewrite the file gets the answers.
+func Run(t *testing.T, path string) {
+	s := &Story{t: t, stations: words.Stations{}}
+	defer s.close()
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		s.t = t
+		return s.do(d)
+	})
+}
+
+// Story is a director and the world around it.
+type Story struct {
+	t        testing.TB
+	d        *director.Director
+	ports    []*pipe.Port
+	stations words.Stations
+	outside  *packet.Pool // memory of frames on their way in and out
+	nanos    uint64
+	tunables spec.Tunables
+	last     counters
+}
+
+// reached are the reasons that any story met.
+var reached struct {
+	sync.Mutex
+	reasons [packet.NumReasons]uint64
+}
+
+// Reached returns how often each reason was counted in all stories so far.
+func Reached() [packet.NumReasons]uint64 {
+	reached.Lock()
+	defer reached.Unlock()
+	return reached.reasons
+}
+
+// epoch is a point of the monotonic clock that lies ahead and looks the same in
+// every run: a multiple of 2^38 ns, the turn of the sequence numbers' clock.
+func epoch() uint64 {
+	const turn = 1 << 38
+	return (realClock() + 2*turn) / turn * turn
+}
+
+func (s *Story) do(d *datadriven.TestData) string {
+	out, err := s.command(d)
+	if err != nil {
+		return "error: " + err.Error() + "\n"
+	}
+	if s.d != nil {
+		s.account()
+	}
+	if out == "" {
+		return "nothing\n"
+	}
+	return out
+}
+
+func (s *Story) command(d *datadriven.TestData) (string, error) {
+	args := map[string]string{}
+	var plain []string
+	for _, a := range d.CmdArgs {
+		switch len(a.Vals) {
+		case 0:
+			plain = append(plain, a.Key)
+		default:
+			args[a.Key] = strings.Join(a.Vals, ",")
+		}
+	}
+	lines := expand(strings.Split(strings.TrimSpace(d.Input), "\n"))
+	if s.d == nil && d.Cmd != "director" {
+		return "", fmt.Errorf("the story has no director yet")
+	}
+	switch d.Cmd {
+	case "director":
+		return s.director(args, lines)
+	case "change":
+		if err := s.change(lines); err != nil {
+			return "", err
+		}
+		return s.tell(false), nil
+	case "inject":
+		if len(plain) == 0 {
+			return "", fmt.Errorf("inject: on which port?")
+		}
+		if err := s.inject(plain[0], args, lines); err != nil {
+			return "", err
+		}
+		quiet := len(plain) > 1 && plain[1] == "quiet"
+		return s.tell(quiet), nil
+	case "wait":
+		return s.wait(plain, args)
+	case "conns":
+		return s.conns(), nil
+	case "dests":
+		return s.dests()
+	case "neigh":
+		return s.neighbours()
+	case "locals":
+		return s.locals(), nil
+	}
+	return "", fmt.Errorf("no command is called %q", d.Cmd)
+}
+
+// expand repeats lines that have {1..5} in them for each number.
+func expand(lines []string) (out []string) {
+	for _, l := range lines {
+		a, z := strings.Index(l, "{"), strings.Index(l, "}")
+		if a < 0 || z < a {
+			out = append(out, l)
+			continue
+		}
+		var from, to int
+		if n, _ := fmt.Sscanf(l[a:z+1], "{%d..%d}", &from, &to); n != 2 {
+			out = append(out, l)
+			continue
+		}
+		for i := from; i <= to; i++ {
+			out = append(out, strings.ReplaceAll(l, l[a:z+1], strconv.Itoa(i)))
+		}
+	}
+	return out
+}
+
+// director makes a new one, on the ports and with the state that the lines say.
+func (s *Story) director(args map[string]string, lines []string) (string, error) {
+	s.close()
+	s.stations = words.Stations{}
+	number := func(k string, otherwise int) int {
+		if v, ok := args[k]; ok {
+			otherwise, _ = strconv.Atoi(v)
+		}
+		return otherwise
+	}
+	boot := spec.Boot{
+		ConnPool: number("conns", 1000), PktPool: number("frames", 1024), NeighQueue: number("neighqueue", 0),
+		LocalFirst: uint16(number("first", 0)), LocalLast: uint16(number("last", 0)),
+	}
+	for i := range number("workers", 1) {
+		boot.Workers = append(boot.Workers, spec.Worker{Name: fmt.Sprintf("cpu%d", i+1), Type: "slave", CPU: -1})
+	}
+	var rest []string
+	var bed director.Bed
+	for _, l := range lines {
+		w := strings.Fields(l)
+		switch {
+		case len(w) >= 3 && w[0] == "port":
+			p, owners, err := newPort(len(s.ports), w[1:])
+			if err != nil {
+				return "", err
+			}
+			s.ports = append(s.ports, p)
+			s.stations[w[1]] = p.Facts().MAC
+			bed.Ports = append(bed.Ports, director.BedPort{
+				Facts: p.Facts(), Owners: owners,
+				Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) },
+			})
+		case len(w) == 3 && w[0] == "station":
+			m, err := s.stations.MAC(w[2])
+			if err != nil {
+				return "", err
+			}
+			s.stations[w[1]] = m
+		default:
+			rest = append(rest, l)
+		}
+	}
+	s.tunables = spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
+	s.nanos = epoch()
+	bed.ByHand, bed.Clock, bed.Seed = true, func() uint64 { return s.nanos }, 1
+	var err error
+	if s.outside, err = packet.NewPool(256, 64); err != nil {
+		return "", err
+	}
+	if s.d, err = director.NewOn(bed, boot, s.tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+		return "", err
+	}
+	s.last = s.count()
+	err = s.change(rest)
+	s.tell(false) // how it says hello is no part of the story
+	s.last = s.count()
+	return "ready\n", err
+}
+
+// newPort reads "NAME MAC [mtu=1500] [queues=0,1] [txcsum] [txgso] [rxpartial]":
+// queues lists the worker that serves each.
+func newPort(id int, w []string) (*pipe.Port, []int, error) {
+	mac, err := words.Stations{}.MAC(w[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	mtu, owners := 1500, []int{0}
+	var txCsum, txGSO, rxPartial bool
+	for _, o := range w[2:] {
+		k, v, _ := strings.Cut(o, "=")
+		switch k {
+		case "mtu":
+			mtu, err = strconv.Atoi(v)
+		case "queues":
+			owners = nil
+			for _, q := range strings.Split(v, ",") {
+				var n int
+				n, err = strconv.Atoi(q)
+				owners = append(owners, n)
+			}
+		case "txcsum":
+			txCsum = true
+		case "txgso":
+			txGSO = true
+		case "rxpartial":
+			rxPartial = true
+		default:
+			err = fmt.Errorf("a port has no %q", k)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	p := pipe.New(uint16(id), w[0], port.MAC(mac), mtu).Queues(len(owners)).Offloads(txCsum, txGSO, rxPartial)
+	return p, owners, nil
+}
+
+func (s *Story) close() {
+	if s.d == nil {
+		return
+	}
+	if err := s.d.Close(); err != nil {
+		s.t.Error(err)
+	}
+	if n := s.outside.InUse(); n != 0 {
+		s.t.Errorf("%d packets outside are lost", n)
+	}
+	_ = s.outside.Close()
+	s.d, s.ports = nil, nil
+}
+
+func (s *Story) port(name string) (*pipe.Port, error) {
+	for _, p := range s.ports {
+		if p.Facts().Name == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("no port is called %q", name)
+}
+
+// inject puts frames before a port. from= is the station that sends them, to=
+// the one they are for if not the port itself, queue= where they arrive.
+func (s *Story) inject(name string, args map[string]string, lines []string) error {
+	p, err := s.port(name)
+	if err != nil {
+		return err
+	}
+	from, to := words.MAC{2, 0, 0, 0, byte(p.Facts().ID), 0xee}, words.MAC(p.Facts().MAC)
+	if w, ok := args["from"]; ok {
+		if from, err = s.stations.MAC(w); err != nil {
+			return err
+		}
+	}
+	if w, ok := args["to"]; ok {
+		if to, err = s.stations.MAC(w); err != nil {
+			return err
+		}
+	}
+	queue, _ := strconv.Atoi(args["queue"])
+	for _, l := range lines {
+		f, err := words.Parse(l, s.stations, from, to)
+		if err != nil {
+			return err
+		}
+		if err := s.put(p, queue, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Story) put(p *pipe.Port, queue int, f words.Frame) error {
+	pkt := s.outside.GetBig()
+	defer s.outside.Put(pkt)
+	if !pkt.Resize(len(f.Data)) {
+		return fmt.Errorf("a frame of %d bytes is too long", len(f.Data))
+	}
+	copy(pkt.Data, f.Data)
+	if f.Partial {
+		pkt.Flags |= packet.CsumPartial
+	}
+	if f.GSOType != 0 {
+		pkt.Flags |= packet.GSO | packet.CsumPartial
+		pkt.GSOType, pkt.GSOSize = f.GSOType, f.GSOSize
+	}
+	if !p.InjectPacket(queue, pkt) {
+		return fmt.Errorf("the wire before %s is full", p.Facts().Name)
+	}
+	return nil
+}
+
+// wait lets time pass in steps and tells what happens when.
+func (s *Story) wait(plain []string, args map[string]string) (string, error) {
+	if len(plain) != 1 {
+		return "", fmt.Errorf("wait: how long?")
+	}
+	long, err := time.ParseDuration(plain[0])
+	if err != nil {
+		return "", err
+	}
+	step := 50 * time.Millisecond
+	if v, ok := args["every"]; ok {
+		if step, err = time.ParseDuration(v); err != nil {
+			return "", err
+		}
+	}
+	var out strings.Builder
+	for passed := time.Duration(0); passed < long; {
+		passed += step
+		s.nanos += uint64(step)
+		if got := s.tell(false); got != "" {
+			fmt.Fprintf(&out, "after %v:\n%s", passed, got)
+		}
+	}
+	return out.String(), nil
+}

@@ -1,0 +1,21 @@
+// Package words writes packets in words and reads them: what a story injects
+// and what it expects. It is independent of package wire on purpose, so that it
+// judges what the director sends.
+//
+// A packet is its layers, outermost first, separated by " / ":
+//
+//	ip 1.2.3.4 > 10.0.0.100 ttl=64 df / tcp 40000 > 80 S seq=1 <mss 1460,sackok,ts 7 0> data=10
+//	ip 10.0.0.9 > 10.0.0.1 ttl=9 / udp 53 > 5353 data=3
+//	ip 10.0.0.9 > 10.0.0.1 ttl=64 / icmp frag-needed mtu=1400 / ip 10.0.0.1 > 10.0.0.9 ttl=3 / udp 5353 > 53 data=3
+//	arp request who=10.0.0.1 tell=10.0.0.9
+//	eth to=all type=0x88cc / data=40
+//
+// What is as usual is left out. Checksums are right unless csum= says otherwise:
+// bad; partial (only the pseudo-header's sum, and marked so, as by a vnet
+// header); open (the same, but not marked); 0 (UDP without).
+//
+// Enters: lines; frames. Leaves: frames; lines.
+// Owns: nothing.
+// Drops: nothing; what can't be read comes back as an error that names the word,
+// or is shown in hex.
+package words
