@@ -86,7 +86,9 @@ func (b *bed) startCmd(in *netns.Namespace, cmd *exec.Cmd) *netns.Process {
 	if cmd.Stdout == nil {
 		cmd.Stdout = said
 	}
-	cmd.Stderr = said
+	if cmd.Stderr == nil {
+		cmd.Stderr = said
+	}
 	p, err := in.Start(cmd)
 	if err != nil {
 		b.t.Fatal(err)

@@ -160,9 +160,7 @@ func TestCapture(t *testing.T) {
 			// The wire must show frames as they would leave a machine: checksums
 			// and segments done by the sender, not left to a card that veth has not.
 			d.run(d.net.Director, "ethtool -K "+d.lan+" tx off tso off gso off gro off")
-			if s.mode == "generic" {
-				d.run(d.client(), "ethtool -K eth0 tso off gso off")
-			}
+			d.wholeFrames()
 
 			atServer := d.tcpdump(d.rs(1), "eth0")
 			atSwitch := d.tcpdump(d.net.LAN, "weir")

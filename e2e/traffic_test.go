@@ -119,8 +119,22 @@ func (d *director) adviceOnGSO() {
 	d.counted("port_rx_too_big", before)
 	sender.Kill()
 	eventually(d.t, "the log names the ethtool line", func() bool { return advice.MatchString(d.log.String()) })
-	features := advice.FindStringSubmatch(d.log.String())[1]
+	d.everySender("ethtool -K eth0" + advice.FindStringSubmatch(d.log.String())[1])
+}
+
+// wholeFrames keeps senders from GSO frames where the director's driver may refuse
+// them.
+func (d *director) wholeFrames() {
+	d.t.Helper()
+	if d.setup.mode == "generic" {
+		d.everySender("ethtool -K eth0 tso off gso off")
+	}
+}
+
+// everySender runs a command on the client and on all real servers.
+func (d *director) everySender(line string) {
+	d.t.Helper()
 	for _, sender := range append([]*netns.Namespace{d.client()}, d.net.Servers...) {
-		d.run(sender, "ethtool -K eth0"+features)
+		d.run(sender, line)
 	}
 }
