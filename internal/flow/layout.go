@@ -60,13 +60,14 @@ type Half struct {
 	Bytes    uint64 // 40 IP bytes carried
 	Seq      uint32 // 48 TCP, outbound half: next sequence number of the server
 	Ack      uint32 // 52 TCP, outbound half: last acknowledgement of the server
-	Conn     uint32 // 56 published: index of the connection; its low half is inbound
+	Conn     uint32 // 56 published: index of the connection
 	Dest     uint32 // 60 published: index of the real server for counters
 }
 
 // Key1 holds, from the low end: source port and destination port as on the
 // wire (32 bits), IP protocol (8), flags (8), generation (16). The generation
-// goes up whenever the slot gets a new tenant.
+// goes up whenever the slot gets a new tenant. 0 is an empty slot, where a
+// search ends. A dead slot's key bits are 0, or name who is about to empty it.
 const (
 	KeyMask   = 1<<40 - 1 // ports and protocol
 	flagShift = 40
@@ -103,7 +104,10 @@ func Hash(seed, k0, k1 uint64) uint64 {
 	h := (k0 ^ seed) * hashC1
 	h ^= h >> 32
 	h = (h ^ k1&KeyMask) * hashC2
-	return h ^ h>>32
+	h ^= h >> 32
+	// Without the last step the answers of one real server, whose tuples differ
+	// in the destination port alone, crowd: a third too many to find a place.
+	return h ^ h>>15
 }
 
 // Conn is what only the workers need of a connection: state, timer links, what
@@ -125,7 +129,7 @@ type Conn struct {
 	SeqDelta  uint32 // 48 added to the client's sequence numbers; 0: none
 	Born      uint32 // 52 tick at which it was made; while resting: at which it ended
 	Kick      uint32 // 56 next in the owner's kick list
-	Spare     uint32 // 60
+	Own       uint32 // 60 its service's own timeout in ticks, 0: none; while free: the next chain
 }
 
 // ConnStateMask selects the protocol state in Conn.State.

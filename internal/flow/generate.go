@@ -1,0 +1,3 @@
+package flow
+
+//go:generate go run ./genheader -in layout.go -out ../../bpf/flow.h
