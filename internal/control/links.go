@@ -43,7 +43,7 @@ func fromPort(p *director.PortView) *weirv1.Link {
 			Ipackets: c.RxPackets, Opackets: c.TxPackets, Ibytes: c.RxBytes, Obytes: c.TxBytes,
 			Ierrors: c.Drops[packet.PortRxTooBig] + c.Drops[packet.PortRxTruncated] + c.Drops[packet.PortRxError],
 			Oerrors: c.Drops[packet.PortTxError] + c.Drops[packet.PortTxTooBig] + c.Drops[packet.PortTxFull] + c.Drops[packet.PortDown],
-			Imissed: c.Drops[packet.PortRxRingFull], RxNombuf: c.Drops[packet.PortRxNoFrame] + c.Drops[packet.PoolEmpty],
+			Imissed: c.Drops[packet.PortRxRingFull] + c.Drops[packet.PortRxNoQueue], RxNombuf: c.Drops[packet.PortRxNoFrame] + c.Drops[packet.PoolEmpty],
 			MbufAvail: p.Avail, MbufInuse: p.Used,
 		},
 	}

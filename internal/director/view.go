@@ -198,6 +198,9 @@ func (d *Director) Ports() ([]PortView, error) {
 					q.queue.Counters(&out[j].Counters)
 				}
 			}
+			if i == 0 {
+				out[j].Counters.Drops[packet.PortRxNoQueue] = p.unserved()
+			}
 			out[j].Avail += uint64(w.Pool().FreeFrames())
 			out[j].Used += uint64(w.Pool().Frames() - w.Pool().FreeFrames())
 		}
@@ -249,6 +252,11 @@ func (d *Director) Workers() ([]WorkerView, error) {
 		for _, q := range w.AllQueues() {
 			q.Counters(&v.Ports)
 		}
+		if i == 0 { // nobody's; somebody has to tell
+			for _, p := range d.ports {
+				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
+			}
+		}
 		v.PoolFree, v.PoolTotal = w.Pool().FreeFrames(), w.Pool().Frames()
 		v.Timers, v.Resting = w.Flows().Timers(), w.Flows().Resting()
 		v.Held = w.Neigh().Held()
@@ -270,7 +278,18 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 			sum[r] += n
 		}
 	})
+	for _, p := range d.ports {
+		sum[packet.PortRxNoQueue] += p.unserved()
+	}
 	return sum, err
+}
+
+// unserved is how many frames came on queues without a socket.
+func (p *openPort) unserved() uint64 {
+	if p.program == nil {
+		return 0
+	}
+	return p.program.Unserved()
 }
 
 // Gauges are the director's bounded resources: in use and at most.

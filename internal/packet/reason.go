@@ -14,6 +14,7 @@ const (
 	PortRxNoFrame   // the kernel had no empty frame to receive into
 	PortRxTooBig    // frame larger than a frame buffer (a GSO frame in generic XDP)
 	PortRxTruncated // the kernel gave a truncated frame
+	PortRxNoQueue   // arrived on a receive queue that nobody serves
 	PortRxError     // any other receive error of the kernel
 	PoolEmpty       // no free packet memory
 
@@ -92,6 +93,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortRxNoFrame:   {"port_rx_no_frame", "the workers were too slow: no empty frame was left to receive into"},
 	PortRxTooBig:    {"port_rx_too_big", "frame larger than a buffer: switch off offloads on the sender (ethtool -K IF tso off gso off gro off)"},
 	PortRxTruncated: {"port_rx_truncated", "the kernel handed over a truncated frame"},
+	PortRxNoQueue:   {"port_rx_no_queue", "a frame came on a receive queue that nobody serves: restart weir after changing queues (ethtool -L)"},
 	PortRxError:     {"port_rx_error", "the kernel counted a receive error"},
 	PoolEmpty:       {"pool_empty", "no free packet memory: raise pktpool_size"},
 	EtherShort:      {"ether_short", "frame shorter than its link header"},

@@ -33,6 +33,8 @@ type Thread struct {
 const (
 	spins   = 32
 	maxDoze = 50 * time.Millisecond
+	// While packets wait for a neighbour: another worker may get its answer.
+	shortDoze = time.Millisecond
 )
 
 // NewThread makes a thread that breathes workers. It does not run yet.
@@ -143,10 +145,14 @@ func (t *Thread) doze() {
 			}
 		}
 	}
+	doze := maxDoze
 	for _, w := range t.workers {
 		w.own.Sleep()
+		if w.neigh.Held() > 0 {
+			doze = shortDoze
+		}
 	}
-	_, _ = unix.Poll(fds[:n], int(maxDoze/time.Millisecond)) // EINTR: a look too early
+	_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond)) // EINTR: a look too early
 	if fds[0].Revents != 0 {
 		var b [8]byte
 		_, _ = unix.Read(t.alarm.fd, b[:])

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+
+	"weir/internal/flow"
+	"weir/internal/lb"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/proto"
+	"weir/internal/lb/sched"
+	"weir/internal/lb/service"
+	"weir/internal/neigh"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/port/pipe"
+	"weir/internal/route"
+	"weir/internal/spec"
+	"weir/internal/wire"
+	"weir/internal/worker"
+)
+
+const (
+	lan = 0
+	wan = 1
+)
+
+var (
+	vip      = netip.MustParseAddr("10.0.0.100")
+	rip      = netip.MustParseAddr("192.168.100.2")
+	gateway  = netip.MustParseAddr("10.0.0.1")
+	portMACs = [2]port.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}
+	peerMACs = [2]port.MAC{{2, 0, 0, 0, 1, 1}, {2, 0, 0, 0, 1, 2}}
+)
+
+const servicePort = 80
+
+// bed is a director of one worker between two pipes, with one service and one
+// real server.
+type bed struct {
+	shared   *lb.Shared
+	worker   *worker.Worker
+	pool     *packet.Pool
+	snapshot atomic.Pointer[worker.Snapshot]
+	queues   [2]*pipe.Queue
+	locals   []netip.Addr
+}
+
+// newBed makes room for conns connections and gives the service locals local
+// addresses.
+func newBed(conns, locals int) (*bed, error) {
+	flows, err := flow.New(flow.Config{Conns: conns, Workers: 1})
+	if err != nil {
+		return nil, err
+	}
+	b := &bed{shared: &lb.Shared{Flows: flows}}
+	if b.shared.Locals, err = laddr.NewSet(laddr.FirstPort, laddr.LastPort); err != nil {
+		return nil, err
+	}
+	if b.pool, err = packet.NewPool(4096, 0); err != nil {
+		return nil, err
+	}
+	facts := &[port.Max]port.Facts{}
+	var named []route.Port
+	var pipes [2]*pipe.Port
+	for i, name := range []string{"dpdk0", "dpdk1"} {
+		pipes[i] = pipe.New(uint16(i), name, portMACs[i], 1500)
+		facts[i] = pipes[i].Facts()
+		named = append(named, route.Port{ID: uint16(i), Name: name, MTU: 1500})
+	}
+	snap, err := b.compile(facts, named, locals)
+	if err != nil {
+		return nil, err
+	}
+	b.snapshot.Store(snap)
+	b.worker = worker.New(worker.Config{Name: "bench", Pool: b.pool, Shared: b.shared, Snapshot: &b.snapshot, Conflicts: &neigh.Conflicts{}})
+	for i, p := range pipes {
+		if b.queues[i], err = p.Queue(0, b.pool); err != nil {
+			return nil, err
+		}
+		b.worker.AddQueue(uint16(i), b.queues[i])
+	}
+	for i, a := range []netip.Addr{rip, gateway} {
+		if err := neigh.AddStatic(&flows.Hops, uint16(i), a, peerMACs[i], portMACs[i], 1500); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals int) (*worker.Snapshot, error) {
+	addrs := []spec.Address{
+		{Port: "dpdk1", Prefix: netip.PrefixFrom(vip, 16)},
+		{Port: "dpdk0", Prefix: netip.MustParsePrefix("192.168.100.1/16")},
+	}
+	dest := &service.Dest{Addr: netip.AddrPortFrom(rip, servicePort), Wire: service.Wire(rip), Port: servicePort}
+	b.shared.Dests[0].Store(dest)
+	var all []*service.Service
+	for _, p := range []spec.Proto{spec.UDP, spec.TCP} {
+		all = append(all, &service.Service{
+			Key: spec.ServiceKey{Proto: p, Virtual: netip.AddrPortFrom(vip, servicePort)}, Scheduler: sched.RR, GCD: 1,
+			Candidates: []sched.Candidate{{Weight: 1, Load: &dest.Load}}, Dests: []*service.Dest{dest}, State: &service.State{},
+		})
+	}
+	for i := range locals {
+		ip := netip.AddrFrom4([4]byte{192, 168, byte(101 + i/250), byte(1 + i%250)})
+		a, err := b.shared.Locals.Add(ip)
+		if err != nil {
+			return nil, err
+		}
+		a.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
+		b.locals = append(b.locals, ip)
+		addrs = append(addrs, spec.Address{Port: "dpdk0", Prefix: netip.PrefixFrom(ip, 32), SAPool: true})
+		for _, s := range all {
+			s.Locals = append(s.Locals, a)
+		}
+	}
+	routes, err := route.Build(named, addrs, []spec.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Via: gateway, Port: "dpdk1"}})
+	if err != nil {
+		return nil, err
+	}
+	return &worker.Snapshot{
+		Ports: facts, Routes: routes, TTL: 64,
+		LB: lb.Tables{Services: service.NewTable(all), Routes: routes, Timeouts: proto.NewTimeouts(spec.DefaultTimeouts())},
+	}, nil
+}
+
+func (b *bed) close() {
+	b.worker.Close()
+	b.shared.Flows.Close()
+	_ = b.pool.Close()
+}
+
+// lost returns an error if the worker dropped anything.
+func (b *bed) lost() error {
+	for r, n := range b.worker.Stats().Drops {
+		if n != 0 {
+			return fmt.Errorf("%d packets were dropped: %s", n, packet.Reason(r))
+		}
+	}
+	return nil
+}
+
+// frame makes an Ethernet frame of n bytes toward the director with a valid
+// TCP or UDP packet. Addresses and ports are stamped on copies of it.
+func frame(in int, protocol uint8, src, dst netip.Addr, sport, dport uint16, n int) []byte {
+	f := make([]byte, n)
+	e := wire.Ethernet(f)
+	e.SetDestination(portMACs[in])
+	e.SetSource(peerMACs[in])
+	e.SetEtherType(wire.EtherTypeIPv4)
+	ip := wire.IPv4(f[14:])
+	ip.SetVersionIHL(20)
+	ip.SetTotalLength(uint16(n - 14))
+	ip.SetTTL(64)
+	ip.SetProtocol(protocol)
+	ip.SetSrc(src.As4())
+	ip.SetDst(dst.As4())
+	ip.ComputeChecksum()
+	l4 := f[34:]
+	binary.BigEndian.PutUint16(l4[0:], sport)
+	binary.BigEndian.PutUint16(l4[2:], dport)
+	if protocol == wire.ProtoUDP {
+		wire.UDP(l4).SetLength(uint16(n - 34))
+	} else {
+		wire.TCP(l4).SetDataOffset(20)
+		wire.TCP(l4).SetWindow(65535)
+	}
+	wire.CompleteL4(ip)
+	return f
+}

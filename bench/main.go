@@ -1,0 +1,132 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	what := "walk"
+	if len(args) > 0 {
+		what, args = args[0], args[1:]
+	}
+	switch what {
+	case "walk":
+		return walk(args)
+	case "veth":
+		return veth(args)
+	case "veth-part":
+		return vethPart(args)
+	}
+	return fmt.Errorf("%q is no benchmark: walk or veth", what)
+}
+
+func walk(args []string) error {
+	fs := flag.NewFlagSet("walk", flag.ContinueOnError)
+	flows := fs.String("flows", "1,1000,100000,1000000,10000000", "numbers of flows")
+	packets := fs.Int("packets", 4<<20, "packets of one repetition")
+	reps := fs.Int("reps", 7, "repetitions, of which the median counts")
+	seconds := fs.Float64("tcp", 16, "seconds of TCP connections; 0: none")
+	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
+	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	pin(*cpu)
+	debug.SetGCPercent(-1)
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	}
+	fmt.Printf("%s\n\n", machine())
+	fmt.Println("The whole walk, pipe to pipe: UDP full-NAT, 60-byte frames, flows visited cyclically,")
+	fmt.Println("clients spread over a /12, one real server. Medians, the harness's own cost taken off.")
+	fmt.Println()
+	fmt.Printf("%10s  %22s  %22s  %14s  %s\n", "", "one way", "both ways", "harness", "table")
+	fmt.Printf("%10s  %10s %11s  %10s %11s  %14s  %s\n", "flows", "cycles/pkt", "ns/pkt", "cycles/pkt", "ns/pkt", "cycles/pkt", "bytes/conn at the rated fill")
+	for s := range strings.SplitSeq(*flows, ",") {
+		if s == "" {
+			continue
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-flows: %q is no number of flows", s)
+		}
+		if err := walkRow(n, max(*packets, min(2*n, 4*(*packets))), *reps); err != nil {
+			return err
+		}
+	}
+	if *seconds > 0 {
+		return tcpRow(time.Duration(*seconds * float64(time.Second)))
+	}
+	return nil
+}
+
+func walkRow(flows, packets, reps int) error {
+	r, err := newUDPRun(flows)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if err := r.fill(); err != nil {
+		return err
+	}
+	one, harness := r.measure(packets, reps, wan)
+	both, _ := r.measure(packets, reps, wan, lan)
+	h := r.shared.Flows.Header()
+	perConn := float64(h.Slots*uint64(h.HalfSize)+uint64(h.Conns)*uint64(h.ConnSize)) / float64(h.Conns)
+	fmt.Printf("%10d  %10.0f %11.1f  %10.0f %11.1f  %14.0f  %.0f\n", flows, one.cycles, one.ns, both.cycles, both.ns, harness.cycles, perConn)
+	return r.lost()
+}
+
+// pin binds this goroutine to a processor.
+func pin(cpu int) {
+	if cpu < 0 {
+		cpu = runtime.NumCPU() - 1
+	}
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: not bound to cpu %d: %v\n", cpu, err)
+	}
+}
+
+// machine says where the figures come from.
+func machine() string {
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	model := "unknown processor"
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+				model = strings.TrimSpace(v)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%s, %d processors, TSC %.2f GHz, Linux %s, %s", model, runtime.NumCPU(), tscGHz, unix.ByteSliceToString(u.Release[:]), runtime.Version())
+}
