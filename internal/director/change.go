@@ -57,12 +57,22 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.spec = next
 	d.snapshot.Store(snap)
 	d.forgetUnwanted(next)
+	d.setClosed(next)
 	if !snap.Routes.Equal(before.Routes) {
 		d.shared.Flows.Hops.Invalidate()
 	}
 	d.setNeighbours(old, next)
 	d.announce(old, next)
 	return nil
+}
+
+// setClosed tells the real servers whether they get new connections.
+func (d *Director) setClosed(s *spec.Spec) {
+	for i := range s.Services {
+		for _, sd := range s.Services[i].Dests {
+			d.dests.byKey[destKey{s.Services[i].ServiceKey, sd.Addr}].Closed.Store(sd.Weight == 0)
+		}
+	}
 }
 
 // setLinks makes Linux switch what is wanted; if it can't, it puts back what was.

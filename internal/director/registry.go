@@ -62,6 +62,7 @@ func (r *destRegistry) get(table *[service.MaxDests]atomic.Pointer[service.Dest]
 // drop takes a real server out of the configuration.
 func (r *destRegistry) drop(k destKey) {
 	if d := r.byKey[k]; d != nil {
+		d.Closed.Store(true)
 		delete(r.byKey, k)
 		r.leaving = append(r.leaving, leavingDest{d, time.Now()})
 	}

@@ -11,10 +11,13 @@ import (
 // first of a chain names the next chain in Conn.Own. The stack's head carries
 // a tag that changes with each push and pop, so that a stale compare-and-swap fails.
 
-const (
-	chainLen  = 64
-	localFree = 4 * chainLen
-)
+const maxChain = 64
+
+// chainLen is how many indexes change hands at once in a table: few enough that
+// what lies with all workers (4 chains each at most) is less than 1/128 of it.
+func chainLen(conns, workers int) uint32 {
+	return uint32(max(1, min(maxChain, conns/(4*128*workers))))
+}
 
 type freelist struct {
 	head uint32
@@ -38,16 +41,17 @@ func (w *Worker) give(i uint32) {
 	c.Next = w.free.head
 	w.free.head = i
 	w.free.n++
-	if w.free.n < localFree {
+	chain := w.t.chain
+	if w.free.n < 4*int(chain) {
 		return
 	}
 	first := w.free.head
 	last := first
-	for range chainLen - 1 {
+	for range chain - 1 {
 		last = w.t.Conn(last).Next
 	}
 	w.free.head = w.t.Conn(last).Next
-	w.free.n -= chainLen
+	w.free.n -= int(chain)
 	w.t.Conn(last).Next = None
 	w.t.pushChain(first)
 }
@@ -55,15 +59,15 @@ func (w *Worker) give(i uint32) {
 func (w *Worker) refill() bool {
 	t := w.t
 	if first := t.popChain(); first != None {
-		w.free = freelist{first, chainLen}
+		w.free = freelist{first, int(t.chain)}
 		return true
 	}
-	from := t.fresh.Add(chainLen) - chainLen
+	from := t.fresh.Add(t.chain) - t.chain
 	if from >= t.nconns {
 		t.fresh.Store(t.nconns) // keep it from wrapping
 		return false
 	}
-	to := min(from+chainLen, t.nconns)
+	to := min(from+t.chain, t.nconns)
 	w.free = freelist{None, 0}
 	for i := to; i > from; i-- {
 		c := t.Conn(i - 1)
@@ -136,6 +140,7 @@ func (w *Worker) settle(now clock.Tick, budget int) {
 		if w.restHead == None {
 			w.restTail = None
 		}
+		w.t.ahead(w.restHead)
 		w.resting--
 		w.owned--
 		w.empty(c.In, now)

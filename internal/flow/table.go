@@ -30,6 +30,7 @@ type Table struct {
 	seed   uint64
 	conns  unsafe.Pointer
 	nconns uint32
+	chain  uint32 // see freelist.go
 	Hops   NextHops
 
 	live   atomic.Int64  // connections that exist
@@ -85,7 +86,7 @@ func New(c Config) (*Table, error) {
 	}
 	t := &Table{
 		halves: base(mem.halves), mask: uint64(slots - 1), seed: seed,
-		conns: base(mem.conns), nconns: uint32(conns),
+		conns: base(mem.conns), nconns: uint32(conns), chain: chainLen(conns, c.Workers),
 		mem: mem, hdr: (*Header)(base(mem.header)), nwork: c.Workers,
 	}
 	t.Hops.base = base(mem.hops)

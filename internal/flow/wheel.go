@@ -102,6 +102,7 @@ func (w *wheel) due(now clock.Tick, budget *int) uint32 {
 		w.remove(i)
 		deadline := clock.Tick(w.t.Conn(i).Deadline)
 		if !w.tick.Before(deadline) {
+			w.t.ahead(w.heads[todoList])
 			return i
 		}
 		w.add(i, deadline)

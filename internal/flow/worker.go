@@ -83,18 +83,19 @@ type NewConn struct {
 // have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
+	t.call(out) // the inbound half's place was looked at a moment ago
 	i := w.take()
 	if i == None {
 		return None, ErrFull
 	}
-	outSlot, err := w.place(out, i, n.Dest, now)
+	inSlot, err := w.place(in, i, n.Dest, now)
 	if err != nil {
 		w.give(i)
 		return None, err
 	}
-	inSlot, err := w.place(in, i, n.Dest, now)
+	outSlot, err := w.place(out, i, n.Dest, now)
 	if err != nil {
-		w.withdraw(outSlot, now)
+		w.withdraw(inSlot, now)
 		w.give(i)
 		return None, err
 	}

@@ -55,6 +55,9 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 	if toDest == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
+	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(toDest)); v != packet.Continue {
+		return v
+	}
 	back := b.hopBack(p)
 	if back == 0 {
 		return p.DropFor(packet.LBNoRouteBack)

@@ -58,6 +58,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 		return v
 	}
 	reply := key1&flow.FlagReply != 0
+	was := wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0))
 	if proto == protoTCP && reply {
 		if c.SeqDelta != 0 {
 			binary.BigEndian.PutUint32(l4[4:8], binary.BigEndian.Uint32(l4[4:8])-c.SeqDelta)
@@ -68,6 +69,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	binary.LittleEndian.PutUint32(quoted[16:20], uint32(addrs))
 	binary.LittleEndian.PutUint16(l4[0:2], uint16(ports>>16))
 	binary.LittleEndian.PutUint16(l4[2:4], uint16(ports))
+	keepSum(l4, proto, was, wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0)))
 	quoted.ComputeChecksum()
 	m.ComputeChecksum()
 	ip := wire.IPv4(p.Data[p.L3:])
@@ -77,6 +79,28 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	p.Flags |= packet.Related
 	p.NextHop = ref
 	return packet.Output
+}
+
+// keepSum lets the quoted packet's own checksum, if the quote reaches so far,
+// follow what changed in the addresses and the first 8 bytes. Those of UDP hold
+// the checksum itself, which cancels out.
+func keepSum(l4 []byte, proto uint8, was, now uint64) {
+	at := 16
+	if proto == protoUDP {
+		at = 6
+	}
+	if len(l4) < at+2 {
+		return
+	}
+	sum := binary.BigEndian.Uint16(l4[at:])
+	if proto == protoUDP && sum == 0 {
+		return // there is none
+	}
+	sum = ^wire.Fold(uint64(^sum) + uint64(^wire.Fold(was)) + uint64(wire.Fold(now)))
+	if proto == protoUDP && sum == 0 {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(l4[at:], sum)
 }
 
 // leaveRoomForTOA lowers the MTU of a frag-needed message while the director

@@ -26,6 +26,11 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	if atomic.LoadUint32(&c.State)&flow.ConnDying != 0 {
 		return p.DropFor(packet.LBLateRewrite)
 	}
+	reply := key1&flow.FlagReply != 0
+	if p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) == tcpSYN && !reply && b.over(c) {
+		b.end(ci)
+		return b.miss(p)
+	}
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, &r); hop == nil {
@@ -36,7 +41,6 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	if v := b.fits(p, d, hop); v != packet.Continue {
 		return v
 	}
-	reply := key1&flow.FlagReply != 0
 	n := uint64(len(d))
 	h.Last = uint32(b.Now)
 	h.Bytes += n
@@ -116,11 +120,26 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, hop *fl
 	b.stepTCP(p.TCPFlags, c, ci, false)
 }
 
+// over reports whether a connection is closing or closed and its real server
+// gets no new ones: a SYN on it begins a connection to another.
+func (b *Balancer) over(c *flow.Conn) bool {
+	s := proto.State(atomic.LoadUint32(&c.State) & flow.ConnStateMask)
+	return closing(s) && b.sh.Dests[c.Dest].Load().Closed.Load()
+}
+
+// closing reports whether a client may begin anew from this state.
+func closing(s proto.State) bool {
+	switch s {
+	case proto.TCPTimeWait, proto.TCPClose, proto.TCPLastAck, proto.TCPFinWait, proto.TCPCloseWait:
+		return true
+	}
+	return false
+}
+
 // restart makes a connection forget its former handshake when its client
 // begins anew with the same ports.
 func (b *Balancer) restart(c *flow.Conn, s uint32) {
-	switch proto.State(s & flow.ConnStateMask) {
-	case proto.TCPTimeWait, proto.TCPClose, proto.TCPLastAck, proto.TCPFinWait, proto.TCPCloseWait:
+	if closing(proto.State(s & flow.ConnStateMask)) {
 		andState(c, ^(flow.ConnServerISN | flow.ConnTold))
 	}
 }

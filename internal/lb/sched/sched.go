@@ -105,7 +105,7 @@ func weightedRoundRobin(cursor *atomic.Uint64, cs []Candidate, gcd uint32) int {
 	for {
 		at := cursor.Load()
 		i, weight := int(at>>32), uint32(at)
-		if i >= len(cs) || weight == 0 || weight > highest {
+		if i > len(cs) || weight == 0 || weight > highest {
 			i, weight = 0, highest
 		}
 		// One of highest weight is met within a round at any current weight.

@@ -31,6 +31,9 @@ type Dest struct {
 	Port    uint16
 	Load    sched.Load
 	Refs    atomic.Int32 // connections that use it
+	// Closed: it is to get no new connections (weight 0, or removed). A client
+	// that begins anew with the ports of a former connection goes elsewhere.
+	Closed atomic.Bool
 }
 
 // State is what of a service outlives its tables.
