@@ -25,7 +25,7 @@ var floors = [][]string{
 	// What all may know, and which knows nobody.
 	{"internal/wire", "internal/spec", "internal/clock", "internal/config/block", "api/weirv1", "bpf"},
 	// The parcel, the shared table, the files.
-	{"internal/packet", "internal/flow", "internal/config/dpvsconf", "internal/config/keepalivedconf", "api/client"},
+	{"internal/packet", "internal/flow", "internal/flow/genheader", "internal/config/dpvsconf", "internal/config/keepalivedconf", "api/client"},
 	// What the stages use.
 	{"internal/stat", "internal/port", "internal/route", "internal/lb/laddr", "internal/lb/sched", "internal/lb/proto", "internal/lb/acl"},
 	// Port drivers, what a service is, the record of a walk.

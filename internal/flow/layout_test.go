@@ -1,0 +1,168 @@
+package flow
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// Every comment in layout.go that gives an offset tells the truth.
+func TestOffsets(t *testing.T) {
+	structs := map[string]reflect.Type{
+		"Header": reflect.TypeFor[Header](), "Half": reflect.TypeFor[Half](),
+		"Conn": reflect.TypeFor[Conn](), "NextHop": reflect.TypeFor[NextHop](),
+	}
+	source, err := os.ReadFile("layout.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	field := regexp.MustCompile(`^\t([A-Z]\w*(?:, [A-Z]\w*)*) +\[?[\w\]]+ +// (\d+(?:, \d+)*)\b`)
+	var in string
+	seen := map[string]int{}
+	for line := range strings.Lines(string(source)) {
+		if name, ok := strings.CutPrefix(line, "type "); ok && strings.HasSuffix(name, " struct {\n") {
+			in = strings.TrimSuffix(name, " struct {\n")
+		}
+		if line == "}\n" {
+			in = ""
+		}
+		m := field.FindStringSubmatch(line)
+		if in == "" || m == nil {
+			continue
+		}
+		names, offsets := strings.Split(m[1], ", "), strings.Split(m[2], ", ")
+		if len(names) != len(offsets) {
+			t.Errorf("%s: %d fields, %d offsets: %s", in, len(names), len(offsets), line)
+			continue
+		}
+		for i, name := range names {
+			f, ok := structs[in].FieldByName(name)
+			if want, _ := strconv.Atoi(offsets[i]); !ok || f.Offset != uintptr(want) {
+				t.Errorf("%s.%s lies at %d, its comment says %s", in, name, f.Offset, offsets[i])
+			}
+			seen[in]++
+		}
+	}
+	for name, typ := range structs {
+		n := 0
+		for i := range typ.NumField() {
+			if typ.Field(i).Name != "_" {
+				n++
+			}
+		}
+		if seen[name] != n {
+			t.Errorf("%s: %d of its %d fields have an offset in their comment", name, seen[name], n)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, r := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"Header", unsafe.Sizeof(Header{}), HeaderSize},
+		{"Half", unsafe.Sizeof(Half{}), HalfSize},
+		{"Conn", unsafe.Sizeof(Conn{}), ConnSize},
+		{"NextHop", unsafe.Sizeof(NextHop{}), NextHopSize},
+		{"Header is two cache lines", HeaderSize, 128},
+		{"Half is a cache line", HalfSize, 64},
+		{"Half.Key1", unsafe.Offsetof(Half{}.Key1), 8},
+		{"NextHop.Key is aligned", unsafe.Offsetof(NextHop{}.Key) % 8, 0},
+	} {
+		if r.got != r.want {
+			t.Errorf("%s: %d, want %d", r.name, r.got, r.want)
+		}
+	}
+	magic := Magic
+	if s := string((*[8]byte)(unsafe.Pointer(&magic))[:]); s != "WEIRFLOW" {
+		t.Errorf("magic in memory is %q, want WEIRFLOW", s)
+	}
+}
+
+// The flags lie between key and generation, one bit each.
+func TestFlagsDoNotOverlap(t *testing.T) {
+	all := uint64(KeyMask)
+	for _, f := range []uint64{FlagValid, FlagFast, FlagPending, FlagDead, FlagReply} {
+		if all&f != 0 || f >= genOne {
+			t.Errorf("flag %#x overlaps with %#x or the generation", f, all)
+		}
+		all |= f
+	}
+}
+
+func TestHashGolden(t *testing.T) {
+	f, err := os.Open("testdata/hash.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows := 0
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if strings.HasPrefix(s.Text(), "#") {
+			continue
+		}
+		var seed, k0, k1, want uint64
+		if _, err := fmt.Sscanf(s.Text(), "%x %x %x %x", &seed, &k0, &k1, &want); err != nil {
+			t.Fatalf("%q: %v", s.Text(), err)
+		}
+		if got := Hash(seed, k0, k1); got != want {
+			t.Errorf("Hash(%#x, %#x, %#x) = %#x, want %#x", seed, k0, k1, got, want)
+		}
+		rows++
+	}
+	if rows < 40 {
+		t.Errorf("%d golden rows, want 40 at least", rows)
+	}
+}
+
+// What a table says of itself is what it is.
+func TestHeader(t *testing.T) {
+	both(t, func(t *testing.T, b Backing) {
+		tab := newTable(t, Config{Conns: 1000, Workers: 1, Backing: b, Seed: 77})
+		h := tab.Header()
+		want := Header{
+			Magic: Magic, Version: LayoutVersion, HalfSize: 64, Slots: 4096, Seed: 77, Conns: 1536, ConnSize: 64,
+			NextHops: MaxNextHops, HopSize: 64, ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: 20,
+		}
+		if *h != want {
+			t.Errorf("header %+v, want %+v", *h, want)
+		}
+		if tab.Slots() != 4096 || tab.Conns() != 1536 || tab.Seed() != 77 {
+			t.Errorf("%d slots, %d connections, seed %d", tab.Slots(), tab.Conns(), tab.Seed())
+		}
+		if n := len(tab.Maps()); n != map[Backing]int{Anonymous: 0, BPFArray: 3}[b] {
+			t.Errorf("%d maps", n)
+		}
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	for name, c := range map[string]Config{
+		"no connection":    {Conns: 0, Workers: 1},
+		"too many":         {Conns: 1<<27 + 1, Workers: 1},
+		"no worker":        {Conns: 1, Workers: 0},
+		"too many workers": {Conns: 1, Workers: MaxWorkers + 1},
+	} {
+		if tab, err := New(c); err == nil {
+			tab.Close()
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// A connection takes 256 bytes at most at the table's rated fill.
+func TestMemoryPerConnection(t *testing.T) {
+	for _, conns := range []int{384, 1_000_000, 3_000_000, 12_000_000} {
+		tab := newTable(t, Config{Conns: conns, Workers: 1})
+		if n := (tab.Slots()*HalfSize + tab.Conns()*ConnSize) / tab.Conns(); n > 256 {
+			t.Errorf("%d connections: %d bytes each, want 256 at most", tab.Conns(), n)
+		}
+	}
+}
