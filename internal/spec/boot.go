@@ -1,7 +1,8 @@
 package spec
 
 // Boot is what is fixed when the daemon starts: dpvs.conf's devices, workers
-// and sizes. A reload that changes it is refused with a line that says so.
+// and sizes. A reload that changes it gets a line for each change that says so,
+// and the running value stays.
 type Boot struct {
 	Devices []Device
 	Workers []Worker
@@ -29,20 +30,17 @@ func (b *Boot) LocalPorts() (first, last uint16) {
 	return first, last
 }
 
-// Tunables are settings of dpvs.conf that a reload may change.
+// Tunables are settings of dpvs.conf that a reload may change, but those that say
+// otherwise.
 type Tunables struct {
-	LogLevel                string
-	LogFile                 string
-	LogTimestamp            bool
-	Timeouts                Timeouts
-	Forwarding              bool
-	DefaultTTL              uint8
-	NeighTimeout            uint32 // seconds a neighbour stays REACHABLE
-	XmitTTL                 bool
-	DefenceTCP, DefenceUDP  bool
-	ExpireQuiescentTemplate bool
-	FastXmitClose           bool
-	BusyPoll                bool // idle workers spin instead of sleeping
+	LogLevel     string
+	LogFile      string
+	LogTimestamp bool // fixed at start
+	Timeouts     Timeouts
+	Forwarding   bool
+	DefaultTTL   uint8
+	NeighTimeout uint32 // seconds a neighbour stays REACHABLE
+	BusyPoll     bool   // idle workers spin instead of sleeping; fixed at start
 }
 
 // Driver is how a port is driven.
@@ -73,10 +71,8 @@ type Device struct {
 	Interface    string // Linux interface; default Name
 	Driver       Driver
 	XDPMode      XDPMode
-	RxQueues     int // 0: as many as the interface has
-	RxDesc       int
-	TxQueues     int
-	TxDesc       int
+	RxDesc       int // entries of a receive ring
+	TxDesc       int // entries of a transmit ring
 	MTU          int
 	Promisc      bool
 	AllMulticast bool
@@ -92,8 +88,9 @@ type Worker struct {
 	Ports []WorkerPort
 }
 
-// WorkerPort gives queues of a port to a worker.
+// WorkerPort gives receive queues of a port to a worker; without any, it gets its
+// share of those that no worker lists.
 type WorkerPort struct {
-	Port               string
-	RxQueues, TxQueues []int
+	Port     string
+	RxQueues []int
 }

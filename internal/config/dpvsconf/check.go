@@ -62,7 +62,8 @@ func (r *reader) checkTwins(driven map[string]string) {
 }
 
 // defaultWorkers are those of a file without worker blocks: the control side on
-// CPU 0 and one worker on CPU 1 that serves every queue of every device.
+// CPU 0 and one worker on CPU 1 that serves every queue of every device. Where
+// there is no CPU 1, the director warns and lets that worker run on any.
 func defaultWorkers(devices []spec.Device) []spec.Worker {
 	w := spec.Worker{Name: "cpu1", Type: typeSlave, CPU: 1}
 	for _, d := range devices {
@@ -103,15 +104,15 @@ func (r *reader) checkWorkers() {
 	}
 }
 
-// queue is a queue of a port.
+// queue is a receive queue of a port.
 type queue struct {
 	port string
-	tx   bool
 	id   int
 }
 
 // checkQueues looks at the ports of the workers: each exists, and each queue is
-// served by one worker at most. What no worker lists is left to the director.
+// served by one worker at most. What no worker lists is left to the director, and
+// so is whether the interface has the queue.
 func (r *reader) checkQueues() {
 	b := &r.cfg.Boot
 	served := make(map[queue]string)
@@ -125,14 +126,11 @@ func (r *reader) checkQueues() {
 				continue
 			}
 			listed[p.Port] = true
-			known, ok := r.devices[p.Port]
-			if !ok {
+			if _, ok := r.devices[p.Port]; !ok {
 				r.noSuchPort(at, w.Name, p.Port)
 				continue
 			}
-			d := &b.Devices[known.index]
-			r.serve(at, w.Name, served, queue{p.Port, false, 0}, p.RxQueues, d.RxQueues)
-			r.serve(at, w.Name, served, queue{p.Port, true, 0}, p.TxQueues, d.TxQueues)
+			r.serve(at, w.Name, served, p)
 		}
 	}
 }
@@ -153,19 +151,12 @@ func (r *reader) noSuchPort(at block.Pos, worker, port string) {
 	r.errorf(at, "worker %s serves %s, but there is no such device: add \"device %s { ... }\" to netif_defs", shown(worker), shown(port), shown(port))
 }
 
-// serve notes that a worker serves queues of a port; number is how many the
-// device has, 0 if the file does not say.
-func (r *reader) serve(at block.Pos, worker string, served map[queue]string, q queue, ids []int, number int) {
-	way := "rx"
-	if q.tx {
-		way = "tx"
-	}
-	for _, id := range ids {
-		q.id = id
-		if number > 0 && id >= number {
-			r.errorf(at, "worker %s serves %s queue %d of %s, which has queues 0 to %d: raise its queue_number", shown(worker), way, id, q.port, number-1)
-		} else if other, taken := served[q]; taken {
-			r.errorf(at, "worker %s serves %s queue %d of %s, which worker %s serves already: give each queue to one worker", shown(worker), way, id, q.port, shown(other))
+// serve notes that a worker serves queues of a port.
+func (r *reader) serve(at block.Pos, worker string, served map[queue]string, p *spec.WorkerPort) {
+	for _, id := range p.RxQueues {
+		q := queue{p.Port, id}
+		if other, taken := served[q]; taken {
+			r.errorf(at, "worker %s serves rx queue %d of %s, which worker %s serves already: give each queue to one worker", shown(worker), id, p.Port, shown(other))
 		}
 		served[q] = worker
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,7 +103,8 @@ func TestDefaults(t *testing.T) {
 }
 
 // TestWholeGrammar reads a file that has every keyword of DPVS and of Weir, each
-// used one with a value that is not its default.
+// used one with a value that is not its default. The fields that keep theirs are
+// those of keywords that do nothing, and the golden file has a warning for each.
 func TestWholeGrammar(t *testing.T) {
 	c, warnings, err := Parse("testdata/whole.conf")
 	if err != nil {
@@ -112,38 +114,37 @@ func TestWholeGrammar(t *testing.T) {
 		Boot: spec.Boot{
 			Devices: []spec.Device{
 				{
-					Name: "dpdk0", Interface: "eth0", Driver: "afxdp", XDPMode: "native", RxQueues: 8, RxDesc: 512,
-					TxQueues: 4, TxDesc: 256, MTU: 9000, Promisc: true, AllMulticast: true, KNIName: "lan.kni",
+					Name: "dpdk0", Interface: "eth0", Driver: "afxdp", XDPMode: "native", RxDesc: 512,
+					TxDesc: 256, MTU: 9000, Promisc: true, AllMulticast: true, KNIName: "lan.kni",
 				},
 				{
-					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxQueues: 2, RxDesc: 2048,
+					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxDesc: 2048,
 					TxDesc: 1024, KNIName: "dpdk1.kni",
 				},
 			},
 			Workers: []spec.Worker{
 				{Name: "cpu0", Type: "master"},
 				{Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{
-					{Port: "dpdk0", RxQueues: []int{0, 1, 2}, TxQueues: []int{0}},
-					{Port: "dpdk1", RxQueues: []int{0}, TxQueues: []int{0}},
+					{Port: "dpdk0", RxQueues: []int{0, 1, 2}},
+					{Port: "dpdk1", RxQueues: []int{0}},
 				}},
 				{Name: "cpu2", Type: "slave", CPU: 5, Ports: []spec.WorkerPort{
-					{Port: "dpdk0", RxQueues: []int{7, 3}, TxQueues: []int{1}},
+					{Port: "dpdk0", RxQueues: []int{7, 3}},
 				}},
 			},
-			ConnPool: 4194304, PktPool: 32768, NeighQueue: 256,
+			ConnPool: 4194304, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
 		},
 		Tunables: spec.Tunables{
 			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true,
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 11, Established: 12, SynSent: 13, SynRecv: 14, FinWait: 15, TimeWait: 16, Close: 17,
-					CloseWait: 18, LastAck: 19, Listen: 20, SynAck: 21, Last: 22,
+					CloseWait: 18, LastAck: 19, Listen: 120, SynAck: 21, Last: 2,
 				},
-				UDP:  spec.UDPTimeouts{OneWay: 31, Normal: 32, Last: 33},
-				Init: 5,
+				UDP:  spec.UDPTimeouts{OneWay: 31, Normal: 32, Last: 2},
+				Init: 3,
 			},
-			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30, XmitTTL: true, DefenceTCP: true, DefenceUDP: true,
-			ExpireQuiescentTemplate: true, FastXmitClose: true,
+			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30,
 		},
 	}
 	if d := cmp.Diff(&want, c); d != "" {
@@ -172,6 +173,17 @@ func TestWarnings(t *testing.T) {
 		{"near keyword", "ipvs_defs {\n conn {\n conn_pool_sise 1\n }\n }", []string{"conf:7: unknown keyword conn_pool_sise in conn is ignored: did you mean conn_pool_size?"}},
 		{"not needed", "netif_defs {\n fdir_mode perfect\n }", []string{"conf:6: fdir_mode is not needed by weir and is ignored: no flow rules of the NIC are used, any worker can forward any packet"}},
 		{"not yet", "global_defs { lldp on }", []string{"conf:5: lldp is not supported yet and is ignored"}},
+		{"twins", "global_defs { kni on }", []string{"conf:5: kni is not supported yet and is ignored"}},
+		{"no twins", "global_defs { kni off }", nil},
+		{"twins that are wanted no more", "global_defs {\n kni on\n kni off\n }", []string{
+			"conf:6: kni is not supported yet and is ignored",
+			"conf:7: kni is said again in global_defs: this line counts, not conf:6",
+		}},
+		{"twin's name", "netif_defs { device a {\n kni_name k\n } }", []string{"conf:6: kni_name is not supported yet and is ignored"}},
+		{"number of queues", "netif_defs { device a { rx {\n queue_number 2\n } } }", []string{"conf:6: queue_number is not needed by weir and is ignored: every queue of the interface is served; ethtool -L sets how many it has"}},
+		{"rings of packet sockets", "netif_defs { device a { tx {\n descriptor_number 64\n }\n driver AFpacket\n } }", []string{"conf:6: descriptor_number is not needed by weir and is ignored: packet sockets have no rings of its size"}},
+		{"rings of AF_XDP", "netif_defs { device a {\n driver afpacket\n tx { descriptor_number 64 }\n driver afxdp\n } }", []string{"conf:8: driver is said again in device a: this line counts, not conf:6"}},
+		{"port_range", "sa_pool { port_range 5000-5999 }", nil},
 		{"unknown inside an ignored block", "ipv4_defs {\n fragment {\n bucket_nummer 4\n }\n }", []string{
 			"conf:6: fragment is not supported yet and is ignored",
 			"conf:7: unknown keyword bucket_nummer in fragment is ignored: did you mean bucket_number?",
@@ -180,11 +192,19 @@ func TestWarnings(t *testing.T) {
 		{"said twice", "global_defs {\n log_level INFO\n log_level DEBUG\n }", []string{"conf:7: log_level is said again in global_defs: this line counts, not conf:6"}},
 		{"pool of a NUMA node", "netif_defs {\n pktpool_size 524287\n }", []string{"conf:6: pktpool_size 524287 is for a NUMA node of DPVS: a worker of weir takes 65535 frames, its most"}},
 		{"kni worker", "worker_defs {\n worker m { type master\n cpu_id 0 }\n worker s { type slave\n cpu_id 1\n port dpdk0 { } }\n worker k {\n type kni\n cpu_id 2\n } }", []string{"conf:11: worker k of type kni is not needed by weir and is ignored: every worker passes packets to the host"}},
+		{"inside a kni worker", both + "worker k {\n type KNI\n port nowhere { rx_queue_ids x\n tx_queue_isd 1 }\n } }", []string{
+			"conf:12: worker k of type kni is not needed by weir and is ignored: every worker passes packets to the host",
+			"conf:15: unknown keyword tx_queue_isd in port is ignored: did you mean tx_queue_ids?",
+		}},
 		{"block said twice", "neigh_defs { timeout 5 }\nneigh_defs { timeout 6 }", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, got := mustParse(t, quick+tt.text)
+			text := quick + tt.text
+			if strings.HasPrefix(tt.text, both) {
+				text = tt.text
+			}
+			_, got := mustParse(t, text)
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("warnings\n got %q\nwant %q", got, tt.want)
 			}
@@ -197,6 +217,30 @@ func TestSwitches(t *testing.T) {
 		if c, _ := mustParse(t, quick+"global_defs {\n"+text+"\n}"); c.Tunables.BusyPoll != want {
 			t.Errorf("%s: BusyPoll = %v", text, c.Tunables.BusyPoll)
 		}
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	tests := []struct {
+		name, text  string
+		first, last uint16
+	}{
+		{"not said", "", 1025, 65535},
+		{"a part", "port_range 20000-29999", 20000, 29999},
+		{"all there are", "port_range 1-65535", 1, 65535},
+		{"one", "port_range 4000-4000", 4000, 4000},
+		{"quoted", "port_range \"4000-4001\"", 4000, 4001},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, warnings := mustParse(t, quick+"sa_pool {\n"+tt.text+"\n}")
+			if first, last := c.Boot.LocalPorts(); first != tt.first || last != tt.last {
+				t.Errorf("local ports %d-%d, want %d-%d", first, last, tt.first, tt.last)
+			}
+			if len(warnings) != 0 {
+				t.Errorf("warnings: %q", warnings)
+			}
+		})
 	}
 }
 

@@ -32,16 +32,20 @@ func (r *reader) device(n *block.Node, name string) {
 		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto,
 		RxDesc: DefaultDescriptors, TxDesc: DefaultDescriptors, KNIName: name + suffixOfKNI,
 	}
+	rings := func(read rule) rule { return read }
+	if strings.EqualFold(lastSaid(n, "driver"), string(spec.DriverAFPacket)) {
+		rings = func(read rule) rule { return r.without(read, "packet sockets have no rings of its size") }
+	}
 	r.read("device "+name, n.Block, rules{
 		"interface":    r.interfaceNamed(&d.Interface),
 		"driver":       choice(r, &d.Driver, spec.DriverAuto, spec.DriverAFXDP, spec.DriverAFPacket),
 		"xdp_mode":     choice(r, &d.XDPMode, spec.XDPAuto, spec.XDPZeroCopy, spec.XDPNative, spec.XDPGeneric),
-		"rx":           r.block(r.rx(&d)),
-		"tx":           r.block(r.tx(&d)),
+		"rx":           r.block(r.rx(&d, rings)),
+		"tx":           r.block(r.tx(&d, rings)),
 		"mtu":          number(r, &d.MTU, minMTU, maxMTU, "the interface's"),
 		"promisc_mode": r.flag(&d.Promisc),
 		"allmulticast": r.flag(&d.AllMulticast),
-		"kni_name":     r.interfaceNamed(&d.KNIName),
+		"kni_name":     r.notYet(r.interfaceNamed(&d.KNIName)),
 	})
 	if r.devices == nil {
 		r.devices = make(map[string]place)
@@ -50,20 +54,37 @@ func (r *reader) device(n *block.Node, name string) {
 	r.cfg.Boot.Devices = append(r.cfg.Boot.Devices, d)
 }
 
-func (r *reader) rx(d *spec.Device) rules {
+// lastSaid returns the value of a keyword of the block as it counts; "" if it is
+// not said, or has none.
+func lastSaid(n *block.Node, keyword string) (value string) {
+	for i := range n.Block {
+		if c := &n.Block[i]; c.Keyword == keyword && len(c.Args) > 0 {
+			value = c.Args[0]
+		}
+	}
+	return value
+}
+
+func (r *reader) rx(d *spec.Device, rings func(rule) rule) rules {
 	return rules{
-		"queue_number":      number(r, &d.RxQueues, 0, maxQueues, defaultOfQueues),
-		"descriptor_number": number(r, &d.RxDesc, minDesc, maxDesc, "1024"),
+		"queue_number":      r.queueNumber(),
+		"descriptor_number": rings(number(r, &d.RxDesc, minDesc, maxDesc, "1024")),
 		"rss":               r.unused("it works with whatever way the NIC spreads packets"),
 	}
 }
 
-func (r *reader) tx(d *spec.Device) rules {
+func (r *reader) tx(d *spec.Device, rings func(rule) rule) rules {
 	return rules{
-		"queue_number":      number(r, &d.TxQueues, 0, maxQueues, defaultOfQueues),
-		"descriptor_number": number(r, &d.TxDesc, minDesc, maxDesc, "1024"),
+		"queue_number":      r.queueNumber(),
+		"descriptor_number": rings(number(r, &d.TxDesc, minDesc, maxDesc, "1024")),
 		"mbuf_fast_free":    r.unused(noDPDK),
 	}
+}
+
+// queueNumber reads queue_number. Linux spreads packets over all queues that an
+// interface has, so a queue left out would lose its share of them.
+func (r *reader) queueNumber() rule {
+	return r.without(number(r, new(int), 0, maxQueues, defaultOfQueues), "every queue of the interface is served; ethtool -L sets how many it has")
 }
 
 // bonding remembers the name, so that a worker that serves it can be told why

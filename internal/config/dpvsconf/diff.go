@@ -7,11 +7,17 @@ import (
 	"weir/internal/spec"
 )
 
-// Diff names what differs in the part that is fixed at boot, in the words of the
-// file: what a reload can't change and a restart can. It is empty if a reload
-// can take all of wanted.
+// Diff names what differs in what is fixed at boot, in the words of the file: what
+// a reload can't change and a restart can. It is empty if a reload can take all of
+// wanted.
 func Diff(running, wanted *Config) (needRestart []string) {
 	a, b := &running.Boot, &wanted.Boot
+	if running.Tunables.LogTimestamp != wanted.Tunables.LogTimestamp {
+		needRestart = append(needRestart, "log_with_timestamp")
+	}
+	if running.Tunables.BusyPoll != wanted.Tunables.BusyPoll {
+		needRestart = append(needRestart, "busy_poll")
+	}
 	if a.KNI != b.KNI {
 		needRestart = append(needRestart, "kni")
 	}
@@ -25,6 +31,10 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	}
 	if a.ConnPool != b.ConnPool {
 		needRestart = append(needRestart, "conn_pool_size")
+	}
+	first, last := a.LocalPorts()
+	if f, l := b.LocalPorts(); f != first || l != last {
+		needRestart = append(needRestart, "port_range")
 	}
 	return needRestart
 }

@@ -21,6 +21,9 @@ func TestDiff(t *testing.T) {
 			"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn { conn_pool_size 65536 } }\nglobal_defs { kni off }",
 			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size"},
 		},
+		{"what is no size", base, base + "global_defs { log_with_timestamp on\n busy_poll on }", []string{"log_with_timestamp", "busy_poll"}},
+		{"ports of local addresses", base, base + "sa_pool { port_range 1025-2047 }", []string{"port_range"}},
+		{"the default is said", base, base + "sa_pool { port_range 1025-65535 }", nil},
 		{"a device is added", base, base + "netif_defs { device dpdk2 { } }", []string{"device dpdk2 (added)"}},
 		{"a device is taken away", base + "netif_defs { device dpdk2 { } }", base, []string{"device dpdk2 (removed)"}},
 		{"a device is changed", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { mtu 9000 }", 1), []string{"device dpdk1"}},
@@ -49,6 +52,8 @@ func TestDiffKnowsAllOfBoot(t *testing.T) {
 		switch f.Kind() {
 		case reflect.Int:
 			f.SetInt(f.Int() + 1)
+		case reflect.Uint16:
+			f.SetUint(f.Uint() + 1)
 		case reflect.Bool:
 			f.SetBool(!f.Bool())
 		case reflect.Slice:

@@ -21,7 +21,7 @@ func TestPageNamesEveryKeyword(t *testing.T) {
 	}
 	ignored := map[string]bool{
 		"bonding": true, "fragment": true, "ipv6_defs": true, "synproxy": true,
-		"timer_defs": true, "ctrl_defs": true, "ipset_defs": true, "sa_pool": true,
+		"timer_defs": true, "ctrl_defs": true, "ipset_defs": true,
 	}
 	named := 0
 	var look func(nodes []block.Node)

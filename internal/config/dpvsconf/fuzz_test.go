@@ -42,7 +42,7 @@ func checkRunnable(t *testing.T, c *Config) {
 	b := &c.Boot
 	devices := make(map[string]bool)
 	for _, d := range b.Devices {
-		if d.Name == "" || devices[d.Name] || d.Interface == "" || d.RxQueues < 0 || d.RxDesc < 16 || d.TxDesc < 16 {
+		if d.Name == "" || devices[d.Name] || d.Interface == "" || d.RxDesc < 16 || d.TxDesc < 16 {
 			t.Fatalf("device %+v", d)
 		}
 		devices[d.Name] = true
@@ -72,7 +72,10 @@ func checkRunnable(t *testing.T, c *Config) {
 	if b.ConnPool < minConnPool || b.ConnPool > maxConnPool || b.PktPool < minPktPool || b.PktPool > capPktPool || b.NeighQueue < minNeighQueue {
 		t.Fatalf("sizes %+v", b)
 	}
-	if o := &c.Tunables; o.DefaultTTL == 0 || o.NeighTimeout == 0 || o.Timeouts.TCP.Established == 0 || o.Timeouts.UDP.Last == 0 {
+	if first, last := b.LocalPorts(); first == 0 || last < first {
+		t.Fatalf("local ports %d-%d", first, last)
+	}
+	if o := &c.Tunables; o.DefaultTTL == 0 || o.NeighTimeout == 0 || o.Timeouts.TCP.Established == 0 || o.Timeouts.UDP.OneWay == 0 {
 		t.Fatalf("tunables %+v", o)
 	}
 }

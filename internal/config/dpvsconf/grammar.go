@@ -16,6 +16,7 @@ const (
 	noDPDK     = "it has no DPDK memory"
 	noDirector = "no flow rules of the NIC are used, any worker can forward any packet"
 	noMessages = "a command waits for no worker"
+	noLast     = "a connection that ended is forgotten at once"
 	growing    = "its tables grow as they need"
 )
 
@@ -40,6 +41,7 @@ func (r *reader) file() rules {
 		"sa_pool": r.block(rules{
 			"pool_hash_size": r.unused("a local address always has 16 pools of ports"),
 			"flow_enable":    r.unused(noDirector),
+			"port_range":     r.portRange,
 		}),
 	}
 }
@@ -54,7 +56,7 @@ func (r *reader) global() rules {
 		"log_async_mode":      r.unused("workers never log"),
 		"log_async_pool_size": r.unused("workers never log"),
 		"pdump":               r.later(),
-		"kni":                 r.flag(&r.cfg.Boot.KNI),
+		"kni":                 r.kni,
 		"lldp":                r.later(),
 		"busy_poll":           r.flag(&t.BusyPoll),
 	}
@@ -87,28 +89,27 @@ func (r *reader) ipv4() rules {
 }
 
 func (r *reader) conn() rules {
-	t := &r.cfg.Tunables
 	return rules{
 		"conn_pool_size":            number(r, &r.cfg.Boot.ConnPool, minConnPool, maxConnPool, "2097151"),
 		"conn_pool_cache":           r.unused(noDPDK),
-		"conn_init_timeout":         r.seconds(&t.Timeouts.Init),
-		"expire_quiescent_template": r.flag(&t.ExpireQuiescentTemplate),
-		"fast_xmit_close":           r.flag(&t.FastXmitClose),
+		"conn_init_timeout":         r.unused("a connection has a state, and its timeout, from its first packet on"),
+		"expire_quiescent_template": r.later(),
+		"fast_xmit_close":           r.unused("packets follow routes; only where none leads to a client do they go back the way they came"),
 		"redirect":                  r.unused("all workers share one connection table"),
-		"xmit_ttl":                  r.flag(&t.XmitTTL),
+		"xmit_ttl":                  r.unused("the TTL is always decremented, as routers do"),
 	}
 }
 
 func (r *reader) udp() rules {
 	u := &r.cfg.Tunables.Timeouts.UDP
 	return rules{
-		"defence_udp_drop": r.flag(&r.cfg.Tunables.DefenceUDP),
+		"defence_udp_drop": r.unused("what a virtual address serves no port for is always dropped, and counted"),
 		"uoa_mode":         r.later(),
 		"uoa_max_trail":    r.later(),
 		"timeout": r.block(rules{
 			"oneway": r.seconds(&u.OneWay),
 			"normal": r.seconds(&u.Normal),
-			"last":   r.seconds(&u.Last),
+			"last":   r.unused(noLast),
 		}),
 	}
 }
@@ -116,7 +117,7 @@ func (r *reader) udp() rules {
 func (r *reader) tcp() rules {
 	t := &r.cfg.Tunables.Timeouts.TCP
 	return rules{
-		"defence_tcp_drop": r.flag(&r.cfg.Tunables.DefenceTCP),
+		"defence_tcp_drop": r.unused("what a virtual address serves no port for is always dropped, and counted"),
 		"timeout": r.block(rules{
 			"none":        r.seconds(&t.None),
 			"established": r.seconds(&t.Established),
@@ -127,9 +128,9 @@ func (r *reader) tcp() rules {
 			"close":       r.seconds(&t.Close),
 			"close_wait":  r.seconds(&t.CloseWait),
 			"last_ack":    r.seconds(&t.LastAck),
-			"listen":      r.seconds(&t.Listen),
-			"synack":      r.seconds(&t.SynAck),
-			"last":        r.seconds(&t.Last),
+			"listen":      r.unused("no connection comes into this state"),
+			"synack":      r.notYet(r.seconds(&t.SynAck)), // a state of synproxy
+			"last":        r.unused(noLast),
 		}),
 		"synproxy": r.later(
 			"synack_options", "mss", "ttl", "sack", "wscale", "timestamp",

@@ -4,7 +4,7 @@ import "testing"
 
 // both has two devices, a master and a slave, and room for more in worker_defs.
 const both = `netif_defs {
- device dpdk0 { rx { queue_number 2 } }
+ device dpdk0 { }
  device dpdk1 { }
 }
 worker_defs {
@@ -42,6 +42,17 @@ func TestRefuse(t *testing.T) {
 		{"switch that is on", quick + "global_defs {\n kni no\n}", "conf:6: kni no is neither on nor off (default: on)"},
 		{"log level", quick + "global_defs {\n log_level LOUD\n}", "conf:6: log_level LOUD is not one of EMERG, ALERT, CRIT, ERR, WARNING, NOTICE, INFO, DEBUG (default: WARNING)"},
 		{"log file", quick + "global_defs {\n log_file dpvs.log\n}", "conf:6: log_file dpvs.log does not begin with '/': give the whole path (default: standard error)"},
+		{"ports backwards", quick + "sa_pool {\n port_range 2000-1999\n}", "conf:6: port_range 2000-1999 is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"port 0", quick + "sa_pool {\n port_range 0-1999\n}", "conf:6: port_range 0-1999 is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"port beyond the last", quick + "sa_pool {\n port_range 1025-65536\n}", "conf:6: port_range 1025-65536 is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"one port", quick + "sa_pool {\n port_range 2000\n}", "conf:6: port_range 2000 is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"open range", quick + "sa_pool {\n port_range 2000-\n}", "conf:6: port_range 2000- is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"three ports", quick + "sa_pool {\n port_range 1-2-3\n}", "conf:6: port_range 1-2-3 is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"ports with signs", quick + "sa_pool {\n port_range +1-+2\n}", "conf:6: port_range +1-+2 is not FIRST-LAST within 1-65535 (default: 1025-65535)"},
+		{"range with spaces", quick + "sa_pool {\n port_range 1 - 2\n}", "conf:6: port_range takes one value, not 3: put each keyword on a line of its own"},
+		{"range missing", quick + "sa_pool {\n port_range\n}", "conf:6: port_range needs a value"},
+		{"timeout of a state that is not used yet", quick + "ipvs_defs { tcp { timeout {\n synack 0\n} } }", "conf:6: synack 0 is not a number from 1 to 31535999 (default: 30)"},
+		{"rings of packet sockets", "netif_defs {\n device a { driver afpacket\n rx {\n descriptor_number 8\n } } }", "conf:4: descriptor_number 8 is not a number from 16 to 8192 (default: 1024)"},
 
 		{"device without a name", "netif_defs {\n device { }\n}", "conf:2: device needs one name: write \"device NAME { ... }\""},
 		{"device without a block", "netif_defs {\n device dpdk0\n}", "conf:2: device dpdk0 needs a block: write \"device dpdk0 { ... }\""},
@@ -76,7 +87,6 @@ func TestRefuse(t *testing.T) {
 		{"bonding", both + " worker cpu2 { type slave\n cpu_id 2\n port bond0 { } } }\nnetif_defs { bonding bond0 { } }", "conf:14: worker cpu2 serves bond0: bonding devices are not supported yet, name a device"},
 		{"port twice", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk1 { }\n port dpdk1 { } } }", "conf:15: worker cpu2 has port dpdk1 twice: put all its queues into one block"},
 		{"queue of two workers", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk0 { rx_queue_ids 1 0 } } }", "conf:14: worker cpu2 serves rx queue 0 of dpdk0, which worker cpu1 serves already: give each queue to one worker"},
-		{"no such queue", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk0 { rx_queue_ids 2 } } }", "conf:14: worker cpu2 serves rx queue 2 of dpdk0, which has queues 0 to 1: raise its queue_number"},
 		{"queue listed twice", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk0 { tx_queue_ids 1 1 } } }", "conf:14: tx_queue_ids lists queue 1 twice"},
 		{"queue number", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk1 { tx_queue_ids 16 } } }", "conf:14: tx_queue_ids 16 is not a number from 0 to 15 (default: queues that no worker lists)"},
 		{"no queues", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk1 { rx_queue_ids } } }", "conf:14: rx_queue_ids needs one or more queue numbers from 0 to 15"},

@@ -106,6 +106,33 @@ func (r *reader) flag(dst *bool) rule {
 	}
 }
 
+// kni reads the switch of the Linux twins. There are none yet, so that off is
+// what it says.
+func (r *reader) kni(n *block.Node) {
+	on := &r.cfg.Boot.KNI
+	r.checked(r.flag(on), func(n *block.Node) {
+		if *on {
+			r.later()(n)
+		}
+	})(n)
+}
+
+// portRange reads FIRST-LAST, the ports that local addresses use.
+func (r *reader) portRange(n *block.Node) {
+	v, ok := r.one(n)
+	if !ok {
+		return
+	}
+	from, to, ok := strings.Cut(v, "-")
+	first, err1 := strconv.ParseUint(from, 10, 16)
+	last, err2 := strconv.ParseUint(to, 10, 16)
+	if !ok || err1 != nil || err2 != nil || first == 0 || last < first {
+		r.errorf(n.Pos, "port_range %s is not FIRST-LAST within 1-65535 (default: 1025-65535)", shown(v))
+		return
+	}
+	r.cfg.Boot.LocalFirst, r.cfg.Boot.LocalLast = uint16(first), uint16(last)
+}
+
 // choice reads one of a few words, in any case of letters.
 func choice[T ~string](r *reader, dst *T, words ...T) rule {
 	otherwise := *dst
@@ -157,6 +184,28 @@ func (r *reader) unused(why string, inside ...string) rule {
 // later accepts a keyword for something that Weir does not do yet.
 func (r *reader) later(inside ...string) rule {
 	return r.ignored("is not supported yet and is ignored", inside)
+}
+
+// without is unused for a keyword whose value is held to its range all the same.
+func (r *reader) without(read rule, why string) rule {
+	return r.checked(read, r.unused(why))
+}
+
+// notYet is later for a keyword that is read as it will be: a value that is wrong
+// then is refused now.
+func (r *reader) notYet(read rule) rule {
+	return r.checked(read, r.later())
+}
+
+// checked reads a value and says what becomes of it, unless it is refused.
+func (r *reader) checked(read, say rule) rule {
+	return func(n *block.Node) {
+		before := len(r.errors)
+		read(n)
+		if len(r.errors) == before {
+			say(n)
+		}
+	}
 }
 
 func (r *reader) ignored(text string, inside []string) rule {

@@ -2,6 +2,7 @@ package dpvsconf
 
 import (
 	"slices"
+	"strings"
 
 	"weir/internal/config/block"
 	"weir/internal/spec"
@@ -20,10 +21,19 @@ const (
 	maxCPU     = 1023 // what a CPU mask of the kernel holds
 )
 
+// inWorker are the keywords of a worker block, at any depth.
+var inWorker = []string{"type", "cpu_id", "icmp_redirect_core", "port",
+	"rx_queue_ids", "tx_queue_ids", "isol_rx_cpu_ids", "isol_rxq_ring_sz"}
+
 // worker reads a worker block.
 func (r *reader) worker(n *block.Node, name string) {
 	if before, again := r.workers[name]; again {
 		r.errorf(n.Pos, "worker %s is already at %s: give each worker a name of its own", shown(name), before.pos)
+		return
+	}
+	if strings.EqualFold(lastSaid(n, "type"), typeKNI) {
+		r.warnf(n.Pos, "worker %s of type kni is not needed by weir and is ignored: every worker passes packets to the host", shown(name))
+		r.strange(n, inWorker)
 		return
 	}
 	w := spec.Worker{Name: name, CPU: -1}
@@ -40,9 +50,6 @@ func (r *reader) worker(n *block.Node, name string) {
 	switch {
 	case w.Type == "" || w.CPU < 0:
 		r.incomplete(n, &w)
-		return
-	case w.Type == typeKNI:
-		r.warnf(n.Pos, "worker %s of type kni is not needed by weir and is ignored: every worker passes packets to the host", shown(name))
 		return
 	case w.Type == typeMaster && len(w.Ports) > 0:
 		r.errorf(ports[0], "worker %s is the master, which serves no port: move the port to a worker of type slave", shown(name))
@@ -75,7 +82,7 @@ func (r *reader) workerPort(n *block.Node, port string) spec.WorkerPort {
 	p := spec.WorkerPort{Port: port}
 	r.read("port "+shown(port), n.Block, rules{
 		"rx_queue_ids":     r.queues(&p.RxQueues),
-		"tx_queue_ids":     r.queues(&p.TxQueues),
+		"tx_queue_ids":     r.without(r.queues(new([]int)), "transmit queues go with the receive queues"),
 		"isol_rx_cpu_ids":  r.unused("a worker receives and forwards on one CPU"),
 		"isol_rxq_ring_sz": r.unused("a worker receives and forwards on one CPU"),
 	})
