@@ -30,7 +30,8 @@ type wheel struct {
 }
 
 func (w *wheel) init(t *Table, now clock.Tick) {
-	w.t, w.tick, w.level = t, now, -1
+	// Units begin at multiples of 64 ticks, whenever the wheel began.
+	w.t, w.tick, w.level = t, now&^(1<<wheelShift-1), -1
 	for i := range w.heads {
 		w.heads[i] = None
 	}

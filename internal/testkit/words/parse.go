@@ -364,14 +364,18 @@ func (p *parser) udp(l *layer, ip []byte) []byte {
 	binary.BigEndian.PutUint16(b[0:], portWord(l.next("the source port")))
 	binary.BigEndian.PutUint16(b[2:], portWord(l.next("the destination port")))
 	b = append(b, l.data()...)
-	binary.BigEndian.PutUint16(b[4:], uint16(l.number("len", len(b))))
-	if n := l.number("gso", 0); n != 0 && !p.inner {
-		p.frame.GSOType, p.frame.GSOSize = gsoUDPL4, uint16(n)
+	n := l.number("len", len(b))
+	binary.BigEndian.PutUint16(b[4:], uint16(n))
+	if size := l.number("gso", 0); size != 0 && !p.inner {
+		p.frame.GSOType, p.frame.GSOSize = gsoUDPL4, uint16(size)
 	}
 	csum, _ := l.take("csum")
 	cut := l.number("cut", -1)
 	l.done()
-	p.checksum(b, 6, csum, ip, protoUDP)
+	if n < 8 || n > len(b) {
+		n = len(b)
+	}
+	p.checksum(b[:n], 6, csum, ip, protoUDP)
 	if cut >= 0 {
 		b = b[:cut]
 	}
