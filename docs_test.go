@@ -3,6 +3,8 @@ package weir_test
 import (
 	"fmt"
 	"os"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +71,71 @@ func TestDropsLawCanFail(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := strings.Join(badReasons(tt.page, reasons), "\n")
+			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("law says %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// place is a Go file and perhaps what it declares, as ARCHITECTURE.md writes it:
+// `worker/walk.go` or `worker/breathe.go inhale`.
+var place = regexp.MustCompile("`([a-z0-9_./]+\\.go)(?: ([A-Za-z0-9_.]+))?`")
+
+// badPlaces returns a sentence for each place that is not in the code. read
+// returns a file's text, by its path from the root, or false.
+func badPlaces(page string, read func(file string) (string, bool)) (bad []string) {
+	for _, m := range place.FindAllStringSubmatch(page, -1) {
+		file, what := m[1], m[2]
+		text, ok := read(path.Join("internal", file))
+		if !ok {
+			text, ok = read(file)
+		}
+		if !ok {
+			bad = append(bad, fmt.Sprintf("ARCHITECTURE.md names %s, which is neither here nor in internal", file))
+			continue
+		}
+		name := what[strings.LastIndexByte(what, '.')+1:]
+		declared := regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type |var |const |\t)` + regexp.QuoteMeta(name) + `\b`)
+		if what != "" && !declared.MatchString(text) {
+			bad = append(bad, fmt.Sprintf("ARCHITECTURE.md names %s in %s, which declares no such thing", what, file))
+		}
+	}
+	return bad
+}
+
+func TestArchitectureNamesWhatIsThere(t *testing.T) {
+	page, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(place.FindAllString(string(page), -1)); n < 40 {
+		t.Errorf("only %d places were found in ARCHITECTURE.md", n)
+	}
+	bad := badPlaces(string(page), func(file string) (string, bool) {
+		text, err := os.ReadFile(file)
+		return string(text), err == nil
+	})
+	for _, b := range bad {
+		t.Error(b)
+	}
+}
+
+func TestPlacesLawCanFail(t *testing.T) {
+	read := func(file string) (string, bool) {
+		return "package ip\n\nfunc (s *Stack) Input4() {\n}\n\nconst (\n\tErrorRate = 1\n)\n", file == "internal/ip/input4.go"
+	}
+	tests := []struct{ name, page, want string }{
+		{"file", "see `ip/input4.go`", ""},
+		{"whole path", "see `internal/ip/input4.go`", ""},
+		{"method", "see `ip/input4.go Stack.Input4`", ""},
+		{"constant", "see `ip/input4.go ErrorRate`", ""},
+		{"no such file", "see `ip/input5.go`", "neither here"},
+		{"no such function", "see `ip/input4.go Input6`", "declares no such thing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := strings.Join(badPlaces(tt.page, read), "\n")
 			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 				t.Errorf("law says %q, want %q", got, tt.want)
 			}
