@@ -73,9 +73,9 @@ func (b *bed) run(in *netns.Namespace, line string) string {
 }
 
 // start starts a program that runs until the test ends.
-func (b *bed) start(in *netns.Namespace, program string, args ...string) *netns.Process {
+func (b *bed) start(in *netns.Namespace, name string, args ...string) *netns.Process {
 	b.t.Helper()
-	return b.startCmd(in, exec.Command(program, args...))
+	return b.startCmd(in, exec.Command(name, args...))
 }
 
 // startCmd is start for a command that is already made up. What it prints is

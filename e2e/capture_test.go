@@ -157,9 +157,7 @@ func TestCapture(t *testing.T) {
 			d.serviceOn("t", 80, 1)
 			d.serviceOn("t", 8080, 1)
 			d.serviceOn("u", 53, 1)
-			// The wire must show frames as they would leave a machine: checksums
-			// and segments done by the sender, not left to a card that veth has not.
-			d.run(d.net.Director, "ethtool -K "+d.lan+" tx off tso off gso off gro off")
+			d.finishedFrames()
 			d.wholeFrames()
 
 			atServer := d.tcpdump(d.rs(1), "eth0")
@@ -184,6 +182,13 @@ func TestCapture(t *testing.T) {
 			}
 		})
 	}
+}
+
+// finishedFrames makes the wire show frames as they would leave a machine: with
+// checksums and segments done by the sender, not left to a card that veth has not.
+func (d *director) finishedFrames() {
+	d.t.Helper()
+	d.run(d.net.Director, "ethtool -K "+d.lan+" tx off tso off gso off gro off")
 }
 
 // upload makes a file of 3 MB to send.
@@ -246,10 +251,17 @@ func judgeSums(t *testing.T, all []segment) {
 	if len(all) == 0 {
 		t.Error("nothing was captured")
 	}
+	wrong := 0
 	for _, s := range all {
-		if !s.ipSumOK || !s.l4SumGood {
+		if s.ipSumOK && s.l4SumGood {
+			continue
+		}
+		if wrong++; wrong <= 10 {
 			t.Errorf("frame %s (%s to %s, %d bytes) has a wrong checksum: IP good %v, TCP or UDP good %v",
 				s.frame, s.src, s.dst, s.frameLen, s.ipSumOK, s.l4SumGood)
 		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d of %d frames have a wrong checksum", wrong, len(all))
 	}
 }

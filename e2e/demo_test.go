@@ -26,7 +26,7 @@ func leavings(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, link := range processes {
-		if exe, err := os.Readlink(link); err == nil && exe == binary("weir") {
+		if exe, err := os.Readlink(link); err == nil && exe == program("weir") {
 			found = append(found, link)
 		}
 	}
@@ -37,7 +37,7 @@ func leavings(t *testing.T) string {
 func TestDemo(t *testing.T) {
 	before := leavings(t)
 	start := time.Now()
-	out, err := exec.CommandContext(within(t, 2*patience), binary("weir"), "demo").CombinedOutput()
+	out, err := exec.CommandContext(within(t, 2*patience), program("weir"), "demo").CombinedOutput()
 	if err != nil {
 		t.Fatalf("weir demo: %v\n%s", err, out)
 	}
@@ -64,7 +64,7 @@ func TestDemoInterrupted(t *testing.T) {
 			t.Run(sig.String()+" at "+at, func(t *testing.T) {
 				before := leavings(t)
 				out := &lines{}
-				cmd := exec.Command(binary("weir"), "demo")
+				cmd := exec.Command(program("weir"), "demo")
 				cmd.Stdout, cmd.Stderr = out, out
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
@@ -94,7 +94,7 @@ func TestDemoInterrupted(t *testing.T) {
 
 // Without root the demo says so in one sentence.
 func TestDemoWithoutRoot(t *testing.T) {
-	cmd := exec.Command(binary("weir"), "demo")
+	cmd := exec.Command(program("weir"), "demo")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	// nobody may not read the directory that the binaries were built in.
 	if err := os.Chmod(bin, 0o755); err != nil {

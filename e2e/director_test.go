@@ -93,7 +93,7 @@ func (d *director) serve() {
 	defer os.Remove(d.path("notify"))
 	defer notify.Close()
 	d.log = &lines{}
-	cmd := exec.Command(binary("weir"), "serve", "-c", conf, "-x", sock)
+	cmd := exec.Command(program("weir"), "serve", "-c", conf, "-x", sock)
 	cmd.Dir = d.dir
 	cmd.Env = append(append(os.Environ(), d.setup.env...), "NOTIFY_SOCKET="+d.path("notify"))
 	cmd.Stdout, cmd.Stderr = d.log, d.log
@@ -163,7 +163,7 @@ func (d *director) try(line string) answer { return d.tryWith("", strings.Fields
 func (d *director) tryWith(stdin string, words ...string) answer {
 	d.t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(within(d.t, patience), binary(strings.TrimPrefix(words[0], "./")), words[1:]...)
+	cmd := exec.CommandContext(within(d.t, patience), program(strings.TrimPrefix(words[0], "./")), words[1:]...)
 	cmd.Env = append(os.Environ(), "DPVS_IPC_FILE="+d.path("weir.sock"))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -28,15 +27,7 @@ func dnsLoad(args []string) (loadResult, error) {
 		return loadResult{}, err
 	}
 	l := &load{address: args[0], number: number}
-	l.result = loadResult{Errors: map[string]int64{}, Servers: map[string]int64{}}
-	start := time.Now()
-	var wg sync.WaitGroup
-	for range clients {
-		wg.Go(l.resolver)
-	}
-	wg.Wait()
-	l.result.Took = time.Since(start)
-	return l.result, nil
+	return l.run(clients, l.resolver), nil
 }
 
 // resolver sends queries until the number is reached.

@@ -45,6 +45,40 @@ func (r loadResult) ok(t *testing.T, n int64) {
 	}
 }
 
+// tcpTouch opens connections and closes them at once: ADDRESS NUMBER CONCURRENCY.
+func tcpTouch(args []string) (loadResult, error) {
+	if len(args) != 3 {
+		return loadResult{}, errors.New("tcp-touch ADDRESS NUMBER CONCURRENCY")
+	}
+	number, err1 := strconv.ParseInt(args[1], 10, 64)
+	clients, err2 := strconv.Atoi(args[2])
+	if err := errors.Join(err1, err2); err != nil {
+		return loadResult{}, err
+	}
+	l := &load{address: args[0], number: number}
+	return l.run(clients, func() {
+		for l.taken.Add(1) <= number {
+			begin := time.Now()
+			c, err := dialHTTP(l.address)
+			l.count("", time.Since(begin), err)
+			c.close()
+		}
+	}), nil
+}
+
+// run has clients run at the same time and returns what came of it.
+func (l *load) run(clients int, client func()) loadResult {
+	l.result = loadResult{Errors: map[string]int64{}, Servers: map[string]int64{}}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(client)
+	}
+	wg.Wait()
+	l.result.Took = time.Since(start)
+	return l.result
+}
+
 // httpLoad sends requests: ADDRESS NUMBER CONCURRENCY new|kept. NUMBER 0 means
 // until SIGTERM. With "kept" each of the CONCURRENCY clients has one connection for
 // all its requests, with "new" one for each.
@@ -58,18 +92,10 @@ func httpLoad(args []string) (loadResult, error) {
 		return loadResult{}, err
 	}
 	l := &load{address: args[0], number: number, kept: args[3] == "kept"}
-	l.result = loadResult{Errors: map[string]int64{}, Servers: map[string]int64{}}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	go func() { <-stop; l.stop.Store(true) }()
-	start := time.Now()
-	var wg sync.WaitGroup
-	for range clients {
-		wg.Go(l.client)
-	}
-	wg.Wait()
-	l.result.Took = time.Since(start)
-	return l.result, nil
+	return l.run(clients, l.client), nil
 }
 
 type load struct {

@@ -104,7 +104,7 @@ func TestWrongConf(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := &lines{}
-			cmd := exec.Command(binary("weir"), "serve", "-c", file, "-x", d.path("other.sock"))
+			cmd := exec.Command(program("weir"), "serve", "-c", file, "-x", d.path("other.sock"))
 			cmd.Stderr = said
 			p := d.startCmd(d.net.Director, cmd)
 			if err := p.Wait(within(t, patience)); err == nil || p.ExitCode() != 1 {

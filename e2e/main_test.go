@@ -64,5 +64,5 @@ func ready() error {
 	return nil
 }
 
-// binary returns the path of one of our programs.
-func binary(name string) string { return filepath.Join(bin, name) }
+// program returns the path of one of our programs.
+func program(name string) string { return filepath.Join(bin, name) }

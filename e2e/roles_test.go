@@ -23,6 +23,10 @@ func play(role string) int {
 	switch words[0] {
 	case "http-load":
 		result, err = httpLoad(words[1:])
+	case "tcp-touch":
+		result, err = tcpTouch(words[1:])
+	case "syn-flood":
+		err = synFlood(words[1:])
 	case "stream-server":
 		err = streamServer()
 	case "stream-client":
