@@ -55,7 +55,6 @@ const (
 
 	// Load balancer.
 	L4Malformed     // TCP or UDP header cut short or lying about its length
-	L4Checksum      // reserved for ports that verify checksums
 	LBNoService     // for a VIP, but no service on that port
 	LBNoConn        // not a first packet, and no connection is known
 	LBNoDest        // the service has no usable real server
@@ -65,12 +64,7 @@ const (
 	LBNoRouteBack   // no route to the client
 	LBTableFull     // the flow table has no place for the connection
 	LBConnRace      // two workers made the same connection at once; the sender repeats
-	LBInvalidState  // packet doesn't fit the connection's state
-	LBNoRoomForTOA  // reserved for strict TOA (step 2)
-	LBQuiesced      // the real server was taken away with expire-quiescent
-	LBSYNLimit      // half-open connections at their bound
 	LBLateRewrite   // the connection changed hands while the packet was in flight
-	LBUnsupported   // protocol or mode that this service can't carry
 
 	// Ports, sending.
 	PortTxFull   // the transmit ring stayed full
@@ -126,7 +120,6 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	ICMPUnwanted:    {"icmp_unwanted", "ICMP message that is not answered"},
 	ICMPRateLimit:   {"icmp_rate_limit", "an ICMP error was due but too many were sent lately"},
 	L4Malformed:     {"l4_malformed", "malformed TCP or UDP header"},
-	L4Checksum:      {"l4_checksum", "wrong TCP or UDP checksum"},
 	LBNoService:     {"lb_no_service", "for a VIP, but no service has that port"},
 	LBNoConn:        {"lb_no_conn", "belongs to no known connection and can't begin one"},
 	LBNoDest:        {"lb_no_dest", "no usable real server: all gone, weight 0 or overloaded"},
@@ -136,12 +129,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBNoRouteBack:   {"lb_no_route_back", "no way back to the client"},
 	LBTableFull:     {"lb_table_full", "the flow table is full: raise conn_pool_size"},
 	LBConnRace:      {"lb_conn_race", "two workers met the same new connection at once; the sender repeats"},
-	LBInvalidState:  {"lb_invalid_state", "packet does not fit the connection's state"},
-	LBNoRoomForTOA:  {"lb_no_room_for_toa", "no room for the client's address"},
-	LBQuiesced:      {"lb_quiesced", "the connection's real server was taken away"},
-	LBSYNLimit:      {"lb_syn_limit", "too many half-open connections"},
 	LBLateRewrite:   {"lb_late_rewrite", "the connection ended while the packet was in flight"},
-	LBUnsupported:   {"lb_unsupported", "protocol or mode this service can't carry"},
 	PortTxFull:      {"port_tx_full", "the transmit ring stayed full"},
 	PortTxError:     {"port_tx_error", "the kernel refused the frame"},
 	PortTxTooBig:    {"port_tx_too_big", "frame larger than the port's MTU"},
