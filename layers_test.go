@@ -65,8 +65,8 @@ var only = map[string][]string{
 	"internal/ip":    {"internal/worker"},
 	"internal/punt":  {"internal/worker"},
 	// The director compiles their tables and does their housekeeping.
-	"internal/neigh": {"internal/worker", "internal/director"},
-	"internal/lb":    {"internal/worker", "internal/director"},
+	"internal/neigh": {"internal/worker", "internal/director", "bench/..."},
+	"internal/lb":    {"internal/worker", "internal/director", "bench/..."},
 	// The benchmarks breathe workers themselves.
 	"internal/worker":      {"internal/director", "internal/testkit/...", "bench/..."},
 	"internal/testkit/...": {"internal/testkit/...", "internal/demo", "e2e/...", "bench/..."},

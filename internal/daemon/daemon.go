@@ -131,6 +131,8 @@ func reload(d *director.Director, conf *dpvsconf.Config, log *logger, path strin
 	for _, what := range dpvsconf.Diff(conf, next) {
 		log.Warn("reload: " + what + ": needs a restart; the running value stays")
 	}
+	// What needs a restart stays, so that the next reload names it again.
+	next.Tunables.BusyPoll, next.Tunables.LogTimestamp = conf.Tunables.BusyPoll, conf.Tunables.LogTimestamp
 	if err := d.Reload(next.Tunables); err != nil {
 		log.Error(fmt.Sprintf("reload: refused and nothing has changed: %v", err))
 		return

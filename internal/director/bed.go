@@ -41,9 +41,10 @@ func (d *Director) Lanes() []*worker.Worker { return d.workers }
 
 // KeepHouse does by hand what runHousekeeping does every second.
 func (d *Director) KeepHouse() {
-	neigh.Housekeep(&d.shared.Flows.Hops, d.now())
+	neigh.Housekeep(&d.shared.Flows.Hops, d.now(), d.longestIdle())
 	d.shared.Locals.Sweep()
 	d.forgetDests()
+	d.forgetLocals()
 }
 
 func (d *Director) openBedPorts() {

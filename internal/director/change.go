@@ -45,7 +45,8 @@ func (d *Director) Reload(t spec.Tunables) error {
 
 func (d *Director) apply(next *spec.Spec) error {
 	old := d.spec
-	snap, err := d.compile(next)
+	lingering := d.linger(next)
+	snap, err := d.compile(next, lingering)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (d *Director) apply(next *spec.Spec) error {
 		return err
 	}
 	before := d.snapshot.Load()
-	d.spec = next
+	d.spec, d.lingering = next, lingering
 	d.snapshot.Store(snap)
 	d.forgetUnwanted(next)
 	d.setClosed(next)

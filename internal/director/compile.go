@@ -2,6 +2,7 @@ package director
 
 import (
 	"net/netip"
+	"slices"
 
 	"weir/internal/clock"
 	"weir/internal/lb"
@@ -18,14 +19,14 @@ import (
 
 // compile turns a spec into the tables in which workers look things up. It adds
 // to the registries what is new; undo takes that back if the change fails.
-func (d *Director) compile(s *spec.Spec) (snap *worker.Snapshot, err error) {
+func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (snap *worker.Snapshot, err error) {
 	ports := &[port.Max]port.Facts{}
 	named := make([]route.Port, len(d.ports))
 	for i, p := range d.ports {
 		ports[i] = p.facts
 		named[i] = route.Port{ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU}
 	}
-	routes, err := route.Build(named, s.Addresses, s.Routes)
+	routes, err := route.Build(named, append(s.Addresses[:len(s.Addresses):len(s.Addresses)], lingering...), s.Routes)
 	if err != nil {
 		return nil, &spec.Refusal{Code: spec.Invalid, Object: "route", Why: err.Error()}
 	}
@@ -67,6 +68,22 @@ func (d *Director) compile(s *spec.Spec) (snap *worker.Snapshot, err error) {
 	}, nil
 }
 
+// linger finds the addresses that s gives up, or gave up earlier, and that
+// connections still use.
+func (d *Director) linger(s *spec.Spec) (kept []spec.Address) {
+	for _, a := range append(d.lingering[:len(d.lingering):len(d.lingering)], d.spec.Addresses...) {
+		if !a.SAPool || s.FindAddress(a.Prefix.Addr()) != nil {
+			continue
+		}
+		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); ok && used > 0 && !slices.Contains(kept, a) {
+			// Alone: its prefix is no route any more.
+			a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Prefix.Addr().BitLen())
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
 func (d *Director) compileService(s *spec.Service, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
 	kind, err := sched.Parse(s.Scheduler)
 	if err != nil {
@@ -88,7 +105,7 @@ func (d *Director) compileService(s *spec.Service, locals map[netip.Addr]*laddr.
 			return nil, err
 		}
 		svc.Dests = append(svc.Dests, dest)
-		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Load: &dest.Load})
+		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Load: &dest.Load})
 		svc.GCD = gcd(svc.GCD, sd.Weight)
 		for _, l := range svc.Locals {
 			l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))

@@ -50,6 +50,9 @@ type Director struct {
 	states   map[spec.ServiceKey]*serviceState
 	served   []int // by worker: index of the thread that breathes it
 	stopped  []bool
+	// lingering are local addresses that were removed while connections use
+	// them: their links still get an answer, until the last one ended.
+	lingering []spec.Address
 
 	quit context.CancelFunc
 	done sync.WaitGroup
@@ -100,7 +103,7 @@ func (d *Director) start() error {
 	if err := d.openPorts(); err != nil {
 		return err
 	}
-	snap, err := d.compile(d.spec)
+	snap, err := d.compile(d.spec, nil)
 	if err != nil {
 		return err
 	}

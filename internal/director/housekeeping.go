@@ -26,9 +26,10 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		neigh.Housekeep(&d.shared.Flows.Hops, clock.Now())
+		neigh.Housekeep(&d.shared.Flows.Hops, clock.Now(), d.longestIdle())
 		d.shared.Locals.Sweep()
 		d.forgetDests()
+		d.forgetLocals()
 		losses.tell(d)
 		if c := d.conflicts.Latest(); c.Count != conflicts {
 			conflicts = c.Count
@@ -37,8 +38,35 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 	}
 }
 
+// longestIdle is more than the ticks any connection may be idle.
+func (d *Director) longestIdle() uint32 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := &d.tunables.Timeouts
+	longest := max(t.TCP.Established, t.TCP.SynSent, t.TCP.SynRecv, t.TCP.FinWait, t.TCP.TimeWait, t.TCP.Close,
+		t.TCP.CloseWait, t.TCP.LastAck, t.TCP.Listen, t.UDP.OneWay, t.UDP.Normal)
+	for i := range d.spec.Services {
+		longest = max(longest, d.spec.Services[i].ConnTimeout)
+	}
+	return min(clock.FromSeconds(longest)+60*clock.PerSecond, 1<<31-1)
+}
+
 func macString(m port.MAC) string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// forgetLocals gives up removed local addresses whose last connection ended.
+func (d *Director) forgetLocals() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range d.lingering {
+		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); !ok || used == 0 {
+			if err := d.apply(d.spec.Clone()); err != nil {
+				d.log.Error("removed local addresses stay", "err", err)
+			}
+			return
+		}
+	}
 }
 
 func (d *Director) forgetDests() {

@@ -219,10 +219,11 @@ func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
 		for i := range lanes {
 			named = append(named, i)
 		}
-		if p.group != nil {
-			for len(owners) < len(lanes) {
-				owners = append(owners, -1)
-			}
+	}
+	if p.group != nil {
+		// Packet sockets share the frames whatever the number of queues.
+		for len(owners) < len(named) {
+			owners = append(owners, -1)
 		}
 	}
 	next := 0

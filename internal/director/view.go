@@ -27,7 +27,13 @@ import (
 func (d *Director) Uptime() time.Duration { return time.Since(d.started) }
 
 // Routes lists all routes in force in dpip's order.
-func (d *Director) Routes() []route.Listed { return d.snapshot.Load().Routes.List() }
+func (d *Director) Routes() []route.Listed {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(d.snapshot.Load().Routes.List(), func(l route.Listed) bool {
+		return l.Local() && slices.ContainsFunc(d.lingering, func(a spec.Address) bool { return a.Prefix == l.Prefix })
+	})
+}
 
 // LocalCounts returns the figures of a local address; ok is false if it is none.
 func (d *Director) LocalCounts(ip netip.Addr) (used, free, miss uint64, ok bool) {
@@ -71,7 +77,7 @@ func (d *Director) Services(keep func(spec.ServiceKey) bool) ([]ServiceView, err
 		for _, sd := range svc.Dests {
 			dest := d.dests.byKey[destKey{svc.ServiceKey, sd.Addr}]
 			dv := DestView{Dest: sd, Active: max(dest.Load.Active.Load(), 0), Inactive: max(dest.Load.Inactive.Load(), 0)}
-			dv.Overloaded = sd.UThreshold != 0 && uint32(dv.Active+dv.Inactive) >= sd.UThreshold
+			dv.Overloaded = sd.UThreshold != 0 && (dest.Load.Overloaded.Load() || uint32(dv.Active+dv.Inactive) >= sd.UThreshold)
 			v.Dests = append(v.Dests, dv)
 			index = append(index, dest.Index)
 		}

@@ -64,15 +64,22 @@ func lowerMSS(p *packet.Packet, t wire.TCP, n uint16) {
 // blankTimestamp takes the timestamp option out of a SYN, so that neither side
 // uses it: the real server may remember another clock under this local port
 // (PAWS, RFC 7323 section 5).
-func blankTimestamp(p *packet.Packet, t wire.TCP) {
-	o, ok := wire.FindOption(t.Options(), wire.OptTimestamp)
-	if !ok {
-		return
+func blankTimestamp(p *packet.Packet, t wire.TCP) { blank(p, t, wire.OptTimestamp) }
+
+// blankTOA takes a client's own claim of an address out.
+func blankTOA(p *packet.Packet, t wire.TCP) { blank(p, t, wire.OptTOA) }
+
+// blank overwrites all options of a kind with NOPs.
+func blank(p *packet.Packet, t wire.TCP, kind uint8) {
+	for o, rest, ok := wire.NextOption(t.Options()); ok; o, rest, ok = wire.NextOption(rest) {
+		if o.Kind != kind {
+			continue
+		}
+		head := t[:t.DataOffset()]
+		old := wire.Sum(head[20:], 0)
+		o.Blank()
+		retally(p, t, old, wire.Sum(head[20:], 0))
 	}
-	head := t[:t.DataOffset()]
-	old := wire.Sum(head[20:], 0)
-	o.Blank()
-	retally(p, t, old, wire.Sum(head[20:], 0))
 }
 
 // setOptions replaces a segment's TCP options by opts, whose length is a

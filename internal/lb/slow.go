@@ -108,14 +108,18 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, hop *fl
 	if c.SeqDelta != 0 {
 		shiftSeq(p, t, c.SeqDelta)
 	}
+	told := false
 	if p.TCPFlags&(tcpSYN|tcpRST) == 0 && s&(flow.ConnServerISN|flow.ConnTold) == flow.ConnServerISN {
 		switch ahead := int32(t.Ack() - (c.ServerISN + 1)); {
 		case p.TCPFlags&tcpACK == 0:
 		case ahead == 0:
-			b.addTOA(p, hop)
+			told = b.addTOA(p, hop)
 		case ahead > 0:
 			orState(c, flow.ConnTold)
 		}
+	}
+	if !told && t.DataOffset() > 20 {
+		blankTOA(p, t)
 	}
 	b.stepTCP(p.TCPFlags, c, ci, false)
 }

@@ -13,8 +13,9 @@ const maxOptions = 40 // RFC 9293: a TCP header has at most 60 bytes
 // addTOA tells the real server the client's address and port in an option right
 // behind the fixed header. A client's own such option goes. Where there is no
 // room, other options go first: NOPs, then all but the timestamp; where that
-// does not help, the packet goes without, and is counted.
-func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) {
+// does not help, the packet goes without, and is counted. It reports whether the
+// option is in the packet.
+func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
 	t := wire.TCP(p.Data[p.L4:])
 	var opts [maxOptions]byte
 	wire.PutTOA4(opts[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
@@ -25,10 +26,11 @@ func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) {
 	for _, keep := range [...]func(kind uint8) bool{keepAll, keepUseful, keepTimestamp} {
 		if n, ok := gather(&opts, wire.OptTOA4Len, t.Options(), keep); ok && n <= room && setOptions(p, opts[:n]) {
 			b.stats.TOASent++
-			return
+			return true
 		}
 	}
 	b.stats.TOAFailed++
+	return false
 }
 
 func keepAll(kind uint8) bool       { return kind != wire.OptTOA }

@@ -19,18 +19,25 @@ const IdleTime = 600 * clock.PerSecond
 
 // Housekeep frees the next hops that nothing was sent to for IdleTime and that
 // are not static, and returns how many. Flows that still refer to one notice by
-// its generation. It is called about once a second.
-func Housekeep(hops *flow.NextHops, now clock.Tick) int {
+// its generation and look their route up again. Ways back come from no route, so
+// they stay for backIdle ticks, which is longer than any connection may be idle.
+// It is called about once a second.
+func Housekeep(hops *flow.NextHops, now clock.Tick, backIdle uint32) int {
 	n := 0
 	hops.Range(func(ref flow.NextHopRef, h *flow.NextHop) bool {
-		if atomic.LoadUint32(&h.Flags)&flow.HopStatic != 0 {
+		flags := atomic.LoadUint32(&h.Flags)
+		if flags&flow.HopStatic != 0 {
 			return true
+		}
+		idle := uint32(IdleTime)
+		if flags&flow.HopBack != 0 {
+			idle = max(idle, backIdle)
 		}
 		// A fresh entry was never used: its time begins when it is seen here.
 		if atomic.CompareAndSwapUint32(&h.Used, 0, uint32(now)) {
 			return true
 		}
-		if since(now, &h.Used) >= IdleTime {
+		if since(now, &h.Used) >= idle {
 			hops.Free(ref)
 			n++
 		}

@@ -24,7 +24,7 @@ func TestStatic(t *testing.T) {
 	want(t, v, why, packet.Output, 0)
 	b.wantOut()
 	b.wantState(x, "REACHABLE 0200000000aa")
-	if Housekeep(hops, b.now+10*IdleTime) != 0 {
+	if Housekeep(hops, b.now+10*IdleTime, 0) != 0 {
 		t.Error("a static entry was freed")
 	}
 	l := List(hops, b.now, 60)
@@ -41,20 +41,20 @@ func TestHousekeepFreesTheIdle(t *testing.T) {
 	b := newBed(t, 16)
 	hops := &b.table.Hops
 	ref, _ := b.hop(x)
-	if Housekeep(hops, b.now) != 0 || Housekeep(hops, b.now+IdleTime-1) != 0 {
+	if Housekeep(hops, b.now, 0) != 0 || Housekeep(hops, b.now+IdleTime-1, 0) != 0 {
 		t.Error("a fresh entry was freed")
 	}
 	b.learn(0, x, macX, false)
 	b.now += IdleTime - 1
 	b.Tick(b.now)
 	b.send(x)
-	if Housekeep(hops, b.now+IdleTime-1) != 0 {
+	if Housekeep(hops, b.now+IdleTime-1, 0) != 0 {
 		t.Error("an entry in use was freed")
 	}
 	if l := List(hops, b.now+IdleTime-1, 60); len(l) != 1 || l[0].State != flow.NUDDelay {
 		t.Errorf("idle entry is listed as %+v", l)
 	}
-	if Housekeep(hops, b.now+IdleTime) != 1 || hops.Len() != 0 {
+	if Housekeep(hops, b.now+IdleTime, 0) != 1 || hops.Len() != 0 {
 		t.Error("an idle entry was not freed")
 	}
 	if _, current := hops.Current(ref); current {

@@ -86,6 +86,7 @@ func (svc *Service) check() error {
 		what string
 	}{
 		{svc.Persistent != 0 || svc.PersistentMask.IsValid(), "persistence (-p)"},
+		{svc.PE != "", "a persistence engine (--pe)"},
 		{svc.OnePacket, "one-packet scheduling (--ops)"},
 		{svc.SynProxy, "the SYN proxy (-j)"},
 		{svc.HashTarget != "", "a hash target (--hash-target)"},

@@ -98,18 +98,16 @@ type Link struct {
 type Timeouts struct {
 	TCP TCPTimeouts
 	UDP UDPTimeouts
-	// Init is a connection's life before its state is known.
-	Init uint32
 }
 
 // TCPTimeouts in seconds, in the order of the states.
 type TCPTimeouts struct {
-	None, Established, SynSent, SynRecv, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, SynAck, Last uint32
+	None, Established, SynSent, SynRecv, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, SynAck uint32
 }
 
 // UDPTimeouts in seconds.
 type UDPTimeouts struct {
-	OneWay, Normal, Last uint32
+	OneWay, Normal uint32
 }
 
 // DefaultTimeouts are DPVS's, except that an established TCP connection lives
@@ -118,9 +116,8 @@ func DefaultTimeouts() Timeouts {
 	return Timeouts{
 		TCP: TCPTimeouts{
 			None: 2, Established: 900, SynSent: 3, SynRecv: 30, FinWait: 7, TimeWait: 7,
-			Close: 3, CloseWait: 7, LastAck: 7, Listen: 120, SynAck: 30, Last: 2,
+			Close: 3, CloseWait: 7, LastAck: 7, Listen: 120, SynAck: 30,
 		},
-		UDP:  UDPTimeouts{OneWay: 300, Normal: 300, Last: 2},
-		Init: 3,
+		UDP: UDPTimeouts{OneWay: 300, Normal: 300},
 	}
 }

@@ -87,10 +87,9 @@ func TestDefaults(t *testing.T) {
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 2, Established: 900, SynSent: 3, SynRecv: 30, FinWait: 7, TimeWait: 7, Close: 3,
-					CloseWait: 7, LastAck: 7, Listen: 120, SynAck: 30, Last: 2,
+					CloseWait: 7, LastAck: 7, Listen: 120, SynAck: 30,
 				},
-				UDP:  spec.UDPTimeouts{OneWay: 300, Normal: 300, Last: 2},
-				Init: 3,
+				UDP: spec.UDPTimeouts{OneWay: 300, Normal: 300},
 			},
 		},
 	}
@@ -139,10 +138,9 @@ func TestWholeGrammar(t *testing.T) {
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 11, Established: 12, SynSent: 13, SynRecv: 14, FinWait: 15, TimeWait: 16, Close: 17,
-					CloseWait: 18, LastAck: 19, Listen: 120, SynAck: 21, Last: 2,
+					CloseWait: 18, LastAck: 19, Listen: 120, SynAck: 21,
 				},
-				UDP:  spec.UDPTimeouts{OneWay: 31, Normal: 32, Last: 2},
-				Init: 3,
+				UDP: spec.UDPTimeouts{OneWay: 31, Normal: 32},
 			},
 			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30,
 		},

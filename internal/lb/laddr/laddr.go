@@ -194,3 +194,15 @@ func (s *Set) Configured() (ips []netip.Addr) {
 	}
 	return ips
 }
+
+// InUse returns how many ports of an address are in use, of one that was removed
+// too; ok is false for an address that is not known (any more).
+func (s *Set) InUse(ip netip.Addr) (used int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.byIP[ip]
+	if a == nil {
+		return 0, false
+	}
+	return a.used.Load(), true
+}

@@ -45,17 +45,38 @@ func (k Kind) String() string { return names[k] }
 // Load is how many connections a real server has. It is shared by all workers.
 type Load struct {
 	Active, Inactive atomic.Int32
+	// Overloaded: it reached its limit and did not come below Low yet.
+	Overloaded atomic.Bool
 }
 
 // Candidate is a real server to choose from.
 type Candidate struct {
 	Weight uint32 // 0: takes no new connection
-	Limit  uint32 // most connections; 0: no limit
+	Limit  uint32 // most connections (u-threshold); 0: no limit
+	Low    uint32 // once overloaded, it is usable again below this (l-threshold); 0: below Limit
 	Load   *Load
 }
 
 func (c *Candidate) usable() bool {
-	return c.Weight != 0 && (c.Limit == 0 || uint32(c.Load.Active.Load()+c.Load.Inactive.Load()) < c.Limit)
+	if c.Weight == 0 {
+		return false
+	}
+	if c.Limit == 0 {
+		return true
+	}
+	n := uint32(max(c.Load.Active.Load()+c.Load.Inactive.Load(), 0))
+	switch over := c.Load.Overloaded.Load(); {
+	case n >= c.Limit:
+		if !over {
+			c.Load.Overloaded.Store(true)
+		}
+		return false
+	case over && c.Low != 0 && n >= c.Low:
+		return false
+	case over:
+		c.Load.Overloaded.Store(false)
+	}
+	return true
 }
 
 // Pick chooses a candidate or returns None. gcd is that of all weights.
