@@ -47,7 +47,11 @@ func (w *Worker) tray(p *packet.Packet) {
 	} else {
 		w.stats.Forwarded++
 	}
-	t := &w.trays[p.Out&(port.Max-1)]
+	out := int(p.Out & (port.Max - 1))
+	t := &w.trays[out]
+	if out >= w.nports {
+		w.nports = out + 1 // no queue leads there: exhale drops what lies on its tray
+	}
 	t.packets[t.n] = p
 	t.n++
 	if t.n == port.Burst {

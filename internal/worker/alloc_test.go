@@ -1,0 +1,182 @@
+package worker_test
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/port/pipe"
+	"weir/internal/testkit/words"
+)
+
+func frame(t testing.TB, line string, lan bool) []byte {
+	t.Helper()
+	from, to := macGW, words.MAC(macWan)
+	if lan {
+		from, to = macRS, words.MAC(macLan)
+	}
+	f, err := words.Parse(line, nil, from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Data
+}
+
+// drain takes what left a port, calls f for each frame, and returns how many.
+func (w *world) drain(p *pipe.Port, f func(data []byte)) (n int) {
+	var burst [port.Burst]*packet.Packet
+	for k := p.TakeInto(0, burst[:], w.outside); k > 0; k = p.TakeInto(0, burst[:], w.outside) {
+		for _, pkt := range burst[:k] {
+			if f != nil {
+				f(pkt.Data)
+			}
+			w.outside.Put(pkt)
+		}
+		n += k
+	}
+	return n
+}
+
+// noAllocs runs f until every place of the wires has memory, then counts.
+func noAllocs(t *testing.T, f func()) {
+	t.Helper()
+	for range 2 * pipe.Room / port.Burst {
+		f()
+	}
+	if n := testing.AllocsPerRun(50, f); n != 0 {
+		t.Errorf("%v allocations a run", n)
+	}
+}
+
+func TestEstablishedPacketsAllocateNothing(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		lan  bool
+		line string
+	}{
+		{"UDP in", false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=100"},
+		{"UDP out", true, "ip 192.168.1.2 > 192.168.1.200 / udp 53 > 1025 data=100"},
+		{"TCP in", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 PA seq=1001 ack=5002 data=100"},
+		{"TCP in with TOA", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40001 > 80 PA seq=1001 ack=5001 data=100"},
+		{"TCP out", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 PA seq=5001 ack=1001 data=100"},
+		{"ICMP error", true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 53 data=4"},
+		{"echo", false, "ip 1.2.3.4 > 10.0.0.100 / icmp echo id=1 seq=1 data=56"},
+		{"TTL", false, "ip 1.2.3.4 > 10.0.0.100 ttl=1 / udp 5353 > 53 data=100"},
+		{"ARP", false, "eth to=all / arp request who=10.0.0.100 tell=10.0.0.254"},
+		{"no connection", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 999 PA seq=5001 ack=1001 data=100"},
+		{"reset", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40009 > 80 A seq=1001 ack=5002"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, 1, 1024, 100, nil)
+			for _, c := range []string{"40000", "40001"} {
+				w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp "+c+" > 80 S seq=1000 <mss 1460>", false))
+				w.breathe()
+			}
+			for _, l := range []string{"1025", "1026"} {
+				w.lan.Inject(frame(t, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > "+l+" SA seq=5000 ack=1001", true))
+				w.breathe()
+			}
+			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 A seq=1001 ack=5002", false))
+			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=1", false))
+			w.breathe()
+			w.drain(w.lan, nil)
+			w.drain(w.wan, nil)
+			data, p := frame(t, row.line, row.lan), w.wan
+			if row.lan {
+				p = w.lan
+			}
+			before := w.Lanes()[0].Stats().Forwarded
+			noAllocs(t, func() {
+				for range port.Burst {
+					p.Inject(data)
+				}
+				w.Lanes()[0].Breathe()
+				w.drain(w.lan, nil)
+				w.drain(w.wan, nil)
+			})
+			w.check()
+			forwards := row.name[0] == 'U' || row.name[:2] == "TC" || row.name == "ICMP error"
+			if got := w.Lanes()[0].Stats().Forwarded > before; got != forwards {
+				t.Errorf("forwarded: %v, want %v", got, forwards)
+			}
+		})
+	}
+}
+
+func TestNewConnectionsAllocateNothing(t *testing.T) {
+	t.Run("UDP", func(t *testing.T) {
+		w := newWorld(t, 1, 1024, 20000, nil)
+		data := frame(t, "ip 1.2.3.4 > 10.0.0.100 / udp 1 > 53 data=100 csum=0", false)
+		client := uint16(1)
+		noAllocs(t, func() {
+			for range port.Burst {
+				binary.BigEndian.PutUint16(data[34:], client)
+				client++
+				w.wan.Inject(data)
+			}
+			w.Lanes()[0].Breathe()
+			if n := w.drain(w.lan, nil); n != port.Burst {
+				t.Fatalf("%d of %d new flows", n, port.Burst)
+			}
+		})
+		if n := w.Lanes()[0].Stats().NewConns; n != uint64(client-1) {
+			t.Errorf("%d connections for %d clients", n, client-1)
+		}
+	})
+	t.Run("TCP lives", func(t *testing.T) {
+		w := newWorld(t, 1, 1024, 20000, nil)
+		var in, out [][]byte
+		for _, s := range []string{"S seq=1000 <mss 1460>", "A seq=1001 ack=5001", "PA seq=1001 ack=5001 data=100", "A seq=1101 ack=5051", "FA seq=1101 ack=5051"} {
+			in = append(in, frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp 1 > 80 "+s, false))
+		}
+		for _, s := range []string{"SA seq=5000 ack=1001 <mss 1460>", "PA seq=5001 ack=1101 data=50", "FA seq=5051 ack=1102"} {
+			out = append(out, frame(t, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1 "+s, true))
+		}
+		client := uint16(1)
+		var local uint16
+		seen := func(d []byte) { local = binary.BigEndian.Uint16(d[34:]) }
+		inbound := func(i int) {
+			binary.BigEndian.PutUint16(in[i][34:], client)
+			w.wan.Inject(in[i])
+			w.Lanes()[0].Breathe()
+			if w.drain(w.lan, seen) != 1 {
+				t.Fatalf("segment %d of the client did not come through", i)
+			}
+		}
+		outbound := func(i int) {
+			binary.BigEndian.PutUint16(out[i][36:], local)
+			w.lan.Inject(out[i])
+			w.Lanes()[0].Breathe()
+			if w.drain(w.wan, nil) != 1 {
+				t.Fatalf("segment %d of the server did not come through", i)
+			}
+		}
+		life := func() {
+			for range 8 {
+				inbound(0)
+				outbound(0)
+				inbound(1)
+				inbound(2)
+				outbound(1)
+				inbound(3)
+				inbound(4)
+				outbound(2)
+				client++
+			}
+			w.nanos += 1e9 // so that the former ones end meanwhile
+		}
+		for range 2 * pipe.Room / port.Burst * 8 {
+			life()
+		}
+		if n := testing.AllocsPerRun(50, life); n != 0 {
+			t.Errorf("%v allocations for 8 lives", n)
+		}
+		s := w.Lanes()[0].Stats()
+		if s.NewConns != uint64(client-1) || s.TOASent != 2*s.NewConns || s.Expired < s.NewConns/2 {
+			t.Errorf("%d lives: %d connections, %d with the client's address, %d ended", client-1, s.NewConns, s.TOASent, s.Expired)
+		}
+		w.check()
+	})
+}
+

@@ -1,0 +1,308 @@
+package worker_test
+
+import (
+	"io"
+	"log/slog"
+	"net/netip"
+	"testing"
+
+	"weir/internal/clock"
+	"weir/internal/director"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/port/pipe"
+	"weir/internal/spec"
+	"weir/internal/stat"
+	"weir/internal/testkit/words"
+	"weir/internal/wire"
+)
+
+// world is a director in memory that serves TCP and UDP, for tests that count
+// rather than read. Its workers are breathed by hand.
+type world struct {
+	*director.Director
+	t        testing.TB
+	lan, wan *pipe.Port
+	outside  *packet.Pool
+	nanos    uint64
+}
+
+var (
+	macGW  = words.MAC{2, 0, 0, 0, 1, 0xfe}
+	macRS  = words.MAC{2, 0, 0, 0, 2, 2}
+	macLan = port.MAC{2, 0, 0, 0, 2, 0}
+	macWan = port.MAC{2, 0, 0, 0, 1, 0}
+)
+
+func newWorld(t testing.TB, workers, frames, conns int, edit func(*spec.Spec)) *world {
+	t.Helper()
+	w := &world{t: t, nanos: uint64(clock.Now()+1) << clock.Shift}
+	owners := []int{0}
+	if workers == 2 {
+		owners = []int{0, 1}
+	}
+	w.lan = pipe.New(0, "lan", macLan, 1500).Queues(len(owners)).Offloads(true, true, false)
+	w.wan = pipe.New(1, "wan", macWan, 1500).Offloads(false, false, true)
+	boot := spec.Boot{ConnPool: conns, PktPool: frames}
+	for range workers {
+		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
+	}
+	open := func(p *pipe.Port) func(int, *packet.Pool) (port.Queue, error) {
+		return func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }
+	}
+	bed := director.Bed{
+		Ports: []director.BedPort{
+			{Facts: w.lan.Facts(), Owners: owners, Open: open(w.lan)},
+			{Facts: w.wan.Facts(), Owners: []int{0}, Open: open(w.wan)},
+		},
+		ByHand: true, Clock: func() uint64 { return w.nanos }, Seed: 1,
+	}
+	var err error
+	if w.outside, err = packet.NewPool(256, 16); err != nil {
+		t.Fatal(err)
+	}
+	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, Forwarding: true}
+	if w.Director, err = director.NewOn(bed, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = w.outside.Close()
+	})
+	if err := w.Change(func(s *spec.Spec) error { return configure(s, edit) }); err != nil {
+		t.Fatal(err)
+	}
+	w.breathe()
+	w.lan.Take()
+	w.wan.Take()
+	return w
+}
+
+// configure wants two services, two real servers, one of which is known, and a
+// client behind a gateway.
+func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
+	do := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	for p, dev := range map[string]string{"192.168.1.1/24": "lan", "10.0.0.1/24": "wan", "10.0.0.100/32": "wan"} {
+		do(s.AddAddress(spec.Address{Port: dev, Prefix: netip.MustParsePrefix(p)}, false))
+	}
+	do(s.AddRoute(spec.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Port: "wan", Via: netip.MustParseAddr("10.0.0.254")}))
+	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("10.0.0.254"), Port: "wan", MAC: macGW}))
+	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("192.168.1.2"), Port: "lan", MAC: macRS}))
+	for _, k := range []spec.ServiceKey{
+		{Proto: spec.TCP, Virtual: netip.MustParseAddrPort("10.0.0.100:80")},
+		{Proto: spec.UDP, Virtual: netip.MustParseAddrPort("10.0.0.100:53")},
+	} {
+		do(s.AddService(spec.Service{ServiceKey: k, Scheduler: "rr"}))
+		do(s.AddDest(k, spec.Dest{Addr: netip.AddrPortFrom(netip.MustParseAddr("192.168.1.2"), k.Virtual.Port()), Forward: spec.FullNAT, Weight: 1}))
+		_, e := s.AddLocal(k, spec.LocalAddress{Addr: netip.MustParseAddr("192.168.1.200"), Port: "lan"})
+		do(e)
+	}
+	if edit != nil {
+		edit(s)
+	}
+	return err
+}
+
+func (w *world) breathe() {
+	for range 12 {
+		busy := false
+		for _, l := range w.Lanes() {
+			busy = l.Breathe() || busy
+		}
+		if !busy {
+			return
+		}
+	}
+}
+
+// put injects a frame.
+func (w *world) put(p *pipe.Port, queue int, f words.Frame) {
+	pkt := w.outside.GetBig()
+	defer w.outside.Put(pkt)
+	pkt.Resize(len(f.Data))
+	copy(pkt.Data, f.Data)
+	if f.Partial {
+		pkt.Flags |= packet.CsumPartial
+	}
+	if f.GSOType != 0 {
+		pkt.Flags |= packet.GSO | packet.CsumPartial
+		pkt.GSOType, pkt.GSOSize = f.GSOType, f.GSOSize
+	}
+	p.InjectPacket(queue, pkt)
+}
+
+// check holds the books: every packet is somewhere, and none met a defect.
+func (w *world) check() {
+	w.t.Helper()
+	var s stat.Worker
+	var ports port.Counters
+	held, announced := 0, uint64(0)
+	for _, l := range w.Lanes() {
+		if out, h := l.Pool().InUse(), l.Neigh().Held(); out != h {
+			w.t.Fatalf("%d packets are out of the pool, %d wait for neighbours", out, h)
+		}
+		held += l.Neigh().Held()
+		announced += l.Neigh().Counters.Announced + l.Neigh().Counters.Asked
+		s.Add(l.Stats())
+		for _, q := range l.AllQueues() {
+			q.Counters(&ports)
+		}
+	}
+	if s.Drops[packet.WalkFault] != 0 || s.Drops[packet.NoReason] != 0 {
+		w.t.Fatalf("%d packets met a defect, %d were dropped without a reason", s.Drops[packet.WalkFault], s.Drops[packet.NoReason])
+	}
+	if s.GSOSegmented != 0 || len(w.Lanes()) > 1 {
+		return // pieces are more than what came, and what another worker sends is counted twice
+	}
+	left := s.Forwarded + s.Answered + s.Consumed + uint64(held)
+	for r, n := range s.Drops {
+		if packet.Reason(r) != packet.ICMPRateLimit { // counted beside the packet's own
+			left += n
+		}
+	}
+	// Errors are the only packets made here that have no counter outside of ip.
+	came := ports.RxPackets + s.RSTSent + announced
+	most := came + s.Drops[packet.IPTTL] + s.Drops[packet.IPTooBig] + s.Drops[packet.IPNoRoute] + s.Drops[packet.IPNoListener]
+	if left < came || left > most {
+		w.t.Fatalf("%d packets came or were made, and at most %d errors: %d left, were dropped, or wait", came, most-came, left)
+	}
+}
+
+// valid are frames that get somewhere, as seeds and for mutation. lan sends
+// those whose source is a real server.
+var valid = []struct {
+	lan  bool
+	line string
+}{
+	{false, "ip 1.2.3.4 > 10.0.0.100 df / tcp 40000 > 80 S seq=1000 <mss 1460,sackok,ts 7 0,nop,wscale 7>"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 SA seq=5000 ack=1001 <mss 1460,sackok,ts 70 7,nop,wscale 7>"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 A seq=1001 ack=5001 <nop,nop,ts 9 70>"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 PA seq=1001 ack=5001 <toa 9.9.9.9:9> data=100"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 A seq=5001 ack=1101 <nop,nop,sack 1-2 3-4> data=50"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 FA seq=1101 ack=5051"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 R seq=5051"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=31"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / udp 53 > 1025 data=31"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 opts=94040000 / udp 5353 > 53 data=31 csum=partial"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 53 data=4"},
+	{true, "ip 192.168.1.9 > 192.168.1.200 / icmp frag-needed mtu=1400 cut=28 / ip 192.168.1.200 > 192.168.1.2 / tcp 1025 > 80 A seq=1001 ack=5001"},
+	{false, "ip 1.2.3.4 > 10.0.0.1 / icmp echo id=1 seq=1 data=56"},
+	{false, "eth to=all / arp request who=10.0.0.100 tell=10.0.0.254"},
+	{false, "arp reply is=10.0.0.9 for=10.0.0.1"},
+	{false, "ip 1.2.3.4 > 192.168.1.77 / udp 1 > 2 data=9"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 df / tcp 80 > 1025 PA seq=5001 ack=1001 gso=1000 data=2600 csum=partial"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 PA seq=1001 ack=5001 gso=1400 data=3000 csum=partial"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 ttl=1 / udp 5353 > 53"},
+	{false, "vlan 7 / ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 mf / udp 5353 > 53 data=8"},
+}
+
+func frames(t testing.TB) (out []words.Frame) {
+	for _, v := range valid {
+		from, to := macGW, words.MAC(macWan)
+		if v.lan {
+			from, to = macRS, words.MAC(macLan)
+		}
+		f, err := words.Parse(v.line, nil, from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// FuzzWalk lets anything come in from the wire. The input is a script of records
+// that begin with an operation:
+//
+//	0-3  a frame: port and queue in the operation, a length in two bytes, the frame
+//	4    a valid frame: which one, and how many changes of (offset, xor)
+//	5    the same, with its IP checksum made right again
+//	6    a frame's vnet header: flags, GSO type and size for the next frame
+//	7    time passes: in units of 50 ms
+func FuzzWalk(f *testing.F) {
+	all := frames(f)
+	var whole []byte
+	for i, v := range all {
+		whole = append(whole, 4, byte(i), 0)
+		raw := []byte{1, byte(len(v.Data) >> 8), byte(len(v.Data))}
+		if valid[i].lan {
+			raw[0] = 0
+		}
+		f.Add(append(raw, v.Data...), false)
+		f.Add([]byte{4, 0, 0, 4, 1, 0, 4, 2, 0, 5, byte(i), 3, 20, 0xff, 31, 1, 46, 8, 7, 100}, true)
+		f.Add([]byte{4, 7, 0, 6, 1, 1, 2, 0, 5, byte(i), 1, 16, 0x7f, 7, 250}, false)
+	}
+	f.Add(whole, false)
+	f.Add(whole, true)
+	f.Fuzz(func(t *testing.T, script []byte, twoWorkers bool) {
+		workers := 1
+		if twoWorkers {
+			workers = 2
+		}
+		w := newWorld(t, workers, 64, 100, nil)
+		var side words.Frame
+		next := func(n int) []byte {
+			n = min(n, len(script))
+			b := script[:n]
+			script = script[n:]
+			return append(b[:n:n], make([]byte, 4)...)
+		}
+		for records := 0; len(script) > 0 && records < 200; records++ {
+			switch op := next(1)[0] % 8; op {
+			case 6:
+				b := next(4)
+				side = words.Frame{Partial: b[0]&1 != 0, GSOType: []uint8{0, 1, 5, 3, 4, 0x81}[b[1]%6], GSOSize: uint16(b[2])<<8 | uint16(b[3])}
+			case 7:
+				for range next(1)[0] {
+					w.nanos += 50e6
+					w.breathe()
+				}
+			case 4, 5:
+				b := next(2)
+				i := int(b[0]) % len(all)
+				v := all[i]
+				v.Data = append([]byte{}, v.Data...)
+				for range b[1] % 16 {
+					m := next(2)
+					v.Data[int(m[0])%len(v.Data)] ^= m[1]
+				}
+				if op == 5 && len(v.Data) >= 34 {
+					if ip := wire.IPv4(v.Data[14:]); ip.HeaderLength() >= 20 && ip.HeaderLength() <= len(ip) {
+						ip.ComputeChecksum()
+					}
+				}
+				w.send(valid[i].lan, 0, v)
+			default:
+				n := next(2)
+				v := side
+				side = words.Frame{}
+				size := (int(n[0])<<8 | int(n[1])) % 9000
+				size = min(size, len(script))
+				v.Data, script = script[:size], script[size:]
+				w.send(op&1 == 0, int(op>>1), v)
+			}
+			w.breathe()
+			w.check()
+			w.lan.Take()
+			w.wan.Take()
+		}
+	})
+}
+
+func (w *world) send(lan bool, queue int, f words.Frame) {
+	if len(f.Data) == 0 {
+		return
+	}
+	p := w.wan
+	if lan {
+		p = w.lan
+	}
+	w.put(p, queue%p.Facts().RxQueues, f)
+}
