@@ -145,11 +145,12 @@ func (t *Table) kill(slot uint32, now clock.Tick) {
 // and the rested dead ones before it, so that searches stay short. It marks the
 // slot in the key bits, with a mark that is used once, before it looks at the
 // next one: who moves in there meanwhile takes the mark away (hold), and the
-// slot stays.
+// slot stays. At most emptyBudget slots are looked at, which is more than lie in
+// one run of a table at its rated fill.
 func (w *Worker) empty(slot uint32, now clock.Tick) {
 	w.marks++
 	mark := uint64(w.id+1)<<32 | uint64(w.marks)
-	for range ProbeMax {
+	for range emptyBudget {
 		h, next := w.t.Half(slot), w.t.Half(slot+1)
 		k := atomic.LoadUint64(&h.Key1)
 		if k&FlagDead == 0 || !rested(h, now) || atomic.LoadUint64(&next.Key1) != 0 {
@@ -157,18 +158,20 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 		}
 		marked := k&^KeyMask | mark
 		if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
-			return
+			continue // another is at it: he may be about to leave it as it is
 		}
 		if atomic.LoadUint64(&next.Key1) != 0 {
 			atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
 			return
 		}
 		if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
-			return
+			continue
 		}
 		slot--
 	}
 }
+
+const emptyBudget = 1024
 
 // taken reports whether a Key1 is a tenant's, who lives there or is moving in.
 func taken(w uint64) bool { return w&(FlagValid|FlagPending) != 0 }
