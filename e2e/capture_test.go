@@ -58,7 +58,7 @@ type segment struct {
 var fields = []string{
 	"frame.number", "ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw",
 	"tcp.len", "frame.len", "tcp.options", "ip.checksum.status", "tcp.checksum.status",
-	"udp.srcport", "udp.dstport", "udp.checksum.status",
+	"udp.srcport", "udp.dstport", "udp.checksum.status", "tcp.checksum", "tcp.checksum_calculated",
 }
 
 // tshark's words for a checksum: 0 bad, 1 good, 2 unverified, 3 not present.
@@ -119,6 +119,9 @@ func parseSegment(f []string) (s segment, err error) {
 		s.options, err = hex.DecodeString(f[10])
 	}
 	s.ipSumOK, s.l4SumGood = f[11] == sumGood, f[12]+f[15] == sumGood
+	// The two zeros of ones' complement: Linux writes 0xffff where tshark would
+	// like 0x0000, and every receiver takes both.
+	s.l4SumGood = s.l4SumGood || number(f[16]) == 0xffff && f[17] != "" && number(f[17]) == 0
 	return s, err
 }
 

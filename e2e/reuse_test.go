@@ -53,6 +53,12 @@ func TestPortsReused(t *testing.T) {
 					t.Fatalf("frame %s from %s: a SYN on a port that was in use has a timestamp", syn.frame, syn.src)
 				}
 			}
+			// A server that has the port in TIME_WAIT takes a SYN only if its number
+			// lies beyond the last connection's; else the client has to reset what
+			// it hears, and begin anew.
+			if resets := len(wire.segments("ip.dst == 192.168.100.2 && tcp.flags.reset == 1")); resets > 0 {
+				t.Errorf("%d of %d connections were not taken at once", resets, again)
+			}
 			judgeSums(t, wire.segments("ip.dst == 192.168.100.2 && tcp"))
 
 			// Every port of the stream server's pool is used once, then the streams
