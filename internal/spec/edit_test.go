@@ -1,0 +1,363 @@
+package spec
+
+import (
+	"errors"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+var (
+	vip  = netip.MustParseAddr("10.0.0.100")
+	web  = ServiceKey{TCP, netip.AddrPortFrom(vip, 80)}
+	dns  = ServiceKey{UDP, netip.AddrPortFrom(vip, 53)}
+	none = ServiceKey{TCP, netip.AddrPortFrom(vip, 443)}
+	rs1  = netip.MustParseAddrPort("192.168.1.2:80")
+	lip  = netip.MustParseAddr("192.168.1.200")
+	lip2 = netip.MustParseAddr("192.168.1.201")
+	gw   = netip.MustParseAddr("10.0.0.254")
+	mac  = [6]byte{2, 0, 0, 0, 0, 1}
+)
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// base is two-arm full-NAT: wan and lan, a web service with one real server and
+// one local address.
+func base(t testing.TB) *Spec {
+	t.Helper()
+	s := &Spec{Ports: []string{"lan", "wan"}, Links: map[string]Link{}}
+	for _, err := range []error{
+		s.AddAddress(Address{Port: "lan", Prefix: prefix("192.168.1.1/24")}, false),
+		s.AddAddress(Address{Port: "wan", Prefix: prefix("10.0.0.1/24")}, false),
+		s.AddAddress(Address{Port: "wan", Prefix: netip.PrefixFrom(vip, 32)}, false),
+		s.AddRoute(Route{Prefix: prefix("0.0.0.0/0"), Port: "wan", Via: gw}),
+		s.AddNeighbour(Neighbour{Addr: gw, Port: "wan", MAC: mac}),
+		s.AddService(Service{ServiceKey: web, Scheduler: "rr"}),
+		s.AddDest(web, Dest{Addr: rs1, Forward: FullNAT, Weight: 1}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if existed, err := s.AddLocal(web, LocalAddress{lip, "lan"}); err != nil || existed {
+		t.Fatalf("local address existed: %v, %v", existed, err)
+	}
+	return s
+}
+
+// TestRefusals: each has its code, what it is about, and a sentence that names
+// the culprit. The state that the edit was made on a copy of stays as it was.
+func TestRefusals(t *testing.T) {
+	v6 := netip.MustParseAddr("2001:db8::1")
+	any4 := netip.IPv4Unspecified()
+	service := func(edit func(*Service)) func(*Spec) error {
+		return func(s *Spec) error {
+			svc := Service{ServiceKey: none, Scheduler: "rr"}
+			edit(&svc)
+			return s.AddService(svc)
+		}
+	}
+	dest := func(edit func(*Dest)) func(*Spec) error {
+		return func(s *Spec) error {
+			d := Dest{Addr: netip.MustParseAddrPort("192.168.1.3:80"), Forward: FullNAT, Weight: 1}
+			edit(&d)
+			return s.AddDest(web, d)
+		}
+	}
+	addr := func(a netip.Addr) func(*Spec) error {
+		return func(s *Spec) error {
+			return s.AddAddress(Address{Port: "lan", Prefix: netip.PrefixFrom(a, a.BitLen())}, false)
+		}
+	}
+	route := func(edit func(*Route)) func(*Spec) error {
+		return func(s *Spec) error {
+			r := Route{Prefix: prefix("172.16.0.0/16"), Port: "lan"}
+			edit(&r)
+			return s.AddRoute(r)
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		edit   func(*Spec) error
+		code   Code
+		object string
+		says   string
+	}{
+		{"no device", addrOn("", "192.168.1.9/24"), Invalid, "link", "one of lan, wan"},
+		{"unknown device", addrOn("eth9", "192.168.1.9/24"), NoDevice, "link", "eth9"},
+		{"IPv6 address", addr(v6), NotSupported, "address", "2001:db8::1"},
+		{"address 0", addr(any4), Invalid, "address", "0.0.0.0"},
+		{"multicast address", addr(netip.MustParseAddr("224.0.0.1")), Invalid, "address", "224.0.0.1"},
+		{"loopback address", addr(netip.MustParseAddr("127.0.0.1")), Invalid, "address", "127.0.0.1"},
+		{"broadcast address", addr(netip.MustParseAddr("255.255.255.255")), Invalid, "address", "255.255.255.255"},
+		{"address twice", addrOn("wan", "10.0.0.100/32"), Exists, "address", "10.0.0.100"},
+		{"address on two devices", addrOn("lan", "10.0.0.100/32"), Exists, "address", "wan"},
+		{"local address stops being one", func(s *Spec) error {
+			return s.AddAddress(Address{Port: "lan", Prefix: netip.PrefixFrom(lip, 32)}, true)
+		}, Busy, "address", "TCP 10.0.0.100:80"},
+		{"delete address that is not there", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.9/24"), "wan") }, NotExists, "address", "10.0.0.9"},
+		{"delete address elsewhere", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.1/24"), "lan") }, NotExists, "address", "it is on wan"},
+		{"delete address on no device", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.1/24"), "x") }, NoDevice, "link", "x"},
+		{"delete local address in use", func(s *Spec) error { return s.DeleteAddress(netip.PrefixFrom(lip, 32), "lan") }, Busy, "address", "--del-laddr"},
+		{"flush local address in use", func(s *Spec) error { return s.FlushAddresses("lan") }, Busy, "address", "192.168.1.200"},
+
+		{"route on no device", route(func(r *Route) { r.Port = "x" }), NoDevice, "link", "x"},
+		{"IPv6 route", route(func(r *Route) { r.Prefix = prefix("2001:db8::/32") }), NotSupported, "route", "2001"},
+		{"IPv6 gateway", route(func(r *Route) { r.Via = v6 }), NotSupported, "route", "2001:db8::1"},
+		{"route with host bits", route(func(r *Route) { r.Prefix = prefix("172.16.0.1/16") }), Invalid, "route", "172.16.0.0/16"},
+		{"kni_host of a net", route(func(r *Route) { r.Scope = ScopeKNIHost }), Invalid, "route", "32"},
+		{"MTU too small", route(func(r *Route) { r.MTU = 67 }), Invalid, "route", "68"},
+		{"MTU too large", route(func(r *Route) { r.MTU = 65536 }), Invalid, "route", "65535"},
+		{"own address as gateway", route(func(r *Route) { r.Via = netip.MustParseAddr("10.0.0.1") }), Invalid, "route", "10.0.0.1"},
+		{"route twice", func(s *Spec) error { return s.AddRoute(Route{Prefix: prefix("0.0.0.0/0"), Port: "wan", Via: gw}) }, Exists, "route", "0.0.0.0/0"},
+		{"route that is derived", route(func(r *Route) { r.Prefix = prefix("192.168.1.0/24") }), Exists, "route", "192.168.1.1/24"},
+		{"delete route that is not there", func(s *Spec) error { return s.DeleteRoute(Route{Prefix: prefix("9.0.0.0/8"), Port: "wan"}) }, NotExists, "route", "9.0.0.0/8"},
+		{"delete route by another gateway", func(s *Spec) error {
+			return s.DeleteRoute(Route{Prefix: prefix("0.0.0.0/0"), Port: "wan", Via: netip.MustParseAddr("10.0.0.253")})
+		}, NotExists, "route", "0.0.0.0/0"},
+		{"delete route that is derived", func(s *Spec) error { return s.DeleteRoute(Route{Prefix: prefix("192.168.1.0/24"), Port: "lan"}) }, Invalid, "route", "192.168.1.1/24"},
+		{"flush routes of no device", func(s *Spec) error { return s.FlushRoutes("x") }, NoDevice, "link", "x"},
+
+		{"neighbour on no device", func(s *Spec) error { return s.AddNeighbour(Neighbour{gw, "x", mac}) }, NoDevice, "link", "x"},
+		{"IPv6 neighbour", func(s *Spec) error { return s.AddNeighbour(Neighbour{v6, "wan", mac}) }, NotSupported, "neighbour", "2001:db8::1"},
+		{"neighbour at a group", func(s *Spec) error {
+			return s.AddNeighbour(Neighbour{netip.MustParseAddr("10.0.0.9"), "wan", [6]byte{1}})
+		}, Invalid, "neighbour", "10.0.0.9"},
+		{"neighbour at no MAC", func(s *Spec) error {
+			return s.AddNeighbour(Neighbour{netip.MustParseAddr("10.0.0.9"), "wan", [6]byte{}})
+		}, Invalid, "neighbour", "10.0.0.9"},
+		{"ourselves as neighbour", func(s *Spec) error { return s.AddNeighbour(Neighbour{vip, "wan", mac}) }, Invalid, "neighbour", "10.0.0.100"},
+		{"neighbour twice", func(s *Spec) error { return s.AddNeighbour(Neighbour{gw, "wan", mac}) }, Exists, "neighbour", "10.0.0.254"},
+
+		{"switch on no device", func(s *Spec) error { return s.SetLink("x", "promisc", "on") }, NoDevice, "link", "x"},
+		{"unknown switch", func(s *Spec) error { return s.SetLink("wan", "colour", "on") }, Invalid, "link", "colour"},
+		{"switch half on", func(s *Spec) error { return s.SetLink("wan", "promisc", "half") }, Invalid, "link", "half"},
+		{"link on", func(s *Spec) error { return s.SetLink("wan", "link", "on") }, Invalid, "link", "up or down"},
+		{"switch of later", func(s *Spec) error { return s.SetLink("wan", "forward2kni", "on") }, NotSupported, "link", "forward2kni"},
+
+		{"service twice", func(s *Spec) error { return s.AddService(Service{ServiceKey: web, Scheduler: "rr"}) }, Exists, "service", "TCP 10.0.0.100:80"},
+		{"IPv6 service", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(v6, 80) }), NotSupported, "service", "2001:db8::1"},
+		{"service on 0", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(any4, 80) }), Invalid, "service", "0.0.0.0"},
+		{"service on a group", service(func(v *Service) { v.Virtual = netip.MustParseAddrPort("224.0.0.1:80") }), Invalid, "service", "224.0.0.1"},
+		{"service on loopback", service(func(v *Service) { v.Virtual = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "service", "127.0.0.1"},
+		{"SCTP service", service(func(v *Service) { v.Proto = SCTP }), NotSupported, "service", "SCTP"},
+		{"service of all ports", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(vip, 0) }), Invalid, "service", "PORT"},
+		{"scheduler of later", service(func(v *Service) { v.Scheduler = "conhash" }), NotSupported, "scheduler", "conhash"},
+		{"unknown scheduler", service(func(v *Service) { v.Scheduler = "best" }), NotExists, "scheduler", "best"},
+		{"no scheduler", service(func(v *Service) { v.Scheduler = "" }), NotExists, "scheduler", "rr"},
+		{"persistent", service(func(v *Service) { v.Persistent = 5 }), NotSupported, "service", "-p"},
+		{"persistent by net", service(func(v *Service) { v.PersistentMask = vip }), NotSupported, "service", "-p"},
+		{"one packet", service(func(v *Service) { v.OnePacket = true }), NotSupported, "service", "--ops"},
+		{"syn proxy", service(func(v *Service) { v.SynProxy = true }), NotSupported, "service", "-j"},
+		{"hash target", service(func(v *Service) { v.HashTarget = "sip" }), NotSupported, "service", "--hash-target"},
+		{"expire quiescent", service(func(v *Service) { v.ExpireQuiescent = true }), NotSupported, "service", "--expire-quiescent"},
+		{"quic", service(func(v *Service) { v.QUIC = true }), NotSupported, "service", "--quic"},
+		{"proxy protocol", service(func(v *Service) { v.ProxyProtocol = "v2" }), NotSupported, "service", "--proxy-protocol"},
+		{"dest check", service(func(v *Service) { v.DestCheck = []string{"x"} }), NotSupported, "service", "--dest-check"},
+		{"timeout of over a year", service(func(v *Service) { v.ConnTimeout = 31536000 }), Invalid, "service", "31536000"},
+		{"edit no service", func(s *Spec) error { return s.EditService(Service{ServiceKey: none, Scheduler: "rr"}) }, NotExists, "service", "TCP 10.0.0.100:443"},
+		{"edit to nonsense", func(s *Spec) error { return s.EditService(Service{ServiceKey: web, Scheduler: "best"}) }, NotExists, "scheduler", "best"},
+		{"delete no service", func(s *Spec) error { return s.DeleteService(none) }, NotExists, "service", "TCP 10.0.0.100:443"},
+		{"the other protocol's", func(s *Spec) error { return s.DeleteService(ServiceKey{UDP, web.Virtual}) }, NotExists, "service", "UDP 10.0.0.100:80"},
+
+		{"dest of no service", func(s *Spec) error { return s.AddDest(none, Dest{Addr: rs1, Forward: FullNAT}) }, NotExists, "service", "443"},
+		{"dest twice", dest(func(d *Dest) { d.Addr = rs1 }), Exists, "dest", "192.168.1.2:80"},
+		{"IPv6 dest", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(v6, 80) }), NotSupported, "dest", "2001:db8::1"},
+		{"dest 0", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(any4, 80) }), Invalid, "dest", "0.0.0.0"},
+		{"dest on a group", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("224.0.0.1:80") }), Invalid, "dest", "224.0.0.1"},
+		{"dest on loopback", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "dest", "127.0.0.1"},
+		{"dest is ourselves", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(vip, 80) }), Invalid, "dest", "10.0.0.100"},
+		{"dest without port", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("192.168.1.3:0") }), Invalid, "dest", "192.168.1.3"},
+		{"mode of later", dest(func(d *Dest) { d.Forward = DirectRoute }), NotSupported, "dest", "Route"},
+		{"too heavy", dest(func(d *Dest) { d.Weight = 65536 }), Invalid, "dest", "65536"},
+		{"thresholds the wrong way", dest(func(d *Dest) { d.UThreshold, d.LThreshold = 5, 6 }), Invalid, "dest", "6"},
+		{"edit no dest", func(s *Spec) error {
+			return s.EditDest(web, Dest{Addr: netip.MustParseAddrPort("192.168.1.9:80"), Forward: FullNAT})
+		}, NotExists, "dest", "192.168.1.9:80"},
+		{"edit dest to nonsense", func(s *Spec) error { return s.EditDest(web, Dest{Addr: rs1, Forward: SNAT}) }, NotSupported, "dest", "SNAT"},
+		{"edit dest of no service", func(s *Spec) error { return s.EditDest(none, Dest{Addr: rs1, Forward: FullNAT}) }, NotExists, "service", "443"},
+		{"delete no dest", func(s *Spec) error { return s.DeleteDest(web, netip.MustParseAddrPort("192.168.1.2:81")) }, NotExists, "dest", "192.168.1.2:81"},
+		{"delete dest of no service", func(s *Spec) error { return s.DeleteDest(none, rs1) }, NotExists, "service", "443"},
+
+		{"laddr of no service", local(none, lip2, "lan"), NotExists, "service", "443"},
+		{"laddr twice", local(web, lip, "lan"), Exists, "laddr", "192.168.1.200"},
+		{"laddr on no device", local(web, lip2, "x"), NoDevice, "link", "x"},
+		{"laddr that is elsewhere", local(web, vip, "lan"), Exists, "laddr", "wan"},
+		{"IPv6 laddr", local(web, v6, "lan"), NotSupported, "laddr", "2001:db8::1"},
+		{"laddr on a group", local(web, netip.MustParseAddr("224.0.0.1"), "lan"), Invalid, "address", "224.0.0.1"},
+		{"delete no laddr", func(s *Spec) error { return s.DeleteLocal(web, LocalAddress{lip2, "lan"}) }, NotExists, "laddr", "192.168.1.201"},
+		{"delete laddr elsewhere", func(s *Spec) error { return s.DeleteLocal(web, LocalAddress{lip, "wan"}) }, NotExists, "laddr", "is on lan"},
+		{"delete laddr of no service", func(s *Spec) error { return s.DeleteLocal(none, LocalAddress{lip, "lan"}) }, NotExists, "service", "443"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s, before := base(t), base(t)
+			err := row.edit(s.Clone())
+			var r *Refusal
+			if !errors.As(err, &r) {
+				t.Fatalf("got %v, want a refusal", err)
+			}
+			if r.Code != row.code || r.Object != row.object || !strings.Contains(r.Why, row.says) {
+				t.Errorf("refused %d %s: %q; want %d %s and %q in it", r.Code, r.Object, r.Why, row.code, row.object, row.says)
+			}
+			if r.Code.String() == "" {
+				t.Error("the code has no text")
+			}
+			if !reflect.DeepEqual(s, before) {
+				t.Errorf("the state has changed:\n%+v, was\n%+v", s, before)
+			}
+		})
+	}
+}
+
+func addrOn(port, p string) func(*Spec) error {
+	return func(s *Spec) error { return s.AddAddress(Address{Port: port, Prefix: prefix(p)}, false) }
+}
+
+func local(k ServiceKey, a netip.Addr, port string) func(*Spec) error {
+	return func(s *Spec) error {
+		_, err := s.AddLocal(k, LocalAddress{a, port})
+		return err
+	}
+}
+
+// TestCloneIsDeep: whatever is done to a copy, the original does not see it.
+func TestCloneIsDeep(t *testing.T) {
+	s, before := base(t), base(t)
+	c := s.Clone()
+	c.Addresses[0].SAPool = true
+	c.Routes[0].MTU = 99
+	c.Neighbours[0].Port = "x"
+	c.Services[0].Dests[0].Weight = 77
+	c.Services[0].Locals[0].Port = "x"
+	c.Services[0].Scheduler = "wlc"
+	c.Links["wan"] = Link{Down: true}
+	if !reflect.DeepEqual(s, before) {
+		t.Errorf("the original changed:\n%+v, was\n%+v", s, before)
+	}
+}
+
+// must fails the test for the first error.
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLocalAddressLife(t *testing.T) {
+	s := base(t)
+	must(t, s.AddService(Service{ServiceKey: dns, Scheduler: "rr"}))
+	a := s.FindAddress(lip)
+	if a == nil || !a.SAPool || a.Prefix != netip.PrefixFrom(lip, 32) || a.Port != "lan" {
+		t.Fatalf("--add-laddr made %+v", a)
+	}
+	// A second service may use the same one.
+	if existed, err := s.AddLocal(dns, LocalAddress{lip, "lan"}); err != nil || !existed {
+		t.Fatalf("existed: %v, %v", existed, err)
+	}
+	must(t, s.DeleteLocal(web, LocalAddress{lip, "lan"}))
+	if s.FindAddress(lip) == nil {
+		t.Error("it went though another service uses it")
+	}
+	must(t, s.DeleteService(dns))
+	if s.FindAddress(lip) != nil {
+		t.Error("nobody uses it and it is still there")
+	}
+	// One that was added as an address of the link stays.
+	must(t, s.AddAddress(Address{Port: "lan", Prefix: prefix("192.168.1.201/24"), SAPool: true}, false))
+	if _, err := s.AddLocal(web, LocalAddress{lip2, "lan"}); err != nil {
+		t.Fatal(err)
+	}
+	s.FlushServices()
+	if s.FindAddress(lip2) == nil || len(s.Services) != 0 {
+		t.Error("an address of the link went with its service")
+	}
+}
+
+func TestServiceLife(t *testing.T) {
+	s := base(t)
+	must(t, s.EditService(Service{ServiceKey: web, Scheduler: "wrr", ConnTimeout: 31535999}))
+	svc := s.Find(web)
+	if svc.Scheduler != "wrr" || svc.ConnTimeout != 31535999 || len(svc.Dests) != 1 || len(svc.Locals) != 1 {
+		t.Errorf("edited: %+v", svc)
+	}
+	must(t, s.EditDest(web, Dest{Addr: rs1, Forward: FullNAT, Weight: 65535, UThreshold: 9, LThreshold: 9}))
+	if d := s.Find(web).Dests[0]; d.Weight != 65535 || d.UThreshold != 9 {
+		t.Errorf("edited: %+v", d)
+	}
+	must(t, s.AddDest(web, Dest{Addr: netip.MustParseAddrPort("192.168.1.2:81"), Forward: FullNAT}), s.DeleteDest(web, rs1))
+	if ds := s.Find(web).Dests; len(ds) != 1 || ds[0].Addr.Port() != 81 {
+		t.Errorf("left: %+v", ds)
+	}
+	// A new service has none of its own, whatever the caller gives it.
+	must(t, s.AddService(Service{ServiceKey: dns, Scheduler: "wlc", Dests: []Dest{{Addr: rs1}}, Locals: []LocalAddress{{lip, "lan"}}}))
+	if v := s.Find(dns); len(v.Dests)+len(v.Locals) != 0 {
+		t.Errorf("new: %+v", v)
+	}
+}
+
+func TestAddressesRoutesNeighbours(t *testing.T) {
+	s := base(t)
+	must(t,
+		s.AddAddress(Address{Port: "wan", Prefix: prefix("10.0.0.1/25")}, true),
+		s.AddRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "lan", MTU: 68}),
+		s.AddRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "wan", MTU: 65535}),
+		s.AddRoute(Route{Prefix: prefix("10.0.0.9/32"), Port: "wan", Scope: ScopeKNIHost}),
+		s.DeleteRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "lan"}),
+		s.DeleteAddress(netip.PrefixFrom(vip, 24), "wan"),
+	)
+	if a := s.FindAddress(netip.MustParseAddr("10.0.0.1")); a.Prefix.Bits() != 25 {
+		t.Errorf("replaced: %+v", a)
+	}
+	if len(s.Routes) != 3 || s.FindAddress(vip) != nil {
+		t.Errorf("routes %+v, VIP %+v", s.Routes, s.FindAddress(vip))
+	}
+	must(t, s.FlushRoutes("wan"))
+	if len(s.Routes) != 0 {
+		t.Errorf("flushed: %+v", s.Routes)
+	}
+	was, err := s.DeleteNeighbour(gw, "wan")
+	must(t, err)
+	again, err := s.DeleteNeighbour(gw, "wan")
+	must(t, err)
+	if !was || again {
+		t.Errorf("there was one: %v, and after that: %v", was, again)
+	}
+	must(t, s.FlushAddresses("wan"))
+	for _, a := range s.Addresses {
+		if a.Port == "wan" {
+			t.Errorf("flushed, and %+v is there", a)
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	s := &Spec{Ports: []string{"wan"}}
+	must(t, s.SetLink("wan", "promisc", "on"), s.SetLink("wan", "allmulticast", "on"), s.SetLink("wan", "link", "down"))
+	if got := s.Links["wan"]; got != (Link{Promisc: true, AllMulticast: true, Down: true}) {
+		t.Errorf("%+v", got)
+	}
+	must(t, s.SetLink("wan", "promisc", "off"), s.SetLink("wan", "link", "up"))
+	if got := s.Links["wan"]; got != (Link{AllMulticast: true}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWords(t *testing.T) {
+	for _, row := range []struct{ got, want string }{
+		{web.String(), "TCP 10.0.0.100:80"}, {FullNAT.String(), "FullNat"}, {Forward(99).String(), "unknown"}, {Proto(99).String(), "proto99"},
+		{ICMPv6.String(), "ICMPv6"}, {ICMP.String(), "ICMP"}, {ScopeKNIHost.String(), "kni_host"}, {Scope(99).String(), "unknown"},
+		{NotExists.String(), "not exist"},
+	} {
+		if row.got != row.want {
+			t.Errorf("%q, want %q", row.got, row.want)
+		}
+	}
+	var b Boot
+	if first, last := b.LocalPorts(); first != 1025 || last != 65535 {
+		t.Errorf("local ports %d-%d", first, last)
+	}
+}
