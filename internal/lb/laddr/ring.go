@@ -14,7 +14,7 @@ type ring struct {
 	cells [ringSize]atomic.Uint64
 }
 
-const ringSize = 1 << 16 // more than there are ports: put never finds it full
+const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
 
 func newRing(first, last uint16) *ring {
 	r := &ring{}
@@ -32,15 +32,12 @@ func (r *ring) put(port, second uint16) {
 	for {
 		pos := r.tail.Load()
 		cell := &r.cells[pos&(ringSize-1)]
-		w := cell.Load()
-		switch d := int32(uint32(w>>32) - pos); {
-		case d == 0:
-			if r.tail.CompareAndSwap(pos, pos+1) {
-				cell.Store(uint64(pos+1)<<32 | uint64(port)<<16 | uint64(second))
-				return
-			}
-		case d < 0:
-			panic("laddr: more ports put back than there are")
+		// A cell of an earlier turn is still being left: by a taker that moved
+		// head and lost its core since, while others went round the whole ring.
+		// There are more cells than ports, so that it will be free: try again.
+		if uint32(cell.Load()>>32) == pos && r.tail.CompareAndSwap(pos, pos+1) {
+			cell.Store(uint64(pos+1)<<32 | uint64(port)<<16 | uint64(second))
+			return
 		}
 	}
 }
