@@ -8,10 +8,10 @@ import (
 	"weir/internal/clock"
 )
 
-// drawTicks draws a span of time from one tick to 26 days, each magnitude as
+// drawTicks draws a span of time from one tick to 19 hours, each magnitude as
 // likely as the other.
 func drawTicks(t *rapid.T, label string) uint32 {
-	n := uint64(1) << rapid.IntRange(0, 30).Draw(t, label+" magnitude")
+	n := uint64(1) << rapid.IntRange(0, 25).Draw(t, label+" magnitude")
 	return uint32(min(n+rapid.Uint64Range(0, n-1).Draw(t, label), MaxTimeout))
 }
 
@@ -105,6 +105,31 @@ func TestWheelAgainstList(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Deadlines as far as they may be come due in their unit, through all levels.
+func TestFarDeadlines(t *testing.T) {
+	tab := newTable(t, Config{Conns: 384, Workers: 1})
+	now := clock.Tick(1<<32 - 12345)
+	w := &wheel{}
+	w.init(tab, now)
+	w.cur = 1<<24 - 77
+	deadlines := []clock.Tick{
+		1, 200, 255 << 6, 257 << 6, 1<<22 - 1, 1<<22 + 200, 1 << 26, 1<<30 - 1, 1<<30 + 200, 1<<30 + 64*77, 1<<31 - 1<<17, MaxTimeout,
+	}
+	for i, d := range deadlines {
+		tab.Conn(uint32(i)).Prev = None
+		w.add(uint32(i), now+d)
+	}
+	for i, d := range deadlines {
+		budget := 100
+		if got := w.due(now+d-1, &budget); got != None {
+			t.Fatalf("timer %d comes due before tick %d of timer %d", got, d, i)
+		}
+		if got := w.due(now+d+1<<wheelShift, &budget); got != uint32(i) {
+			t.Fatalf("at the end of its unit timer %d for tick %d is not due, but %d", i, d, int32(got))
+		}
+	}
 }
 
 // A crowd whose time comes at once costs a call no more than its budget, is late
