@@ -21,7 +21,7 @@ func (s *Spec) device(name string) error {
 
 func ipv4Only(object string, a netip.Addr) error {
 	if a.IsValid() && !a.Is4() {
-		return refuse(NotSupported, object, "IPv6 is not supported yet: %s", a)
+		return refuse(NotSupported, object, "IPv6 is not yet supported: %s", a)
 	}
 	return nil
 }

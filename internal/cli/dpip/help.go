@@ -12,7 +12,7 @@ Options, anywhere on the line:
     -v, --verbose                  more detail
     -h, --help                     help on dpip or on OBJECT
     -V, --version                  version of dpip
-    -4, -6, -f, --family FAMILY    inet or inet6 (IPv6 is not supported yet)
+    -4, -6, -f, --family FAMILY    inet or inet6 (IPv6 is not yet supported)
     -s, --stats, --statistics      counters (link show)
     -i, --interval SECONDS         repeat, with what counters grow by per second (link show)
     -c, --count N                  stop after N rounds of -i

@@ -13,7 +13,7 @@ func TestRefused(t *testing.T) {
 		addrForm  = "[/PLEN] dev D [broadcast A] [valid_lft LFT] [preferred_lft LFT] [scope S] [sapool]"
 		routeForm = "PREFIX [via A] dev D [scope S] [mtu N] [src A] [metric N] [local]"
 		noDevice  = "no device specified: add `dev DEVICE'"
-		noIPv6    = "IPv6 is not supported yet: use IPv4"
+		noIPv6    = "IPv6 is not yet supported: use IPv4"
 		noRouteOp = "route set is not supported: delete the route with `dpip route del' and add it anew"
 		linkItems = "promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr"
 	)

@@ -11,7 +11,7 @@ import (
 	"weir/api/weirv1"
 )
 
-var errNoIPv6 = errors.New("IPv6 is not supported yet: use IPv4")
+var errNoIPv6 = errors.New("IPv6 is not yet supported: use IPv4")
 
 // forever is the lifetime that never ends, as the API has it.
 const forever = 0
