@@ -4,7 +4,6 @@ import (
 	"log/slog"
 
 	"weir/internal/clock"
-	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/spec"
@@ -38,14 +37,6 @@ func NewOn(bed Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*
 
 // Lanes returns the workers, to be breathed by hand.
 func (d *Director) Lanes() []*worker.Worker { return d.workers }
-
-// KeepHouse does by hand what runHousekeeping does every second.
-func (d *Director) KeepHouse() {
-	neigh.Housekeep(&d.shared.Flows.Hops, d.now(), d.longestIdle())
-	d.shared.Locals.Sweep()
-	d.forgetDests()
-	d.forgetLocals()
-}
 
 func (d *Director) openBedPorts() {
 	for i := range d.bed.Ports {

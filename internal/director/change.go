@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weir/internal/flow"
 	"weir/internal/neigh"
 	"weir/internal/spec"
 	"weir/internal/worker"
@@ -46,20 +47,25 @@ func (d *Director) Reload(t spec.Tunables) error {
 func (d *Director) apply(next *spec.Spec) error {
 	old := d.spec
 	lingering := d.linger(next)
-	snap, err := d.compile(next, lingering)
+	c, err := d.compile(next, lingering)
 	if err != nil {
 		return err
 	}
-	if err := d.setLinks(old, next); err != nil {
+	giveBack, err := d.makeRoom(old, next)
+	if err == nil {
+		err = d.setLinks(old, next)
+	}
+	if err != nil {
+		giveBack()
 		d.forgetUnwanted(old)
 		return err
 	}
 	before := d.snapshot.Load()
-	d.spec, d.lingering = next, lingering
-	d.snapshot.Store(snap)
+	d.spec, d.states, d.lingering = next, c.states, lingering
+	d.snapshot.Store(c.snap)
 	d.forgetUnwanted(next)
 	d.setClosed(next)
-	if !snap.Routes.Equal(before.Routes) {
+	if !c.snap.Routes.Equal(before.Routes) {
 		d.shared.Flows.Hops.Invalidate()
 	}
 	d.setNeighbours(old, next)
@@ -116,6 +122,31 @@ func (p *openPort) setUp(up bool) error {
 		return p.link.SetUp()
 	}
 	return p.link.SetDown()
+}
+
+// makeRoom finds places for new static neighbours, so that setNeighbours can't
+// fail. giveBack is what undoes it.
+func (d *Director) makeRoom(old, next *spec.Spec) (giveBack func(), err error) {
+	hops := &d.shared.Flows.Hops
+	var made []flow.NextHopRef
+	giveBack = func() {
+		for _, ref := range made {
+			hops.Free(ref)
+		}
+	}
+	for _, n := range next.Neighbours {
+		f := &d.portByName(n.Port).facts
+		if slices.Contains(old.Neighbours, n) || hops.Find(f.ID, n.Addr) != 0 {
+			continue
+		}
+		ref := hops.Get(f.ID, n.Addr, f.MAC, uint16(f.MTU))
+		if ref == 0 {
+			return giveBack, &spec.Refusal{Code: spec.NoResource, Object: "neighbour",
+				Why: fmt.Sprintf("the neighbour table has no room for %s dev %s: delete others, or wait until idle ones are forgotten", n.Addr, n.Port)}
+		}
+		made = append(made, ref)
+	}
+	return giveBack, nil
 }
 
 // setNeighbours follows the static neighbours.

@@ -17,9 +17,16 @@ import (
 	"weir/internal/worker"
 )
 
+// compiled is what becomes of a spec: what workers look things up in, and what
+// of the services outlives that.
+type compiled struct {
+	snap   *worker.Snapshot
+	states map[spec.ServiceKey]*serviceState
+}
+
 // compile turns a spec into the tables in which workers look things up. It adds
-// to the registries what is new; undo takes that back if the change fails.
-func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (snap *worker.Snapshot, err error) {
+// to the registries what is new, and if it fails takes that back.
+func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled, err error) {
 	ports := &[port.Max]port.Facts{}
 	named := make([]route.Port, len(d.ports))
 	for i, p := range d.ports {
@@ -47,14 +54,17 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (snap *worker
 		locals[a.Prefix.Addr()] = l
 	}
 	services := make([]*service.Service, 0, len(s.Services))
+	states := make(map[spec.ServiceKey]*serviceState, len(s.Services))
 	for i := range s.Services {
-		svc, err := d.compileService(&s.Services[i], locals)
+		st := d.stateOf(&s.Services[i])
+		states[s.Services[i].ServiceKey] = st
+		svc, err := d.compileService(&s.Services[i], st, locals)
 		if err != nil {
 			return nil, err
 		}
 		services = append(services, svc)
 	}
-	return &worker.Snapshot{
+	return &compiled{states: states, snap: &worker.Snapshot{
 		Ports:      ports,
 		Routes:     routes,
 		Neigh:      neigh.Config{Reachable: d.tunables.NeighTimeout, QueueLen: d.boot.NeighQueue},
@@ -65,7 +75,7 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (snap *worker
 			Routes:   routes,
 			Timeouts: proto.NewTimeouts(d.tunables.Timeouts),
 		},
-	}, nil
+	}}, nil
 }
 
 // linger finds the addresses that s gives up, or gave up earlier, and that
@@ -84,15 +94,18 @@ func (d *Director) linger(s *spec.Spec) (kept []spec.Address) {
 	return kept
 }
 
-func (d *Director) compileService(s *spec.Service, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
+// stateOf returns what of a service goes on: nothing if it has another scheduler.
+func (d *Director) stateOf(s *spec.Service) *serviceState {
+	if st := d.states[s.ServiceKey]; st != nil && st.scheduler == s.Scheduler {
+		return st
+	}
+	return &serviceState{scheduler: s.Scheduler}
+}
+
+func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
 	kind, err := sched.Parse(s.Scheduler)
 	if err != nil {
 		return nil, &spec.Refusal{Code: spec.NotExists, Object: "scheduler", Why: err.Error()}
-	}
-	st := d.states[s.ServiceKey]
-	if st == nil || st.scheduler != s.Scheduler {
-		st = &serviceState{scheduler: s.Scheduler}
-		d.states[s.ServiceKey] = st
 	}
 	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
 	for _, l := range s.Locals {
@@ -123,11 +136,9 @@ func gcd(a, b uint32) uint32 {
 
 // forgetUnwanted takes out of the registries what a spec does not name.
 func (d *Director) forgetUnwanted(s *spec.Spec) {
-	services := map[spec.ServiceKey]bool{}
 	dests := map[destKey]bool{}
 	for i := range s.Services {
 		svc := &s.Services[i]
-		services[svc.ServiceKey] = true
 		for _, sd := range svc.Dests {
 			dests[destKey{svc.ServiceKey, sd.Addr}] = true
 		}
@@ -135,11 +146,6 @@ func (d *Director) forgetUnwanted(s *spec.Spec) {
 	for k := range d.dests.byKey {
 		if !dests[k] {
 			d.dests.drop(k)
-		}
-	}
-	for k := range d.states {
-		if !services[k] {
-			delete(d.states, k)
 		}
 	}
 	pools := map[netip.Addr]bool{}

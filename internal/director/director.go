@@ -103,11 +103,11 @@ func (d *Director) start() error {
 	if err := d.openPorts(); err != nil {
 		return err
 	}
-	snap, err := d.compile(d.spec, nil)
+	c, err := d.compile(d.spec, nil)
 	if err != nil {
 		return err
 	}
-	d.snapshot.Store(snap)
+	d.snapshot.Store(c.snap)
 	if err := d.makeWorkers(lanes); err != nil {
 		return err
 	}

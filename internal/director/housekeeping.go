@@ -26,16 +26,29 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		neigh.Housekeep(&d.shared.Flows.Hops, clock.Now(), d.longestIdle())
-		d.shared.Locals.Sweep()
-		d.forgetDests()
-		d.forgetLocals()
+		d.KeepHouse()
 		losses.tell(d)
 		if c := d.conflicts.Latest(); c.Count != conflicts {
 			conflicts = c.Count
 			d.log.Warn(fmt.Sprintf("another machine (%s) claims our address %s on %s", macString(c.MAC), c.Addr, d.ports[c.Port].facts.Name))
 		}
 	}
+}
+
+// KeepHouse forgets what nobody uses any more. A bed that is breathed by hand
+// does it by hand.
+func (d *Director) KeepHouse() {
+	idle := d.longestIdle()
+	d.forgetNeighbours(idle)
+	d.forgetDests()
+	d.forgetLocals()
+}
+
+// forgetNeighbours forgets idle next hops, but not while a change makes one static.
+func (d *Director) forgetNeighbours(idle uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	neigh.Housekeep(&d.shared.Flows.Hops, d.now(), idle)
 }
 
 // longestIdle is more than the ticks any connection may be idle.
@@ -59,6 +72,13 @@ func macString(m port.MAC) string {
 func (d *Director) forgetLocals() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// A breath that began before the last change may still take ports of an
+	// address that is gone: when all have seen the change, none does.
+	if err := d.ask(func(_ int, w *worker.Worker) { w.Refresh() }); err != nil {
+		d.log.Warn("removed local addresses stay", "err", err)
+		return
+	}
+	d.shared.Locals.Sweep()
 	for _, a := range d.lingering {
 		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); !ok || used == 0 {
 			if err := d.apply(d.spec.Clone()); err != nil {
