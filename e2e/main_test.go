@@ -16,6 +16,7 @@ var bin string
 // tools are the programs of others that the tests use, and their Debian packages.
 var tools = map[string]string{
 	"curl": "curl", "nginx": "nginx-light", "dnsmasq": "dnsmasq-base", "dig": "bind9-dnsutils", "iperf3": "iperf3",
+	"ping": "iputils-ping", "arping": "iputils-arping",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
 }
 
