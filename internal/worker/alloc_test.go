@@ -179,4 +179,3 @@ func TestNewConnectionsAllocateNothing(t *testing.T) {
 		w.check()
 	})
 }
-

@@ -57,7 +57,12 @@ func (t *Thread) Take(w *Worker) {
 
 // Release makes the thread let go of all its workers and returns them.
 func (t *Thread) Release() (ws []*Worker) {
-	t.order(func() { ws, t.workers = t.workers, nil })
+	t.order(func() {
+		ws, t.workers = t.workers, nil
+		for _, w := range ws {
+			w.own.Sleep()
+		}
+	})
 	return ws
 }
 
@@ -94,6 +99,9 @@ func (t *Thread) run() {
 	idle := 0
 	for {
 		if t.obey(); t.quit {
+			for _, w := range t.workers {
+				w.own.Sleep() // it holds no reference any more
+			}
 			return
 		}
 		busy := false
