@@ -42,6 +42,9 @@ const gcPercent = 400
 // again: what may change at run time does, all of it or nothing.
 func Serve(ctx context.Context, o Options) error {
 	debug.SetGCPercent(gcPercent)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody is told that we are ready
+	defer signal.Stop(hup)
 	conf, warnings, err := dpvsconf.Parse(o.Config)
 	if err != nil {
 		return fmt.Errorf("%s is refused:\n%w", o.Config, err)
@@ -75,9 +78,9 @@ func Serve(ctx context.Context, o Options) error {
 	serving, endServing := context.WithCancel(context.Background())
 	go func() { served <- control.New(d, o.Version).Serve(serving, listener) }()
 	tell(systemd.SdNotifyReady)
-	log.Info("weir is ready", "version", o.Version, "api", o.Socket, "config", o.Config)
+	log.Log(ctx, director.Notice, "weir is ready", "version", o.Version, "api", o.Socket, "config", o.Config)
 
-	err = wait(ctx, d, conf, log, o.Config, served)
+	err = wait(ctx, d, conf, log, o.Config, hup, served)
 	tell(systemd.SdNotifyStopping)
 	endServing()
 	if err == nil {
@@ -87,10 +90,7 @@ func Serve(ctx context.Context, o Options) error {
 }
 
 // wait serves signals and systemd's watchdog until the end.
-func wait(ctx context.Context, d *director.Director, conf *dpvsconf.Config, log *logger, path string, served <-chan error) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func wait(ctx context.Context, d *director.Director, conf *dpvsconf.Config, log *logger, path string, hup <-chan os.Signal, served <-chan error) error {
 	var alive <-chan time.Time
 	if every, err := systemd.SdWatchdogEnabled(false); err == nil && every > 0 {
 		t := time.NewTicker(every / 3)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"weir/internal/director"
 	"weir/internal/spec"
 )
 
@@ -45,6 +46,9 @@ func openLog(t *spec.Tunables) (*logger, error) {
 	l.Logger = slog.New(slog.NewTextHandler(l.out, &slog.HandlerOptions{
 		Level: &l.level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.LevelKey && a.Value.Any() == director.Notice {
+				return slog.String(a.Key, "NOTICE")
+			}
 			// systemd and syslog stamp lines themselves.
 			if a.Key == slog.TimeKey && len(groups) == 0 && !stamps {
 				return slog.Attr{}

@@ -17,6 +17,9 @@ import (
 func (d *Director) Change(edit func(*spec.Spec) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
 	next := d.spec.Clone()
 	if err := edit(next); err != nil {
 		return err
@@ -35,6 +38,9 @@ func (d *Director) Spec() *spec.Spec {
 func (d *Director) Reload(t spec.Tunables) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
 	old := d.tunables
 	d.tunables = t
 	if err := d.apply(d.spec.Clone()); err != nil {
@@ -66,6 +72,11 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.forgetUnwanted(next)
 	d.setClosed(next)
 	if !c.snap.Routes.Equal(before.Routes) {
+		// Not before every worker uses the new routes: one that still looks things
+		// up in the old ones would take an old way for a current one.
+		if err := d.ask(func(_ int, w *worker.Worker) { w.Refresh() }); err != nil {
+			d.log.Warn("flows may follow old routes for a while", "err", err)
+		}
 		d.shared.Flows.Hops.Invalidate()
 	}
 	d.setNeighbours(old, next)

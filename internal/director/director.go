@@ -53,10 +53,19 @@ type Director struct {
 	// lingering are local addresses that were removed while connections use
 	// them: their links still get an answer, until the last one ended.
 	lingering []spec.Address
+	closed    bool
+
+	// reading is held by who reads the flow table beside the workers, so that
+	// it is not unmapped meanwhile. Taken after mu.
+	reading sync.RWMutex
 
 	quit context.CancelFunc
 	done sync.WaitGroup
 }
+
+// Notice is the level of the few lines that are logged whatever log_level says:
+// what the director got when it started.
+const Notice = slog.Level(16)
 
 // New opens the ports and starts the workers. Log lines go to log. On error
 // nothing is left behind.
@@ -181,12 +190,22 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 // bring any: 64 KiB each, taken only when used.
 const bigFrames = 512
 
-// Close stops the workers, closes the ports and unmaps the tables.
+// ErrClosed is the answer to who comes too late.
+var ErrClosed = errors.New("the director has ended")
+
+// Close stops the workers, closes the ports and unmaps the tables. What others
+// are doing meanwhile is waited for; later they are refused with ErrClosed. It is
+// called once.
 func (d *Director) Close() error {
 	if d.quit != nil {
 		d.quit()
 		d.done.Wait()
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	d.closed = true
 	for _, t := range d.threads {
 		t.Stop()
 	}

@@ -1,6 +1,7 @@
 package director
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -134,7 +135,7 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 		if p.program != nil {
 			p.facts.Driver = p.program.Driver()
 		}
-		d.log.Info(fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
+		d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
 			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
 	}
 	return nil
@@ -283,6 +284,9 @@ func (d *Director) portByName(name string) *openPort {
 func (d *Director) SetWorker(name string, run bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
 	i := slices.IndexFunc(d.workers, func(w *worker.Worker) bool { return w.Name == name })
 	if i < 0 {
 		return &spec.Refusal{Code: spec.NotExists, Object: "worker", Why: fmt.Sprintf("no such worker: %s; `weir worker show` lists them", name)}

@@ -155,6 +155,11 @@ var nudNames = map[uint8]string{
 
 // Neighbours lists the neighbour table by device and address.
 func (d *Director) Neighbours() ([]NeighbourView, error) {
+	d.reading.RLock()
+	defer d.reading.RUnlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
 	queued := map[uint32]int{} // by index of the next hop
 	err := d.ask(func(_ int, w *worker.Worker) {
 		w.Neigh().Waiting(func(hop flow.NextHopRef, packets int) { queued[hop%flow.MaxNextHops] += packets })
@@ -325,6 +330,11 @@ type ConnView struct {
 // Conns calls f for every connection until it returns false. Connections come
 // and go meanwhile; each is seen whole or not at all.
 func (d *Director) Conns(f func(*ConnView) bool) {
+	d.reading.RLock()
+	defer d.reading.RUnlock()
+	if d.closed {
+		return
+	}
 	t := d.shared.Flows
 	now := d.now()
 	for i := range t.Used() {

@@ -10,6 +10,10 @@ import (
 // MaxNextHops is the bound of the next-hop array, index 0 being nobody.
 const MaxNextHops = 1 << 16
 
+// maxBacks bounds the ways back among them: clients, or who makes up MACs, can't
+// take the places of real servers and gateways.
+const maxBacks = MaxNextHops / 4
+
 // hopProbe is how far a next hop may lie from its hash.
 const hopProbe = 64
 
@@ -32,8 +36,9 @@ const (
 // NextHops is the shared array of next hops. Any worker may look up and add;
 // fields that change later are single atomic words.
 type NextHops struct {
-	base unsafe.Pointer
-	used atomic.Int64
+	base  unsafe.Pointer
+	used  atomic.Int64
+	backs atomic.Int64 // ways back among the used
 }
 
 // At returns the entry a reference names, whatever its generation.
@@ -111,6 +116,9 @@ again:
 			if atomic.LoadUint64(&h.Key) != key {
 				goto again // freed meanwhile: the generation may be another's
 			}
+			if init != nil && h.MTU != init.mtu {
+				h.MTU = init.mtu // the route's has changed
+			}
 			return idx | gen
 		}
 		if (k == hopEmpty || k == hopFreed) && free == 0 {
@@ -120,7 +128,7 @@ again:
 			break
 		}
 	}
-	if init == nil || free == 0 {
+	if init == nil || free == 0 || kind == HopBack && n.backs.Load() >= maxBacks {
 		return 0
 	}
 	h := n.At(free)
@@ -146,6 +154,9 @@ again:
 	atomic.StoreUint32(&h.State, gen|low)
 	atomic.StoreUint64(&h.Key, key)
 	n.used.Add(1)
+	if kind == HopBack {
+		n.backs.Add(1)
+	}
 	if n.twin(key, free, h) {
 		n.Free(free)
 		goto again
@@ -275,6 +286,9 @@ func (n *NextHops) Free(ref NextHopRef) {
 	n.bump(h)
 	h.SetNUD(NUDNone, false)
 	atomic.StoreUint64(&h.Key, hopFreed)
+	if atomic.LoadUint32(&h.Flags)&HopBack != 0 {
+		n.backs.Add(-1)
+	}
 	n.used.Add(-1)
 }
 

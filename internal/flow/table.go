@@ -220,3 +220,24 @@ func (t *Table) SetFast(slot uint32, fast bool) bool {
 		}
 	}
 }
+
+// Published is what a reader takes from a half-flow between Find and Same.
+type Published struct {
+	Addrs            uint64
+	Ports            uint32
+	DeltaIP, DeltaL4 uint16
+	NextHop          NextHopRef
+	Conn, Dest       uint32
+}
+
+// Load copies the published words. They are whole if Same says so afterwards:
+// each load is atomic, so that no processor moves one behind Same's.
+func (h *Half) Load() (p Published) {
+	p.Addrs = atomic.LoadUint64(&h.NewAddrs)
+	w := atomic.LoadUint64((*uint64)(unsafe.Pointer(&h.NewPorts))) // and both deltas
+	p.Ports, p.DeltaIP, p.DeltaL4 = uint32(w), uint16(w>>32), uint16(w>>48)
+	p.NextHop = atomic.LoadUint32(&h.NextHop)
+	w = atomic.LoadUint64((*uint64)(unsafe.Pointer(&h.Conn))) // and Dest
+	p.Conn, p.Dest = uint32(w), uint32(w>>32)
+	return p
+}

@@ -67,10 +67,12 @@ type Balancer struct {
 
 // New makes the desk of worker own.
 func New(sh *Shared, own *flow.Worker, ports *[port.Max]port.Facts, pool *packet.Pool, outbox *packet.Outbox, stats *stat.Worker) *Balancer {
-	return &Balancer{
+	b := &Balancer{
 		sh: sh, flows: sh.Flows, own: own, ports: ports, pool: pool, outbox: outbox, stats: stats,
 		counts: make([]DestCount, service.MaxDests),
 	}
+	b.half.init(sh.Flows.Conns())
+	return b
 }
 
 // SetTables puts a configuration in force.

@@ -27,9 +27,6 @@ func (b *Balancer) end(ci uint32) {
 	}
 	c := b.flows.Conn(ci)
 	s := atomic.LoadUint32(&c.State)
-	if a := b.sh.Locals.At(c.Local); a != nil {
-		a.Give(c.Pool, c.LocalPort, b.Second)
-	}
 	if d := b.sh.Dests[c.Dest].Load(); d != nil {
 		if s&flow.ConnActive != 0 {
 			d.Load.Active.Add(-1)
@@ -41,7 +38,17 @@ func (b *Balancer) end(ci uint32) {
 	if s&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.Add(-1)
 	}
+	local, pool, port := c.Local, c.Pool, c.LocalPort
+	expected := uint32(0)
+	if proto.State(s&flow.ConnStateMask) < proto.UDPOneWay {
+		expected = b.flows.Half(c.Out).Ack
+	}
 	b.own.Remove(ci, b.Now)
+	// Last: who takes the port next must find the tuple free.
+	if a := b.sh.Locals.At(local); a != nil {
+		a.Remember(pool, port, expected)
+		a.Give(pool, port, b.Second)
+	}
 }
 
 // End ends a connection on behalf of the control plane, with resets if it is
@@ -122,8 +129,19 @@ func (b *Balancer) sendReset(addrs uint64, ports uint32, seq, ack uint32, withAc
 // oldest can go first when the table is nearly full. It is worker-owned; what
 // falls out of it lives until its timeout.
 type halfOpen struct {
-	ring       [1 << 14]struct{ conn, born uint32 }
+	ring       []struct{ conn, born uint32 } // a power of two
 	head, tail uint32
+}
+
+// maxHalfOpenRing bounds it: the half-open connections of a second and more.
+const maxHalfOpenRing = 1 << 18
+
+func (h *halfOpen) init(conns int) {
+	n := 1 << 10
+	for n < conns/4 && n < maxHalfOpenRing {
+		n <<= 1
+	}
+	h.ring = make([]struct{ conn, born uint32 }, n)
 }
 
 func (h *halfOpen) push(conn, born uint32) {
@@ -135,9 +153,17 @@ func (h *halfOpen) push(conn, born uint32) {
 	h.tail++
 }
 
-// highWater is the number of connections from which on the oldest half-open one
-// goes for each new one: 63/64 of the table.
-func (b *Balancer) highWater() int { return b.flows.Conns() - b.flows.Conns()/64 }
+// makeRoom ends the oldest half-open connection for each new one while half-open
+// ones are more than a quarter of the table, or less than an eighth is free. An
+// ended connection rests for a second before its place is used again, so that a
+// flood has to be met early.
+func (b *Balancer) makeRoom() {
+	conns := b.flows.Conns()
+	free := conns - b.flows.Len() - b.own.Resting()
+	if free < conns/8 || int(b.sh.HalfOpen.Load()) >= conns/4 {
+		b.evictHalfOpen()
+	}
+}
 
 // evictHalfOpen ends the oldest half-open connection this worker made.
 func (b *Balancer) evictHalfOpen() {

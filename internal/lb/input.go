@@ -7,6 +7,7 @@ import (
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
 	"weir/internal/packet"
+	"weir/internal/wire"
 )
 
 const (
@@ -46,14 +47,12 @@ func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 
 // fast forwards a packet of which nothing but the rewrite is asked.
 func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
-	r := forward.Rewritten{
-		Addrs: atomic.LoadUint64(&h.NewAddrs), Ports: atomic.LoadUint32(&h.NewPorts),
-		DeltaIP: h.DeltaIP, DeltaL4: h.DeltaL4,
-	}
-	ref, dest := atomic.LoadUint32(&h.NextHop), h.Dest
+	pub := h.Load()
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
 	}
+	r := forward.Rewritten{Addrs: pub.Addrs, Ports: pub.Ports, DeltaIP: pub.DeltaIP, DeltaL4: pub.DeltaL4}
+	ref := pub.NextHop
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, &r); hop == nil {
@@ -61,13 +60,13 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, d, hop); v != packet.Continue {
+	if v := b.fits(p, d, hop, key1&flow.FlagReply != 0); v != packet.Continue {
 		return v
 	}
 	h.Last = uint32(b.Now)
 	n := uint64(len(d))
 	h.Bytes += n
-	c := &b.counts[dest&(uint32(len(b.counts))-1)]
+	c := &b.counts[pub.Dest&(uint32(len(b.counts))-1)]
 	if key1&flow.FlagReply != 0 {
 		c.OutPkts++
 		c.OutBytes += n
@@ -85,19 +84,19 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 
 // fits checks what must be told to the sender before the packet changes: TTL
 // and size.
-func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop) packet.Verdict {
+func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop, reply bool) packet.Verdict {
 	if d[8] <= 1 {
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if len(d) > int(hop.MTU) && hop.MTU != 0 {
-		return b.tooBig(p, d, hop)
+		return b.tooBig(p, d, hop, reply)
 	}
 	return packet.Continue
 }
 
 // tooBig refuses a packet larger than its way out. A GSO frame is as large as
 // the segments it will be cut into.
-func (b *Balancer) tooBig(p *packet.Packet, d []byte, hop *flow.NextHop) packet.Verdict {
+func (b *Balancer) tooBig(p *packet.Packet, d []byte, hop *flow.NextHop, reply bool) packet.Verdict {
 	if p.Is(packet.GSO) {
 		head := int(p.L4-p.L3) + 8
 		if p.Proto == protoTCP {
@@ -108,6 +107,9 @@ func (b *Balancer) tooBig(p *packet.Packet, d []byte, hop *flow.NextHop) packet.
 		}
 	}
 	p.MTU = hop.MTU
+	if p.Proto == protoTCP && !reply {
+		p.MTU -= wire.OptTOA4Len // the client's segments grow by its address here
+	}
 	return p.RefuseFor(packet.IPTooBig)
 }
 
@@ -115,9 +117,24 @@ func (b *Balancer) tooBig(p *packet.Packet, d []byte, hop *flow.NextHop) packet.
 // server will send next, and what it expects.
 func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
 	t := d[p.L4-p.L3:]
-	seq := binary.BigEndian.Uint32(t[4:8])
-	h.Seq = seq + uint32(len(t)-int(t[12]>>4)<<2)
-	h.Ack = binary.BigEndian.Uint32(t[8:12])
+	if p.TCPFlags&tcpRST != 0 {
+		return // its numbers need not fit
+	}
+	end := binary.BigEndian.Uint32(t[4:8]) + uint32(len(t)-int(t[12]>>4)<<2)
+	ack := binary.BigEndian.Uint32(t[8:12])
+	if p.TCPFlags&(tcpSYN|tcpFIN) != 0 {
+		end++ // each takes a number (RFC 9293, 3.4)
+	}
+	if p.TCPFlags&tcpSYN != 0 {
+		h.Seq, h.Ack = end, ack
+		return
+	}
+	if int32(end-h.Seq) > 0 { // a retransmission does not turn it back
+		h.Seq = end
+	}
+	if int32(ack-h.Ack) > 0 {
+		h.Ack = ack
+	}
 }
 
 // reroute looks a half-flow's route up again after routes changed.

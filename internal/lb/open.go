@@ -55,16 +55,14 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 	if toDest == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
-	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(toDest)); v != packet.Continue {
+	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(toDest), false); v != packet.Continue {
 		return v
 	}
 	back := b.hopBack(p)
 	if back == 0 {
 		return p.DropFor(packet.LBNoRouteBack)
 	}
-	if b.sh.Flows.Len() >= b.highWater() {
-		b.evictHalfOpen()
-	}
+	b.makeRoom()
 	pool := laddr.PoolOf(dest.Wire, service.WirePort(dest.Port))
 	local, port, recent := b.takePort(svc, pool)
 	if local == nil {
@@ -85,15 +83,20 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		n.State = uint32(proto.TCPNone) | flow.ConnHalfOpen
 		if recent {
 			n.State |= flow.ConnNoTimestamp
-			n.SeqDelta = b.newISN(&e) - wire.TCP(p.Data[p.L4:]).Seq()
+			n.SeqDelta = b.newISN(&e, local.Recall(pool, port)) - wire.TCP(p.Data[p.L4:]).Seq()
 		}
 	}
 	n.Timeout = b.Tables.Timeouts.Of(proto.State(n.State&flow.ConnStateMask), svc.ConnTimeout)
 	ci, err := b.own.Insert(&in, &out, &n, b.Now)
 	if err != nil {
 		local.Give(pool, port, b.Second)
-		if err == flow.ErrFull {
+		switch err {
+		case flow.ErrFull:
 			return p.DropFor(packet.LBTableFull)
+		case flow.ErrExists: // another worker was faster
+			if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
+				return b.slow(p, h, key1)
+			}
 		}
 		return p.DropFor(packet.LBConnRace)
 	}
@@ -137,9 +140,10 @@ func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
 }
 
 // newISN is the initial sequence number of a connection whose local port the
-// real server may still remember: it grows with time, 64 ns a step, so that it
-// lies beyond the former connection's, and is hard to guess (RFC 6528).
-func (b *Balancer) newISN(e *forward.Ends) uint32 {
+// real server may still remember. A server in TIME_WAIT takes a SYN only beyond
+// what it expected of the former connection (RFC 9293, 3.6.1; RFC 6191): expected,
+// if that is known, else a number that grows with time, 64 ns a step (RFC 6528).
+func (b *Balancer) newISN(e *forward.Ends, expected uint32) uint32 {
 	var m [44]byte
 	copy(m[:32], b.sh.Secret[:])
 	binary.LittleEndian.PutUint32(m[32:], e.Local)
@@ -147,7 +151,12 @@ func (b *Balancer) newISN(e *forward.Ends) uint32 {
 	binary.LittleEndian.PutUint16(m[40:], e.LocalPort)
 	binary.LittleEndian.PutUint16(m[42:], e.RealPort)
 	h := sha256.Sum256(m[:])
-	return binary.LittleEndian.Uint32(h[:]) + uint32(b.Nanos>>6)
+	noise := binary.LittleEndian.Uint32(h[:])
+	if expected != 0 {
+		const beyond = 1 << 17 // any window the former connection can have had open
+		return expected + beyond + noise&0xffff
+	}
+	return noise + uint32(b.Nanos>>6)
 }
 
 func addrOf(w uint32) netip.Addr { return netip.AddrFrom4(be32(w)) }

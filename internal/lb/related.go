@@ -42,11 +42,12 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	if !m.ChecksumOK() {
 		return p.DropFor(packet.ICMPMalformed)
 	}
-	addrs, ports, ref, ci := h.NewAddrs, h.NewPorts, h.NextHop, h.Conn
+	pub := h.Load()
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
 	}
-	c := b.flows.Conn(ci)
+	addrs, ports, ref := pub.Addrs, pub.Ports, pub.NextHop
+	c := b.flows.Conn(pub.Conn)
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		r := forward.Rewritten{Addrs: addrs}
@@ -54,7 +55,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 			return p.DropFor(noWay(key1))
 		}
 	}
-	if v := b.fits(p, p.Data[p.L3:], hop); v != packet.Continue {
+	if v := b.fits(p, p.Data[p.L3:], hop, true); v != packet.Continue {
 		return v
 	}
 	reply := key1&flow.FlagReply != 0

@@ -14,14 +14,12 @@ import (
 // TCP, the packets that carry the client's address, the first answer of UDP,
 // connections whose sequence numbers are moved, IP options.
 func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
-	r := forward.Rewritten{
-		Addrs: atomic.LoadUint64(&h.NewAddrs), Ports: atomic.LoadUint32(&h.NewPorts),
-		DeltaIP: h.DeltaIP, DeltaL4: h.DeltaL4,
-	}
-	ref, dest, ci := atomic.LoadUint32(&h.NextHop), h.Dest, h.Conn
+	pub := h.Load()
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
 	}
+	r := forward.Rewritten{Addrs: pub.Addrs, Ports: pub.Ports, DeltaIP: pub.DeltaIP, DeltaL4: pub.DeltaL4}
+	ref, ci := pub.NextHop, pub.Conn
 	c := b.flows.Conn(ci)
 	if atomic.LoadUint32(&c.State)&flow.ConnDying != 0 {
 		return p.DropFor(packet.LBLateRewrite)
@@ -38,13 +36,13 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, d, hop); v != packet.Continue {
+	if v := b.fits(p, d, hop, reply); v != packet.Continue {
 		return v
 	}
 	n := uint64(len(d))
 	h.Last = uint32(b.Now)
 	h.Bytes += n
-	count := &b.counts[dest&(uint32(len(b.counts))-1)]
+	count := &b.counts[pub.Dest&(uint32(len(b.counts))-1)]
 	if reply {
 		count.OutPkts++
 		count.OutBytes += n

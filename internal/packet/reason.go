@@ -87,7 +87,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortRxNoFrame:   {"port_rx_no_frame", "the workers were too slow: no empty frame was left to receive into"},
 	PortRxTooBig:    {"port_rx_too_big", "frame larger than a buffer: switch off offloads on the sender (ethtool -K IF tso off gso off gro off)"},
 	PortRxTruncated: {"port_rx_truncated", "the kernel handed over a truncated frame"},
-	PortRxNoQueue:   {"port_rx_no_queue", "a frame came on a receive queue that nobody serves: restart weir after changing queues (ethtool -L)"},
+	PortRxNoQueue:   {"port_rx_no_queue", "a frame came on a receive queue that nobody serves: a few at the start are normal; else queues were changed (ethtool -L): restart weir"},
 	PortRxError:     {"port_rx_error", "the kernel counted a receive error"},
 	PoolEmpty:       {"pool_empty", "no free packet memory: raise pktpool_size"},
 	EtherShort:      {"ether_short", "frame shorter than its link header"},

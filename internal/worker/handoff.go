@@ -18,6 +18,7 @@ const handoffRing = 1024
 type handoffPath struct {
 	from, to *Worker
 	out      uint16
+	given    int  // packets of from that are not back: at most handoffRing
 	give     spsc // from > to: packets to send
 	back     spsc // to > from: packets to free
 }
@@ -53,10 +54,12 @@ func (r *spsc) take(into []*packet.Packet) int {
 
 func (w *Worker) handoff(path *handoffPath, burst []*packet.Packet) {
 	for _, p := range burst {
-		if !path.give.put(p) {
+		if path.given == handoffRing || !path.give.put(p) {
 			p.Reason = packet.HandoffFull
 			w.drop(p)
+			continue
 		}
+		path.given++
 	}
 	path.to.wakeIfAsleep()
 }
@@ -66,18 +69,24 @@ func (w *Worker) receiveHandoffs() (busy bool) {
 	for _, path := range w.paths {
 		if path.from == w {
 			for n := path.back.take(w.burst[:]); n > 0; n = path.back.take(w.burst[:]) {
+				path.given -= n
 				for _, p := range w.burst[:n] {
 					w.pool.Put(p)
 				}
 			}
 			continue
 		}
-		n := path.give.take(w.burst[:])
-		for _, p := range w.burst[:n] {
-			w.adopt(p, path.out)
-			path.back.put(p) // never full: it holds no more than were given
+		for range handoffRing / len(w.burst) {
+			n := path.give.take(w.burst[:])
+			for _, p := range w.burst[:n] {
+				w.adopt(p, path.out)
+				path.back.put(p) // never full: no more than handoffRing are not back
+			}
+			busy = busy || n > 0
+			if n < len(w.burst) {
+				break
+			}
 		}
-		busy = busy || n > 0
 	}
 	return busy
 }

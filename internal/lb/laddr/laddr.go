@@ -81,6 +81,19 @@ func (a *Address) Take(pool uint8, second uint16) (port uint16, recent, ok bool)
 	return port, released != never && second-released < TimeWait, true
 }
 
+// Remember keeps, with a port that is about to be given back, the sequence number
+// that the real server expected next of its connection; 0 is no news.
+func (a *Address) Remember(pool uint8, port uint16, next uint32) {
+	if next != 0 {
+		a.pools[pool].Load().next[port].Store(next)
+	}
+}
+
+// Recall returns what was last remembered of a port that was taken, 0 for nothing.
+func (a *Address) Recall(pool uint8, port uint16) uint32 {
+	return a.pools[pool].Load().next[port].Load()
+}
+
 // Give puts a port back.
 func (a *Address) Give(pool uint8, port, second uint16) {
 	a.pools[pool].Load().put(port, second)

@@ -12,6 +12,7 @@ type ring struct {
 	tail  atomic.Uint32
 	_     [60]byte
 	cells [ringSize]atomic.Uint64
+	next  [ringSize]atomic.Uint32 // by port, see Remember
 }
 
 const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
