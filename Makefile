@@ -25,6 +25,7 @@ PKG ?= ./...
 TOOL := $(GO) tool -modfile=tools/go.mod
 NEED := scripts/need.sh
 FOR_DEMO := curl
+FOR_BENCH := iproute2 ethtool nftables
 FOR_TEST := $(FOR_DEMO) iproute2 ethtool nginx-light tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates
 FOR_RACE := $(FOR_TEST) gcc libc6-dev
 FOR_GENERATE := clang llvm libbpf-dev protobuf-compiler ca-certificates
@@ -79,7 +80,13 @@ fuzz: ## each fuzz target in turn, T=30s each (PKG=./internal/... for a part)
 	@scripts/fuzz.sh $(T) $(PKG)
 
 .PHONY: bench
-bench: ## each benchmark, BENCHTIME=1x each (PKG=./bench/... for a part)
+bench: ## what a packet costs: the walk in memory, then veth beside Linux's own ways (root)
+	@$(NEED) root go $(FOR_BENCH)
+	$(GO) run ./bench walk
+	$(GO) run ./bench veth
+
+.PHONY: benchmarks
+benchmarks: ## the benchmarks beside the code, BENCHTIME=1x each (PKG=./internal/... for a part)
 	@$(NEED) go
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(BENCHTIME) $(PKG)
 

@@ -92,7 +92,7 @@ var fences = map[string][]string{
 		"internal/clock", "internal/packet", "internal/flow", "internal/port/...", "internal/worker", "internal/director",
 		"internal/daemon", "internal/testkit/...", "internal/demo", "bench/...",
 	},
-	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/testkit/..."},
+	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netlink": {"internal/port/...", "internal/director", "internal/testkit/...", "internal/demo", "bench/..."},
 	"github.com/vishvananda/netns":   {"internal/testkit/...", "bench/..."},
 	"github.com/gaissmai/bart":       {"internal/route"},

@@ -1,7 +1,7 @@
-// Package bpf holds the programs that the kernel runs for the port drivers, and
-// the Go code that loads them. The objects are committed, so that building the
-// director needs no C compiler; `go generate ./bpf` makes them anew (clang and
-// the headers of libbpf are needed).
+// Package bpf holds the programs that the kernel runs for the port drivers and for
+// the benchmark on veth (generate), and the Go code that loads them. The objects
+// are committed, so that building the director needs no C compiler; `go generate
+// ./bpf` makes them anew (clang and the headers of libbpf are needed).
 //
 // Enters: frames, before Linux sees them (xsk_redirect) or before its IP layer
 // does (ingress_drop).
@@ -19,3 +19,4 @@ package bpf
 
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" XskRedirect xsk_redirect.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" IngressDrop ingress_drop.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" Generate generate.bpf.c
