@@ -64,6 +64,14 @@ type small struct {
 	lan, wan *pipe.Port
 	nanos    uint64
 	said     logged
+	closing  sync.Once
+	closeErr error
+}
+
+// Close closes the director, once.
+func (b *small) Close() error {
+	b.closing.Do(func() { b.closeErr = b.Director.Close() })
+	return b.closeErr
 }
 
 var (

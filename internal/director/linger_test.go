@@ -152,24 +152,25 @@ func TestAddressIsNotForgottenInMidBreath(t *testing.T) {
 	begin.Store(true)
 	<-inBreath
 	// The worker has the old snapshot in its hands now.
-	b.change(noLocal(dns, "192.168.1.200"))
-	kept := make(chan struct{})
-	go func() { defer close(kept); b.KeepHouse() }()
-	for waits := 0; waits < 1000; {
-		select {
-		case <-kept:
-			waits = 1000
-		default:
-			if b.mu.TryLock() {
-				b.mu.Unlock()
-				waits = 0
-			} else {
-				waits++ // housekeeping waits for the breath to end
-			}
+	kept := make(chan error, 1)
+	go func() {
+		err := b.Change(noLocal(dns, "192.168.1.200"))
+		b.KeepHouse()
+		kept <- err
+	}()
+	// Go on when that is done, or waits for the breath to end.
+	for waits := 0; waits < 1000 && len(kept) == 0; {
+		if b.mu.TryLock() {
+			b.mu.Unlock()
+			waits = 0
+		} else {
+			waits++
 		}
 	}
 	close(goOn)
-	<-kept
+	if err := <-kept; err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the connection is there", func() bool { return b.shared.Flows.Len() == 1 })
 	if used, ok := b.shared.Locals.InUse(netip.MustParseAddr("192.168.1.200")); !ok || used != 1 {
 		t.Errorf("the local address of the connection: %d ports used, known: %v", used, ok)
