@@ -23,7 +23,7 @@ func (w *Worker) Breathe() (busy bool) {
 		busy = w.receiveHandoffs() || busy
 	}
 	w.neigh.Tick(w.now)
-	busy = w.lb.Expire() || busy
+	busy = w.expireSafely() || busy
 	w.drainOutbox()
 	w.exhale()
 	return busy
@@ -45,38 +45,61 @@ func (w *Worker) inhale() (busy bool) {
 }
 
 // walkSafely walks a burst. A defect met on the way costs the packet that met
-// it, which is counted, and a line in the log; the rest of the burst goes on.
+// it, which is counted, and a line in the log; all others go on.
 func (w *Worker) walkSafely(burst []*packet.Packet) {
-	for start := 0; start < len(burst); {
-		start += w.walkUntilFault(burst[start:])
+	w.in, w.at = 0, 0
+	for w.at < len(burst) {
+		w.walkUntilFault(burst)
 	}
 }
 
-func (w *Worker) walkUntilFault(burst []*packet.Packet) (done int) {
-	w.at = -1
+func (w *Worker) walkUntilFault(burst []*packet.Packet) {
 	defer func() {
-		fault := recover()
-		if fault == nil {
+		if !faulty(recover()) {
 			return
 		}
-		slog.Error("a packet met a defect: please report", "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
-		at := max(w.at, 0)
-		p := burst[at]
+		if w.in < len(burst) {
+			p := burst[w.in]
+			p.Verdict = p.DropFor(packet.WalkFault)
+			w.in++
+			return
+		}
+		p := burst[w.at]
 		p.Reason = packet.WalkFault
+		w.at++
 		w.drop(p)
-		done = at + 1
 	}()
 	w.walk(burst)
-	return len(burst)
+}
+
+// faulty reports whether something was recovered from, and logs it.
+func faulty(fault any) bool {
+	if fault == nil {
+		return false
+	}
+	slog.Error("a packet met a defect: please report", "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+	return true
+}
+
+// expireSafely turns the timers. A defect costs the connection that met it,
+// whose timer is then gone, and a line in the log.
+func (w *Worker) expireSafely() (busy bool) {
+	defer func() {
+		if faulty(recover()) {
+			w.stats.Drops[packet.WalkFault]++
+			busy = true
+		}
+	}()
+	return w.lb.Expire()
 }
 
 // drainOutbox lets packets that stages made join the walk where they belong.
 func (w *Worker) drainOutbox() {
-	var made [64]*packet.Packet
 	for w.outbox.Len() > 0 {
-		n := w.outbox.Pop(made[:])
-		for _, p := range made[:n] {
-			w.proceed(p)
+		burst := w.made[:w.outbox.Pop(w.made[:])]
+		w.in, w.at = len(burst), 0 // they have arrived
+		for w.at < len(burst) {
+			w.walkUntilFault(burst)
 		}
 	}
 }

@@ -5,12 +5,15 @@ import "weir/internal/packet"
 // walk takes a burst from the wire to the wire. The first pass finds out what
 // each packet is and calls its connection's memory in; the second takes each
 // through the rest of the house, from top to bottom.
+//
+// w.in and w.at say how far the passes came, so that a walk that met a defect
+// goes on behind it (walkSafely).
 func (w *Worker) walk(burst []*packet.Packet) {
-	for _, p := range burst {
-		p.Verdict = w.arrive(p)
+	for ; w.in < len(burst); w.in++ {
+		burst[w.in].Verdict = w.arrive(burst[w.in])
 	}
 	w.prefetch.Fetch()
-	for w.at = range burst {
+	for ; w.at < len(burst); w.at++ {
 		w.proceed(burst[w.at])
 	}
 }

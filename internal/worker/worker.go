@@ -42,9 +42,10 @@ type Worker struct {
 	now      clock.Tick
 	prefetch flow.Prefetcher
 	burst    [port.Burst]*packet.Packet
+	made     [port.Burst]*packet.Packet // out of the outbox
 	segments [ip.MaxSegments]*packet.Packet
 	nports   int // trays in use
-	at       int // index in the burst of the packet that walks
+	in, at   int // index in the burst of the packet that arrives, and that proceeds
 	mail     mailbox
 	alarm    atomic.Pointer[alarm] // of the thread that breathes us
 	beats    atomic.Uint64         // breaths, for the watchdog
