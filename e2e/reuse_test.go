@@ -56,7 +56,7 @@ func TestPortsReused(t *testing.T) {
 			// A server that has the port in TIME_WAIT takes a SYN only if its number
 			// lies beyond the last connection's; else the client has to reset what
 			// it hears, and begin anew.
-			// Without that, half of them were refused. A few in a hundred may be: where
+			// Without that, half of them were refused. One in a hundred may be: where
 			// a frame was lost at the end of a connection, the server still has it open.
 			if resets := len(wire.segments("ip.dst == 192.168.100.2 && tcp.flags.reset == 1")); resets > again/100 {
 				t.Errorf("%d of %d connections were not taken at once", resets, again)
