@@ -40,9 +40,9 @@ CPU           Processor time of all that works on a packet from generator to sin
               the generator's own: %.0[3]f ns (%[4]s), measured alone at
               %.1[5]f Mpps with its cable and an XDP program that drops.
 receive       softirqs on the generator's processor. Where Linux does the work, it is all here.
-user, system  the director's process, its worker on cpu %[6]d. System holds the softirqs of
-              its sends: the cable's other end and the sink, an XDP program on an skb,
-              which Linux's own paths have in "receive".
+user, system  the director's process, its worker on cpu %[6]d. System holds the softirqs of its
+              sends: the cable's other end, and a tcx program there that counts and drops.
+              The same is in "receive" where Linux does the work.
 `, generatorCPU, window, own, spread("%.0f", base), median(series(results[baseline], func(r *result) float64 { return mpps(&r.flood) })), workerCPU)
 	printLosses(w, o, results)
 }
