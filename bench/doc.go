@@ -3,5 +3,6 @@
 // It prints what it measured and how; nothing is judged here but by the reader.
 //
 // Enters: nothing. Leaves: tables of figures. Owns: its own director in memory.
-// Drops: none is allowed: a run that dropped a packet says so and fails.
+// Drops: none is allowed in memory: a run that dropped a packet says so and fails.
+// On veth the flooded phase loses packets by design, and says where.
 package main

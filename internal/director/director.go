@@ -125,8 +125,8 @@ func (d *Director) start() error {
 	}
 	ctx, quit := context.WithCancel(context.Background())
 	d.quit = quit
-	d.done.Add(1)
-	go d.runHousekeeping(ctx)
+	d.done.Go(func() { d.runHousekeeping(ctx) })
+	d.done.Go(func() { d.runPopulate(ctx) })
 	return nil
 }
 

@@ -3,6 +3,8 @@ package director
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"weir/internal/clock"
@@ -15,7 +17,6 @@ import (
 // runHousekeeping does once a second what has time: forget what nobody uses,
 // and tell the operator about packets that are being lost.
 func (d *Director) runHousekeeping(ctx context.Context) {
-	defer d.done.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var losses losses
@@ -167,4 +168,32 @@ func (d *Director) warnTooBig() {
 			d.log.Warn(p.program.Warning())
 		}
 	}
+}
+
+// runPopulate takes the flow table's memory at the start, beside the workers,
+// if twice as much is free: else it is taken as connections come.
+func (d *Director) runPopulate(ctx context.Context) {
+	need := uint64(d.shared.Flows.Bytes())
+	if free := memAvailable(); free < 2*need {
+		d.log.Log(ctx, Notice, fmt.Sprintf("the flow table's %d MiB are taken as connections come: %d MiB are free; a smaller conn_pool_size lets them be taken at the start", need>>20, free>>20))
+		return
+	}
+	if err := d.shared.Flows.Populate(ctx.Done()); err != nil {
+		d.log.Info("memory is taken as connections come", "err", err)
+	}
+}
+
+// memAvailable is what Linux could give in bytes, 0 if it does not say.
+func memAvailable() uint64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib uint64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 0
 }
