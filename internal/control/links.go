@@ -37,8 +37,8 @@ func fromPort(p *director.PortView) *weirv1.Link {
 	m := &weirv1.Link{
 		Number: uint32(f.ID) + 1, Name: f.Name, Interface: f.IfName, Driver: f.Driver, Addr: net.HardwareAddr(f.MAC[:]).String(),
 		Mtu: uint32(f.MTU), RxQueues: uint32(f.RxQueues), TxQueues: uint32(f.TxQueues),
-		Up: p.Link.Up && p.Link.Carrier, Speed: uint32(p.Link.SpeedMbps), FullDuplex: p.Link.FullDuplex, AutoNego: p.Link.Autoneg,
-		Promisc: p.Switches.Promisc, Allmulticast: p.Switches.AllMulticast, PciAddr: p.Link.Bus,
+		Up:      !p.Switches.Down,
+		Promisc: p.Switches.Promisc, Allmulticast: p.Switches.AllMulticast,
 		Stats: &weirv1.LinkStats{
 			Ipackets: c.RxPackets, Opackets: c.TxPackets, Ibytes: c.RxBytes, Obytes: c.TxBytes,
 			Ierrors: c.Drops[packet.PortRxTooBig] + c.Drops[packet.PortRxTruncated] + c.Drops[packet.PortRxError],
@@ -46,6 +46,9 @@ func fromPort(p *director.PortView) *weirv1.Link {
 			Imissed: c.Drops[packet.PortRxRingFull] + c.Drops[packet.PortRxNoQueue], RxNombuf: c.Drops[packet.PortRxNoFrame] + c.Drops[packet.PoolEmpty],
 			MbufAvail: p.Avail, MbufInuse: p.Used,
 		},
+	}
+	if l := p.Link; l != nil { // a port in memory has no Linux interface
+		m.Up, m.Speed, m.FullDuplex, m.AutoNego, m.PciAddr = l.Up && l.Carrier, uint32(l.SpeedMbps), l.FullDuplex, l.Autoneg, l.Bus
 	}
 	if f.TxCsum {
 		m.Offloads = []string{"OF_TX_IP_CSUM", "OF_TX_TCP_CSUM", "OF_TX_UDP_CSUM"}

@@ -35,18 +35,15 @@ var _ weirv1.DirectorHandler = (*Server)(nil)
 // Listen takes the socket path for this process. It fails when another daemon
 // answers there; what a dead one left is removed.
 func Listen(path string) (net.Listener, *os.File, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		return nil, nil, fmt.Errorf("api socket: %s is there and is no socket: give another path (-x)", path)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, nil, fmt.Errorf("api socket: %w", err)
 	}
-	// The lock decides between two daemons that start at once; a socket file
-	// alone can't.
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := takeLock(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("api socket: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		return nil, nil, fmt.Errorf("weir is already running: it answers at %s (use -x for a second instance)", path)
+		return nil, nil, err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		_ = lock.Close()
@@ -60,6 +57,34 @@ func Listen(path string) (net.Listener, *os.File, error) {
 		return nil, nil, fmt.Errorf("api socket: %w", err)
 	}
 	return l, lock, nil
+}
+
+// takeLock takes the lock that decides between two daemons that start at once; a
+// socket file alone can't. Closing the file gives it back.
+func takeLock(path string) (*os.File, error) {
+	for {
+		lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("api socket: %w", err)
+		}
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			_ = lock.Close()
+			return nil, fmt.Errorf("weir is already running: it answers at %s (use -x for a second instance)", path)
+		}
+		// The former daemon removes the file as it ends: what was opened just
+		// before that is a lock that nobody else will meet.
+		mine, err := lock.Stat()
+		if err == nil {
+			var there os.FileInfo
+			if there, err = os.Stat(lock.Name()); err == nil && os.SameFile(mine, there) {
+				return lock, nil
+			}
+		}
+		_ = lock.Close()
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("api socket: %w", err)
+		}
+	}
 }
 
 // New makes a server for a director.

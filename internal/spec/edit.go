@@ -26,6 +26,11 @@ func ipv4Only(object string, a netip.Addr) error {
 	return nil
 }
 
+// station reports whether an address may be that of one machine on a link.
+func station(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
 // FindAddress returns the entry of an address wherever it is, or nil.
 func (s *Spec) FindAddress(a netip.Addr) *Address {
 	for i := range s.Addresses {
@@ -45,11 +50,17 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 	if err := ipv4Only("address", ip); err != nil {
 		return err
 	}
-	if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+	if !station(ip) {
 		return refuse(Invalid, "address", "%s can't be an address of a device: give a unicast address", ip)
+	}
+	if err := ipv4Only("address", a.Broadcast); err != nil {
+		return err
 	}
 	old := s.FindAddress(ip)
 	if old == nil {
+		if other := s.machine(ip); other != "" {
+			return refuse(Invalid, "address", "%s is another machine's: %s", ip, other)
+		}
 		s.Addresses = append(s.Addresses, a)
 		return nil
 	}
@@ -66,6 +77,29 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 	}
 	*old = a
 	return nil
+}
+
+// machine says as what another machine's address is known: a real server, a
+// gateway, a static neighbour; "" if it is not.
+func (s *Spec) machine(ip netip.Addr) string {
+	for i := range s.Services {
+		for _, d := range s.Services[i].Dests {
+			if d.Addr.Addr() == ip {
+				return "a real server of service " + s.Services[i].ServiceKey.String()
+			}
+		}
+	}
+	for _, r := range s.Routes {
+		if r.Via == ip {
+			return "the gateway of route " + r.Prefix.String()
+		}
+	}
+	for _, n := range s.Neighbours {
+		if n.Addr == ip {
+			return "a static neighbour of " + n.Port
+		}
+	}
+	return ""
 }
 
 // localOf returns a service that uses an address as a local address, or nil.
@@ -133,6 +167,9 @@ func (s *Spec) AddRoute(r Route) error {
 	}
 	if r.MTU != 0 && (r.MTU < 68 || r.MTU > 65535) {
 		return refuse(Invalid, "route", "mtu %d: must be 68 to 65535", r.MTU)
+	}
+	if r.Via.IsValid() && !station(r.Via) {
+		return refuse(Invalid, "route", "%s can't be a gateway: give a unicast address", r.Via)
 	}
 	if r.Via.IsValid() && s.FindAddress(r.Via) != nil {
 		return refuse(Invalid, "route", "gateway %s is an address of this box", r.Via)
@@ -203,6 +240,9 @@ func (s *Spec) AddNeighbour(n Neighbour) error {
 	}
 	if n.MAC[0]&1 != 0 || n.MAC == ([6]byte{}) {
 		return refuse(Invalid, "neighbour", "lladdr of %s: must be the MAC address of one station", n.Addr)
+	}
+	if !station(n.Addr) {
+		return refuse(Invalid, "neighbour", "%s can't be a neighbour: give a unicast address", n.Addr)
 	}
 	if s.FindAddress(n.Addr) != nil {
 		return refuse(Invalid, "neighbour", "%s is an address of this box", n.Addr)

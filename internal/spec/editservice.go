@@ -65,7 +65,7 @@ func (svc *Service) check() error {
 	if err := ipv4Only("service", vip); err != nil {
 		return err
 	}
-	if !vip.IsValid() || vip.IsUnspecified() || vip.IsMulticast() || vip.IsLoopback() {
+	if !station(vip) {
 		return refuse(Invalid, "service", "%s can't be a virtual address: give a unicast address", vip)
 	}
 	if svc.Proto != TCP && svc.Proto != UDP {
@@ -156,7 +156,7 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	if err := ipv4Only("dest", ip); err != nil {
 		return err
 	}
-	if !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() {
+	if !station(ip) {
 		return refuse(Invalid, "dest", "%s can't be a real server: give a unicast address", ip)
 	}
 	if d.Forward != FullNAT {
