@@ -133,13 +133,17 @@ func reload(d *director.Director, conf *dpvsconf.Config, log *logger, path strin
 	}
 	// What needs a restart stays, so that the next reload names it again.
 	next.Tunables.BusyPoll, next.Tunables.LogTimestamp = conf.Tunables.BusyPoll, conf.Tunables.LogTimestamp
-	if err := d.Reload(next.Tunables); err != nil {
+	newLog, err := log.open(&next.Tunables)
+	if err == nil {
+		if err = d.Reload(next.Tunables); err != nil {
+			newLog.drop()
+		}
+	}
+	if err != nil {
 		log.Error(fmt.Sprintf("reload: refused and nothing has changed: %v", err))
 		return
 	}
-	if err := log.apply(&next.Tunables); err != nil {
-		log.Error(fmt.Sprintf("reload: the log stays where it is: %v", err))
-	}
+	newLog.use()
 	conf.Tunables = next.Tunables
 	log.Info("reload: done")
 }

@@ -16,8 +16,9 @@ import (
 // a reload too.
 type logger struct {
 	*slog.Logger
-	level slog.LevelVar
-	out   *output
+	level  slog.LevelVar
+	out    *output
+	stderr io.Writer // where lines go without a log_file
 }
 
 // output is where lines go. It is shared by all loggers made from it.
@@ -41,7 +42,7 @@ var levels = map[string]slog.Level{
 }
 
 func openLog(t *spec.Tunables) (*logger, error) {
-	l := &logger{out: &output{w: os.Stderr}}
+	l := &logger{out: &output{w: os.Stderr}, stderr: os.Stderr}
 	stamps := t.LogTimestamp
 	l.Logger = slog.New(slog.NewTextHandler(l.out, &slog.HandlerOptions{
 		Level: &l.level,
@@ -56,34 +57,58 @@ func openLog(t *spec.Tunables) (*logger, error) {
 			return a
 		},
 	}))
-	return l, l.apply(t)
+	n, err := l.open(t)
+	if err != nil {
+		return nil, err
+	}
+	n.use()
+	return l, nil
 }
 
-// apply follows the settings.
-func (l *logger) apply(t *spec.Tunables) error {
+// newLog is where the log is about to go: use it, or drop it.
+type newLog struct {
+	log   *logger
+	level slog.Level
+	file  *os.File // nil: standard error
+}
+
+// open finds out whether the log can follow the settings, and changes nothing.
+func (l *logger) open(t *spec.Tunables) (*newLog, error) {
 	level, ok := levels[strings.ToUpper(t.LogLevel)]
 	if !ok {
-		return fmt.Errorf("log_level %s is not known", t.LogLevel)
+		return nil, fmt.Errorf("log_level %s is not known", t.LogLevel)
 	}
-	var file *os.File
+	n := &newLog{log: l, level: level}
 	if t.LogFile != "" {
 		var err error
-		if file, err = os.OpenFile(t.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640); err != nil {
-			return fmt.Errorf("log_file: %w", err)
+		if n.file, err = os.OpenFile(t.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640); err != nil {
+			return nil, fmt.Errorf("log_file: %w", err)
 		}
 	}
-	l.level.Set(level)
+	return n, nil
+}
+
+// use makes lines go there from now on.
+func (n *newLog) use() {
+	l := n.log
+	l.level.Set(n.level)
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
 	old := l.out.file
-	l.out.file, l.out.w = file, os.Stderr
-	if file != nil {
-		l.out.w = file
+	l.out.file, l.out.w = n.file, l.stderr
+	if n.file != nil {
+		l.out.w = n.file
 	}
 	if old != nil {
-		return old.Close()
+		_ = old.Close() // each line was written when it was said
 	}
-	return nil
+}
+
+// drop forgets it.
+func (n *newLog) drop() {
+	if n.file != nil {
+		_ = n.file.Close()
+	}
 }
 
 func (l *logger) close() {
