@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync/atomic"
 
 	"weir/internal/flow"
@@ -54,6 +55,11 @@ func newBed(conns, locals int) (*bed, error) {
 	flows, err := flow.New(flow.Config{Conns: conns, Workers: 1})
 	if err != nil {
 		return nil, err
+	}
+	// As the director does when it starts; memory of its own kernel's making is
+	// no part of a packet's cost.
+	if err := flows.Populate(nil); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 	b := &bed{shared: &lb.Shared{Flows: flows}}
 	if b.shared.Locals, err = laddr.NewSet(laddr.FirstPort, laddr.LastPort); err != nil {

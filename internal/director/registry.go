@@ -74,7 +74,7 @@ func (r *destRegistry) gone(now time.Time) (ds []*service.Dest) {
 	kept := r.leaving[:0]
 	for _, l := range r.leaving {
 		// A worker may be scheduling to it in this very breath.
-		if l.dest.Refs.Load() == 0 && now.Sub(l.since) > 2*time.Second {
+		if l.dest.Refs() == 0 && now.Sub(l.since) > 2*time.Second {
 			ds = append(ds, l.dest)
 		} else {
 			kept = append(kept, l)

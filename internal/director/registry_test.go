@@ -41,8 +41,8 @@ func TestIndexIsUsedAgainWhenNobodyUsesIt(t *testing.T) {
 	b.KeepHouse()
 	b.age()
 	b.KeepHouse()
-	if got := b.shared.Dests[old.Index].Load(); got != old || old.Refs.Load() != 1 {
-		t.Fatalf("index %d is %v with %d connections while one uses it", old.Index, got, old.Refs.Load())
+	if got := b.shared.Dests[old.Index].Load(); got != old || old.Refs() != 1 {
+		t.Fatalf("index %d is %v with %d connections while one uses it", old.Index, got, old.Refs())
 	}
 	// Its connection goes on, and is counted for it.
 	out := b.fromWAN("ip 1.2.3.4 > 10.0.0.100 / udp 40000 > 53 data=4")
@@ -56,8 +56,8 @@ func TestIndexIsUsedAgainWhenNobodyUsesIt(t *testing.T) {
 
 	b.dests.leaving[0].since = time.Now()
 	b.pass(12 * time.Second)
-	if old.Refs.Load() != 0 {
-		t.Fatalf("%d connections after their timeout", old.Refs.Load())
+	if old.Refs() != 0 {
+		t.Fatalf("%d connections after their timeout", old.Refs())
 	}
 	if b.shared.Dests[old.Index].Load() != old {
 		t.Error("the index was given up at once")

@@ -41,8 +41,9 @@ func (t *Table) ahead(i uint32) {
 	prefetch(&addrs[0], n)
 }
 
-// call calls in the line where a tuple's half-flow will be placed.
-func (t *Table) call(f *Flow) {
-	addr := t.Home(t.Hash(f.Key0, f.Key1))
-	prefetch(&addr, 1)
+// Touch calls in the lines where a tuple's half-flow will be placed.
+func (t *Table) Touch(k0, k1 uint64) {
+	home := t.Hash(k0, k1)
+	addrs := [2]unsafe.Pointer{t.Home(home), t.Home(home + 1)}
+	prefetch(&addrs[0], 2)
 }

@@ -53,7 +53,14 @@ again:
 		goto again
 	}
 	atomic.StoreUint64(&h.Key0, f.Key0)
-	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|FlagPending|gen)
+	flags := FlagPending
+	if f.Reply {
+		flags |= FlagReply
+	}
+	if f.Fast && spot < ProbeFast {
+		flags |= FlagFast
+	}
+	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
 	slot := uint32((home + spot) & t.mask)
 	t.hold(home, spot)
 	if !t.alone(f, home, spot) {
@@ -64,16 +71,8 @@ again:
 	h.DeltaIP, h.DeltaL4 = f.DeltaIP, f.DeltaL4
 	h.Conn, h.Dest = conn, dest
 	h.Bytes, h.Seq, h.Ack = 0, 0, 0
-	atomic.StoreUint32(&h.NextHop, f.NextHop)
-	atomic.StoreUint32(&h.Last, uint32(now))
-	flags := FlagPending
-	if f.Reply {
-		flags |= FlagReply
-	}
-	if f.Fast && spot < ProbeFast {
-		flags |= FlagFast
-	}
-	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
+	h.NextHop, h.Last = f.NextHop, uint32(now)
+	// Nobody reads these words before publish, which orders them.
 	return slot, nil
 }
 
@@ -132,7 +131,7 @@ func (w *Worker) withdraw(slot uint32, now clock.Tick) {
 // kill makes a slot's half-flow invisible at once; the slot rests from now on.
 func (t *Table) kill(slot uint32, now clock.Tick) {
 	h := t.Half(slot)
-	atomic.StoreUint32(&h.Last, uint32(now))
+	h.Last = uint32(now)
 	for {
 		w := atomic.LoadUint64(&h.Key1)
 		if atomic.CompareAndSwapUint64(&h.Key1, w, w&^(genOne-1)|FlagDead) {

@@ -83,7 +83,7 @@ type NewConn struct {
 // have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
-	t.call(out) // the inbound half's place was looked at a moment ago
+	t.Touch(out.Key0, out.Key1) // the inbound half's place was looked at a moment ago
 	i := w.take()
 	if i == None {
 		return None, ErrFull
@@ -160,7 +160,7 @@ func (w *Worker) Kick(i uint32) {
 func (w *Worker) SetTimeout(i uint32, ticks uint32, now clock.Tick) {
 	c := w.t.Conn(i)
 	ticks = min(ticks, MaxTimeout)
-	atomic.StoreUint32(&c.Timeout, ticks)
+	c.Timeout = ticks // one aligned word: a reader sees the old or the new one
 	deadline := now + clock.Tick(ticks)
 	if !deadline.Before(clock.Tick(atomic.LoadUint32(&c.Deadline))) {
 		return

@@ -19,6 +19,11 @@ func (s *Stack) Output4(p *packet.Packet) packet.Verdict {
 	if p.NextHop != 0 {
 		return packet.Output
 	}
+	return s.route4(p)
+}
+
+// route4 looks the way up.
+func (s *Stack) route4(p *packet.Packet) packet.Verdict {
 	ip := wire.IPv4(p.Data[p.L3:])
 	dst := netip.AddrFrom4(ip.Dst())
 	r, ok := s.Table.Lookup(dst)

@@ -33,7 +33,6 @@ func (b *Balancer) end(ci uint32) {
 		} else {
 			d.Load.Inactive.Add(-1)
 		}
-		d.Refs.Add(-1)
 	}
 	if s&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.Add(-1)
@@ -46,8 +45,7 @@ func (b *Balancer) end(ci uint32) {
 	b.own.Remove(ci, b.Now)
 	// Last: who takes the port next must find the tuple free.
 	if a := b.sh.Locals.At(local); a != nil {
-		a.Remember(pool, port, expected)
-		a.Give(pool, port, b.Second)
+		a.Give(pool, port, b.Second, expected)
 	}
 }
 

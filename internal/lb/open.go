@@ -64,32 +64,32 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 	}
 	b.makeRoom()
 	pool := laddr.PoolOf(dest.Wire, service.WirePort(dest.Port))
-	local, port, recent := b.takePort(svc, pool)
+	local, lent := b.takePort(svc, pool)
 	if local == nil {
 		return p.DropFor(packet.LBNoLocalPort)
 	}
 	e := forward.Ends{
 		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
 		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
-		Local: local.Wire, LocalPort: wirePort(port), Real: dest.Wire, RealPort: wirePort(dest.Port),
+		Local: local.Wire, LocalPort: wirePort(lent.Port), Real: dest.Wire, RealPort: wirePort(dest.Port),
 	}
 	in, out := forward.FullNAT(&e)
 	in.NextHop, out.NextHop = toDest, back
-	n := flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: local.Index, LocalPort: port, Pool: pool, OwnTimeout: svc.ConnTimeout}
+	n := flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: local.Index, LocalPort: lent.Port, Pool: pool, OwnTimeout: svc.ConnTimeout}
 	if p.Proto == protoUDP {
 		in.Fast = true
 		n.State = uint32(proto.UDPOneWay)
 	} else {
 		n.State = uint32(proto.TCPNone) | flow.ConnHalfOpen
-		if recent {
+		if lent.Recent {
 			n.State |= flow.ConnNoTimestamp
-			n.SeqDelta = b.newISN(&e, local.Recall(pool, port)) - wire.TCP(p.Data[p.L4:]).Seq()
+			n.SeqDelta = b.newISN(&e, lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
 		}
 	}
 	n.Timeout = b.Tables.Timeouts.Of(proto.State(n.State&flow.ConnStateMask), svc.ConnTimeout)
 	ci, err := b.own.Insert(&in, &out, &n, b.Now)
 	if err != nil {
-		local.Give(pool, port, b.Second)
+		local.Give(pool, lent.Port, b.Second, lent.Seen)
 		switch err {
 		case flow.ErrFull:
 			return p.DropFor(packet.LBTableFull)
@@ -100,12 +100,12 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		}
 		return p.DropFor(packet.LBConnRace)
 	}
-	dest.Refs.Add(1)
 	dest.Load.Inactive.Add(1)
 	if p.Proto == protoTCP {
 		b.sh.HalfOpen.Add(1)
 		b.half.push(ci, uint32(b.Now))
 	}
+	b.foresee(svc, dest, pool, p.Proto)
 	b.counts[dest.Index].Conns++
 	b.stats.NewConns++
 	h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash)
@@ -117,16 +117,27 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 
 // takePort goes round the service's local addresses until one has a port in
 // the real server's pool; it looks at 16 at most.
-func (b *Balancer) takePort(svc *service.Service, pool uint8) (a *laddr.Address, port uint16, recent bool) {
+func (b *Balancer) takePort(svc *service.Service, pool uint8) (*laddr.Address, laddr.Lent) {
 	n := len(svc.Locals)
 	first := int(svc.State.Local.Add(1))
 	for i := range min(n, 16) {
-		a = svc.Locals[(first+i)%n]
-		if port, recent, ok := a.Take(pool, b.Second); ok {
-			return a, port, recent
+		a := svc.Locals[(first+i)%n]
+		if lent, ok := a.Take(pool, b.Second); ok {
+			return a, lent
 		}
 	}
-	return nil, 0, false
+	return nil, laddr.Lent{}
+}
+
+// foresee calls in the place where the next connection's outbound half-flow will
+// lie, if it goes to the same real server: its tuple is known already, client or
+// not. It is a guess, and costs nothing but a line of cache when it is wrong.
+func (b *Balancer) foresee(svc *service.Service, dest *service.Dest, pool, protocol uint8) {
+	a := svc.Locals[(int(svc.State.Local.Load())+1)%len(svc.Locals)]
+	if port, ok := a.Peek(pool); ok {
+		k0, k1 := flow.Tuple(dest.Wire, a.Wire, wirePort(dest.Port), wirePort(port), protocol)
+		b.flows.Touch(k0, k1)
+	}
 }
 
 // hopBack returns the way to the client of a new connection: by route, or where
@@ -144,6 +155,10 @@ func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
 // what it expected of the former connection (RFC 9293, 3.6.1; RFC 6191): expected,
 // if that is known, else a number that grows with time, 64 ns a step (RFC 6528).
 func (b *Balancer) newISN(e *forward.Ends, expected uint32) uint32 {
+	if expected != 0 {
+		const beyond = 1 << 17 // any window the former connection can have had open
+		return expected + beyond + uint32(b.flows.Hash(uint64(e.Local)<<32|uint64(e.Real), uint64(e.LocalPort)))&0xffff
+	}
 	var m [44]byte
 	copy(m[:32], b.sh.Secret[:])
 	binary.LittleEndian.PutUint32(m[32:], e.Local)
@@ -151,12 +166,7 @@ func (b *Balancer) newISN(e *forward.Ends, expected uint32) uint32 {
 	binary.LittleEndian.PutUint16(m[40:], e.LocalPort)
 	binary.LittleEndian.PutUint16(m[42:], e.RealPort)
 	h := sha256.Sum256(m[:])
-	noise := binary.LittleEndian.Uint32(h[:])
-	if expected != 0 {
-		const beyond = 1 << 17 // any window the former connection can have had open
-		return expected + beyond + noise&0xffff
-	}
-	return noise + uint32(b.Nanos>>6)
+	return binary.LittleEndian.Uint32(h[:]) + uint32(b.Nanos>>6)
 }
 
 func addrOf(w uint32) netip.Addr { return netip.AddrFrom4(be32(w)) }

@@ -48,8 +48,8 @@ func TestTupleIsTaken(t *testing.T) {
 	if v, r := b.input(b.packet(protoUDP, client, vip, 10, 53, 0)); v != packet.Output {
 		t.Errorf("%v for %v, want the connection to be made with the next port", v, r)
 	}
-	if d := b.sh.Dests[1].Load(); d.Refs.Load() != 1 || d.Load.Inactive.Load() != 1 {
-		t.Errorf("the real server has %d references and %d connections, want one", d.Refs.Load(), d.Load.Inactive.Load())
+	if d := b.sh.Dests[1].Load(); d.Refs() != 1 || d.Load.Inactive.Load() != 1 {
+		t.Errorf("the real server has %d references and %d connections, want one", d.Refs(), d.Load.Inactive.Load())
 	}
 }
 
@@ -62,8 +62,8 @@ func TestEndGivesEverythingBack(t *testing.T) {
 		b.input(b.packet(protoTCP, client, vip, uint16(40000+i), 80, tcpSYN))
 	}
 	d := b.sh.Dests[0].Load()
-	if used, _, _ := local.Counts(); used != 10 || d.Refs.Load() != 10 || b.sh.HalfOpen.Load() != 10 {
-		t.Fatalf("%d ports, %d references, %d half-open: want 10 of each", used, d.Refs.Load(), b.sh.HalfOpen.Load())
+	if used, _, _ := local.Counts(); used != 10 || d.Refs() != 10 || b.sh.HalfOpen.Load() != 10 {
+		t.Fatalf("%d ports, %d references, %d half-open: want 10 of each", used, d.Refs(), b.sh.HalfOpen.Load())
 	}
 	if v, r := b.input(b.packet(protoTCP, client, vip, 50000, 80, tcpSYN)); v != packet.Drop || r != packet.LBNoLocalPort {
 		t.Errorf("eleventh: %v for %v, want a drop for %v", v, r, packet.LBNoLocalPort)
@@ -72,7 +72,7 @@ func TestEndGivesEverythingBack(t *testing.T) {
 		b.End(i)
 		b.End(i)
 	}
-	if used, _, _ := local.Counts(); used != 0 || d.Refs.Load() != 0 || b.sh.HalfOpen.Load() != 0 || d.Load.Inactive.Load() != 0 || b.flows.Len() != 0 {
-		t.Errorf("%d ports, %d references, %d half-open, %d inactive, %d connections are left", used, d.Refs.Load(), b.sh.HalfOpen.Load(), d.Load.Inactive.Load(), b.flows.Len())
+	if used, _, _ := local.Counts(); used != 0 || d.Refs() != 0 || b.sh.HalfOpen.Load() != 0 || d.Load.Inactive.Load() != 0 || b.flows.Len() != 0 {
+		t.Errorf("%d ports, %d references, %d half-open, %d inactive, %d connections are left", used, d.Refs(), b.sh.HalfOpen.Load(), d.Load.Inactive.Load(), b.flows.Len())
 	}
 }

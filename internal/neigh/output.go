@@ -12,6 +12,15 @@ import (
 // neighbour is asked.
 func (c *Cache) Output(p *packet.Packet) packet.Verdict {
 	h := c.hops.At(p.NextHop)
+	if atomic.LoadUint32(&h.Used) == uint32(c.now) && h.Resolved() {
+		return packet.Output
+	}
+	return c.use(p, h)
+}
+
+// use is Output for the first packet of a tick to a neighbour, and for one that
+// is not resolved.
+func (c *Cache) use(p *packet.Packet, h *flow.NextHop) packet.Verdict {
 	if now := uint32(c.now); atomic.LoadUint32(&h.Used) != now {
 		// Once per tick and neighbour, not per packet.
 		atomic.StoreUint32(&h.Used, now)

@@ -91,6 +91,22 @@ func (w *Worker) receiveHandoffs() (busy bool) {
 	return busy
 }
 
+// takeBack frees what was given to others, at the end.
+func (w *Worker) takeBack() {
+	for _, path := range w.paths {
+		if path.from != w {
+			continue
+		}
+		for _, r := range []*spsc{&path.back, &path.give} {
+			for n := r.take(w.burst[:]); n > 0; n = r.take(w.burst[:]) {
+				for _, p := range w.burst[:n] {
+					w.pool.Put(p)
+				}
+			}
+		}
+	}
+}
+
 // adopt sends a copy of another worker's packet.
 func (w *Worker) adopt(p *packet.Packet, out uint16) {
 	own := w.pool.Get()

@@ -8,9 +8,13 @@ import (
 // leave does what the walk's last verdict says. Every packet that does not go
 // on is counted and freed here.
 func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
+	if v == packet.Transmit {
+		if p.Flags&(packet.CsumPartial|packet.GSO) == 0 || w.finish(p) {
+			w.tray(p)
+		}
+		return
+	}
 	switch v {
-	case packet.Transmit:
-		w.transmit(p)
 	case packet.Stolen:
 	case packet.Refuse:
 		w.ip.Refuse(p)
@@ -33,14 +37,7 @@ func (w *Worker) drop(p *packet.Packet) {
 	p.Pool().Put(p)
 }
 
-// transmit puts a packet on the tray of its port.
-func (w *Worker) transmit(p *packet.Packet) {
-	if p.Flags&(packet.CsumPartial|packet.GSO) != 0 && !w.finish(p) {
-		return
-	}
-	w.tray(p)
-}
-
+// tray lays a packet on the tray of its port.
 func (w *Worker) tray(p *packet.Packet) {
 	if p.Is(packet.Ours) {
 		w.stats.Answered++

@@ -9,13 +9,17 @@ import "weir/internal/packet"
 // w.in and w.at say how far the passes came, so that a walk that met a defect
 // goes on behind it (walkSafely).
 func (w *Worker) walk(burst []*packet.Packet) {
-	for ; w.in < len(burst); w.in++ {
-		burst[w.in].Verdict = w.arrive(burst[w.in])
+	for i := w.in; i < len(burst); i++ {
+		w.in = i
+		burst[i].Verdict = w.arrive(burst[i])
 	}
+	w.in = len(burst)
 	w.prefetch.Fetch()
-	for ; w.at < len(burst); w.at++ {
-		w.proceed(burst[w.at])
+	for i := w.at; i < len(burst); i++ {
+		w.at = i
+		w.proceed(burst[i])
 	}
+	w.at = len(burst)
 }
 
 // arrive is the way in: link layer, then IP.

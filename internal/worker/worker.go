@@ -142,12 +142,13 @@ func (w *Worker) AllQueues() []port.Queue {
 // Refresh makes the stages see the newest configuration before the next breath.
 func (w *Worker) Refresh() { w.begin(w.clock()) }
 
-// Close gives back what is on its way and answers no more questions. The worker
-// must not be breathed any more.
+// Close gives back what is on its way and answers no more questions. No worker
+// may be breathed any more.
 func (w *Worker) Close() {
 	w.mail.close()
 	w.neigh.Flush()
 	w.drainOutboxInto(w.pool)
+	w.takeBack()
 }
 
 // Beats returns how many breaths the worker drew. From any goroutine.

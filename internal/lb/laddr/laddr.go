@@ -64,39 +64,47 @@ func (a *Address) Prepare(pool uint8) {
 	}
 }
 
-// Take takes a port (host order) of a pool, the one unused for longest. recent:
-// it was in use less than TimeWait ago. Not ok: none is left, counted as a miss.
-func (a *Address) Take(pool uint8, second uint16) (port uint16, recent, ok bool) {
+// Lent is a port that was taken.
+type Lent struct {
+	Port   uint16 // host order
+	Recent bool   // it was in use less than TimeWait ago
+	// Seen is the sequence number that the real server expected next on the
+	// port's last TCP connection, 0 if unknown.
+	Seen uint32
+}
+
+// Take takes a port of a pool, the one unused for longest. Not ok: none is left,
+// counted as a miss.
+func (a *Address) Take(pool uint8, second uint16) (l Lent, ok bool) {
 	r := a.pools[pool].Load()
 	if r == nil {
 		a.miss.Add(1)
-		return 0, false, false
+		return l, false
 	}
-	port, released, ok := r.take()
+	port, released, seen, ok := r.take()
 	if !ok {
 		a.miss.Add(1)
-		return 0, false, false
+		return l, false
 	}
 	a.used.Add(1)
-	return port, released != never && second-released < TimeWait, true
+	return Lent{port, released != never && second-released < TimeWait, seen}, true
 }
 
-// Remember keeps, with a port that is about to be given back, the sequence number
-// that the real server expected next of its connection; 0 is no news.
-func (a *Address) Remember(pool uint8, port uint16, next uint32) {
-	if next != 0 {
-		a.pools[pool].Load().next[port].Store(next)
+// Peek returns the port that Take would give next, unless others are faster.
+func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
+	r := a.pools[pool].Load()
+	if r == nil {
+		return 0, false
 	}
+	pos := r.head.Load()
+	w := r.cells[pos&(ringSize-1)].word.Load()
+	return uint16(w >> 16), uint32(w>>32) == pos+1
 }
 
-// Recall returns what was last remembered of a port that was taken, 0 for nothing.
-func (a *Address) Recall(pool uint8, port uint16) uint32 {
-	return a.pools[pool].Load().next[port].Load()
-}
-
-// Give puts a port back.
-func (a *Address) Give(pool uint8, port, second uint16) {
-	a.pools[pool].Load().put(port, second)
+// Give puts a port back, with what the real server expected next on it (0 for a
+// protocol that has no such thing).
+func (a *Address) Give(pool uint8, port, second uint16, seen uint32) {
+	a.pools[pool].Load().put(port, second, seen)
 	a.used.Add(-1)
 }
 

@@ -41,12 +41,12 @@ func TestFigures(t *testing.T) {
 	if used, free, miss := a.Counts(); used != 0 || free != 1032176 || miss != 0 {
 		t.Fatalf("fresh: %d used, %d free, %d missed", used, free, miss)
 	}
-	if _, _, ok := a.Take(3, 1); ok {
+	if _, _, ok := take(a, 3, 1); ok {
 		t.Error("a pool that nobody prepared gave a port")
 	}
 	a.Prepare(3)
 	a.Prepare(3)
-	port, recent, ok := a.Take(3, 1)
+	port, recent, ok := take(a, 3, 1)
 	if !ok || port != FirstPort || recent {
 		t.Errorf("first port: %d, recently used: %v, %v", port, recent, ok)
 	}
@@ -93,7 +93,7 @@ func TestAgainstQueue(t *testing.T) {
 		case n == 0:
 			now += rnd.IntN(40)
 		case n < 11:
-			port, recent, ok := a.Take(0, Second(uint64(now)))
+			port, recent, ok := take(a, 0, Second(uint64(now)))
 			if len(model) == 0 {
 				misses++
 				if ok {
@@ -114,7 +114,7 @@ func TestAgainstQueue(t *testing.T) {
 			i := rnd.IntN(len(held))
 			port := held[i]
 			held = slices.Delete(held, i, i+1)
-			a.Give(0, port, Second(uint64(now)))
+			give(a, 0, port, Second(uint64(now)))
 			model = append(model, entry{port, now})
 		}
 		if now > 60_000 {
@@ -123,8 +123,8 @@ func TestAgainstQueue(t *testing.T) {
 				model[i].at = -1
 			}
 			for range model {
-				port, _, _ := a.Take(0, Second(uint64(now)))
-				a.Give(0, port, never)
+				port, _, _ := take(a, 0, Second(uint64(now)))
+				give(a, 0, port, never)
 			}
 		}
 	}
@@ -156,10 +156,10 @@ func TestSecond(t *testing.T) {
 			if Second(row.give) == never {
 				t.Error("the stamp looks as if the port was never used")
 			}
-			port, _, _ := a.Take(0, Second(row.give))
-			a.Give(0, port, Second(row.give))
-			_, recent, _ := a.Take(0, Second(row.now))
-			a.Give(0, port, Second(row.now))
+			port, _, _ := take(a, 0, Second(row.give))
+			give(a, 0, port, Second(row.give))
+			_, recent, _ := take(a, 0, Second(row.now))
+			give(a, 0, port, Second(row.now))
 			if recent != row.recent {
 				t.Errorf("released at %d, taken at %d: recent %v", row.give, row.now, recent)
 			}
@@ -179,7 +179,7 @@ func TestConcurrent(t *testing.T) {
 			var held []uint16
 			for range 50_000 {
 				if len(held) == 0 || rnd.IntN(2) == 0 && len(held) < 20_000 {
-					port, _, ok := a.Take(5, 9)
+					port, _, ok := take(a, 5, 9)
 					if !ok {
 						t.Error("no port left, though not all are out")
 						return
@@ -194,18 +194,18 @@ func TestConcurrent(t *testing.T) {
 				port := held[len(held)-1]
 				held = held[:len(held)-1]
 				owner[port].Unlock()
-				a.Give(5, port, 9)
+				give(a, 5, port, 9)
 			}
 			for _, port := range held {
 				owner[port].Unlock()
-				a.Give(5, port, 9)
+				give(a, 5, port, 9)
 			}
 		})
 	}
 	wg.Wait()
 	seen := map[uint16]bool{}
 	for {
-		port, _, ok := a.Take(5, 9)
+		port, _, ok := take(a, 5, 9)
 		if !ok {
 			break
 		}
@@ -225,7 +225,7 @@ func TestSetLife(t *testing.T) {
 	s := newSet(t, 1000, 1001)
 	a := add(t, s, lip)
 	a.Prepare(0)
-	port, _, _ := a.Take(0, 1)
+	port, _, _ := take(a, 0, 1)
 	s.Remove(lip)
 	s.Sweep()
 	if s.Find(lip) != nil || len(s.Configured()) != 0 {
@@ -242,7 +242,7 @@ func TestSetLife(t *testing.T) {
 		t.Error("the address that came back is another one")
 	}
 	s.Remove(lip)
-	a.Give(0, port, 2)
+	give(a, 0, port, 2)
 	s.Sweep()
 	if s.At(a.Index) != nil {
 		t.Error("an address that nobody uses is kept")
@@ -280,9 +280,41 @@ func TestTakeAndGiveAllocateNothing(t *testing.T) {
 	a := add(t, newSet(t, FirstPort, LastPort), lip)
 	a.Prepare(1)
 	if n := testing.AllocsPerRun(100, func() {
-		port, _, _ := a.Take(1, 3)
-		a.Give(1, port, 3)
+		port, _, _ := take(a, 1, 3)
+		give(a, 1, port, 3)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func take(a *Address, pool uint8, second uint16) (port uint16, recent, ok bool) {
+	l, ok := a.Take(pool, second)
+	return l.Port, l.Recent, ok
+}
+
+func give(a *Address, pool uint8, port, second uint16) { a.Give(pool, port, second, 0) }
+
+// What the real server expected next comes back with the port.
+func TestSeen(t *testing.T) {
+	a := add(t, newSet(t, 2000, 2001), lip)
+	a.Prepare(0)
+	for _, seen := range []uint32{0, 7, 1<<32 - 1} {
+		first, ok := a.Take(0, 1)
+		if !ok {
+			t.Fatal("no port")
+		}
+		a.Give(0, first.Port, 1, seen)
+		other, _ := a.Take(0, 1)
+		a.Give(0, other.Port, 1, 99)
+		again, _ := a.Take(0, 1)
+		if again.Port != first.Port || again.Seen != seen {
+			t.Errorf("took %+v, want port %d with %d", again, first.Port, seen)
+		}
+		a.Give(0, again.Port, 1, 0)
+		if l, _ := a.Take(0, 1); l.Seen != 99 {
+			t.Errorf("took %+v, want 99", l)
+		} else {
+			a.Give(0, l.Port, 1, 0)
+		}
 	}
 }

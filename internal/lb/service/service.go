@@ -30,11 +30,13 @@ type Dest struct {
 	Wire    uint32 // address and port as on the wire, read little-endian
 	Port    uint16
 	Load    sched.Load
-	Refs    atomic.Int32 // connections that use it
 	// Closed: it is to get no new connections (weight 0, or removed). A client
 	// that begins anew with the ports of a former connection goes elsewhere.
 	Closed atomic.Bool
 }
+
+// Refs returns how many connections use the real server.
+func (d *Dest) Refs() int32 { return d.Load.Active.Load() + d.Load.Inactive.Load() }
 
 // State is what of a service outlives its tables.
 type State struct {
