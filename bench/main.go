@@ -42,7 +42,7 @@ func walk(args []string) error {
 	flows := fs.String("flows", "1,1000,100000,1000000,10000000", "numbers of flows")
 	packets := fs.Int("packets", 4<<20, "packets of one repetition")
 	reps := fs.Int("reps", 7, "repetitions, of which the median counts")
-	seconds := fs.Float64("tcp", 16, "seconds of TCP connections; 0: none")
+	seconds := fs.Float64("tcp", 20, "seconds of TCP connections; 0: none")
 	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
 	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
 	if err := fs.Parse(args); err != nil {
