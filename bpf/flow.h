@@ -79,8 +79,8 @@ struct weir_half {
 	__u32 next_hop; /* 32 published, atomic: NextHopRef */
 	__u32 last; /* 36 tick of the last packet */
 	__u64 bytes; /* 40 IP bytes carried */
-	__u32 seq; /* 48 TCP, outbound half: next sequence number of the server */
-	__u32 ack; /* 52 TCP, outbound half: last acknowledgement of the server */
+	__u32 seq; /* 48 outbound, TCP: next sequence number of the server; inbound: see ConnProxyV1, ConnUOAOption */
+	__u32 ack; /* 52 outbound, TCP: last acknowledgement of the server; inbound: likewise */
 	__u32 conn; /* 56 published: index of the connection */
 	__u32 dest; /* 60 published: index of the real server for counters */
 };
@@ -198,6 +198,24 @@ _Static_assert(__builtin_offsetof(struct weir_conn, own) == 60, "Own");
 #define WEIR_CONN_NO_TIMESTAMP 0x4000U
 /* ConnExpireNow: its owner shall end it at the next look. */
 #define WEIR_CONN_EXPIRE_NOW 0x8000U
+/* ConnTOA: its segments carry the client's address until ConnTold. */
+#define WEIR_CONN_TOA 0x10000U
+/*
+ * ConnProxyV1, ConnProxyV2: what it carries begins with a PROXY header of that
+ * version. Of TCP, the inbound half's Seq is the number of the client's first
+ * byte and its Ack says what lies there instead (lb/stream.go); of UDP, Seq is
+ * how many datagrams carried the header.
+ */
+#define WEIR_CONN_PROXY_V1 0x20000U
+#define WEIR_CONN_PROXY_V2 0x40000U
+/* ConnProxyInsecure: a header that the client sent is believed. */
+#define WEIR_CONN_PROXY_INSECURE 0x80000U
+/*
+ * ConnUOAOption, ConnUOAProtocol: its first datagrams carry the client's address
+ * in an IP option, or in IP protocol 248. The inbound half's Seq counts them.
+ */
+#define WEIR_CONN_UOA_OPTION 0x100000U
+#define WEIR_CONN_UOA_PROTOCOL 0x200000U
 
 /*
  * NextHop is a neighbour on a link, or the way back to where a client's packet

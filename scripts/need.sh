@@ -15,6 +15,8 @@ proof() {
 	dnsmasq-base) echo dnsmasq ;;
 	dnsutils) echo dig ;;
 	iproute2) echo ip ;;
+	iputils-arping) echo arping ;;
+	iputils-ping) echo ping ;;
 	libbpf-dev) echo /usr/include/bpf/bpf_helpers.h ;;
 	libc6-dev) echo /usr/include/stdio.h ;;
 	llvm) echo llvm-strip ;;

@@ -2592,12 +2592,17 @@ type Service struct {
 	ExpireQuiescent bool                   `protobuf:"varint,9,opt,name=expire_quiescent,json=expireQuiescent,proto3" json:"expire_quiescent,omitempty"`
 	Quic            bool                   `protobuf:"varint,10,opt,name=quic,proto3" json:"quic,omitempty"`
 	ConnTimeout     uint32                 `protobuf:"varint,11,opt,name=conn_timeout,json=connTimeout,proto3" json:"conn_timeout,omitempty"`
-	ProxyProtocol   string                 `protobuf:"bytes,12,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
-	DestCheck       []string               `protobuf:"bytes,13,rep,name=dest_check,json=destCheck,proto3" json:"dest_check,omitempty"`
+	// v1 v2 v1-insecure v2-insecure; "" for none.
+	ProxyProtocol string   `protobuf:"bytes,12,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
+	DestCheck     []string `protobuf:"bytes,13,rep,name=dest_check,json=destCheck,proto3" json:"dest_check,omitempty"`
 	// Answers only; changed with their own calls.
-	Dests         []*Dest         `protobuf:"bytes,14,rep,name=dests,proto3" json:"dests,omitempty"`
-	Locals        []*LocalAddress `protobuf:"bytes,15,rep,name=locals,proto3" json:"locals,omitempty"`
-	Counters      *Counters       `protobuf:"bytes,16,opt,name=counters,proto3" json:"counters,omitempty"`
+	Dests    []*Dest         `protobuf:"bytes,14,rep,name=dests,proto3" json:"dests,omitempty"`
+	Locals   []*LocalAddress `protobuf:"bytes,15,rep,name=locals,proto3" json:"locals,omitempty"`
+	Counters *Counters       `protobuf:"bytes,16,opt,name=counters,proto3" json:"counters,omitempty"`
+	// TCP segments carry no TOA option.
+	NoToa bool `protobuf:"varint,17,opt,name=no_toa,json=noToa,proto3" json:"no_toa,omitempty"`
+	// What carries the client's address to UDP real servers: ipo opp; "" for nothing.
+	Uoa           string `protobuf:"bytes,18,opt,name=uoa,proto3" json:"uoa,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2742,6 +2747,20 @@ func (x *Service) GetCounters() *Counters {
 		return x.Counters
 	}
 	return nil
+}
+
+func (x *Service) GetNoToa() bool {
+	if x != nil {
+		return x.NoToa
+	}
+	return false
+}
+
+func (x *Service) GetUoa() string {
+	if x != nil {
+		return x.Uoa
+	}
+	return ""
 }
 
 type Dest struct {
@@ -4628,7 +4647,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\ain_pkts\x18\x02 \x01(\x04R\x06inPkts\x12\x19\n" +
 	"\bin_bytes\x18\x03 \x01(\x04R\ainBytes\x12\x19\n" +
 	"\bout_pkts\x18\x04 \x01(\x04R\aoutPkts\x12\x1b\n" +
-	"\tout_bytes\x18\x05 \x01(\x04R\boutBytes\"\xaf\x04\n" +
+	"\tout_bytes\x18\x05 \x01(\x04R\boutBytes\"\xd8\x04\n" +
 	"\aService\x12%\n" +
 	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12\x1e\n" +
@@ -4651,7 +4670,9 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"dest_check\x18\r \x03(\tR\tdestCheck\x12#\n" +
 	"\x05dests\x18\x0e \x03(\v2\r.weir.v1.DestR\x05dests\x12-\n" +
 	"\x06locals\x18\x0f \x03(\v2\x15.weir.v1.LocalAddressR\x06locals\x12-\n" +
-	"\bcounters\x18\x10 \x01(\v2\x11.weir.v1.CountersR\bcounters\"\x9c\x03\n" +
+	"\bcounters\x18\x10 \x01(\v2\x11.weir.v1.CountersR\bcounters\x12\x15\n" +
+	"\x06no_toa\x18\x11 \x01(\bR\x05noToa\x12\x10\n" +
+	"\x03uoa\x18\x12 \x01(\tR\x03uoa\"\x9c\x03\n" +
 	"\x04Dest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12*\n" +

@@ -38,7 +38,8 @@ func TestCalls(t *testing.T) {
 		want proto.Message
 	}
 	local := &weirv1.LocalAddress{Address: "192.168.1.200", Device: "lan"}
-	web := &weirv1.Service{Key: tcpKey(80), Scheduler: "wrr", ConnTimeout: 60}
+	web := &weirv1.Service{Key: tcpKey(80), Scheduler: "wrr", ConnTimeout: 60, ProxyProtocol: "v1-insecure", NoToa: true}
+	dns := &weirv1.Service{Key: udpKey(80), Scheduler: "wlc", Uoa: "opp"}
 	for _, s := range []step{
 		{"AddAddress", call(calls.AddAddress, &weirv1.AddAddressRequest{Address: &weirv1.Address{Prefix: "192.168.1.1/24", Device: "lan", Broadcast: "192.168.1.255", Scope: weirv1.Scope_SCOPE_LINK}}), &weirv1.AddAddressResponse{}},
 		{"AddAddress, a VIP", call(calls.AddAddress, &weirv1.AddAddressRequest{Address: &weirv1.Address{Prefix: "10.0.0.100", Device: "wan"}}), nil},
@@ -72,10 +73,17 @@ func TestCalls(t *testing.T) {
 		{"EditDest", call(calls.EditDest, &weirv1.EditDestRequest{Key: tcpKey(80), Dest: &weirv1.Dest{Address: "192.168.1.2", Port: 80, Forward: weirv1.Forward_FORWARD_FULLNAT, Weight: 65535, UThreshold: 9, LThreshold: 3}}), &weirv1.EditDestResponse{}},
 		{"AddLocalAddress", call(calls.AddLocalAddress, &weirv1.AddLocalAddressRequest{Key: tcpKey(80), Local: local}), &weirv1.AddLocalAddressResponse{}},
 		{"ListServices", call(calls.ListServices, &weirv1.ListServicesRequest{Key: tcpKey(80)}), &weirv1.ListServicesResponse{Version: "1.2.3", Services: []*weirv1.Service{{
-			Key: tcpKey(80), Scheduler: "wrr", ConnTimeout: 60, Counters: &weirv1.Counters{}, Locals: []*weirv1.LocalAddress{local},
+			Key: tcpKey(80), Scheduler: "wrr", ConnTimeout: 60, ProxyProtocol: "v1-insecure", NoToa: true, Counters: &weirv1.Counters{}, Locals: []*weirv1.LocalAddress{local},
 			Dests: []*weirv1.Dest{{Address: "192.168.1.2", Port: 80, Forward: weirv1.Forward_FORWARD_FULLNAT, Weight: 65535, UThreshold: 9, LThreshold: 3, Counters: &weirv1.Counters{}}},
 		}}}},
-		{"AddService, another", call(calls.AddService, &weirv1.AddServiceRequest{Service: &weirv1.Service{Key: udpKey(80), Scheduler: "wlc"}}), nil},
+		{"AddService, another", call(calls.AddService, &weirv1.AddServiceRequest{Service: dns}), nil},
+		{"ListServices, another", call(calls.ListServices, &weirv1.ListServicesRequest{Key: udpKey(80)}), &weirv1.ListServicesResponse{Version: "1.2.3", Services: []*weirv1.Service{{
+			Key: udpKey(80), Scheduler: "wlc", Uoa: "opp", Counters: &weirv1.Counters{},
+		}}}},
+		{"EditService, to the defaults", call(calls.EditService, &weirv1.EditServiceRequest{Service: &weirv1.Service{Key: udpKey(80), Scheduler: "wlc"}}), nil},
+		{"ListServices, edited", call(calls.ListServices, &weirv1.ListServicesRequest{Key: udpKey(80)}), &weirv1.ListServicesResponse{Version: "1.2.3", Services: []*weirv1.Service{{
+			Key: udpKey(80), Scheduler: "wlc", Counters: &weirv1.Counters{},
+		}}}},
 		{"AddLocalAddress, there before", call(calls.AddLocalAddress, &weirv1.AddLocalAddressRequest{Key: udpKey(80), Local: local}), &weirv1.AddLocalAddressResponse{AddressExisted: true}},
 		{"ListAddresses, sapool", call(calls.ListAddresses, &weirv1.ListAddressesRequest{Device: "lan"}), &weirv1.ListAddressesResponse{Addresses: []*weirv1.Address{
 			{Prefix: "192.168.1.1/24", Device: "lan", Broadcast: "192.168.1.255", Scope: weirv1.Scope_SCOPE_LINK},

@@ -157,7 +157,7 @@ func toService(m *weirv1.Service) (s spec.Service, err error) {
 	s = spec.Service{
 		Scheduler: m.Scheduler, Persistent: m.Persistent, OnePacket: m.OnePacket, PE: m.Pe, SynProxy: m.SynProxy,
 		HashTarget: m.HashTarget, ExpireQuiescent: m.ExpireQuiescent, QUIC: m.Quic, ConnTimeout: m.ConnTimeout,
-		ProxyProtocol: m.ProxyProtocol, DestCheck: m.DestCheck,
+		ProxyProtocol: m.ProxyProtocol, NoTOA: m.NoToa, UOA: m.Uoa, DestCheck: m.DestCheck,
 	}
 	if s.ServiceKey, err = toKey(m.Key); err != nil {
 		return s, err
@@ -170,7 +170,7 @@ func fromService(s *spec.Service) *weirv1.Service {
 	return &weirv1.Service{
 		Key: fromKey(s.ServiceKey), Scheduler: s.Scheduler, Persistent: s.Persistent, PersistentMask: addrString(s.PersistentMask),
 		OnePacket: s.OnePacket, Pe: s.PE, SynProxy: s.SynProxy, HashTarget: s.HashTarget, ExpireQuiescent: s.ExpireQuiescent,
-		Quic: s.QUIC, ConnTimeout: s.ConnTimeout, ProxyProtocol: s.ProxyProtocol, DestCheck: s.DestCheck,
+		Quic: s.QUIC, ConnTimeout: s.ConnTimeout, ProxyProtocol: s.ProxyProtocol, NoToa: s.NoTOA, Uoa: s.UOA, DestCheck: s.DestCheck,
 	}
 }
 

@@ -22,7 +22,7 @@ func TestReload(t *testing.T) {
 	if got := m.ttl(); got != "64" {
 		t.Fatalf("ttl %s", got)
 	}
-	m.write(strings.Replace(conf("log_level INFO\nbusy_poll on\nlog_with_timestamp on", "<init> device dpdk1 {\n}", "default_ttl 33"), "16384", "32768", 1))
+	m.write(strings.Replace(conf("log_level INFO\nbusy_poll on\nlog_with_timestamp on", "<init> device dpdk1 {\n}", "default_ttl 33\n}\nipvs_defs {\nudp {\nuoa_max_trail 7\n}"), "16384", "32768", 1))
 	boot := m.conf.Boot
 	for round := range 3 {
 		m.said.take()
@@ -33,8 +33,8 @@ func TestReload(t *testing.T) {
 				t.Errorf("round %d: %s is not named once in\n%s", round, what, said)
 			}
 		}
-		if !strings.Contains(said, "reload: done") || m.ttl() != "33" {
-			t.Errorf("round %d: ttl %s; it said\n%s", round, m.ttl(), said)
+		if !strings.Contains(said, "reload: done") || m.ttl() != "33" || m.conf.Tunables.UOATrail != 7 {
+			t.Errorf("round %d: ttl %s, uoa_max_trail %d; it said\n%s", round, m.ttl(), m.conf.Tunables.UOATrail, said)
 		}
 	}
 	if m.conf.Boot.PktPool != boot.PktPool || len(m.conf.Boot.Devices) != len(boot.Devices) || m.conf.Tunables.BusyPoll || m.conf.Tunables.LogTimestamp {

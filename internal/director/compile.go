@@ -74,6 +74,7 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			Services: service.NewTable(services),
 			Routes:   routes,
 			Timeouts: proto.NewTimeouts(d.tunables.Timeouts),
+			UOATrail: uint32(d.tunables.UOATrail),
 		},
 	}}, nil
 }
@@ -108,6 +109,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		return nil, &spec.Refusal{Code: spec.NotExists, Object: "scheduler", Why: err.Error()}
 	}
 	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
+	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
 	for _, l := range s.Locals {
 		svc.Locals = append(svc.Locals, locals[l.Addr])
 	}

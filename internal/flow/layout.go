@@ -58,8 +58,8 @@ type Half struct {
 	NextHop  uint32 // 32 published, atomic: NextHopRef
 	Last     uint32 // 36 tick of the last packet
 	Bytes    uint64 // 40 IP bytes carried
-	Seq      uint32 // 48 TCP, outbound half: next sequence number of the server
-	Ack      uint32 // 52 TCP, outbound half: last acknowledgement of the server
+	Seq      uint32 // 48 outbound, TCP: next sequence number of the server; inbound: see ConnProxyV1, ConnUOAOption
+	Ack      uint32 // 52 outbound, TCP: last acknowledgement of the server; inbound: likewise
 	Conn     uint32 // 56 published: index of the connection
 	Dest     uint32 // 60 published: index of the real server for counters
 }
@@ -153,6 +153,20 @@ const (
 	ConnNoTimestamp
 	// ConnExpireNow: its owner shall end it at the next look.
 	ConnExpireNow
+	// ConnTOA: its segments carry the client's address until ConnTold.
+	ConnTOA
+	// ConnProxyV1, ConnProxyV2: what it carries begins with a PROXY header of that
+	// version. Of TCP, the inbound half's Seq is the number of the client's first
+	// byte and its Ack says what lies there instead (lb/stream.go); of UDP, Seq is
+	// how many datagrams carried the header.
+	ConnProxyV1
+	ConnProxyV2
+	// ConnProxyInsecure: a header that the client sent is believed.
+	ConnProxyInsecure
+	// ConnUOAOption, ConnUOAProtocol: its first datagrams carry the client's address
+	// in an IP option, or in IP protocol 248. The inbound half's Seq counts them.
+	ConnUOAOption
+	ConnUOAProtocol
 )
 
 // NextHop is a neighbour on a link, or the way back to where a client's packet

@@ -25,7 +25,7 @@ var badSource = [4]uint64{1 << 0, 1 << 63, 0, 0xffff<<32 | 1<<63}
 // Input4 validates an IPv4 packet (RFC 1812, 5.2.2 and 5.3.7) and prepares it
 // for those who come next: Data ends with the packet (padding goes), L4 and
 // Proto are set, and a TCP or UDP packet that is no fragment gets Keyed, its key
-// words, Hash and TCPFlags, and Plain if it has no IP options.
+// words, Hash and TCPFlags, and Plain if no option asks for a closer look.
 func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
 	off := int(p.L3)
 	if len(p.Data) < off+wire.IPv4MinLen {
@@ -63,11 +63,7 @@ func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
 	if uint16(w0>>48)&fragMaskLE != 0 {
 		return p.DropFor(packet.IPFragment)
 	}
-	v := s.key4(p, d[wire.IPv4MinLen:], src, dst)
-	if p.Flags&packet.Keyed != 0 {
-		p.Flags |= packet.Plain
-	}
-	return v
+	return s.key4(p, d[wire.IPv4MinLen:], src, dst)
 }
 
 // options4 is Input4 for headers with options.
@@ -98,7 +94,9 @@ func (s *Stack) options4(p *packet.Packet) packet.Verdict {
 	if ip.IsFragment() {
 		return p.DropFor(packet.IPFragment)
 	}
-	return s.key4(p, p.Data[p.L4:], src, dst)
+	v := s.key4(p, p.Data[p.L4:], src, dst)
+	p.Flags &^= packet.Plain
+	return v
 }
 
 // addresses4 drops what has addresses that can't be, both as on the wire.
@@ -117,17 +115,40 @@ func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	return packet.Continue
 }
 
+// usual reports whether a TCP header has only the options that established
+// connections use, as everybody lays them out (RFC 7323, appendix A): a
+// timestamp, and then SACK blocks. Any other list may hold an address that the
+// client claims to have (TOA).
+func usual(h []byte) bool {
+	const (
+		timestamp = 0x0a080101 // NOP, NOP, kind 8, length 10, read little-endian
+		sack      = 0x00050101 // NOP, NOP, kind 5
+	)
+	if len(h) < 32 || binary.LittleEndian.Uint32(h[20:24]) != timestamp {
+		return false
+	}
+	if len(h) == 32 {
+		return true
+	}
+	return binary.LittleEndian.Uint32(h[32:36])&0xffffff == sack && int(h[35]) == len(h)-34
+}
+
 // key4 checks the transport header, which l4 begins with, and sets the key.
 func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdict {
 	var sum uint16 // the checksum field as on the wire
+	flags := packet.Keyed | packet.Plain
 	switch p.Proto {
 	case wire.ProtoTCP:
 		if len(l4) < wire.TCPMinLen {
 			return p.DropFor(packet.L4Malformed)
 		}
 		h := (*[wire.TCPMinLen]byte)(l4)
-		if n := int(h[12]>>4) << 2; n < wire.TCPMinLen || n > len(l4) {
+		n := int(h[12]>>4) << 2
+		if n < wire.TCPMinLen || n > len(l4) {
 			return p.DropFor(packet.L4Malformed)
+		}
+		if n != wire.TCPMinLen && !usual(l4[:n]) {
+			flags = packet.Keyed
 		}
 		p.TCPFlags = h[13]
 		sum = binary.LittleEndian.Uint16(h[16:18])
@@ -148,7 +169,7 @@ func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdic
 	p.Key0 = uint64(src) | uint64(dst)<<32
 	p.Key1 = uint64(binary.LittleEndian.Uint32(l4[0:4])) | uint64(p.Proto)<<32
 	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
-	p.Flags |= packet.Keyed
+	p.Flags |= flags
 	if s.rxPartial>>(p.In%port.Max)&1 != 0 {
 		pseudo := uint64(src) + uint64(dst) + uint64(p.Proto)<<8 + uint64(bits.ReverseBytes16(uint16(len(l4))))
 		if wire.Fold(pseudo) == sum {

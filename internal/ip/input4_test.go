@@ -13,6 +13,8 @@ import (
 func TestInput4(t *testing.T) {
 	a := func(s string) netip.Addr { return netip.MustParseAddr(s) }
 	nops := []byte{1, 1, 1, 1}
+	timestamp := []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}
+	with := func(more string) []byte { return append(timestamp[:12:12], more...) }
 	for _, row := range []struct {
 		name    string
 		m       made
@@ -21,11 +23,17 @@ func TestInput4(t *testing.T) {
 		flags   packet.Flags
 	}{
 		{"TCP", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, nil, "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
-		{"TCP with options and data", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, nops, "x")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"TCP with unusual options and data", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, nops, "x")}, packet.Continue, 0, packet.Keyed},
+		{"TCP with timestamp", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, timestamp, "x")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"TCP with timestamp and SACK", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, with("\x01\x01\x05\x0aaaaabbbb"), "x")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"TCP with timestamp and a SACK that lies", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, with("\x01\x01\x05\x12aaaabbbb"), "x")}, packet.Continue, 0, packet.Keyed},
+		{"TCP with timestamp and TOA", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, with("\xfe\x08aabbbb"), "x")}, packet.Continue, 0, packet.Keyed},
+		{"TCP with TOA in the place of SACK", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, with("\x01\x01\xfe\x08aabbbb\x01\x01"), "x")}, packet.Continue, 0, packet.Keyed},
+		{"TCP with TOA alone", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, []byte("\xfe\x08aabbbb"), "x")}, packet.Continue, 0, packet.Keyed},
 		{"UDP", made{src: near, dst: vip, proto: 17, l4: udp("")}, packet.Continue, 0, packet.Keyed | packet.Plain},
 		{"padded", made{src: near, dst: vip, proto: 17, l4: udp("a"), padding: 17}, packet.Continue, 0, packet.Keyed | packet.Plain},
 		{"partial checksum", made{src: near, dst: vip, proto: 17, l4: udp("abc"), partial: true}, packet.Continue, 0, packet.Keyed | packet.Plain | packet.CsumPartial},
-		{"partial TCP checksum", made{src: near, dst: vip, proto: 6, l4: tcp(16, nops, "abc"), partial: true, padding: 3}, packet.Continue, 0, packet.Keyed | packet.Plain | packet.CsumPartial},
+		{"partial TCP checksum", made{src: near, dst: vip, proto: 6, l4: tcp(16, timestamp, "abc"), partial: true, padding: 3}, packet.Continue, 0, packet.Keyed | packet.Plain | packet.CsumPartial},
 		{"IP options", made{src: near, dst: vip, proto: 17, l4: udp("a"), options: nops, padding: 2}, packet.Continue, 0, packet.Keyed},
 		{"IP options, partial", made{src: near, dst: vip, proto: 6, l4: tcp(16, nil, "abc"), options: nops, partial: true}, packet.Continue, 0, packet.Keyed | packet.CsumPartial},
 		{"ICMP", made{src: near, dst: vip, proto: 1, l4: icmp(8, 0, "")}, packet.Continue, 0, 0},

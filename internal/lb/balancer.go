@@ -29,6 +29,9 @@ type Tables struct {
 	Services *service.Table
 	Routes   *route.Table
 	Timeouts *proto.Timeouts
+	// UOATrail is how many datagrams of a connection carry the client's address, if
+	// the service tells it by UOA.
+	UOATrail uint32
 }
 
 // Shared is what all workers' balancers share.

@@ -77,10 +77,10 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 	in.NextHop, out.NextHop = toDest, back
 	n := flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: local.Index, LocalPort: lent.Port, Pool: pool, OwnTimeout: svc.ConnTimeout}
 	if p.Proto == protoUDP {
-		in.Fast = true
-		n.State = uint32(proto.UDPOneWay)
+		in.Fast = svc.Tell == 0
+		n.State = uint32(proto.UDPOneWay) | uint32(svc.Tell)
 	} else {
-		n.State = uint32(proto.TCPNone) | flow.ConnHalfOpen
+		n.State = uint32(proto.TCPNone) | flow.ConnHalfOpen | uint32(svc.Tell)
 		if lent.Recent {
 			n.State |= flow.ConnNoTimestamp
 			n.SeqDelta = b.newISN(&e, lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()

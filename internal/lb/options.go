@@ -26,20 +26,20 @@ func shiftSeq(p *packet.Packet, t wire.TCP, delta uint32) {
 	retally(p, t, old, wire.Sum(t[4:8], 0))
 }
 
-// shiftAck adds delta to the acknowledgement and to the edges of SACK blocks
-// (RFC 2018): they too are numbers of the other side's stream.
-func shiftAck(p *packet.Packet, t wire.TCP, delta uint32) {
+// shiftAck takes the acknowledgement and the edges of SACK blocks (RFC 2018)
+// back to the numbers of the client's stream.
+func shiftAck(p *packet.Packet, t wire.TCP, m *stream) {
 	head := t[:t.DataOffset()]
 	old := wire.Sum(head[8:12], wire.Sum(head[20:], 0))
 	if t.Flags()&tcpACK != 0 {
-		t.SetAck(t.Ack() + delta)
+		t.SetAck(m.toClient(t.Ack()))
 	}
 	for o, rest, ok := wire.NextOption(t.Options()); ok; o, rest, ok = wire.NextOption(rest) {
 		if o.Kind != wire.OptSACK {
 			continue
 		}
 		for v := o.Value(); len(v) >= 4; v = v[4:] {
-			binary.BigEndian.PutUint32(v, binary.BigEndian.Uint32(v)+delta)
+			binary.BigEndian.PutUint32(v, m.toClient(binary.BigEndian.Uint32(v)))
 		}
 	}
 	retally(p, t, old, wire.Sum(head[8:12], wire.Sum(head[20:], 0)))
@@ -66,11 +66,12 @@ func lowerMSS(p *packet.Packet, t wire.TCP, n uint16) {
 // (PAWS, RFC 7323 section 5).
 func blankTimestamp(p *packet.Packet, t wire.TCP) { blank(p, t, wire.OptTimestamp) }
 
-// blankTOA takes a client's own claim of an address out.
-func blankTOA(p *packet.Packet, t wire.TCP) { blank(p, t, wire.OptTOA) }
+// blankTOA takes a client's own claim of an address out, and reports whether
+// there was one.
+func blankTOA(p *packet.Packet, t wire.TCP) bool { return blank(p, t, wire.OptTOA) }
 
 // blank overwrites all options of a kind with NOPs.
-func blank(p *packet.Packet, t wire.TCP, kind uint8) {
+func blank(p *packet.Packet, t wire.TCP, kind uint8) (found bool) {
 	for o, rest, ok := wire.NextOption(t.Options()); ok; o, rest, ok = wire.NextOption(rest) {
 		if o.Kind != kind {
 			continue
@@ -79,7 +80,9 @@ func blank(p *packet.Packet, t wire.TCP, kind uint8) {
 		old := wire.Sum(head[20:], 0)
 		o.Blank()
 		retally(p, t, old, wire.Sum(head[20:], 0))
+		found = true
 	}
+	return found
 }
 
 // setOptions replaces a segment's TCP options by opts, whose length is a
@@ -88,29 +91,17 @@ func blank(p *packet.Packet, t wire.TCP, kind uint8) {
 func setOptions(p *packet.Packet, opts []byte) bool {
 	t := wire.TCP(p.Data[p.L4:])
 	had := t.DataOffset() - 20
-	grow := len(opts) - had
-	front := int(p.L4) + 20
 	old := wire.Sum(t[12:14], wire.Sum(t[20:20+had], 0))
 	segment := len(t)
-	switch {
-	case grow > 0:
-		if !p.Prepend(grow) {
-			return false
-		}
-		copy(p.Data, p.Data[grow:grow+front])
-	case grow < 0:
-		copy(p.Data[-grow:], p.Data[:front])
-		p.TrimFront(-grow)
+	if !splice(p, int(p.L4)+20, had, opts) {
+		return false
 	}
+	grow := len(opts) - had
 	t = wire.TCP(p.Data[p.L4:])
-	copy(t[20:], opts)
 	t.SetDataOffset(20 + len(opts))
 	sum := wire.Sum(t[12:14], wire.Sum(t[20:20+len(opts)], 0))
 	// The pseudo-header's length changes as well.
 	retally(p, t, old+uint64(uint16(segment)), sum+uint64(uint16(segment+grow)))
-	ip := wire.IPv4(p.Data[p.L3:])
-	n := ip.TotalLength()
-	ip.SetTotalLength(n + uint16(grow))
-	ip.SetChecksum(wire.Update16(ip.Checksum(), n, n+uint16(grow)))
+	lengthen(p, grow)
 	return true
 }

@@ -84,7 +84,7 @@ func TestEditsKeepChecksums(t *testing.T) {
 			tcp.SetFlags(tcp.Flags() | tcpACK)
 			wire.CompleteL4(wire.IPv4(p.Data[14:]))
 			delta, ack := rnd.Uint32(), tcp.Ack()
-			shiftAck(p, tcp, delta)
+			shiftAck(p, tcp, &stream{shift: -delta})
 			if tcp.Ack() != ack+delta {
 				t.Fatalf("acknowledgement %d + %d is %d", ack, delta, tcp.Ack())
 			}
@@ -123,7 +123,7 @@ func TestPartialSumsAreLeftAlone(t *testing.T) {
 		tcp := wire.TCP(p.Data[p.L4:])
 		tcp.SetChecksum(0x1234)
 		shiftSeq(p, tcp, 7)
-		shiftAck(p, tcp, 7)
+		shiftAck(p, tcp, &stream{shift: 7})
 		lowerMSS(p, tcp, 8)
 		blankTimestamp(p, tcp)
 		setOptions(p, randomOptions(rnd, 40))
@@ -140,7 +140,7 @@ func TestSACKEdgesMove(t *testing.T) {
 	p := segment(b, rnd, []byte{wire.OptNOP, wire.OptNOP, wire.OptSACK, 18, 0, 0, 0, 1, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}, 0)
 	defer b.pool.Put(p)
 	tcp := wire.TCP(p.Data[p.L4:])
-	shiftAck(p, tcp, 0x100)
+	shiftAck(p, tcp, &stream{shift: -0x100 & 0xffffffff})
 	want := []byte{wire.OptNOP, wire.OptNOP, wire.OptSACK, 18, 0, 0, 1, 1, 0, 0, 1, 9, 0, 0, 0, 0xff, 0, 0, 1, 0}
 	if !bytes.Equal(tcp.Options(), want) {
 		t.Errorf("edges are %x, want %x", tcp.Options(), want)
@@ -190,7 +190,7 @@ func FuzzOptions(f *testing.F) {
 		tcp := wire.TCP(p.Data[p.L4:])
 		data := bytes.Clone(tcp[tcp.DataOffset():])
 		shiftSeq(p, tcp, delta)
-		shiftAck(p, tcp, delta)
+		shiftAck(p, tcp, &stream{shift: delta})
 		lowerMSS(p, tcp, 8)
 		blankTimestamp(p, tcp)
 		sums(t, "edits", p)

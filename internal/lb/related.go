@@ -2,6 +2,7 @@ package lb
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -61,10 +62,11 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	reply := key1&flow.FlagReply != 0
 	was := wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0))
 	if proto == protoTCP && reply {
-		if c.SeqDelta != 0 {
-			binary.BigEndian.PutUint32(l4[4:8], binary.BigEndian.Uint32(l4[4:8])-c.SeqDelta)
+		state := atomic.LoadUint32(&c.State)
+		if s := b.streamOf(c, state); s.moves() {
+			binary.BigEndian.PutUint32(l4[4:8], s.toClient(binary.BigEndian.Uint32(l4[4:8])))
 		}
-		b.leaveRoomForTOA(m, c)
+		b.leaveRoomForTOA(m, state)
 	}
 	binary.LittleEndian.PutUint32(quoted[12:16], uint32(addrs>>32))
 	binary.LittleEndian.PutUint32(quoted[16:20], uint32(addrs))
@@ -106,9 +108,9 @@ func keepSum(l4 []byte, proto uint8, was, now uint64) {
 
 // leaveRoomForTOA lowers the MTU of a frag-needed message while the director
 // still adds the client's address to this client's segments.
-func (b *Balancer) leaveRoomForTOA(m wire.ICMPv4, c *flow.Conn) {
+func (b *Balancer) leaveRoomForTOA(m wire.ICMPv4, state uint32) {
 	const unreachable, fragNeeded = 3, 4
-	if m.Type() != unreachable || m.Code() != fragNeeded || c.State&flow.ConnTold != 0 {
+	if m.Type() != unreachable || m.Code() != fragNeeded || state&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
 		return
 	}
 	if mtu := m.NextHopMTU(); mtu > 576 {

@@ -40,6 +40,24 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		return v
 	}
 	n := uint64(len(d))
+	if !reply && p.L4-p.L3 > wire.IPv4MinLen {
+		b.blankUOA(p)
+	}
+	v := packet.Output
+	switch {
+	case p.Proto == protoUDP && reply:
+		b.answeredUDP(c, ci)
+	case p.Proto == protoUDP:
+		v = b.inboundUDP(p, c, h, &r, hop, ref)
+	case reply:
+		b.remember(p, h, d)
+		b.outboundTCP(p, c, ci)
+	default:
+		v = b.inboundTCP(p, c, ci, h, &r, hop, ref)
+	}
+	if v == packet.Drop {
+		return v
+	}
 	h.Last = uint32(b.Now)
 	h.Bytes += n
 	count := &b.counts[pub.Dest&(uint32(len(b.counts))-1)]
@@ -50,25 +68,16 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		count.InPkts++
 		count.InBytes += n
 	}
-	switch {
-	case p.Proto == protoUDP:
-		b.stepUDP(c, ci, reply)
-	case reply:
-		b.remember(p, h, d)
-		b.outboundTCP(p, c, ci)
-	default:
-		b.inboundTCP(p, c, ci, hop)
-	}
 	r.Apply(p.Data[p.L3:], int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	p.NextHop = ref
-	return packet.Output
+	return v
 }
 
-// stepUDP makes a connection normal with its first answer. Inbound is fast from
-// the start, outbound from then on.
-func (b *Balancer) stepUDP(c *flow.Conn, ci uint32, reply bool) {
+// answeredUDP makes a connection normal with its first answer. Outbound is fast
+// from then on, inbound as soon as the real server knows the client (inboundUDP).
+func (b *Balancer) answeredUDP(c *flow.Conn, ci uint32) {
 	s := atomic.LoadUint32(&c.State)
-	if !reply || s&flow.ConnStateMask == uint32(proto.UDPNormal) {
+	if s&flow.ConnStateMask == uint32(proto.UDPNormal) {
 		return
 	}
 	if atomic.CompareAndSwapUint32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
@@ -80,13 +89,20 @@ func (b *Balancer) stepUDP(c *flow.Conn, ci uint32, reply bool) {
 // outboundTCP handles a segment from the real server, as the server sees it.
 func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 	t := wire.TCP(p.Data[p.L4:])
+	s := atomic.LoadUint32(&c.State)
 	if p.TCPFlags&(tcpSYN|tcpRST) == tcpSYN {
 		c.ServerISN = t.Seq()
-		orState(c, flow.ConnServerISN)
-		lowerMSS(p, t, wire.OptTOA4Len)
+		orState(&c.State, flow.ConnServerISN)
+		if s&flow.ConnTOA != 0 {
+			lowerMSS(p, t, wire.OptTOA4Len)
+		}
 	}
-	if c.SeqDelta != 0 {
-		shiftAck(p, t, -c.SeqDelta)
+	m := b.streamOf(c, s)
+	if s&connProxy != 0 && p.TCPFlags&tcpACK != 0 {
+		m.acknowledge(b.flows.Half(atomic.LoadUint32(&c.In)), t.Ack())
+	}
+	if m.moves() {
+		shiftAck(p, t, &m)
 	}
 	b.stepTCP(p.TCPFlags, c, ci, true)
 }
@@ -94,32 +110,41 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 // inboundTCP handles a segment from the client. The real server learns the
 // client's address in the segments that acknowledge its SYN and nothing more:
 // the handshake's last and all that follow until the client acknowledges data.
-func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, hop *flow.NextHop) {
-	t := wire.TCP(p.Data[p.L4:])
-	s := atomic.LoadUint32(&c.State)
-	if p.TCPFlags&(tcpSYN|tcpRST|tcpACK) == tcpSYN {
-		b.restart(c, s)
-		if s&flow.ConnNoTimestamp != 0 {
-			blankTimestamp(p, t)
+// A service that speaks the PROXY protocol tells in the stream instead.
+func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow.Half, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+	syn := p.TCPFlags&(tcpSYN|tcpRST|tcpACK) == tcpSYN
+	if syn {
+		b.restart(c)
+		if atomic.LoadUint32(&c.State)&flow.ConnNoTimestamp != 0 {
+			blankTimestamp(p, wire.TCP(p.Data[p.L4:]))
 		}
 	}
-	if c.SeqDelta != 0 {
-		shiftSeq(p, t, c.SeqDelta)
+	s := atomic.LoadUint32(&c.State)
+	v := packet.Output
+	switch {
+	case s&connProxy != 0:
+		if v = b.proxyTCP(p, c, h, s, r, hop, ref); v == packet.Drop {
+			return v
+		}
+	case c.SeqDelta != 0:
+		shiftSeq(p, wire.TCP(p.Data[p.L4:]), c.SeqDelta)
 	}
 	told := false
-	if p.TCPFlags&(tcpSYN|tcpRST) == 0 && s&(flow.ConnServerISN|flow.ConnTold) == flow.ConnServerISN {
-		switch ahead := int32(t.Ack() - (c.ServerISN + 1)); {
-		case p.TCPFlags&tcpACK == 0:
-		case ahead == 0:
-			told = b.addTOA(p, hop)
-		case ahead > 0:
-			orState(c, flow.ConnTold)
-		}
+	switch t := wire.TCP(p.Data[p.L4:]); {
+	case s&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA || p.TCPFlags&tcpRST != 0:
+	case syn:
+		told = b.tellInSYN(p, t, hop)
+	case s&flow.ConnServerISN == 0 || p.TCPFlags&(tcpSYN|tcpACK) != tcpACK:
+	case t.Ack() == c.ServerISN+1:
+		told = b.addTOA(p, hop)
+	case int32(t.Ack()-(c.ServerISN+1)) > 0:
+		orState(&c.State, flow.ConnTold)
 	}
-	if !told && t.DataOffset() > 20 {
-		blankTOA(p, t)
+	if t := wire.TCP(p.Data[p.L4:]); !told && t.DataOffset() > wire.TCPMinLen && blankTOA(p, t) {
+		b.stats.ClaimsTaken++
 	}
 	b.stepTCP(p.TCPFlags, c, ci, false)
+	return v
 }
 
 // over reports whether a connection is closing or closed and its real server
@@ -140,9 +165,9 @@ func closing(s proto.State) bool {
 
 // restart makes a connection forget its former handshake when its client
 // begins anew with the same ports.
-func (b *Balancer) restart(c *flow.Conn, s uint32) {
-	if closing(proto.State(s & flow.ConnStateMask)) {
-		andState(c, ^(flow.ConnServerISN | flow.ConnTold))
+func (b *Balancer) restart(c *flow.Conn) {
+	if closing(proto.State(atomic.LoadUint32(&c.State) & flow.ConnStateMask)) {
+		andState(&c.State, ^(flow.ConnServerISN | flow.ConnTold))
 	}
 }
 
@@ -170,11 +195,11 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, reply bool) {
 	if old != now {
 		b.changed(c, ci, old, now)
 	}
-	if proto.State(now&flow.ConnStateMask) == proto.TCPEstablished && c.SeqDelta == 0 {
+	if proto.State(now&flow.ConnStateMask) == proto.TCPEstablished && c.SeqDelta == 0 && now&connProxy == 0 {
 		if reply || old&flow.ConnStateMask != now&flow.ConnStateMask {
 			b.flows.SetFast(c.Out, true)
 		}
-		if now&flow.ConnTold != 0 {
+		if now&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
 			b.flows.SetFast(c.In, true)
 		}
 	}
@@ -206,19 +231,19 @@ func (b *Balancer) setTimeout(ci uint32, c *flow.Conn, s proto.State) {
 	b.own.SetTimeout(ci, b.Tables.Timeouts.Of(s, c.Own), b.Now)
 }
 
-func orState(c *flow.Conn, flags uint32) {
+func orState(p *uint32, flags uint32) {
 	for {
-		s := atomic.LoadUint32(&c.State)
-		if atomic.CompareAndSwapUint32(&c.State, s, s|flags) {
+		s := atomic.LoadUint32(p)
+		if s&flags == flags || atomic.CompareAndSwapUint32(p, s, s|flags) {
 			return
 		}
 	}
 }
 
-func andState(c *flow.Conn, mask uint32) {
+func andState(p *uint32, mask uint32) {
 	for {
-		s := atomic.LoadUint32(&c.State)
-		if atomic.CompareAndSwapUint32(&c.State, s, s&mask) {
+		s := atomic.LoadUint32(p)
+		if s&^mask == 0 || atomic.CompareAndSwapUint32(p, s, s&mask) {
 			return
 		}
 	}

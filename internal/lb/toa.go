@@ -16,6 +16,34 @@ const maxOptions = 40 // RFC 9293: a TCP header has at most 60 bytes
 // does not help, the packet goes without, and is counted. It reports whether the
 // option is in the packet.
 func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
+	for _, keep := range [...]func(kind uint8) bool{keepAll, keepUseful, keepTimestamp} {
+		if b.tryTOA(p, hop, keep) {
+			return true
+		}
+	}
+	b.stats.TOAFailed++
+	return false
+}
+
+// tellInSYN puts the client's address into a SYN that has a Fast Open cookie: the
+// real server may hand the connection to its program with that segment. Without
+// room the cookie goes, and the connection begins as others do; the data beside
+// it will come again.
+func (b *Balancer) tellInSYN(p *packet.Packet, t wire.TCP, hop *flow.NextHop) bool {
+	o, ok := wire.FindOption(t.Options(), wire.OptFastOpen)
+	if !ok || len(o.Value()) == 0 {
+		return false
+	}
+	if b.tryTOA(p, hop, keepAll) || b.tryTOA(p, hop, keepUseful) {
+		return true
+	}
+	blank(p, t, wire.OptFastOpen)
+	return false
+}
+
+// tryTOA puts the option into a segment if it fits with the options that keep
+// wants.
+func (b *Balancer) tryTOA(p *packet.Packet, hop *flow.NextHop, keep func(kind uint8) bool) bool {
 	t := wire.TCP(p.Data[p.L4:])
 	var opts [maxOptions]byte
 	wire.PutTOA4(opts[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
@@ -23,14 +51,19 @@ func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
 	if !p.Is(packet.GSO) && hop.MTU != 0 {
 		room = min(room, int(hop.MTU)-(len(p.Data)-int(p.L3))+t.DataOffset()-20)
 	}
-	for _, keep := range [...]func(kind uint8) bool{keepAll, keepUseful, keepTimestamp} {
-		if n, ok := gather(&opts, wire.OptTOA4Len, t.Options(), keep); ok && n <= room && setOptions(p, opts[:n]) {
-			b.stats.TOASent++
-			return true
-		}
+	n, ok := gather(&opts, wire.OptTOA4Len, t.Options(), keep)
+	if !ok || n > room {
+		return false
 	}
-	b.stats.TOAFailed++
-	return false
+	_, claimed := wire.FindOption(t.Options(), wire.OptTOA)
+	if !setOptions(p, opts[:n]) {
+		return false
+	}
+	if claimed {
+		b.stats.ClaimsTaken++
+	}
+	b.stats.TOASent++
+	return true
 }
 
 func keepAll(kind uint8) bool       { return kind != wire.OptTOA }

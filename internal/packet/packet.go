@@ -26,8 +26,8 @@ const (
 	// Broadcast and Multicast: the link-layer destination was one.
 	Broadcast
 	Multicast
-	// Plain: Keyed, and the IP header has no options: what an established
-	// half-flow may forward without a closer look.
+	// Plain: Keyed, without IP options, and of TCP with no options but timestamp
+	// and SACK: what an established half-flow may forward without a closer look.
 	Plain
 	// Related: an ICMP error whose inner packet belongs to a connection.
 	Related

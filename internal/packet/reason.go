@@ -64,6 +64,7 @@ const (
 	LBNoRouteBack   // no route to the client
 	LBTableFull     // the flow table has no place for the connection
 	LBConnRace      // two workers made the same connection at once; the sender repeats
+	LBProxyWait     // insecure PROXY: came before the segment with the header, or too short to hold it; the sender repeats
 	LBLateRewrite   // the connection changed hands while the packet was in flight
 
 	// Ports, sending.
@@ -129,6 +130,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBNoRouteBack:   {"lb_no_route_back", "no way back to the client"},
 	LBTableFull:     {"lb_table_full", "the flow table is full: raise conn_pool_size"},
 	LBConnRace:      {"lb_conn_race", "two workers met the same new connection at once; the sender repeats"},
+	LBProxyWait:     {"lb_proxy_wait", "came before the client's first bytes, which may hold a PROXY header; the sender repeats"},
 	LBLateRewrite:   {"lb_late_rewrite", "the connection ended while the packet was in flight"},
 	PortTxFull:      {"port_tx_full", "the transmit ring stayed full"},
 	PortTxError:     {"port_tx_error", "the kernel refused the frame"},

@@ -11,12 +11,13 @@ const (
 	Continue                 // on to the next stage
 	Neighbour                // ARP: for the neighbour table
 	Output                   // destination settled, NextHop may be set: go to IP output
+	Follow                   // as Output, but first goes what the stage laid into the outbox
 	Transmit                 // link header complete, Out is set: go to the port
 	Punt                     // for the host kernel
 	Stolen                   // the stage holds the packet now and answers for it
 )
 
-var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "output", "transmit", "punt", "stolen"}
+var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "output", "follow", "transmit", "punt", "stolen"}
 
 // String returns the word used in stories and traces.
 func (v Verdict) String() string {

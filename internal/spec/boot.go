@@ -40,6 +40,7 @@ type Tunables struct {
 	Forwarding   bool
 	DefaultTTL   uint8
 	NeighTimeout uint32 // seconds a neighbour stays REACHABLE
+	UOATrail     uint8  // datagrams of a UDP connection that carry UOA; 0: none does
 	BusyPoll     bool   // idle workers spin instead of sleeping; fixed at start
 }
 

@@ -15,6 +15,13 @@ var (
 	laterSchedulers = []string{"conhash", "mh", "fo", "lc", "sh", "dh", "sed", "nq"}
 )
 
+// proxyProtocols are the words of Service.ProxyProtocol, uoaCarriers those of
+// Service.UOA, beside "" for none.
+var (
+	proxyProtocols = []string{"v1", "v2", "v1-insecure", "v2-insecure"}
+	uoaCarriers    = []string{"ipo", "opp"}
+)
+
 // Find returns a service, or nil.
 func (s *Spec) Find(k ServiceKey) *Service {
 	for i := range s.Services {
@@ -92,7 +99,6 @@ func (svc *Service) check() error {
 		{svc.HashTarget != "", "a hash target (--hash-target)"},
 		{svc.ExpireQuiescent, "--expire-quiescent"},
 		{svc.QUIC, "--quic"},
-		{svc.ProxyProtocol != "", "the PROXY protocol (--proxy-protocol)"},
 		{len(svc.DestCheck) != 0, "--dest-check"},
 	} {
 		if later.set {
@@ -101,6 +107,29 @@ func (svc *Service) check() error {
 	}
 	if svc.ConnTimeout > 31535999 {
 		return refuse(Invalid, "service", "conn-timeout %d: must be 1 to 31535999 seconds", svc.ConnTimeout)
+	}
+	return svc.checkTelling()
+}
+
+// checkTelling refuses ways to tell the client's address that are none, that the
+// protocol can't carry, or that would tell it twice.
+func (svc *Service) checkTelling() error {
+	pp := svc.ProxyProtocol
+	if pp != "" && !slices.Contains(proxyProtocols, pp) {
+		return refuse(Invalid, "service", "PROXY protocol %q is not known: use %s", pp, strings.Join(proxyProtocols, ", "))
+	}
+	if svc.UOA != "" && !slices.Contains(uoaCarriers, svc.UOA) {
+		return refuse(Invalid, "service", "UOA %q is not known: use %s", svc.UOA, strings.Join(uoaCarriers, ", "))
+	}
+	switch {
+	case svc.Proto == UDP && strings.HasPrefix(pp, "v1"):
+		return refuse(Invalid, "service", "PROXY protocol %s can't carry UDP: use v2%s", pp, strings.TrimPrefix(pp, "v1"))
+	case svc.Proto == UDP && svc.NoTOA:
+		return refuse(Invalid, "service", "TOA is for TCP services alone: leave --toa out (UDP has --uoa)")
+	case svc.Proto == TCP && svc.UOA != "":
+		return refuse(Invalid, "service", "UOA is for UDP services alone: leave --uoa out (TCP has TOA, without being asked)")
+	case pp != "" && svc.UOA != "":
+		return refuse(Invalid, "service", "UOA and the PROXY protocol would both tell the client's address: leave out --uoa %s or --proxy-protocol %s", svc.UOA, pp)
 	}
 	return nil
 }

@@ -80,8 +80,12 @@ type Service struct {
 	ExpireQuiescent bool
 	QUIC            bool
 	ConnTimeout     uint32 // seconds; 0: the protocol's
-	ProxyProtocol   string // "", "v1", "v2", "v1-insecure", "v2-insecure"
 	DestCheck       []string
+
+	// How the real server gets to know the client's address.
+	ProxyProtocol string // "", "v1", "v2", "v1-insecure", "v2-insecure"; then there is no TOA
+	NoTOA         bool   // TCP: segments carry no TOA option
+	UOA           string // UDP: "", "ipo" (IPv4 option), "opp" (IP protocol 248)
 
 	Dests  []Dest         // in order of insertion
 	Locals []LocalAddress // in order of insertion

@@ -21,6 +21,12 @@ type Worker struct {
 	RoutedAnew      uint64 // flows that looked up their route again
 	TOASent         uint64 // packets that carried the client's address
 	TOAFailed       uint64 // packets that should have but had no room
+	UOASent         uint64 // datagrams that carried the client's address, or that one with it went ahead of
+	SentAhead       uint64 // packets made to tell it ahead of one that had no room
+	UOAFailed       uint64 // datagrams that went without for lack of memory
+	ProxySent       uint64 // packets that carried a PROXY header
+	ProxyTaken      uint64 // PROXY headers of clients that were taken out or replaced
+	ClaimsTaken     uint64 // TOA and UOA options of clients that were taken out
 	RSTSent         uint64
 	HalfOpenEvicted uint64 // half-open connections ended to make room
 	CsumCompleted   uint64 // partial checksums completed in software
@@ -42,6 +48,12 @@ func (w *Worker) Add(o *Worker) {
 	w.RoutedAnew += o.RoutedAnew
 	w.TOASent += o.TOASent
 	w.TOAFailed += o.TOAFailed
+	w.UOASent += o.UOASent
+	w.SentAhead += o.SentAhead
+	w.UOAFailed += o.UOAFailed
+	w.ProxySent += o.ProxySent
+	w.ProxyTaken += o.ProxyTaken
+	w.ClaimsTaken += o.ClaimsTaken
 	w.RSTSent += o.RSTSent
 	w.HalfOpenEvicted += o.HalfOpenEvicted
 	w.CsumCompleted += o.CsumCompleted

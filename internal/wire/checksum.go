@@ -136,6 +136,23 @@ func CompleteL4(ip IPv4) bool {
 	return true
 }
 
+// CompleteL4At is CompleteL4 for a whole TCP segment or UDP datagram that begins
+// at offset l4 of a packet and reaches to its end, whatever the IP header says
+// lies there.
+func CompleteL4At(ip IPv4, l4 int, proto uint8) {
+	at := udpChecksum
+	if proto == ProtoTCP {
+		at = tcpChecksum
+	}
+	b := ip[l4:]
+	binary.BigEndian.PutUint16(b[at:], 0)
+	sum := Checksum(b, PseudoSum4(ip.Src(), ip.Dst(), proto, uint16(len(b))))
+	if sum == 0 && proto == ProtoUDP {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(b[at:], sum)
+}
+
 // PartialL4 stores the pseudo-header's folded sum, not complemented, in the TCP
 // or UDP checksum field: what Linux calls CHECKSUM_PARTIAL and hands to a device
 // that completes it. It reports false as CompleteL4 does.

@@ -11,6 +11,7 @@ const (
 	OptSACKPermitted uint8 = 4
 	OptSACK          uint8 = 5
 	OptTimestamp     uint8 = 8
+	OptFastOpen      uint8 = 34 // RFC 7413: a cookie, or asks for one
 	// OptTOA carries the client's address to the real server: kind 254 is for
 	// experiments (RFC 4727); LVS's TOA puts port and address right behind it.
 	OptTOA uint8 = 254

@@ -59,6 +59,9 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 		{"UDP out", true, "ip 192.168.1.2 > 192.168.1.200 / udp 53 > 1025 data=100"},
 		{"TCP in", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 PA seq=1001 ack=5002 data=100"},
 		{"TCP in with TOA", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40001 > 80 PA seq=1001 ack=5001 data=100"},
+		{"TCP with a PROXY header", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40002 > 81 PA seq=1001 ack=5001 data=1450"},
+		{"TCP with a PROXY header turned round", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40003 > 84 PA seq=1001 ack=5001 proxy=1:9.9.9.9:9>8.8.8.8:8 data=9"},
+		{"UDP with an option", false, "ip 1.2.3.4 > 10.0.0.100 uoa=9.9.9.9:9 / udp 5353 > 54 data=100"},
 		{"TCP out", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 PA seq=5001 ack=1001 data=100"},
 		{"ICMP error", true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 53 data=4"},
 		{"echo", false, "ip 1.2.3.4 > 10.0.0.100 / icmp echo id=1 seq=1 data=56"},
@@ -73,8 +76,11 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 				w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp "+c+" > 80 S seq=1000 <mss 1460>", false))
 				w.breathe()
 			}
-			for _, l := range []string{"1025", "1026"} {
-				w.lan.Inject(frame(t, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > "+l+" SA seq=5000 ack=1001", true))
+			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp 40002 > 81 S seq=1000 <mss 1460>", false))
+			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp 40003 > 84 S seq=1000 <mss 1460>", false))
+			w.breathe()
+			for _, l := range []string{"80 > 1025", "80 > 1026", "81 > 1025", "84 > 1025"} {
+				w.lan.Inject(frame(t, "ip 192.168.1.2 > 192.168.1.200 / tcp "+l+" SA seq=5000 ack=1001", true))
 				w.breathe()
 			}
 			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 A seq=1001 ack=5002", false))

@@ -58,6 +58,11 @@ func (w *Worker) walkUntilFault(burst []*packet.Packet) {
 		if !faulty(recover()) {
 			return
 		}
+		if w.leading != nil {
+			w.leading.Reason = packet.WalkFault
+			w.drop(w.leading)
+			w.leading = nil
+		}
 		if w.in < len(burst) {
 			p := burst[w.in]
 			p.Verdict = p.DropFor(packet.WalkFault)
@@ -102,6 +107,18 @@ func (w *Worker) drainOutbox() {
 			w.walkUntilFault(burst)
 		}
 	}
+}
+
+// lead lets what stages made go on its way now, ahead of the packet in hand,
+// and returns what is to be done with that one.
+func (w *Worker) lead() packet.Verdict {
+	var next [1]*packet.Packet
+	for w.outbox.Pop(next[:]) > 0 {
+		w.leading = next[0]
+		w.proceed(w.leading)
+		w.leading = nil
+	}
+	return packet.Output
 }
 
 // drainOutboxInto gives what stages made back unsent, at the end.

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -61,7 +62,7 @@ func newWorld(t testing.TB, workers, frames, conns int, edit func(*spec.Spec)) *
 	if w.outside, err = packet.NewPool(256, 16); err != nil {
 		t.Fatal(err)
 	}
-	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, Forwarding: true}
+	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, Forwarding: true, UOATrail: 3}
 	if w.Director, err = director.NewOn(bed, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +95,23 @@ func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 	do(s.AddRoute(spec.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Port: "wan", Via: netip.MustParseAddr("10.0.0.254")}))
 	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("10.0.0.254"), Port: "wan", MAC: macGW}))
 	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("192.168.1.2"), Port: "lan", MAC: macRS}))
-	for _, k := range []spec.ServiceKey{
-		{Proto: spec.TCP, Virtual: netip.MustParseAddrPort("10.0.0.100:80")},
-		{Proto: spec.UDP, Virtual: netip.MustParseAddrPort("10.0.0.100:53")},
-	} {
-		do(s.AddService(spec.Service{ServiceKey: k, Scheduler: "rr"}))
+	service := func(proto spec.Proto, virtual string) spec.Service {
+		return spec.Service{ServiceKey: spec.ServiceKey{Proto: proto, Virtual: netip.MustParseAddrPort(virtual)}, Scheduler: "rr"}
+	}
+	told := []spec.Service{service(spec.TCP, "10.0.0.100:80"), service(spec.UDP, "10.0.0.100:53")}
+	for i, how := range []string{"v1", "v2", "v1-insecure", "v2-insecure"} {
+		told = append(told, service(spec.TCP, fmt.Sprintf("10.0.0.100:%d", 81+i)))
+		told[len(told)-1].ProxyProtocol = how
+	}
+	for i, how := range []string{"ipo", "opp"} {
+		told = append(told, service(spec.UDP, fmt.Sprintf("10.0.0.100:%d", 54+i)))
+		told[len(told)-1].UOA = how
+	}
+	told = append(told, service(spec.UDP, "10.0.0.100:56"))
+	told[len(told)-1].ProxyProtocol = "v2"
+	for _, svc := range told {
+		k := svc.ServiceKey
+		do(s.AddService(svc))
 		do(s.AddDest(k, spec.Dest{Addr: netip.AddrPortFrom(netip.MustParseAddr("192.168.1.2"), k.Virtual.Port()), Forward: spec.FullNAT, Weight: 1}))
 		_, e := s.AddLocal(k, spec.LocalAddress{Addr: netip.MustParseAddr("192.168.1.200"), Port: "lan"})
 		do(e)
@@ -167,7 +180,7 @@ func (w *world) check() {
 		}
 	}
 	// Errors are the only packets made here that have no counter outside of ip.
-	came := ports.RxPackets + s.RSTSent + announced
+	came := ports.RxPackets + s.RSTSent + s.SentAhead + announced
 	most := came + s.Drops[packet.IPTTL] + s.Drops[packet.IPTooBig] + s.Drops[packet.IPNoRoute] + s.Drops[packet.IPNoListener]
 	if left < came || left > most {
 		w.t.Fatalf("%d packets came or were made, and at most %d errors: %d left, were dropped, or wait", came, most-came, left)
@@ -201,6 +214,18 @@ var valid = []struct {
 	{false, "ip 1.2.3.4 > 10.0.0.100 ttl=1 / udp 5353 > 53"},
 	{false, "vlan 7 / ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 mf / udp 5353 > 53 data=8"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 81 S seq=1000 <mss 1460>"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 81 > 1025 SA seq=5000 ack=1001 <mss 1460>"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 81 A seq=1001 ack=5001 data=1450"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 81 > 1025 A seq=5001 ack=1041 <sack 1050-1060>"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 84 S seq=1000 <mss 1460>"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 84 > 1025 SA seq=5000 ack=1001 <mss 1460>"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 84 A seq=1001 ack=5001 proxy=1:9.9.9.9:9>8.8.8.8:8 data=9"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 84 FA seq=1010 ack=5001"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 54 data=31"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 uoa=9.9.9.9:9 / udp 5353 > 55 data=1470 csum=partial"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 56 proxy=2:9.9.9.9:9>8.8.8.8:8 data=1440"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 56 gso=1000 data=2500 csum=partial"},
 }
 
 func frames(t testing.TB) (out []words.Frame) {

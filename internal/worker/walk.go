@@ -43,6 +43,9 @@ func (w *Worker) proceed(p *packet.Packet) {
 	if v == packet.Continue {
 		v = w.ip.Deliver4(p) // ours? answer; else forward or refuse
 	}
+	if v == packet.Follow {
+		v = w.lead() // the balancer made a packet that goes ahead of this one
+	}
 	if v == packet.Neighbour {
 		v = w.neigh.Input(p) // ARP: learn, answer
 	}

@@ -44,8 +44,9 @@ type Worker struct {
 	burst    [port.Burst]*packet.Packet
 	made     [port.Burst]*packet.Packet // out of the outbox
 	segments [ip.MaxSegments]*packet.Packet
-	nports   int // trays in use
-	in, at   int // index in the burst of the packet that arrives, and that proceeds
+	leading  *packet.Packet // goes ahead of the one in hand (lead)
+	nports   int            // trays in use
+	in, at   int            // index in the burst of the packet that arrives, and that proceeds
 	mail     mailbox
 	alarm    atomic.Pointer[alarm] // of the thread that breathes us
 	beats    atomic.Uint64         // breaths, for the watchdog

@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"math/bits"
+	"strings"
 
 	"weir/api/weirv1"
 )
@@ -12,7 +13,7 @@ type rule struct{ need, may, one options }
 
 // serviceOptions are the settings of a service.
 var serviceOptions = of(optScheduler, optPersistent, optNetmask, optPE, optOps, optSynproxy, optHashTarget,
-	optExpireQuiescent, optQUIC, optDestCheck, optConnTimeout, optProxyProtocol)
+	optExpireQuiescent, optQUIC, optDestCheck, optConnTimeout, optProxyProtocol, optTOA, optUOA)
 
 // rules holds a row for each command; an option that its row does not name is illegal with it.
 var rules = map[verb]rule{
@@ -149,6 +150,25 @@ func (l *line) checkService() error {
 	}
 	if s.HashTarget == "qid" && l.proto != weirv1.Protocol_PROTOCOL_UDP {
 		return wrong("qid hash can only be set in udp service")
+	}
+	return l.checkTelling()
+}
+
+// checkTelling refuses ways to tell the client's address that the protocol can't
+// carry, or that exclude each other.
+func (l *line) checkTelling() error {
+	pp, uoa := l.service.ProxyProtocol, l.service.Uoa
+	switch {
+	case l.given.has(optTOA) && l.kind == byAddress && l.proto != weirv1.Protocol_PROTOCOL_TCP:
+		return wrong("TOA is only for TCP virtual services: leave out --toa")
+	case l.given.has(optUOA) && l.kind == byAddress && l.proto != weirv1.Protocol_PROTOCOL_UDP:
+		return wrong("UOA is only for UDP virtual services: leave out --uoa")
+	case l.proto == weirv1.Protocol_PROTOCOL_UDP && strings.HasPrefix(pp, "v1"):
+		return wrong("proxy protocol %s cannot carry UDP: use v2%s", pp, strings.TrimPrefix(pp, "v1"))
+	case pp != "" && l.given.has(optTOA) && !l.service.NoToa:
+		return wrong("a service that speaks the PROXY protocol sends no TOA: leave out --toa enable or --proxy-protocol %s", pp)
+	case pp != "" && uoa != "":
+		return wrong("a service that speaks the PROXY protocol sends no UOA: leave out --uoa %s or --proxy-protocol %s", uoa, pp)
 	}
 	return nil
 }

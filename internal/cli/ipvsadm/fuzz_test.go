@@ -31,6 +31,7 @@ func FuzzRun(f *testing.F) {
 		"", "-ln", "-lnc --sockpair tcp:1.1.1.1:1:2.2.2.2:2", "-h", "-S -n", "-G",
 		"-At 10.0.0.100:80 -s rr -p 5 -M 255.255.255.0 --dest-check 1,1,3s,5-3600s",
 		"-a -u www.example.com:53 -r 192.168.100.2 -b -w 1 -x 2 -y 1",
+		"-A -t 10.0.0.100:80 --proxy-protocol v1-insecure --toa disable", "-E -u 10.0.0.100:53 --uoa opp", "-E -u 10.0.0.100:53 --uoa ipo --proxy-protocol v2",
 		"-A -s rr -H proto=tcp,src-range=192.168.100.0-192.168.100.254:1-2,oif=dpdk1",
 		"-A -H src-range=[::1-::2]:1-2 -6", "-A -f 1 -6", "--set 1 2 3",
 		"-P -z 192.168.100.200 -t 10.0.0.100:80 -F dpdk0", "-U -t [::1]:80 -k ipset:x",
@@ -75,6 +76,8 @@ func FuzzRestore(f *testing.F) {
 func FuzzServiceRoundTrip(f *testing.F) {
 	f.Add("-A -t 10.0.0.100:80 -s rr")
 	f.Add("-A -u 10.0.0.100:53 -o -p 9 -M 255.0.0.0 --pe x --conn-timeout 3 --expire-quiescent")
+	f.Add("-A -t 10.0.0.100:80 --proxy-protocol v2-insecure --toa disable")
+	f.Add("-A -u 10.0.0.100:53 --uoa ipo --proxy-protocol disable")
 	f.Fuzz(func(t *testing.T, text string) {
 		first, err := parse(t.Context(), strings.Fields(text), fakeNames{})
 		if err != nil || first.verb != cmdAddService {

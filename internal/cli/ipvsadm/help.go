@@ -12,6 +12,7 @@ const usage = `Usage:
                [--expire-quiescent] [--conn-timeout SECONDS] [-j enable|disable]
                [--hash-target sip|qid] [--quic] [--dest-check CHECK]
                [--proxy-protocol disable|v1|v2|v1-insecure|v2-insecure]
+               [--toa enable|disable] [--uoa disable|ipo|opp]
   ipvsadm -D SERVICE
   ipvsadm -C
   ipvsadm -a|e SERVICE -r HOST[:PORT] [-b|-m|-g|-i|-J] [-w WEIGHT] [-x UPPER] [-y LOWER]
@@ -53,6 +54,9 @@ Options:
       --pe NAME            persistence engine
       --conn-timeout SECS  how long a connection may be silent (default: the protocol's)
       --expire-quiescent   end connections whose real server was deleted
+      --toa enable|disable   the client's address in a TCP option (TCP, default enable)
+      --uoa disable|ipo|opp  in an IPv4 option, or in IP protocol 248 (UDP, default disable)
+      --proxy-protocol WORD  in a PROXY protocol header in front of the data (default disable)
   -r, --real-server HOST[:PORT]  the real server; without a port, the service's
   -b, --fullnat            full-NAT: rewrite source and destination; needs a local address
   -m, --masquerading       NAT: rewrite the destination

@@ -141,6 +141,8 @@ func flags(s *weirv1.Service) string {
 	word(s.GetSynProxy(), "synproxy")
 	word(s.GetConnTimeout() != 0, "conn-timeout %d", s.GetConnTimeout())
 	word(s.GetProxyProtocol() != "", "pp%s", s.GetProxyProtocol())
+	word(s.GetNoToa(), "notoa")
+	word(s.GetUoa() != "", "uoa-%s", s.GetUoa())
 	word(s.GetExpireQuiescent(), "expire-quiescent")
 	word(s.GetQuic(), "quic")
 	if len(s.GetDestCheck()) > 0 {

@@ -17,7 +17,7 @@ func someServices() []*weirv1.Service {
 	return []*weirv1.Service{
 		{
 			Key:       &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_UDP, Address: "10.0.0.9", Port: 53},
-			Scheduler: "wlc", OnePacket: true, ConnTimeout: 7,
+			Scheduler: "wlc", OnePacket: true, ConnTimeout: 7, Uoa: "opp", ExpireQuiescent: true,
 		},
 		{
 			Key:       &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.100", Port: 80},
@@ -37,7 +37,7 @@ func someServices() []*weirv1.Service {
 		},
 		{
 			Key:       &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.9", Port: 443},
-			Scheduler: "conhash", HashTarget: "sip", SynProxy: true, ProxyProtocol: "v2-insecure", Quic: true,
+			Scheduler: "conhash", HashTarget: "sip", SynProxy: true, ProxyProtocol: "v2-insecure", NoToa: true, Quic: true,
 			DestCheck: []string{"default", "tcp", "ping"},
 			Dests:     []*weirv1.Dest{{Address: "192.168.100.4", Port: 443, Forward: weirv1.Forward_FORWARD_TUNNEL, Weight: 1, Inhibited: true}},
 		},
@@ -49,22 +49,22 @@ func TestListings(t *testing.T) {
 		{"plain, sorted", "-ln", `IP Virtual Server version 0.0.0 (size=0)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
-TCP  10.0.0.9:443 conhash sip synproxy ppv2-insecure quic dest-check internal:default external:tcp,ping
+TCP  10.0.0.9:443 conhash sip synproxy ppv2-insecure notoa quic dest-check internal:default external:tcp,ping
   -> 192.168.100.4:443            Tunnel  1      0          0          inhibited
 TCP  10.0.0.100:80 wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> 192.168.100.2:80             Masq    0      0          0          overload
   -> 192.168.100.10:8080          FullNat 65535  1234567890 3          inhibited,overload
-UDP  10.0.0.9:53 wlc ops conn-timeout 7
+UDP  10.0.0.9:53 wlc ops conn-timeout 7 uoa-opp expire-quiescent
 `},
 		{"names", "--list --sort", `IP Virtual Server version 0.0.0 (size=0)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
-TCP  10.0.0.9:443 conhash sip synproxy ppv2-insecure quic dest-check internal:default external:tcp,ping
+TCP  10.0.0.9:443 conhash sip synproxy ppv2-insecure notoa quic dest-check internal:default external:tcp,ping
   -> 192.168.100.4:443            Tunnel  1      0          0          inhibited
 TCP  www.example.com:http wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> 192.168.100.2:http           Masq    0      0          0          overload
   -> 192.168.100.10:8080          FullNat 65535  1234567890 3          inhibited,overload
-UDP  10.0.0.9:53 wlc ops conn-timeout 7
+UDP  10.0.0.9:53 wlc ops conn-timeout 7 uoa-opp expire-quiescent
 `},
 		{"one service, in the director's order", "-L -n --nosort -t 10.0.0.100:80", `Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn

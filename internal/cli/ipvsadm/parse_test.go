@@ -13,6 +13,7 @@ import (
 // What a line says, in all the ways to write it.
 func TestParseService(t *testing.T) {
 	key := &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.100", Port: 80}
+	udp := &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_UDP, Address: "10.0.0.100", Port: 53}
 	rr := &weirv1.Service{Key: key, Scheduler: "rr"}
 	sticky := func(seconds uint32) *weirv1.Service {
 		return &weirv1.Service{Key: key, Scheduler: "rr", Persistent: seconds}
@@ -47,6 +48,18 @@ func TestParseService(t *testing.T) {
 			Scheduler: "wrr", OnePacket: true, Pe: "sip", Persistent: 9, PersistentMask: "255.255.255.0",
 			ConnTimeout: 60, ExpireQuiescent: true,
 		}},
+
+		{"-A -t 10.0.0.100:80 -s rr --toa enable", rr},
+		{"-A -t 10.0.0.100:80 -s rr --toa enable --proxy-protocol disable", rr},
+		{"-A --toa=disable -t 10.0.0.100:80 -s rr", &weirv1.Service{Key: key, Scheduler: "rr", NoToa: true}},
+		{"-E -t 10.0.0.100:80 -s rr --toa disable", &weirv1.Service{Key: key, Scheduler: "rr", NoToa: true}},
+		{"-A -t 10.0.0.100:80 -s rr --proxy-protocol v1", &weirv1.Service{Key: key, Scheduler: "rr", ProxyProtocol: "v1"}},
+		{"-E -t 10.0.0.100:80 -s rr --proxy-protocol=v1-insecure", &weirv1.Service{Key: key, Scheduler: "rr", ProxyProtocol: "v1-insecure"}},
+		{"-A -t 10.0.0.100:80 -s rr --proxy-protocol v2 --toa disable", &weirv1.Service{Key: key, Scheduler: "rr", ProxyProtocol: "v2", NoToa: true}},
+		{"-A -u 10.0.0.100:53 -s rr --uoa disable", &weirv1.Service{Key: udp, Scheduler: "rr"}},
+		{"-A -u 10.0.0.100:53 -s rr --uoa opp", &weirv1.Service{Key: udp, Scheduler: "rr", Uoa: "opp"}},
+		{"-E --uoa=ipo -u 10.0.0.100:53 -s rr --proxy-protocol disable", &weirv1.Service{Key: udp, Scheduler: "rr", Uoa: "ipo"}},
+		{"-A -u 10.0.0.100:53 -s rr --proxy-protocol v2-insecure --uoa disable", &weirv1.Service{Key: udp, Scheduler: "rr", ProxyProtocol: "v2-insecure"}},
 	} {
 		t.Run(tc.line, func(t *testing.T) {
 			l, err := parse(t.Context(), strings.Fields(tc.line), fakeNames{})
@@ -91,6 +104,30 @@ func TestParseDest(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", prototext.Format(l.dest), prototext.Format(tc.want))
 			}
 		})
+	}
+}
+
+// What -E does not name goes back to its default.
+func TestEditTakesBack(t *testing.T) {
+	f := &fake{}
+	c := start(t, f)
+	for _, tc := range []struct{ service, options string }{
+		{"-t 10.0.0.100:80", "--toa disable"},
+		{"-t 10.0.0.100:80", "--proxy-protocol v1"},
+		{"-u 10.0.0.100:53", "--uoa opp"},
+		{"-u 10.0.0.100:53", "--proxy-protocol v2 --conn-timeout 5"},
+	} {
+		f.services = nil
+		must(t, c, "-A "+tc.service+" -s rr")
+		plain := proto.Clone(f.services[0])
+		must(t, c, "-E "+tc.service+" -s rr "+tc.options)
+		if proto.Equal(f.services[0], plain) {
+			t.Errorf("-E %s %s changed nothing", tc.service, tc.options)
+		}
+		must(t, c, "-E "+tc.service+" -s rr")
+		if !proto.Equal(f.services[0], plain) {
+			t.Errorf("-E without %s left %v", tc.options, f.services[0])
+		}
 	}
 }
 

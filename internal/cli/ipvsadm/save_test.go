@@ -35,6 +35,12 @@ dpip neigh add 192.168.100.2 lladdr 02:00:00:00:00:02 dev dpdk0
 -a -u 10.0.0.9:53 -r 192.168.100.4:53 -m -w 0
 -A -t 10.0.0.1:0 -s wrr -p 5
 -a -t 10.0.0.1:0 -r 192.168.100.4:0 -b -w 1
+-A -t 10.0.0.100:81 -s rr --toa disable
+-A -t 10.0.0.100:82 -s rr --proxy-protocol v1
+-A -t 10.0.0.100:83 -s rr --conn-timeout 5 --proxy-protocol v2-insecure --toa disable
+-A -u 10.0.0.100:81 -s rr --uoa ipo
+-A -u 10.0.0.100:82 -s rr --uoa opp
+-A -u 10.0.0.100:83 -s rr --proxy-protocol v2
 `
 
 func TestSaveRestore(t *testing.T) {
@@ -74,6 +80,13 @@ func TestSaveAnyService(t *testing.T) {
 		if rapid.Bool().Draw(rt, "udp") {
 			s.Key.Protocol = weirv1.Protocol_PROTOCOL_UDP
 			s.OnePacket = rapid.Bool().Draw(rt, "ops")
+			s.ProxyProtocol = rapid.SampledFrom([]string{"", "v2", "v2-insecure"}).Draw(rt, "proxy")
+			if s.ProxyProtocol == "" {
+				s.Uoa = rapid.SampledFrom([]string{"", "ipo", "opp"}).Draw(rt, "uoa")
+			}
+		} else {
+			s.ProxyProtocol = rapid.SampledFrom(append(proxyProtocols, "")).Draw(rt, "proxy")
+			s.NoToa = rapid.Bool().Draw(rt, "notoa")
 		}
 		if s.Key.Port != 0 && rapid.Bool().Draw(rt, "fleeting") {
 			s.Persistent = 0

@@ -47,6 +47,10 @@ func serviceLines(s *weirv1.Service) []string {
 	add = flag(add, "--quic", s.GetQuic())
 	add = figure(add, "--conn-timeout", s.GetConnTimeout())
 	add = text(add, "--proxy-protocol", s.GetProxyProtocol())
+	if s.GetNoToa() {
+		add = append(add, "--toa", "disable")
+	}
+	add = text(add, "--uoa", s.GetUoa())
 	for _, check := range s.GetDestCheck() {
 		add = append(add, "--dest-check", check)
 	}

@@ -208,9 +208,30 @@ func (l *line) setProxyProtocol(arg string, _ bool) error {
 	case arg == "disable":
 	case slices.Contains(proxyProtocols, arg):
 		l.service.ProxyProtocol = arg
-		l.needs("the 'proxy-protocol' option")
 	default:
 		return wrong("proxy protocol must be disable or one of %s", strings.Join(proxyProtocols, " "))
+	}
+	return nil
+}
+
+func (l *line) setTOA(arg string, _ bool) error {
+	switch arg {
+	case "enable":
+	case "disable":
+		l.service.NoToa = true
+	default:
+		return wrong("toa switch must be enable or disable")
+	}
+	return nil
+}
+
+func (l *line) setUOA(arg string, _ bool) error {
+	switch arg {
+	case "disable":
+	case "ipo", "opp":
+		l.service.Uoa = arg
+	default:
+		return wrong("uoa must be disable or one of ipo opp")
 	}
 	return nil
 }

@@ -88,6 +88,8 @@ const (
 	optDestCheck
 	optConnTimeout
 	optProxyProtocol
+	optTOA
+	optUOA
 	optionCount
 )
 
@@ -98,6 +100,7 @@ var optionNames = [optionCount]string{
 	"stats", "rate", "thresholds", "persistent-conn", "nosort", "syncid", "exact", "ops", "pe",
 	"local-address", "blklst-address", "synproxy", "ifname", "sockpair", "hash-target", "cpu",
 	"expire-quiescent", "whtlst-address", "quic", "dest-check", "conn-timeout", "proxy-protocol",
+	"toa", "uoa",
 }
 
 func (o option) String() string { return optionNames[o] }
@@ -178,6 +181,8 @@ var vocabulary = []word{
 	{name: "dest-check", takes: value, option: optDestCheck, many: true, set: (*line).setDestCheck},
 	{name: "conn-timeout", takes: value, option: optConnTimeout, set: (*line).setConnTimeout},
 	{name: "proxy-protocol", takes: value, option: optProxyProtocol, set: (*line).setProxyProtocol},
+	{name: "toa", takes: value, option: optTOA, set: (*line).setTOA},
+	{name: "uoa", takes: value, option: optUOA, set: (*line).setUOA},
 
 	{letter: 'r', name: "real-server", takes: value, option: optRealServer, set: (*line).setRealServer},
 	{letter: 'm', name: "masquerading", option: optForwardingMethod, set: (*line).setMasq},

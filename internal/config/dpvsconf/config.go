@@ -49,6 +49,7 @@ const (
 	DefaultNeighQueue   = 128
 	DefaultNeighTimeout = 60 // seconds
 	DefaultTTL          = 64
+	DefaultUOATrail     = 3
 	DefaultDescriptors  = 1024
 	DefaultLogLevel     = "WARNING"
 )
@@ -66,6 +67,7 @@ func defaults() Config {
 			Timeouts:     spec.DefaultTimeouts(),
 			DefaultTTL:   DefaultTTL,
 			NeighTimeout: DefaultNeighTimeout,
+			UOATrail:     DefaultUOATrail,
 		},
 	}
 }

@@ -83,7 +83,7 @@ func TestDefaults(t *testing.T) {
 			ConnPool: 2097151, PktPool: 16384, NeighQueue: 128, KNI: true,
 		},
 		Tunables: spec.Tunables{
-			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60,
+			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3,
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 2, Established: 900, SynSent: 3, SynRecv: 30, FinWait: 7, TimeWait: 7, Close: 3,
@@ -142,7 +142,7 @@ func TestWholeGrammar(t *testing.T) {
 				},
 				UDP: spec.UDPTimeouts{OneWay: 31, Normal: 32},
 			},
-			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30,
+			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30, UOATrail: 5,
 		},
 	}
 	if d := cmp.Diff(&want, c); d != "" {
@@ -182,6 +182,8 @@ func TestWarnings(t *testing.T) {
 		{"rings of packet sockets", "netif_defs { device a { tx {\n descriptor_number 64\n }\n driver AFpacket\n } }", []string{"conf:6: descriptor_number is not needed by weir and is ignored: packet sockets have no rings of its size"}},
 		{"rings of AF_XDP", "netif_defs { device a {\n driver afpacket\n tx { descriptor_number 64 }\n driver afxdp\n } }", []string{"conf:8: driver is said again in device a: this line counts, not conf:6"}},
 		{"port_range", "sa_pool { port_range 5000-5999 }", nil},
+		{"UOA for all", "ipvs_defs { udp {\n uoa_mode opp\n uoa_max_trail 2\n } }", []string{"conf:6: uoa_mode is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa opp"}},
+		{"UOA in options for all", "ipvs_defs { udp {\n uoa_mode IPO\n } }", []string{"conf:6: uoa_mode is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa ipo"}},
 		{"unknown inside an ignored block", "ipv4_defs {\n fragment {\n bucket_nummer 4\n }\n }", []string{
 			"conf:6: fragment is not supported yet and is ignored",
 			"conf:7: unknown keyword bucket_nummer in fragment is ignored: did you mean bucket_number?",
@@ -214,6 +216,15 @@ func TestSwitches(t *testing.T) {
 	for text, want := range map[string]bool{"busy_poll": true, "busy_poll on": true, "busy_poll off": false, "busy_poll \"on\"": true} {
 		if c, _ := mustParse(t, quick+"global_defs {\n"+text+"\n}"); c.Tunables.BusyPoll != want {
 			t.Errorf("%s: BusyPoll = %v", text, c.Tunables.BusyPoll)
+		}
+	}
+}
+
+func TestUOATrail(t *testing.T) {
+	for text, want := range map[string]uint8{"": 3, "uoa_max_trail 0": 0, "uoa_max_trail 1": 1, "uoa_max_trail 255": 255} {
+		c, warnings := mustParse(t, quick+"ipvs_defs { udp {\n"+text+"\n} }")
+		if c.Tunables.UOATrail != want || len(warnings) != 0 {
+			t.Errorf("%q: UOATrail = %d, warnings %q", text, c.Tunables.UOATrail, warnings)
 		}
 	}
 }

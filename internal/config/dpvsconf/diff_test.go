@@ -16,7 +16,7 @@ func TestDiff(t *testing.T) {
 		want           []string
 	}{
 		{"the same", base, base, nil},
-		{"only what a reload may change", base, base + "global_defs { log_level INFO }\nneigh_defs { timeout 5 }", nil},
+		{"only what a reload may change", base, base + "global_defs { log_level INFO }\nneigh_defs { timeout 5 }\nipvs_defs { udp { uoa_max_trail 9 } }", nil},
 		{
 			"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn { conn_pool_size 65536 } }\nglobal_defs { kni off }",
 			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size"},

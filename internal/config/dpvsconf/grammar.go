@@ -104,8 +104,8 @@ func (r *reader) udp() rules {
 	u := &r.cfg.Tunables.Timeouts.UDP
 	return rules{
 		"defence_udp_drop": r.unused("what a virtual address serves no port for is always dropped, and counted"),
-		"uoa_mode":         r.later(),
-		"uoa_max_trail":    r.later(),
+		"uoa_mode":         r.uoaMode,
+		"uoa_max_trail":    number(r, &r.cfg.Tunables.UOATrail, 0, 255, "3"),
 		"timeout": r.block(rules{
 			"oneway": r.seconds(&u.OneWay),
 			"normal": r.seconds(&u.Normal),

@@ -117,6 +117,15 @@ func (r *reader) kni(n *block.Node) {
 	})(n)
 }
 
+// uoaMode reads DPVS's carrier of UOA, one for all services. Here each service
+// has its own, so that none loses datagrams at real servers that know no UOA.
+func (r *reader) uoaMode(n *block.Node) {
+	mode := ""
+	r.checked(choice(r, &mode, "opp", "ipo"), func(n *block.Node) {
+		r.warnf(n.Pos, "%s is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa %s", n.Keyword, mode)
+	})(n)
+}
+
 // portRange reads FIRST-LAST, the ports that local addresses use.
 func (r *reader) portRange(n *block.Node) {
 	v, ok := r.one(n)

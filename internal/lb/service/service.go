@@ -54,6 +54,7 @@ type Service struct {
 	Dests       []*Dest // beside Candidates
 	Locals      []*laddr.Address
 	ConnTimeout uint32 // ticks; 0: the protocol's
+	Tell        Tell
 	State       *State
 }
 

@@ -159,6 +159,7 @@ func (e *edit) service(w []string) error {
 		return e.spec.DeleteService(k)
 	}
 	svc := spec.Service{ServiceKey: k, Scheduler: "rr", ConnTimeout: uint32(e.number("timeout", 0))}
+	svc.NoTOA, svc.UOA, svc.ProxyProtocol = e.named["toa"] == "off", e.named["uoa"], e.named["proxy"]
 	if len(w) > 2 {
 		svc.Scheduler = w[2]
 	}

@@ -185,7 +185,7 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 			rest = append(rest, l)
 		}
 	}
-	s.tunables = spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
+	s.tunables = spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3}
 	s.nanos = epoch()
 	bed.ByHand, bed.Clock, bed.Seed = true, func() uint64 { return s.nanos }, 1
 	var err error

@@ -81,6 +81,9 @@ func dataWords(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
+	if proxy, rest := proxyWords(b); proxy != "" {
+		return proxy + dataWords(rest)
+	}
 	phase := int(b[0]) - 'a'
 	if phase >= 0 && phase < 26 {
 		want := make([]byte, len(b))

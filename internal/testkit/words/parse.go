@@ -136,16 +136,20 @@ func (l *layer) done() {
 }
 
 func (l *layer) data() []byte {
+	var front []byte
+	if v, ok := l.take("proxy"); ok {
+		front = proxyHeader(v, map[string]int{"udp": protoUDP}[l.name])
+	}
 	v, ok := l.take("data")
 	if !ok {
-		return nil
+		return front
 	}
 	if h, ok := strings.CutPrefix(v, "0x"); ok {
 		b, err := hex.DecodeString(h)
 		if err != nil {
 			fail("data=%s: %v", v, err)
 		}
-		return b
+		return append(front, b...)
 	}
 	n, phase, _ := strings.Cut(v, "@")
 	length, err := strconv.Atoi(n)
@@ -155,7 +159,7 @@ func (l *layer) data() []byte {
 	at, _ := strconv.Atoi(phase)
 	b := make([]byte, length)
 	pattern(b, at)
-	return b
+	return append(front, b...)
 }
 
 func ipWord(w string) netip.Addr {
@@ -274,6 +278,9 @@ func (p *parser) ip(l *layer, rest []string) []byte {
 		frag |= 0x2000
 	}
 	binary.BigEndian.PutUint16(b[6:], frag)
+	if v, ok := l.take("uoa"); ok {
+		b = append(b, uoaOption(v)...)
+	}
 	if v, ok := l.take("opts"); ok {
 		o, err := hex.DecodeString(v)
 		if err != nil || len(o)%4 != 0 {

@@ -73,7 +73,7 @@ func printIP(d []byte, f *Frame) string {
 		fmt.Fprintf(&b, " off=%d", off)
 	}
 	if head > 20 {
-		fmt.Fprintf(&b, " opts=%x", d[20:head])
+		b.WriteString(ipOptionWords(d[20:head]))
 	}
 	if sum16(d[:head], 0) != 0xffff {
 		b.WriteString(" csum=bad")
@@ -98,6 +98,8 @@ func printL4(ip []byte, head int, f *Frame, whole bool) string {
 		return printUDP(ip, l4, f, whole)
 	case proto == protoICMP && len(l4) >= 8:
 		return printICMP(l4, f)
+	case proto == protoOPP:
+		return printOPP(ip, l4, f, whole)
 	default:
 		return strings.TrimSpace(fmt.Sprintf("proto=%d%s", proto, dataWords(l4)))
 	}
