@@ -120,6 +120,7 @@ func TestRealTCP(t *testing.T) {
 						results <- err
 						return
 					}
+					t.Cleanup(func() { _ = c.Close() })
 					go func() { results <- exchange(ctx, c, each, 2, 1) }()
 				}
 			}()
@@ -127,6 +128,7 @@ func TestRealTCP(t *testing.T) {
 				go func() {
 					c, err := client.Dial(ctx, vip)
 					if err == nil {
+						t.Cleanup(func() { _ = c.Close() })
 						err = exchange(ctx, c, each, 1, 2)
 					}
 					results <- err
@@ -160,9 +162,9 @@ func TestRealTCP(t *testing.T) {
 }
 
 // exchange sends a stream and reads the other's at the same time, until both
-// have ended.
+// have ended. Who closes the connection at once would leave the other's stack
+// without what it still has to repeat.
 func exchange(ctx context.Context, c net.Conn, size int, mine, theirs uint64) error {
-	defer func() { _ = c.Close() }()
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := c.SetDeadline(deadline); err != nil {
 			return err
