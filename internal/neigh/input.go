@@ -94,6 +94,7 @@ func (c *Cache) learn(in uint16, addr netip.Addr, mac port.MAC, add bool) {
 	atomic.StoreUint32(&h.Confirmed, uint32(c.now))
 	h.SetNUD(flow.NUDReachable, true)
 	c.again = true
+	c.release(ref)
 }
 
 // answer turns a request into its answer, in place.

@@ -43,6 +43,14 @@ func (c *Cache) look(i int) {
 	}
 }
 
+// release lets the packets that wait for a neighbour go now, before any that come
+// behind its answer.
+func (c *Cache) release(ref flow.NextHopRef) {
+	if slot := c.held.queueOf[uint16(ref)]; slot != 0 {
+		c.look(int(slot) - 1)
+	}
+}
+
 // drop drops all packets of one queue.
 func (c *Cache) drop(i int, why packet.Reason) {
 	for n := c.held.queues[i].len; n > 0; n-- {

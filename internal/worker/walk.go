@@ -48,6 +48,7 @@ func (w *Worker) proceed(p *packet.Packet) {
 	}
 	if v == packet.Neighbour {
 		v = w.neigh.Input(p) // ARP: learn, answer
+		w.lead()             // what waited for this goes before what comes next
 	}
 	if v == packet.Output {
 		v = w.ip.Output4(p) // route, MTU
