@@ -107,7 +107,7 @@ func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals in
 	for _, p := range []spec.Proto{spec.UDP, spec.TCP} {
 		all = append(all, &service.Service{
 			Key: spec.ServiceKey{Proto: p, Virtual: netip.AddrPortFrom(vip, servicePort)}, Scheduler: sched.RR, GCD: 1,
-			Candidates: []sched.Candidate{{Weight: 1, Load: &dest.Load}}, Dests: []*service.Dest{dest}, State: &service.State{},
+			Candidates: []sched.Candidate{{Weight: 1, Load: &dest.Load}}, Dests: []*service.Dest{dest}, Modes: []spec.Forward{spec.FullNAT}, State: &service.State{},
 		})
 	}
 	for i := range locals {

@@ -116,6 +116,7 @@ _Static_assert(__builtin_offsetof(struct weir_half, dest) == 60, "Dest");
 #define WEIR_FLAG_PENDING 0x40000000000ULL /* a worker is moving in; readers pass by */
 #define WEIR_FLAG_DEAD 0x80000000000ULL /* the tenant left at tick Last; the slot rests, the probe goes on */
 #define WEIR_FLAG_REPLY 0x100000000000ULL /* this half is outbound: from the real server */
+#define WEIR_FLAG_TUNNEL 0x200000000000ULL /* packets keep what they have and go into an IP packet with NewAddrs */
 
 /* matchMask selects what a lookup compares: key and Valid. */
 #define WEIR_MATCH_MASK 0x1ffffffffffULL
@@ -139,8 +140,8 @@ static inline __u64 weir_hash(__u64 seed, __u64 k0, __u64 k1)
  * was borrowed and must be given back. It is found through Half.Conn.
  */
 struct weir_conn {
-	__u32 in; /* 0, 4 slots of the inbound and the outbound half */
-	__u32 out; /* 0, 4 slots of the inbound and the outbound half */
+	__u32 in; /* 0, 4 slots of the inbound and the outbound half; equal if there is only one */
+	__u32 out; /* 0, 4 slots of the inbound and the outbound half; equal if there is only one */
 	__u32 state; /* 8 atomic: protocol state and ConnFlags */
 	__u32 dest; /* 12 index of the real server */
 	__u32 service; /* 16 index of the service */
@@ -216,6 +217,11 @@ _Static_assert(__builtin_offsetof(struct weir_conn, own) == 60, "Own");
  */
 #define WEIR_CONN_UOA_OPTION 0x100000U
 #define WEIR_CONN_UOA_PROTOCOL 0x200000U
+/*
+ * ConnOneWay: the real server answers its clients itself (DR, Tunnel): there is
+ * an inbound half alone.
+ */
+#define WEIR_CONN_ONE_WAY 0x400000U
 
 /*
  * NextHop is a neighbour on a link, or the way back to where a client's packet

@@ -120,6 +120,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 			return nil, err
 		}
 		svc.Dests = append(svc.Dests, dest)
+		svc.Modes = append(svc.Modes, sd.Forward)
 		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Load: &dest.Load})
 		svc.GCD = gcd(svc.GCD, sd.Weight)
 		for _, l := range svc.Locals {

@@ -82,6 +82,7 @@ const (
 	FlagPending                                  // a worker is moving in; readers pass by
 	FlagDead                                     // the tenant left at tick Last; the slot rests, the probe goes on
 	FlagReply                                    // this half is outbound: from the real server
+	FlagTunnel                                   // packets keep what they have and go into an IP packet with NewAddrs
 )
 
 // matchMask selects what a lookup compares: key and Valid.
@@ -113,7 +114,7 @@ func Hash(seed, k0, k1 uint64) uint64 {
 // Conn is what only the workers need of a connection: state, timer links, what
 // was borrowed and must be given back. It is found through Half.Conn.
 type Conn struct {
-	In, Out   uint32 // 0, 4 slots of the inbound and the outbound half
+	In, Out   uint32 // 0, 4 slots of the inbound and the outbound half; equal if there is only one
 	State     uint32 // 8 atomic: protocol state and ConnFlags
 	Dest      uint32 // 12 index of the real server
 	Service   uint32 // 16 index of the service
@@ -167,6 +168,9 @@ const (
 	// in an IP option, or in IP protocol 248. The inbound half's Seq counts them.
 	ConnUOAOption
 	ConnUOAProtocol
+	// ConnOneWay: the real server answers its clients itself (DR, Tunnel): there is
+	// an inbound half alone.
+	ConnOneWay
 )
 
 // NextHop is a neighbour on a link, or the way back to where a client's packet

@@ -57,6 +57,9 @@ again:
 	if f.Reply {
 		flags |= FlagReply
 	}
+	if f.Tunnel {
+		flags |= FlagTunnel
+	}
 	if f.Fast && spot < ProbeFast {
 		flags |= FlagFast
 	}

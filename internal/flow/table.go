@@ -196,6 +196,7 @@ type Flow struct {
 	NextHop          NextHopRef
 	Reply            bool
 	Fast             bool
+	Tunnel           bool
 }
 
 // SetFast lets any engine forward a half-flow's plain packets, or takes that

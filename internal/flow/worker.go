@@ -78,12 +78,14 @@ type NewConn struct {
 	OwnTimeout uint32
 }
 
-// Insert makes a connection of two half-flows; this worker owns it. With an
-// error nothing has changed: ErrFull, ErrExists, ErrRace. Another worker may
-// have ended the connection already when Insert returns.
+// Insert makes a connection of two half-flows, or with out nil of one; this
+// worker owns it. With an error nothing has changed: ErrFull, ErrExists, ErrRace.
+// Another worker may have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
-	t.Touch(out.Key0, out.Key1) // the inbound half's place was looked at a moment ago
+	if out != nil {
+		t.Touch(out.Key0, out.Key1) // the inbound half's place was looked at a moment ago
+	}
 	i := w.take()
 	if i == None {
 		return None, ErrFull
@@ -93,11 +95,13 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		w.give(i)
 		return None, err
 	}
-	outSlot, err := w.place(out, i, n.Dest, now)
-	if err != nil {
-		w.withdraw(inSlot, now)
-		w.give(i)
-		return None, err
+	outSlot := inSlot
+	if out != nil {
+		if outSlot, err = w.place(out, i, n.Dest, now); err != nil {
+			w.withdraw(inSlot, now)
+			w.give(i)
+			return None, err
+		}
 	}
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
@@ -125,7 +129,9 @@ func (w *Worker) Remove(i uint32, now clock.Tick) {
 	t := w.t
 	c := t.Conn(i)
 	t.kill(c.In, now)
-	t.kill(c.Out, now)
+	if c.Out != c.In {
+		t.kill(c.Out, now)
+	}
 	t.live.Add(-1)
 	if c.Owner != w.id {
 		w.Kick(i)

@@ -71,7 +71,7 @@ func (s *Stack) Segment(p *packet.Packet, pool *packet.Pool, out []*packet.Packe
 // cut is the plan by which a frame is cut.
 type cut struct {
 	p        *packet.Packet
-	l3, l4   int
+	l3, l4   int // of the packet that is cut up: in a tunnel, the inner one
 	head     int // link, IP and L4 header
 	payload  []byte
 	size     int // payload of a piece but the last
@@ -82,6 +82,9 @@ type cut struct {
 
 func newCut(p *packet.Packet) (cut, bool) {
 	c := cut{p: p, l3: int(p.L3), size: int(p.GSOSize)}
+	if p.Is(packet.Encapsulated) {
+		c.l3 += wire.IPv4MinLen
+	}
 	if c.size == 0 || len(p.Data) < c.l3+wire.IPv4MinLen {
 		return c, false
 	}
@@ -149,4 +152,9 @@ func (c *cut) fill(g *packet.Packet, i int) {
 		wire.UDP(g.Data[c.l4:]).SetLength(uint16(len(g.Data) - c.l4))
 	}
 	wire.CompleteL4(ip)
+	if outer := wire.IPv4(g.Data[p.L3:]); p.Is(packet.Encapsulated) {
+		outer.SetTotalLength(uint16(len(outer)))
+		outer.SetID(ip.ID())
+		outer.ComputeChecksum()
+	}
 }

@@ -70,7 +70,7 @@ func newBed(t testing.TB) *bed {
 		b.sh.Dests[i].Store(d)
 		local.Prepare(laddr.PoolOf(d.Wire, service.WirePort(d.Port)))
 		all = append(all, &service.Service{
-			Key: k, GCD: 1, Dests: []*service.Dest{d}, Candidates: []sched.Candidate{{Weight: 1, Load: &d.Load}},
+			Key: k, GCD: 1, Dests: []*service.Dest{d}, Modes: []spec.Forward{spec.FullNAT}, Candidates: []sched.Candidate{{Weight: 1, Load: &d.Load}},
 			Locals: []*laddr.Address{local}, State: &service.State{},
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"weir/internal/flow"
+	"weir/internal/lb/laddr"
 	"weir/internal/lb/proto"
 	"weir/internal/packet"
 	"weir/internal/wire"
@@ -39,7 +40,7 @@ func (b *Balancer) end(ci uint32) {
 	}
 	local, pool, port := c.Local, c.Pool, c.LocalPort
 	expected := uint32(0)
-	if proto.State(s&flow.ConnStateMask) < proto.UDPOneWay {
+	if local != laddr.None && proto.State(s&flow.ConnStateMask) < proto.UDPOneWay {
 		expected = b.flows.Half(c.Out).Ack
 	}
 	b.own.Remove(ci, b.Now)
@@ -63,8 +64,8 @@ func (b *Balancer) End(ci uint32) {
 // windows expect, as seen in the real server's last segment.
 func (b *Balancer) resetBoth(c *flow.Conn) {
 	in, out := atomic.LoadUint32(&c.In), atomic.LoadUint32(&c.Out)
-	if in == flow.None || out == flow.None {
-		return
+	if in == flow.None || out == flow.None || in == out {
+		return // in == out: the real server's numbers were never seen (ConnOneWay)
 	}
 	hin, hout := b.flows.Half(in), b.flows.Half(out)
 	b.sendReset(hin.NewAddrs, hin.NewPorts, hout.Ack, 0, false, hin.NextHop)

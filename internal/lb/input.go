@@ -55,12 +55,12 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	ref := pub.NextHop
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
-		if hop, ref = b.reroute(p, h, &r); hop == nil {
+		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
 			return p.DropFor(noWay(key1))
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, d, hop, key1&flow.FlagReply != 0); v != packet.Continue {
+	if v := b.fits(p, d, hop, key1, 0); v != packet.Continue {
 		return v
 	}
 	h.Last = uint32(b.Now)
@@ -77,39 +77,45 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		c.InPkts++
 		c.InBytes += n
 	}
-	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	p.NextHop = ref
+	if key1&flow.FlagTunnel != 0 {
+		return encapsulate(p, &r)
+	}
+	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	return packet.Output
 }
 
 // fits checks what must be told to the sender before the packet changes: TTL
 // and size.
-func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop, reply bool) packet.Verdict {
+// An IPv4 packet in a tunnel has 20 bytes less; a client whose segments still grow
+// by its address is told of grow bytes less.
+func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop, key1 uint64, grow uint16) packet.Verdict {
 	if d[8] <= 1 {
 		return p.RefuseFor(packet.IPTTL)
 	}
-	if len(d) > int(hop.MTU) && hop.MTU != 0 {
-		return b.tooBig(p, d, hop, reply)
+	room := int(hop.MTU)
+	if key1&flow.FlagTunnel != 0 {
+		room -= wire.IPv4MinLen // of the outer header
+	}
+	if len(d) > room && hop.MTU != 0 {
+		return b.tooBig(p, d, room, grow)
 	}
 	return packet.Continue
 }
 
 // tooBig refuses a packet larger than its way out. A GSO frame is as large as
 // the segments it will be cut into.
-func (b *Balancer) tooBig(p *packet.Packet, d []byte, hop *flow.NextHop, reply bool) packet.Verdict {
+func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) packet.Verdict {
 	if p.Is(packet.GSO) {
 		head := int(p.L4-p.L3) + 8
 		if p.Proto == protoTCP {
 			head = int(p.L4-p.L3) + int(p.Data[p.L4+12]>>4)<<2
 		}
-		if head+int(p.GSOSize) <= int(hop.MTU) {
+		if head+int(p.GSOSize) <= room {
 			return packet.Continue
 		}
 	}
-	p.MTU = hop.MTU
-	if p.Proto == protoTCP && !reply {
-		p.MTU -= wire.OptTOA4Len // the client's segments grow by its address here
-	}
+	p.MTU = uint16(max(room, 0)) - grow
 	return p.RefuseFor(packet.IPTooBig)
 }
 
@@ -137,9 +143,14 @@ func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
 	}
 }
 
-// reroute looks a half-flow's route up again after routes changed.
-func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, r *forward.Rewritten) (*flow.NextHop, flow.NextHopRef) {
-	ref := b.hopTo(uint32(r.Addrs >> 32))
+// reroute looks a half-flow's route up again after routes changed: inbound to the
+// real server, outbound to the client.
+func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forward.Rewritten) (*flow.NextHop, flow.NextHopRef) {
+	to := uint32(r.Addrs >> 32)
+	if key1&flow.FlagReply == 0 {
+		to = b.sh.Dests[h.Dest].Load().Wire
+	}
+	ref := b.hopTo(to)
 	if ref == 0 {
 		return nil, 0
 	}

@@ -11,6 +11,7 @@ import (
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
 	"weir/internal/packet"
+	"weir/internal/spec"
 	"weir/internal/wire"
 )
 
@@ -41,61 +42,62 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	return b.open(p, svc)
 }
 
-// open makes a connection for its first packet: real server, local address and
-// port, the ways there and back, two half-flows. All of it happens here, once.
+// opening is a connection that is about to be made.
+type opening struct {
+	ends    forward.Ends
+	in, out flow.Flow
+	oneWay  bool // there is no outbound half
+	conn    flow.NewConn
+	local   *laddr.Address // what full-NAT borrows, and its port
+	lent    laddr.Lent
+}
+
+// open makes a connection for its first packet: real server, what the forwarding
+// mode borrows, the ways there and back, the half-flows. All of it happens here, once.
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
-	dest := svc.Pick()
+	dest, mode := svc.Pick()
 	if dest == nil {
 		return p.DropFor(packet.LBNoDest)
 	}
-	if len(svc.Locals) == 0 {
-		return p.DropFor(packet.LBNoLocalAddr)
-	}
-	toDest := b.hopTo(dest.Wire)
-	if toDest == 0 {
-		return p.DropFor(packet.LBNoRouteToDest)
-	}
-	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(toDest), false); v != packet.Continue {
-		return v
-	}
-	back := b.hopBack(p)
-	if back == 0 {
-		return p.DropFor(packet.LBNoRouteBack)
-	}
-	b.makeRoom()
-	pool := laddr.PoolOf(dest.Wire, service.WirePort(dest.Port))
-	local, lent := b.takePort(svc, pool)
-	if local == nil {
-		return p.DropFor(packet.LBNoLocalPort)
-	}
-	e := forward.Ends{
+	var o opening
+	o.ends = forward.Ends{
 		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
 		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
-		Local: local.Wire, LocalPort: wirePort(lent.Port), Real: dest.Wire, RealPort: wirePort(dest.Port),
+		Real: dest.Wire, RealPort: wirePort(dest.Port),
 	}
-	in, out := forward.FullNAT(&e)
-	in.NextHop, out.NextHop = toDest, back
-	n := flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: local.Index, LocalPort: lent.Port, Pool: pool, OwnTimeout: svc.ConnTimeout}
+	o.conn = flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: laddr.None, OwnTimeout: svc.ConnTimeout}
+	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
+		return v
+	}
+	b.makeRoom()
+	if why := b.shape(p, &o, svc, dest, mode); why != packet.NoReason {
+		return p.DropFor(why)
+	}
 	if p.Proto == protoUDP {
-		in.Fast = svc.Tell == 0
-		n.State = uint32(proto.UDPOneWay) | uint32(svc.Tell)
+		o.in.Fast = o.conn.State&^flow.ConnOneWay == 0
+		o.conn.State |= uint32(proto.UDPOneWay)
 	} else {
-		n.State = uint32(proto.TCPNone) | flow.ConnHalfOpen | uint32(svc.Tell)
-		if lent.Recent {
-			n.State |= flow.ConnNoTimestamp
-			n.SeqDelta = b.newISN(&e, lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
-		}
+		o.conn.State |= uint32(proto.TCPNone) | flow.ConnHalfOpen
 	}
-	n.Timeout = b.Tables.Timeouts.Of(proto.State(n.State&flow.ConnStateMask), svc.ConnTimeout)
-	ci, err := b.own.Insert(&in, &out, &n, b.Now)
+	o.conn.Timeout = b.Tables.Timeouts.Of(proto.State(o.conn.State&flow.ConnStateMask), svc.ConnTimeout)
+	out := &o.out
+	if o.oneWay {
+		out = nil
+	}
+	ci, err := b.own.Insert(&o.in, out, &o.conn, b.Now)
 	if err != nil {
-		local.Give(pool, lent.Port, b.Second, lent.Seen)
+		if o.local != nil {
+			o.local.Give(o.conn.Pool, o.lent.Port, b.Second, o.lent.Seen)
+		}
 		switch err {
 		case flow.ErrFull:
 			return p.DropFor(packet.LBTableFull)
 		case flow.ErrExists: // another worker was faster
 			if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
 				return b.slow(p, h, key1)
+			}
+			if mode == spec.Masq {
+				return p.DropFor(packet.LBNATClash)
 			}
 		}
 		return p.DropFor(packet.LBConnRace)
@@ -105,7 +107,9 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		b.sh.HalfOpen.Add(1)
 		b.half.push(ci, uint32(b.Now))
 	}
-	b.foresee(svc, dest, pool, p.Proto)
+	if o.local != nil {
+		b.foresee(svc, dest, o.conn.Pool, p.Proto)
+	}
 	b.counts[dest.Index].Conns++
 	b.stats.NewConns++
 	h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash)
@@ -113,6 +117,94 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		return p.DropFor(packet.LBLateRewrite)
 	}
 	return b.slow(p, h, key1)
+}
+
+// ways finds the way to the real server and, where answers come by here, the way
+// back; the packet has to fit the one there. It is Continue when all is well.
+func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest, mode spec.Forward) packet.Verdict {
+	if mode == spec.FullNAT && len(svc.Locals) == 0 {
+		return p.DropFor(packet.LBNoLocalAddr)
+	}
+	if o.in.NextHop = b.hopTo(dest.Wire); o.in.NextHop == 0 {
+		return p.DropFor(packet.LBNoRouteToDest)
+	}
+	shape := uint64(0)
+	if mode == spec.Tunnel {
+		shape = flow.FlagTunnel
+	}
+	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(o.in.NextHop), shape, 0); v != packet.Continue {
+		return v
+	}
+	if o.oneWay = mode == spec.DirectRoute || mode == spec.Tunnel; o.oneWay {
+		return packet.Continue
+	}
+	if o.out.NextHop = b.hopBack(p); o.out.NextHop == 0 {
+		return p.DropFor(packet.LBNoRouteBack)
+	}
+	return packet.Continue
+}
+
+// shape makes the half-flows of a forwarding mode. Full-NAT takes a local port for
+// them; the others borrow nothing, and leave the client's address where it is.
+func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest, mode spec.Forward) packet.Reason {
+	there, back := o.in.NextHop, o.out.NextHop
+	switch mode {
+	case spec.DirectRoute:
+		if !b.onLink(dest.Wire) {
+			return packet.LBDestNotOnLink
+		}
+		o.in = forward.Direct(&o.ends)
+	case spec.Tunnel:
+		from := b.tunnelFrom(dest.Wire)
+		if from == 0 {
+			return packet.LBNoTunnelFrom
+		}
+		o.in = forward.Tunnel(&o.ends, from)
+	case spec.Masq:
+		o.in, o.out = forward.NAT(&o.ends)
+	case spec.FullNAT:
+		pool := laddr.PoolOf(dest.Wire, o.ends.RealPort)
+		if o.local, o.lent = b.takePort(svc, pool); o.local == nil {
+			return packet.LBNoLocalPort
+		}
+		o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
+		o.in, o.out = forward.FullNAT(&o.ends)
+		o.conn.Local, o.conn.LocalPort, o.conn.Pool = o.local.Index, o.lent.Port, pool
+		o.conn.State = uint32(svc.Tell)
+		if p.Proto == protoTCP && o.lent.Recent {
+			o.conn.State |= flow.ConnNoTimestamp
+			o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
+		}
+	}
+	if o.oneWay {
+		o.conn.State |= flow.ConnOneWay
+	}
+	o.in.NextHop, o.out.NextHop = there, back
+	return packet.NoReason
+}
+
+// onLink reports whether a real server is a neighbour: the route to it has no
+// gateway.
+func (b *Balancer) onLink(wire uint32) bool {
+	rt, ok := b.Tables.Routes.Lookup(addrOf(wire))
+	return ok && !rt.Gateway.IsValid()
+}
+
+// tunnelFrom is the address that tunnelled packets to a real server come from: the
+// route's src, or the one to speak from on its port; 0 if there is none.
+func (b *Balancer) tunnelFrom(wire uint32) uint32 {
+	dst := addrOf(wire)
+	rt, ok := b.Tables.Routes.Lookup(dst)
+	if !ok {
+		return 0
+	}
+	src := rt.Src
+	if !src.Is4() {
+		if src = b.Tables.Routes.Source(rt.Port, dst); !src.Is4() {
+			return 0
+		}
+	}
+	return service.Wire(src)
 }
 
 // takePort goes round the service's local addresses until one has a port in

@@ -52,12 +52,15 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		r := forward.Rewritten{Addrs: addrs}
-		if hop, ref = b.reroute(p, h, &r); hop == nil {
+		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
 			return p.DropFor(noWay(key1))
 		}
 	}
-	if v := b.fits(p, p.Data[p.L3:], hop, true); v != packet.Continue {
+	if v := b.fits(p, p.Data[p.L3:], hop, key1, 0); v != packet.Continue {
 		return v
+	}
+	if atomic.LoadUint32(&c.State)&flow.ConnOneWay != 0 {
+		return passOn(p, ref, key1, addrs)
 	}
 	reply := key1&flow.FlagReply != 0
 	was := wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0))
@@ -81,6 +84,20 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	ip.ComputeChecksum()
 	p.Flags |= packet.Related
 	p.NextHop = ref
+	return packet.Output
+}
+
+// passOn sends an error about packets that the real server itself sent to its
+// client (DR, Tunnel) to that server, as it came.
+func passOn(p *packet.Packet, ref flow.NextHopRef, key1, addrs uint64) packet.Verdict {
+	p.Flags |= packet.Related
+	p.NextHop = ref
+	if key1&flow.FlagTunnel != 0 {
+		return encapsulate(p, &forward.Rewritten{Addrs: addrs})
+	}
+	ip := wire.IPv4(p.Data[p.L3:])
+	ip.SetTTL(ip.TTL() - 1)
+	ip.ComputeChecksum()
 	return packet.Output
 }
 

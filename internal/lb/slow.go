@@ -31,12 +31,12 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	}
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
-		if hop, ref = b.reroute(p, h, &r); hop == nil {
+		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
 			return p.DropFor(noWay(key1))
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, d, hop, reply); v != packet.Continue {
+	if v := b.fits(p, d, hop, key1, b.grows(c, reply)); v != packet.Continue {
 		return v
 	}
 	n := uint64(len(d))
@@ -68,9 +68,20 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		count.InPkts++
 		count.InBytes += n
 	}
-	r.Apply(p.Data[p.L3:], int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	p.NextHop = ref
+	if key1&flow.FlagTunnel != 0 {
+		return encapsulate(p, &r)
+	}
+	r.Apply(p.Data[p.L3:], int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	return v
+}
+
+// grows is by how much the director makes the segments of a direction longer.
+func (b *Balancer) grows(c *flow.Conn, reply bool) uint16 {
+	if reply || atomic.LoadUint32(&c.State)&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
+		return 0
+	}
+	return wire.OptTOA4Len
 }
 
 // answeredUDP makes a connection normal with its first answer. Outbound is fast
@@ -104,7 +115,7 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 	if m.moves() {
 		shiftAck(p, t, &m)
 	}
-	b.stepTCP(p.TCPFlags, c, ci, true)
+	b.stepTCP(p.TCPFlags, c, ci, proto.Outbound)
 }
 
 // inboundTCP handles a segment from the client. The real server learns the
@@ -143,7 +154,11 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	if t := wire.TCP(p.Data[p.L4:]); !told && t.DataOffset() > wire.TCPMinLen && blankTOA(p, t) {
 		b.stats.ClaimsTaken++
 	}
-	b.stepTCP(p.TCPFlags, c, ci, false)
+	d := proto.Inbound
+	if s&flow.ConnOneWay != 0 {
+		d = proto.OneWay
+	}
+	b.stepTCP(p.TCPFlags, c, ci, d)
 	return v
 }
 
@@ -173,12 +188,12 @@ func (b *Balancer) restart(c *flow.Conn) {
 
 // stepTCP moves the state machine and what depends on it: counts of the real
 // server, timeout, and whether any engine may forward plain packets.
-func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, reply bool) {
+func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, d proto.Direction) {
 	var old, now uint32
 	for {
 		old = atomic.LoadUint32(&c.State)
 		from := proto.State(old & flow.ConnStateMask)
-		to := proto.NextTCP(from, flags, reply)
+		to := proto.NextTCP(from, flags, d)
 		now = old&^flow.ConnStateMask | uint32(to)
 		if to == proto.TCPEstablished {
 			now = now&^flow.ConnHalfOpen | flow.ConnActive
@@ -196,7 +211,7 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, reply bool) {
 		b.changed(c, ci, old, now)
 	}
 	if proto.State(now&flow.ConnStateMask) == proto.TCPEstablished && c.SeqDelta == 0 && now&connProxy == 0 {
-		if reply || old&flow.ConnStateMask != now&flow.ConnStateMask {
+		if d == proto.Outbound || old&flow.ConnStateMask != now&flow.ConnStateMask {
 			b.flows.SetFast(c.Out, true)
 		}
 		if now&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {

@@ -37,6 +37,9 @@ const (
 	// Keyed: ip.Input found a TCP or UDP packet that is not a fragment, with a
 	// complete L4 header, and set Key0, Key1, Hash and, of TCP, TCPFlags.
 	Keyed
+	// Encapsulated: an IP packet in an IP packet (Tunnel mode). L4 is the inner
+	// one's transport header; no device segments it or completes its checksums.
+	Encapsulated
 )
 
 // GSO types, as in struct virtio_net_hdr.

@@ -61,8 +61,11 @@ const (
 	LBNoLocalAddr   // full-NAT service without local address
 	LBNoLocalPort   // every port of the service's local addresses is used up
 	LBNoRouteToDest // no route to the real server
+	LBDestNotOnLink // DR, but the route to the real server leads through a gateway
+	LBNoTunnelFrom  // Tunnel, but no address to send from toward the real server
 	LBNoRouteBack   // no route to the client
 	LBTableFull     // the flow table has no place for the connection
+	LBNATClash      // NAT: the client has this port in use toward the real server by way of another VIP
 	LBConnRace      // two workers made the same connection at once; the sender repeats
 	LBProxyWait     // insecure PROXY: came before the segment with the header, or too short to hold it; the sender repeats
 	LBLateRewrite   // the connection changed hands while the packet was in flight
@@ -127,8 +130,11 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBNoLocalAddr:   {"lb_no_laddr", "full-NAT service without local address: ipvsadm --add-laddr"},
 	LBNoLocalPort:   {"lb_no_lport", "all ports of the local addresses are in use (sa_miss): add local addresses"},
 	LBNoRouteToDest: {"lb_no_route_to_dest", "no route to the real server: dpip route add"},
+	LBDestNotOnLink: {"lb_dest_not_on_link", "a DR real server must be on a link of the director, and the route to it has a gateway: use -i, -m or -b"},
+	LBNoTunnelFrom:  {"lb_no_tunnel_source", "no address to send tunnelled packets from: dpip addr add, or a route with src"},
 	LBNoRouteBack:   {"lb_no_route_back", "no way back to the client"},
 	LBTableFull:     {"lb_table_full", "the flow table is full: raise conn_pool_size"},
+	LBNATClash:      {"lb_nat_clash", "NAT: the same client port is connected to the same real server by another service already; answers could not be told apart"},
 	LBConnRace:      {"lb_conn_race", "two workers met the same new connection at once; the sender repeats"},
 	LBProxyWait:     {"lb_proxy_wait", "came before the client's first bytes, which may hold a PROXY header; the sender repeats"},
 	LBLateRewrite:   {"lb_late_rewrite", "the connection ended while the packet was in flight"},

@@ -177,7 +177,9 @@ func TestRefusals(t *testing.T) {
 		{"dest on loopback", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "dest", "127.0.0.1"},
 		{"dest is ourselves", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(vip, 80) }), Invalid, "dest", "10.0.0.100"},
 		{"dest without port", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("192.168.1.3:0") }), Invalid, "dest", "192.168.1.3"},
-		{"mode of later", dest(func(d *Dest) { d.Forward = DirectRoute }), NotSupported, "dest", "Route"},
+		{"mode of later", dest(func(d *Dest) { d.Forward = SNAT }), NotSupported, "dest", "SNAT"},
+		{"DR at another port", dest(func(d *Dest) { d.Forward, d.Addr = DirectRoute, netip.MustParseAddrPort("192.168.1.9:8080") }), Invalid, "dest", "192.168.1.9:8080: with Route the real server is asked at the service's own port, 80: leave the port out"},
+		{"NAT without port", dest(func(d *Dest) { d.Forward, d.Addr = Masq, netip.MustParseAddrPort("192.168.1.9:0") }), Invalid, "dest", "192.168.1.9: a Masq real server needs a port"},
 		{"too heavy", dest(func(d *Dest) { d.Weight = 65536 }), Invalid, "dest", "65536"},
 		{"thresholds the wrong way", dest(func(d *Dest) { d.UThreshold, d.LThreshold = 5, 6 }), Invalid, "dest", "6"},
 		{"edit no dest", func(s *Spec) error {

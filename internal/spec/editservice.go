@@ -62,6 +62,11 @@ func (s *Spec) EditService(svc Service) error {
 		return err
 	}
 	svc.Dests, svc.Locals = old.Dests, old.Locals
+	for i := range svc.Dests {
+		if d := svc.Dests[i]; d.Forward != FullNAT && (svc.ProxyProtocol != "" || svc.UOA != "") {
+			return refuse(Invalid, "service", "%s needs full-NAT real servers (-b), and %s is a %s one", telling(&svc), d.Addr, d.Forward)
+		}
+	}
 	*old = svc
 	return nil
 }
@@ -134,6 +139,14 @@ func (svc *Service) checkTelling() error {
 	return nil
 }
 
+// telling is the option by which a service tells the client's address.
+func telling(svc *Service) string {
+	if svc.ProxyProtocol != "" {
+		return "--proxy-protocol " + svc.ProxyProtocol
+	}
+	return "--uoa " + svc.UOA
+}
+
 // DeleteService removes a service; connections it has go on until they end.
 func (s *Spec) DeleteService(k ServiceKey) error {
 	svc, err := s.find(k)
@@ -188,14 +201,26 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	if !station(ip) {
 		return refuse(Invalid, "dest", "%s can't be a real server: give a unicast address", ip)
 	}
-	if d.Forward != FullNAT {
-		return refuse(NotSupported, "dest", "forwarding mode %s is not supported yet: use full-NAT (-b)", d.Forward)
+	switch d.Forward {
+	case FullNAT:
+	case Masq, DirectRoute, Tunnel:
+		if svc.ProxyProtocol != "" || svc.UOA != "" {
+			return refuse(Invalid, "dest", "a service that tells the client's address by %s needs full-NAT (-b): with %s the real server sees the client anyway", telling(svc), d.Forward)
+		}
+	default:
+		return refuse(NotSupported, "dest", "forwarding mode %s is not supported yet: use -b, -g, -i or -m", d.Forward)
 	}
 	if s.FindAddress(ip) != nil {
 		return refuse(Invalid, "dest", "%s is an address of this box: a real server is another machine", ip)
 	}
+	if vport := svc.Virtual.Port(); d.Forward == DirectRoute || d.Forward == Tunnel {
+		if d.Addr.Port() != 0 && d.Addr.Port() != vport {
+			return refuse(Invalid, "dest", "%s: with %s the real server is asked at the service's own port, %d: leave the port out", d.Addr, d.Forward, vport)
+		}
+		d.Addr = netip.AddrPortFrom(ip, vport)
+	}
 	if d.Addr.Port() == 0 {
-		return refuse(Invalid, "dest", "%s: a full-NAT real server needs a port", ip)
+		return refuse(Invalid, "dest", "%s: a %s real server needs a port", ip, d.Forward)
 	}
 	if d.Weight > 65535 {
 		return refuse(Invalid, "dest", "weight %d: must be 0 to 65535", d.Weight)

@@ -60,7 +60,7 @@ func (w *Worker) tray(p *packet.Packet) {
 // super-frame. It reports whether p itself is still to be sent.
 func (w *Worker) finish(p *packet.Packet) bool {
 	out := &w.snap.Ports[p.Out&(port.Max-1)]
-	if p.Is(packet.GSO) && !out.TxGSO {
+	if p.Is(packet.GSO) && (!out.TxGSO || p.Is(packet.Encapsulated)) {
 		n, ok := w.ip.Segment(p, w.pool, w.segments[:])
 		if !ok {
 			w.drop(p)

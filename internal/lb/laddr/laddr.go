@@ -138,7 +138,15 @@ func NewSet(first, last uint16) (*Set, error) {
 }
 
 // At returns the address with an index that a connection holds.
-func (s *Set) At(i uint32) *Address { return s.byIndex[i].Load() }
+func (s *Set) At(i uint32) *Address {
+	if i >= Max {
+		return nil
+	}
+	return s.byIndex[i].Load()
+}
+
+// None is the index of no address.
+const None = ^uint32(0)
 
 // Find returns a configured address, or nil.
 func (s *Set) Find(ip netip.Addr) *Address {

@@ -74,9 +74,20 @@ const (
 	sSA = TCPSynAck
 )
 
-// tcpNext[direction][row][state] is the next state; direction 0 is inbound,
-// from the client.
-var tcpNext = [2][numRows][numTCP]State{
+// Direction is whose segment moves the state.
+type Direction uint8
+
+// The directions. OneWay is inbound where the director never sees an answer (DR,
+// Tunnel): a FIN of the client has to do for both.
+const (
+	Inbound Direction = iota
+	Outbound
+	OneWay
+	numDirections
+)
+
+// tcpNext[direction][row][state] is the next state.
+var tcpNext = [numDirections][numRows][numTCP]State{
 	{ //         NO   ES   SS   SR   FW   TW   CL   CW   LA   LI   SA
 		rowSYN:  {sSR, sES, sES, sSR, sSR, sSR, sSR, sSR, sSR, sSR, sSR},
 		rowFIN:  {sCL, sCW, sSS, sTW, sTW, sTW, sCL, sCW, sLA, sLI, sTW},
@@ -89,6 +100,13 @@ var tcpNext = [2][numRows][numTCP]State{
 		rowFIN:  {sTW, sFW, sSS, sTW, sFW, sTW, sCL, sTW, sLA, sLI, sTW},
 		rowACK:  {sES, sES, sSS, sES, sFW, sTW, sCL, sCW, sLA, sES, sES},
 		rowRST:  {sCL, sCL, sSS, sCL, sCL, sTW, sCL, sCL, sCL, sCL, sCL},
+		rowNone: {sNO, sES, sSS, sSR, sFW, sTW, sCL, sCW, sLA, sLI, sSA},
+	},
+	{ //         NO   ES   SS   SR   FW   TW   CL   CW   LA   LI   SA
+		rowSYN:  {sSR, sES, sES, sSR, sSR, sSR, sSR, sSR, sSR, sSR, sSR},
+		rowFIN:  {sCL, sFW, sSS, sTW, sFW, sTW, sCL, sCW, sLA, sLI, sTW},
+		rowACK:  {sCL, sES, sSS, sES, sFW, sTW, sCL, sCW, sCL, sLI, sES},
+		rowRST:  {sCL, sCL, sCL, sSR, sCL, sCL, sCL, sCL, sLA, sLI, sCL},
 		rowNone: {sNO, sES, sSS, sSR, sFW, sTW, sCL, sCW, sLA, sLI, sSA},
 	},
 }
@@ -113,15 +131,10 @@ var rowOf = func() (rows [32]uint8) {
 	return rows
 }()
 
-// NextTCP returns the state after a segment with these flags; reply is set for
-// segments from the real server.
-func NextTCP(s State, flags uint8, reply bool) State {
-	if s >= numTCP {
+// NextTCP returns the state after a segment with these flags.
+func NextTCP(s State, flags uint8, d Direction) State {
+	if s >= numTCP || d >= numDirections {
 		return s
-	}
-	d := 0
-	if reply {
-		d = 1
 	}
 	return tcpNext[d][rowOf[flags&31]][s]
 }

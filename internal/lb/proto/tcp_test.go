@@ -20,6 +20,10 @@ out SYN  SS   ES  SS       SR       SS       SS        SS    SS         SS      
 out FIN  TW   FW  SS       TW       FW       TW        CL    TW         LA       LI     TW
 out ACK  ES   ES  SS       ES       FW       TW        CL    CW         LA       ES     ES
 out RST  CL   CL  SS       CL       CL       TW        CL    CL         CL       CL     CL
+one SYN  SR   ES  ES       SR       SR       SR        SR    SR         SR       SR     SR
+one FIN  CL   FW  SS       TW       FW       TW        CL    CW         LA       LI     TW
+one ACK  CL   ES  SS       ES       FW       TW        CL    CW         CL       LI     ES
+one RST  CL   CL  CL       SR       CL       CL        CL    CL         LA       LI     CL
 `
 
 var short = map[string]State{
@@ -50,7 +54,7 @@ func TestTable(t *testing.T) {
 		w := strings.Fields(line)
 		rows[w[0]+" "+w[1]] = w[2:]
 	}
-	if len(rows) != 8 {
+	if len(rows) != 12 {
 		t.Fatalf("%d rows", len(rows))
 	}
 	for flags := range 256 {
@@ -65,13 +69,13 @@ func TestTable(t *testing.T) {
 		case flags&ack != 0:
 			kind = "ACK"
 		}
-		for _, direction := range []string{"in", "out"} {
+		for d, direction := range []string{"in", "out", "one"} {
 			for i, from := range columns {
 				want := from // without any of the four nothing happens
 				if kind != "" {
 					want = short[rows[direction+" "+kind][i]]
 				}
-				if got := NextTCP(from, uint8(flags), direction == "out"); got != want {
+				if got := NextTCP(from, uint8(flags), Direction(d)); got != want {
 					t.Errorf("%s %s (flags %#x) in %s: %s, want %s", direction, kind, flags, Name(from), Name(got), Name(want))
 				}
 			}
@@ -81,7 +85,7 @@ func TestTable(t *testing.T) {
 
 func TestStatesOfUDPStay(t *testing.T) {
 	for _, s := range []State{UDPOneWay, UDPNormal, numTCP, 255} {
-		if got := NextTCP(s, syn, false); got != s {
+		if got := NextTCP(s, syn, Inbound); got != s {
 			t.Errorf("%s became %s by a SYN", Name(s), Name(got))
 		}
 	}

@@ -51,23 +51,25 @@ type Service struct {
 	Scheduler   sched.Kind
 	GCD         uint32 // of the weights
 	Candidates  []sched.Candidate
-	Dests       []*Dest // beside Candidates
+	Dests       []*Dest        // beside Candidates
+	Modes       []spec.Forward // beside Dests
 	Locals      []*laddr.Address
 	ConnTimeout uint32 // ticks; 0: the protocol's
 	Tell        Tell
 	State       *State
 }
 
-// Pick chooses a real server for a new connection, or returns nil.
-func (s *Service) Pick() *Dest {
+// Pick chooses a real server for a new connection and says how packets get there,
+// or returns nil.
+func (s *Service) Pick() (*Dest, spec.Forward) {
 	if len(s.Candidates) == 0 {
-		return nil
+		return nil, 0
 	}
 	i := s.Scheduler.Pick(&s.State.Cursor, s.Candidates, s.GCD)
 	if i == sched.None {
-		return nil
+		return nil, 0
 	}
-	return s.Dests[i]
+	return s.Dests[i], s.Modes[i]
 }
 
 // Table finds services by protocol, address and port: open addressing in one

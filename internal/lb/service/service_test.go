@@ -85,17 +85,20 @@ func TestWire(t *testing.T) {
 
 func TestPick(t *testing.T) {
 	s := &Service{State: &State{}, GCD: 1}
-	if s.Pick() != nil {
+	if d, _ := s.Pick(); d != nil {
 		t.Error("a service without real servers picked one")
 	}
 	a, b := &Dest{Index: 1}, &Dest{Index: 2}
 	s.Dests = []*Dest{a, b}
 	s.Candidates = []sched.Candidate{{Weight: 1, Load: &a.Load}, {Weight: 1, Load: &b.Load}}
-	if got := [3]*Dest{s.Pick(), s.Pick(), s.Pick()}; got != [3]*Dest{a, b, a} {
-		t.Errorf("picked %v", got)
+	s.Modes = []spec.Forward{spec.FullNAT, spec.Tunnel}
+	for i, want := range []*Dest{a, b, a} {
+		if got, mode := s.Pick(); got != want || mode != s.Modes[i%2] {
+			t.Errorf("picked %v, %v", got, mode)
+		}
 	}
 	s.Candidates[0].Weight, s.Candidates[1].Weight = 0, 0
-	if s.Pick() != nil {
+	if d, _ := s.Pick(); d != nil {
 		t.Error("a server of weight 0 was picked")
 	}
 }

@@ -182,6 +182,11 @@ func (e *edit) dest(w []string) error {
 		return e.spec.DeleteDest(k, addr)
 	}
 	d := spec.Dest{Addr: addr, Forward: spec.FullNAT, Weight: uint32(e.number("weight", 1)), UThreshold: uint32(e.number("max", 0))}
+	if mode, ok := e.named["mode"]; ok {
+		if d.Forward, ok = map[string]spec.Forward{"dr": spec.DirectRoute, "tunnel": spec.Tunnel, "nat": spec.Masq}[mode]; !ok {
+			return fmt.Errorf("no forwarding mode is called %s", mode)
+		}
+	}
 	if svc := e.spec.Find(k); svc != nil {
 		for _, old := range svc.Dests {
 			if old.Addr == addr {

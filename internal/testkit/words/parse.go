@@ -325,6 +325,8 @@ func (p *parser) transport(texts []string, ip []byte) (proto int, b []byte) {
 		return protoUDP, p.udp(&l, ip)
 	case "icmp":
 		return protoICMP, p.icmp(&l, texts[1:])
+	case "ip":
+		return protoIPIP, p.ip(&l, texts[1:])
 	case "data":
 		return 0, l.data()
 	}

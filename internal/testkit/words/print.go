@@ -98,6 +98,8 @@ func printL4(ip []byte, head int, f *Frame, whole bool) string {
 		return printUDP(ip, l4, f, whole)
 	case proto == protoICMP && len(l4) >= 8:
 		return printICMP(l4, f)
+	case proto == protoIPIP && len(l4) >= 20:
+		return printIP(l4, f)
 	case proto == protoOPP:
 		return printOPP(ip, l4, f, whole)
 	default:

@@ -15,6 +15,7 @@ import (
 
 const (
 	protoOPP       = 248
+	protoIPIP      = 4
 	optUOA         = 31
 	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 )
