@@ -55,7 +55,7 @@ type opening struct {
 // open makes a connection for its first packet: real server, what the forwarding
 // mode borrows, the ways there and back, the half-flows. All of it happens here, once.
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
-	dest, mode := svc.Pick()
+	dest, mode := choose(p, svc)
 	if dest == nil {
 		return p.DropFor(packet.LBNoDest)
 	}

@@ -85,7 +85,8 @@ func TestWire(t *testing.T) {
 
 func TestPick(t *testing.T) {
 	s := &Service{State: &State{}, GCD: 1}
-	if d, _ := s.Pick(); d != nil {
+	k := &sched.Key{Client: sched.IPv4([4]byte{1, 2, 3, 4})}
+	if d, _ := s.Pick(k); d != nil {
 		t.Error("a service without real servers picked one")
 	}
 	a, b := &Dest{Index: 1}, &Dest{Index: 2}
@@ -93,12 +94,22 @@ func TestPick(t *testing.T) {
 	s.Candidates = []sched.Candidate{{Weight: 1, Load: &a.Load}, {Weight: 1, Load: &b.Load}}
 	s.Modes = []spec.Forward{spec.FullNAT, spec.Tunnel}
 	for i, want := range []*Dest{a, b, a} {
-		if got, mode := s.Pick(); got != want || mode != s.Modes[i%2] {
+		if got, mode := s.Pick(k); got != want || mode != s.Modes[i%2] {
 			t.Errorf("picked %v, %v", got, mode)
 		}
 	}
+	s.Table = sched.Build(sched.Config{Kind: sched.MH, Servers: []sched.Server{{Weight: 0}, {Weight: 1}}}, nil)
+	for range 2 {
+		if got, _ := s.Pick(k); got != b {
+			t.Errorf("by a table picked %v", got)
+		}
+	}
 	s.Candidates[0].Weight, s.Candidates[1].Weight = 0, 0
-	if d, _ := s.Pick(); d != nil {
+	if d, _ := s.Pick(k); d != nil {
+		t.Error("a server of weight 0 was picked by a table")
+	}
+	s.Table = nil
+	if d, _ := s.Pick(k); d != nil {
 		t.Error("a server of weight 0 was picked")
 	}
 }
