@@ -2443,9 +2443,11 @@ func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
 type ServiceKey struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Protocol Protocol               `protobuf:"varint,1,opt,name=protocol,proto3,enum=weir.v1.Protocol" json:"protocol,omitempty"`
-	// "10.0.0.100"
-	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Port          uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// "10.0.0.100"; empty with match.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Port    uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// Instead of address and port: what packets the service is for (SNAT).
+	Match         *Match `protobuf:"bytes,4,opt,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2501,6 +2503,162 @@ func (x *ServiceKey) GetPort() uint32 {
 	return 0
 }
 
+func (x *ServiceKey) GetMatch() *Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+// Match selects packets by what they are; what is left out matches all.
+type Match struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 6.
+	Family uint32        `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
+	Src    *AddressRange `protobuf:"bytes,2,opt,name=src,proto3" json:"src,omitempty"`
+	Dst    *AddressRange `protobuf:"bytes,3,opt,name=dst,proto3" json:"dst,omitempty"`
+	// Ports: the one that packets come in on, and the one that their route leads to.
+	Iif           string `protobuf:"bytes,4,opt,name=iif,proto3" json:"iif,omitempty"`
+	Oif           string `protobuf:"bytes,5,opt,name=oif,proto3" json:"oif,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Match) Reset() {
+	*x = Match{}
+	mi := &file_weirv1_director_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Match) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Match) ProtoMessage() {}
+
+func (x *Match) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Match.ProtoReflect.Descriptor instead.
+func (*Match) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Match) GetFamily() uint32 {
+	if x != nil {
+		return x.Family
+	}
+	return 0
+}
+
+func (x *Match) GetSrc() *AddressRange {
+	if x != nil {
+		return x.Src
+	}
+	return nil
+}
+
+func (x *Match) GetDst() *AddressRange {
+	if x != nil {
+		return x.Dst
+	}
+	return nil
+}
+
+func (x *Match) GetIif() string {
+	if x != nil {
+		return x.Iif
+	}
+	return ""
+}
+
+func (x *Match) GetOif() string {
+	if x != nil {
+		return x.Oif
+	}
+	return ""
+}
+
+// AddressRange is a span of addresses, and of ports unless last_port is 0, with
+// both ends.
+type AddressRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         string                 `protobuf:"bytes,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          string                 `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
+	FirstPort     uint32                 `protobuf:"varint,3,opt,name=first_port,json=firstPort,proto3" json:"first_port,omitempty"`
+	LastPort      uint32                 `protobuf:"varint,4,opt,name=last_port,json=lastPort,proto3" json:"last_port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressRange) Reset() {
+	*x = AddressRange{}
+	mi := &file_weirv1_director_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressRange) ProtoMessage() {}
+
+func (x *AddressRange) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
+func (*AddressRange) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AddressRange) GetFirst() string {
+	if x != nil {
+		return x.First
+	}
+	return ""
+}
+
+func (x *AddressRange) GetLast() string {
+	if x != nil {
+		return x.Last
+	}
+	return ""
+}
+
+func (x *AddressRange) GetFirstPort() uint32 {
+	if x != nil {
+		return x.FirstPort
+	}
+	return 0
+}
+
+func (x *AddressRange) GetLastPort() uint32 {
+	if x != nil {
+		return x.LastPort
+	}
+	return 0
+}
+
 // Counters are totals since start or since they were zeroed. in is toward the
 // real server; bytes count from the IP header.
 type Counters struct {
@@ -2516,7 +2674,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2686,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2699,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -2609,7 +2767,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2779,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2792,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -2784,7 +2942,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2954,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2967,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Dest) GetAddress() string {
@@ -2909,7 +3067,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3079,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3092,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -2975,7 +3133,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3145,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3158,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -3021,7 +3179,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3191,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3204,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -3072,7 +3230,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3084,7 +3242,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3097,7 +3255,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -3115,7 +3273,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3127,7 +3285,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3140,7 +3298,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 type EditServiceRequest struct {
@@ -3152,7 +3310,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3164,7 +3322,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3177,7 +3335,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -3195,7 +3353,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3365,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3378,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 type DeleteServiceRequest struct {
@@ -3232,7 +3390,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3244,7 +3402,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3415,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -3275,7 +3433,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3287,7 +3445,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3300,7 +3458,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 type FlushServicesRequest struct {
@@ -3311,7 +3469,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3481,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3494,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 type FlushServicesResponse struct {
@@ -3347,7 +3505,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3517,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3530,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 type AddDestRequest struct {
@@ -3385,7 +3543,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3555,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3568,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -3435,7 +3593,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3605,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3618,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 type EditDestRequest struct {
@@ -3473,7 +3631,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3643,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +3656,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -3523,7 +3681,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +3693,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +3706,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 type DeleteDestRequest struct {
@@ -3561,7 +3719,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3731,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3744,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -3611,7 +3769,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3623,7 +3781,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3636,7 +3794,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -3651,7 +3809,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3821,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +3834,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -3703,7 +3861,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3715,7 +3873,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3728,7 +3886,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -3749,7 +3907,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3761,7 +3919,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3774,7 +3932,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -3799,7 +3957,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3811,7 +3969,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3824,7 +3982,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 type ZeroCountersRequest struct {
@@ -3837,7 +3995,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +4007,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +4020,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -3880,7 +4038,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3892,7 +4050,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3905,7 +4063,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 type Connection struct {
@@ -3928,7 +4086,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3940,7 +4098,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3953,7 +4111,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -4031,7 +4189,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4043,7 +4201,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4056,7 +4214,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -4090,7 +4248,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4260,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4273,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -4133,7 +4291,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4145,7 +4303,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4158,7 +4316,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 type GetStatsResponse struct {
@@ -4172,7 +4330,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4184,7 +4342,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4197,7 +4355,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -4234,7 +4392,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4246,7 +4404,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4259,7 +4417,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Drop) GetReason() string {
@@ -4303,7 +4461,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +4473,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +4486,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -4378,7 +4536,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4390,7 +4548,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4403,7 +4561,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Gauge) GetName() string {
@@ -4437,7 +4595,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4449,7 +4607,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4636,12 +4794,25 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x10SetWorkerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\bR\x03run\"\x13\n" +
-	"\x11SetWorkerResponse\"i\n" +
+	"\x11SetWorkerResponse\"\x8f\x01\n" +
 	"\n" +
 	"ServiceKey\x12-\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x11.weir.v1.ProtocolR\bprotocol\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04port\x18\x03 \x01(\rR\x04port\"\x8c\x01\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12$\n" +
+	"\x05match\x18\x04 \x01(\v2\x0e.weir.v1.MatchR\x05match\"\x95\x01\n" +
+	"\x05Match\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\rR\x06family\x12'\n" +
+	"\x03src\x18\x02 \x01(\v2\x15.weir.v1.AddressRangeR\x03src\x12'\n" +
+	"\x03dst\x18\x03 \x01(\v2\x15.weir.v1.AddressRangeR\x03dst\x12\x10\n" +
+	"\x03iif\x18\x04 \x01(\tR\x03iif\x12\x10\n" +
+	"\x03oif\x18\x05 \x01(\tR\x03oif\"t\n" +
+	"\fAddressRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\tR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\tR\x04last\x12\x1d\n" +
+	"\n" +
+	"first_port\x18\x03 \x01(\rR\tfirstPort\x12\x1b\n" +
+	"\tlast_port\x18\x04 \x01(\rR\blastPort\"\x8c\x01\n" +
 	"\bCounters\x12\x14\n" +
 	"\x05conns\x18\x01 \x01(\x04R\x05conns\x12\x17\n" +
 	"\ain_pkts\x18\x02 \x01(\x04R\x06inPkts\x12\x19\n" +
@@ -4847,7 +5018,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -4892,41 +5063,43 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*SetWorkerRequest)(nil),           // 40: weir.v1.SetWorkerRequest
 	(*SetWorkerResponse)(nil),          // 41: weir.v1.SetWorkerResponse
 	(*ServiceKey)(nil),                 // 42: weir.v1.ServiceKey
-	(*Counters)(nil),                   // 43: weir.v1.Counters
-	(*Service)(nil),                    // 44: weir.v1.Service
-	(*Dest)(nil),                       // 45: weir.v1.Dest
-	(*LocalAddress)(nil),               // 46: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 47: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 48: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 49: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 50: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 51: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 52: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 53: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 54: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 55: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 56: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 57: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 58: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 59: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 60: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 61: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 62: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 63: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 64: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 65: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 66: weir.v1.DeleteLocalAddressResponse
-	(*ZeroCountersRequest)(nil),        // 67: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 68: weir.v1.ZeroCountersResponse
-	(*Connection)(nil),                 // 69: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 70: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 71: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 72: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 73: weir.v1.GetStatsResponse
-	(*Drop)(nil),                       // 74: weir.v1.Drop
-	(*PortStats)(nil),                  // 75: weir.v1.PortStats
-	(*Gauge)(nil),                      // 76: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 77: weir.v1.Worker.Queue
+	(*Match)(nil),                      // 43: weir.v1.Match
+	(*AddressRange)(nil),               // 44: weir.v1.AddressRange
+	(*Counters)(nil),                   // 45: weir.v1.Counters
+	(*Service)(nil),                    // 46: weir.v1.Service
+	(*Dest)(nil),                       // 47: weir.v1.Dest
+	(*LocalAddress)(nil),               // 48: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 49: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 50: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 51: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 52: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 53: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 54: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 55: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 56: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 57: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 58: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 59: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 60: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 61: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 62: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 63: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 64: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 65: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 66: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 67: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 68: weir.v1.DeleteLocalAddressResponse
+	(*ZeroCountersRequest)(nil),        // 69: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 70: weir.v1.ZeroCountersResponse
+	(*Connection)(nil),                 // 71: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 72: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 73: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 74: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 75: weir.v1.GetStatsResponse
+	(*Drop)(nil),                       // 76: weir.v1.Drop
+	(*PortStats)(nil),                  // 77: weir.v1.PortStats
+	(*Gauge)(nil),                      // 78: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 79: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.Address.scope:type_name -> weir.v1.Scope
@@ -4940,100 +5113,103 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	24, // 8: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
 	32, // 9: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
 	31, // 10: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	77, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	79, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
 	37, // 12: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
 	1,  // 13: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	42, // 14: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	45, // 15: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	46, // 16: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	43, // 17: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	2,  // 18: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	43, // 19: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	42, // 20: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	44, // 21: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	44, // 22: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	44, // 23: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	42, // 24: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	42, // 25: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	45, // 26: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	42, // 27: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	45, // 28: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	42, // 29: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	45, // 30: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	42, // 31: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	46, // 32: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	42, // 33: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	46, // 34: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	42, // 35: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	1,  // 36: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,  // 37: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	69, // 38: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	74, // 39: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	75, // 40: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	76, // 41: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	4,  // 42: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	7,  // 43: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	9,  // 44: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	11, // 45: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	13, // 46: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	16, // 47: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	18, // 48: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	20, // 49: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	22, // 50: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	25, // 51: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	27, // 52: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	29, // 53: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	33, // 54: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	35, // 55: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	38, // 56: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	40, // 57: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	47, // 58: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	49, // 59: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	51, // 60: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	53, // 61: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	55, // 62: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	57, // 63: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	59, // 64: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	61, // 65: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	63, // 66: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	65, // 67: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	67, // 68: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	70, // 69: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	72, // 70: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	5,  // 71: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	8,  // 72: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	10, // 73: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	12, // 74: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	14, // 75: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	17, // 76: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	19, // 77: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	21, // 78: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	23, // 79: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	26, // 80: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	28, // 81: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	30, // 82: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	34, // 83: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	36, // 84: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	39, // 85: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	41, // 86: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	48, // 87: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	50, // 88: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	52, // 89: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	54, // 90: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	56, // 91: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	58, // 92: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	60, // 93: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	62, // 94: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	64, // 95: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	66, // 96: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	68, // 97: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	71, // 98: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	73, // 99: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	71, // [71:100] is the sub-list for method output_type
-	42, // [42:71] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	43, // 14: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	44, // 15: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	44, // 16: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	42, // 17: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	47, // 18: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	48, // 19: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	45, // 20: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	2,  // 21: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	45, // 22: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	42, // 23: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	46, // 24: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	46, // 25: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	46, // 26: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	42, // 27: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	42, // 28: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	47, // 29: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	42, // 30: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	47, // 31: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	42, // 32: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	47, // 33: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	42, // 34: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	48, // 35: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	42, // 36: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	48, // 37: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	42, // 38: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	1,  // 39: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,  // 40: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	71, // 41: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	76, // 42: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	77, // 43: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	78, // 44: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	4,  // 45: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	7,  // 46: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	9,  // 47: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	11, // 48: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	13, // 49: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	16, // 50: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	18, // 51: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	20, // 52: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	22, // 53: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	25, // 54: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	27, // 55: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	29, // 56: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	33, // 57: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	35, // 58: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	38, // 59: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	40, // 60: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	49, // 61: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	51, // 62: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	53, // 63: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	55, // 64: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	57, // 65: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	59, // 66: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	61, // 67: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	63, // 68: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	65, // 69: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	67, // 70: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	69, // 71: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	72, // 72: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	74, // 73: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	5,  // 74: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	8,  // 75: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	10, // 76: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	12, // 77: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	14, // 78: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	17, // 79: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	19, // 80: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	21, // 81: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	23, // 82: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	26, // 83: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	28, // 84: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	30, // 85: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	34, // 86: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	36, // 87: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	39, // 88: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	41, // 89: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	50, // 90: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	52, // 91: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	54, // 92: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	56, // 93: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	58, // 94: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	60, // 95: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	62, // 96: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	64, // 97: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	66, // 98: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	68, // 99: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	70, // 100: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	73, // 101: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	75, // 102: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	74, // [74:103] is the sub-list for method output_type
+	45, // [45:74] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -5047,7 +5223,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   75,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
