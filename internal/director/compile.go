@@ -109,10 +109,12 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		return nil, &spec.Refusal{Code: spec.NotExists, Object: "scheduler", Why: err.Error()}
 	}
 	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
+	svc.QUIC, svc.HashID = s.QUIC, kind == sched.Conhash && s.HashTarget == "qid"
 	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
 	for _, l := range s.Locals {
 		svc.Locals = append(svc.Locals, locals[l.Addr])
 	}
+	var servers []sched.Server
 	for i := range s.Dests {
 		sd := &s.Dests[i]
 		dest, _, err := d.dests.get(&d.shared.Dests, destKey{s.ServiceKey, sd.Addr})
@@ -120,11 +122,16 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 			return nil, err
 		}
 		svc.Dests = append(svc.Dests, dest)
-		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Load: &dest.Load})
+		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Datagrams: s.Proto == spec.UDP, Load: &dest.Load})
+		servers = append(servers, sched.Server{Addr: sd.Addr, Weight: sd.Weight})
 		svc.GCD = gcd(svc.GCD, sd.Weight)
 		for _, l := range svc.Locals {
 			l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
 		}
+	}
+	if kind.Hashes() {
+		st.table = sched.Build(sched.Config{Kind: kind, Servers: servers}, st.table)
+		svc.Table = st.table
 	}
 	return svc, nil
 }

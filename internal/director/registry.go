@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/lb/sched"
 	"weir/internal/lb/service"
 	"weir/internal/spec"
 )
@@ -14,6 +15,7 @@ import (
 type serviceState struct {
 	state     service.State
 	scheduler string
+	table     *sched.Table // the last one built: no other is needed until servers or weights change
 }
 
 type destKey struct {

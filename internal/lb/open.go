@@ -44,7 +44,7 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 // open makes a connection for its first packet: real server, local address and
 // port, the ways there and back, two half-flows. All of it happens here, once.
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
-	dest := svc.Pick()
+	dest := choose(p, svc)
 	if dest == nil {
 		return p.DropFor(packet.LBNoDest)
 	}

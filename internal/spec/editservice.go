@@ -9,10 +9,11 @@ import (
 // Edits of services, real servers and local addresses. Each works on a Clone
 // and returns a *Refusal, after which the Clone is thrown away.
 
-// schedulers that work, and those of LVS and DPVS that come later.
+// schedulers are the words of Service.Scheduler, hashTargets those of
+// Service.HashTarget, beside "" for none.
 var (
-	schedulers      = []string{"rr", "wrr", "wlc"}
-	laterSchedulers = []string{"conhash", "mh", "fo", "lc", "sh", "dh", "sed", "nq"}
+	schedulers  = []string{"rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"}
+	hashTargets = []string{"sip", "qid"}
 )
 
 // proxyProtocols are the words of Service.ProxyProtocol, uoaCarriers those of
@@ -81,11 +82,7 @@ func (svc *Service) check() error {
 	if svc.Virtual.Port() == 0 {
 		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT", vip)
 	}
-	switch {
-	case slices.Contains(schedulers, svc.Scheduler):
-	case slices.Contains(laterSchedulers, svc.Scheduler):
-		return refuse(NotSupported, "scheduler", "scheduler %s is not supported yet: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
-	default:
+	if !slices.Contains(schedulers, svc.Scheduler) {
 		return refuse(NotExists, "scheduler", "scheduler %q is not known: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
 	}
 	for _, later := range []struct {
@@ -96,9 +93,7 @@ func (svc *Service) check() error {
 		{svc.PE != "", "a persistence engine (--pe)"},
 		{svc.OnePacket, "one-packet scheduling (--ops)"},
 		{svc.SynProxy, "the SYN proxy (-j)"},
-		{svc.HashTarget != "", "a hash target (--hash-target)"},
 		{svc.ExpireQuiescent, "--expire-quiescent"},
-		{svc.QUIC, "--quic"},
 		{len(svc.DestCheck) != 0, "--dest-check"},
 	} {
 		if later.set {
@@ -108,7 +103,27 @@ func (svc *Service) check() error {
 	if svc.ConnTimeout > 31535999 {
 		return refuse(Invalid, "service", "conn-timeout %d: must be 1 to 31535999 seconds", svc.ConnTimeout)
 	}
+	if err := svc.checkHash(); err != nil {
+		return err
+	}
 	return svc.checkTelling()
+}
+
+// checkHash refuses a hash target where nothing is hashed by it, and QUIC where
+// there is none.
+func (svc *Service) checkHash() error {
+	switch target := svc.HashTarget; {
+	case svc.QUIC && svc.Proto != UDP:
+		return refuse(Invalid, "service", "QUIC is for UDP services alone: leave --quic out")
+	case target == "":
+	case !slices.Contains(hashTargets, target):
+		return refuse(Invalid, "service", "hash target %q is not known: use %s", target, strings.Join(hashTargets, ", "))
+	case svc.Scheduler != "conhash":
+		return refuse(Invalid, "service", "a hash target is for the scheduler conhash alone: leave out --hash-target %s", target)
+	case target == "qid" && svc.Proto != UDP:
+		return refuse(Invalid, "service", "hash target qid is a QUIC connection id, which is for UDP services alone: use sip")
+	}
+	return nil
 }
 
 // checkTelling refuses ways to tell the client's address that are none, that the

@@ -69,16 +69,16 @@ func (k ServiceKey) String() string { return k.Proto.String() + " " + k.Virtual.
 // Service is a virtual service with its real servers and local addresses.
 type Service struct {
 	ServiceKey
-	Scheduler string // "rr", "wrr", "wlc"
+	Scheduler string // "rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"
 
 	Persistent      uint32     // seconds; 0: not persistent
 	PersistentMask  netip.Addr // zero: whole address
 	OnePacket       bool       // -o
 	PE              string     // --pe, stored and listed only
 	SynProxy        bool
-	HashTarget      string // "", "sip", "qid"
+	HashTarget      string // of conhash: "" or "sip", "qid"
 	ExpireQuiescent bool
-	QUIC            bool
+	QUIC            bool   // UDP: a connection id may name the real server
 	ConnTimeout     uint32 // seconds; 0: the protocol's
 	DestCheck       []string
 

@@ -151,6 +151,9 @@ func (l *line) checkService() error {
 	if s.HashTarget == "qid" && l.proto != weirv1.Protocol_PROTOCOL_UDP {
 		return wrong("qid hash can only be set in udp service")
 	}
+	if s.Quic && l.kind == byAddress && l.proto != weirv1.Protocol_PROTOCOL_UDP {
+		return wrong("QUIC is only for UDP virtual services: leave out --quic")
+	}
 	return l.checkTelling()
 }
 

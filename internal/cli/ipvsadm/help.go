@@ -47,7 +47,9 @@ Commands (the first option of the line):
   -v, --version          the version
 
 Options:
-  -s, --scheduler NAME     rr, wrr or wlc (default wlc)
+  -s, --scheduler NAME     rr wrr wlc lc sed nq fo sh dh mh conhash (default wlc)
+      --hash-target sip|qid  what conhash goes by: client, or QUIC connection id (default sip)
+      --quic               a QUIC connection id that names a real server leads to it (UDP)
   -p, --persistent [SECS]  a client keeps its real server for so long (default 360)
   -M, --netmask MASK       clients of one network count as one for -p
   -o, --ops                schedule each packet on its own (UDP)

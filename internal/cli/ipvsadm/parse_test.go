@@ -49,6 +49,11 @@ func TestParseService(t *testing.T) {
 			ConnTimeout: 60, ExpireQuiescent: true,
 		}},
 
+		{"-A -t 10.0.0.100:80 -s conhash", &weirv1.Service{Key: key, Scheduler: "conhash"}},
+		{"-A -t 10.0.0.100:80 -s conhash --hash-target sip", &weirv1.Service{Key: key, Scheduler: "conhash", HashTarget: "sip"}},
+		{"-E --hash-target=qid -u 10.0.0.100:53 --quic --scheduler conhash", &weirv1.Service{Key: udp, Scheduler: "conhash", HashTarget: "qid", Quic: true}},
+		{"-A -u 10.0.0.100:53 -s mh --quic", &weirv1.Service{Key: udp, Scheduler: "mh", Quic: true}},
+
 		{"-A -t 10.0.0.100:80 -s rr --toa enable", rr},
 		{"-A -t 10.0.0.100:80 -s rr --toa enable --proxy-protocol disable", rr},
 		{"-A --toa=disable -t 10.0.0.100:80 -s rr", &weirv1.Service{Key: key, Scheduler: "rr", NoToa: true}},

@@ -70,7 +70,7 @@ func TestSaveAnyService(t *testing.T) {
 		number := func(name string, most uint32) uint32 { return rapid.Uint32Range(0, most).Draw(rt, name) }
 		s := &weirv1.Service{
 			Key:             &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.100", Port: number("port", 65535)},
-			Scheduler:       rapid.SampledFrom([]string{"rr", "wrr", "wlc"}).Draw(rt, "scheduler"),
+			Scheduler:       rapid.SampledFrom([]string{"rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"}).Draw(rt, "scheduler"),
 			Persistent:      number("persistent", maxTimeout-1) + 1,
 			PersistentMask:  rapid.SampledFrom([]string{"", "255.255.0.0"}).Draw(rt, "mask"),
 			Pe:              rapid.SampledFrom([]string{"", "sip"}).Draw(rt, "pe"),
@@ -80,6 +80,10 @@ func TestSaveAnyService(t *testing.T) {
 		if rapid.Bool().Draw(rt, "udp") {
 			s.Key.Protocol = weirv1.Protocol_PROTOCOL_UDP
 			s.OnePacket = rapid.Bool().Draw(rt, "ops")
+			s.Quic = rapid.Bool().Draw(rt, "quic")
+			if s.Scheduler == "conhash" {
+				s.HashTarget = rapid.SampledFrom([]string{"", "sip", "qid"}).Draw(rt, "target")
+			}
 			s.ProxyProtocol = rapid.SampledFrom([]string{"", "v2", "v2-insecure"}).Draw(rt, "proxy")
 			if s.ProxyProtocol == "" {
 				s.Uoa = rapid.SampledFrom([]string{"", "ipo", "opp"}).Draw(rt, "uoa")

@@ -156,7 +156,6 @@ func (l *line) setHashTarget(arg string, _ bool) error {
 		return wrong("hash target not support")
 	}
 	l.service.HashTarget = arg
-	l.needs("the 'hash-target' option")
 	return nil
 }
 
@@ -167,7 +166,6 @@ func (l *line) setExpireQuiescent(string, bool) error {
 
 func (l *line) setQUIC(string, bool) error {
 	l.service.Quic = true
-	l.needs("the 'quic' option")
 	return nil
 }
 

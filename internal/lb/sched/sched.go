@@ -1,11 +1,14 @@
 // Package sched picks a real server for a new connection.
 //
-// Enters: the service's real servers as candidates, in order of insertion.
+// Enters: the service's real servers as candidates, in order of insertion; for
+// those that hash, the Table that was built of them, and the connection's Key.
 // Leaves: the index of one, or None.
 // Owns: a service's cursor: one atomic word shared by all workers, so that
-// round robin is round robin however packets are spread over them.
+// round robin is round robin however packets are spread over them. A Table is
+// immutable, and depends on nothing but the servers' addresses and weights: it is
+// the same on every director, in whatever order they were configured.
 // Drops: nothing.
-// See: LVS schedulers rr, wrr, wlc (ipvsadm(8)).
+// See: LVS's schedulers (ipvsadm(8)), DPVS's conhash and fo; Maglev (NSDI 2016).
 package sched
 
 import (
@@ -25,9 +28,17 @@ const (
 	RR Kind = iota
 	WRR
 	WLC
+	LC
+	SED
+	NQ
+	FO
+	SH
+	DH
+	MH
+	Conhash
 )
 
-var names = []string{"rr", "wrr", "wlc"}
+var names = []string{"rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"}
 
 // Parse returns the scheduler with ipvsadm's name.
 func Parse(name string) (Kind, error) {
@@ -42,6 +53,9 @@ func Parse(name string) (Kind, error) {
 // String returns ipvsadm's name.
 func (k Kind) String() string { return names[k] }
 
+// Hashes reports whether the choice is by the connection's Key: with a Table.
+func (k Kind) Hashes() bool { return k >= SH }
+
 // Load is how many connections a real server has. It is shared by all workers.
 type Load struct {
 	Active, Inactive atomic.Int32
@@ -54,10 +68,14 @@ type Candidate struct {
 	Weight uint32 // 0: takes no new connection
 	Limit  uint32 // most connections (u-threshold); 0: no limit
 	Low    uint32 // once overloaded, it is usable again below this (l-threshold); 0: below Limit
-	Load   *Load
+	// Datagrams: its connections are UDP's, which are all inactive. Where LVS looks
+	// at active ones alone it means these too.
+	Datagrams bool
+	Load      *Load
 }
 
-func (c *Candidate) usable() bool {
+// Usable reports whether the real server takes a new connection.
+func (c *Candidate) Usable() bool {
 	if c.Weight == 0 {
 		return false
 	}
@@ -79,13 +97,22 @@ func (c *Candidate) usable() bool {
 	return true
 }
 
-// Pick chooses a candidate or returns None. gcd is that of all weights.
+// Pick chooses a candidate or returns None, for the kinds that do not hash. gcd
+// is that of all weights.
 func (k Kind) Pick(cursor *atomic.Uint64, cs []Candidate, gcd uint32) int {
 	switch k {
 	case RR:
 		return roundRobin(cursor, cs)
 	case WRR:
 		return weightedRoundRobin(cursor, cs, gcd)
+	case LC:
+		return leastConnection(cs)
+	case SED:
+		return shortestDelay(cs, false)
+	case NQ:
+		return shortestDelay(cs, true)
+	case FO:
+		return failover(cs)
 	default:
 		return weightedLeastConnection(cs)
 	}
@@ -98,7 +125,7 @@ func roundRobin(cursor *atomic.Uint64, cs []Candidate) int {
 		pick := None
 		for i := range cs {
 			j := (int(at%uint64(len(cs))) + i) % len(cs)
-			if cs[j].usable() {
+			if cs[j].Usable() {
 				pick = j
 				break
 			}
@@ -115,7 +142,7 @@ func roundRobin(cursor *atomic.Uint64, cs []Candidate) int {
 func weightedRoundRobin(cursor *atomic.Uint64, cs []Candidate, gcd uint32) int {
 	highest := uint32(0)
 	for i := range cs {
-		if cs[i].usable() {
+		if cs[i].Usable() {
 			highest = max(highest, cs[i].Weight)
 		}
 	}
@@ -140,7 +167,7 @@ func weightedRoundRobin(cursor *atomic.Uint64, cs []Candidate, gcd uint32) int {
 					weight -= gcd
 				}
 			}
-			if cs[i].Weight >= weight && cs[i].usable() {
+			if cs[i].Weight >= weight && cs[i].Usable() {
 				pick = i
 				break
 			}
@@ -153,22 +180,4 @@ func weightedRoundRobin(cursor *atomic.Uint64, cs []Candidate, gcd uint32) int {
 			return pick
 		}
 	}
-}
-
-// weightedLeastConnection takes the least (256 active + inactive) / weight; of
-// equals, the first.
-func weightedLeastConnection(cs []Candidate) int {
-	pick := None
-	var least uint64
-	for i := range cs {
-		c := &cs[i]
-		if !c.usable() {
-			continue
-		}
-		load := uint64(max(c.Load.Active.Load(), 0))<<8 + uint64(max(c.Load.Inactive.Load(), 0))
-		if pick == None || load*uint64(cs[pick].Weight) < least*uint64(c.Weight) {
-			pick, least = i, load
-		}
-	}
-	return pick
 }

@@ -51,19 +51,27 @@ type Service struct {
 	Scheduler   sched.Kind
 	GCD         uint32 // of the weights
 	Candidates  []sched.Candidate
-	Dests       []*Dest // beside Candidates
+	Table       *sched.Table // of the schedulers that hash, beside Candidates
+	Dests       []*Dest      // beside Candidates
 	Locals      []*laddr.Address
 	ConnTimeout uint32 // ticks; 0: the protocol's
 	Tell        Tell
+	QUIC        bool // a connection id that names a real server chooses it
+	HashID      bool // the scheduler hashes the QUIC connection id
 	State       *State
 }
 
 // Pick chooses a real server for a new connection, or returns nil.
-func (s *Service) Pick() *Dest {
+func (s *Service) Pick(k *sched.Key) *Dest {
 	if len(s.Candidates) == 0 {
 		return nil
 	}
-	i := s.Scheduler.Pick(&s.State.Cursor, s.Candidates, s.GCD)
+	i := sched.None
+	if s.Table != nil {
+		i = s.Table.Pick(k, s.Candidates)
+	} else {
+		i = s.Scheduler.Pick(&s.State.Cursor, s.Candidates, s.GCD)
+	}
 	if i == sched.None {
 		return nil
 	}

@@ -85,17 +85,26 @@ func TestWire(t *testing.T) {
 
 func TestPick(t *testing.T) {
 	s := &Service{State: &State{}, GCD: 1}
-	if s.Pick() != nil {
+	k := &sched.Key{Client: sched.IPv4([4]byte{1, 2, 3, 4})}
+	if s.Pick(k) != nil {
 		t.Error("a service without real servers picked one")
 	}
 	a, b := &Dest{Index: 1}, &Dest{Index: 2}
 	s.Dests = []*Dest{a, b}
 	s.Candidates = []sched.Candidate{{Weight: 1, Load: &a.Load}, {Weight: 1, Load: &b.Load}}
-	if got := [3]*Dest{s.Pick(), s.Pick(), s.Pick()}; got != [3]*Dest{a, b, a} {
+	if got := [3]*Dest{s.Pick(k), s.Pick(k), s.Pick(k)}; got != [3]*Dest{a, b, a} {
 		t.Errorf("picked %v", got)
 	}
+	s.Table = sched.Build(sched.Config{Kind: sched.MH, Servers: []sched.Server{{Weight: 0}, {Weight: 1}}}, nil)
+	if got := [2]*Dest{s.Pick(k), s.Pick(k)}; got != [2]*Dest{b, b} {
+		t.Errorf("by a table picked %v", got)
+	}
 	s.Candidates[0].Weight, s.Candidates[1].Weight = 0, 0
-	if s.Pick() != nil {
+	if s.Pick(k) != nil {
+		t.Error("a server of weight 0 was picked by a table")
+	}
+	s.Table = nil
+	if s.Pick(k) != nil {
 		t.Error("a server of weight 0 was picked")
 	}
 }
