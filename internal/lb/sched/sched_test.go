@@ -34,7 +34,7 @@ func picks(k Kind, cs []Candidate, gcd uint32, n int) (out []int) {
 }
 
 func TestNames(t *testing.T) {
-	for _, name := range []string{"rr", "wrr", "wlc"} {
+	for _, name := range []string{"rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"} {
 		k, err := Parse(name)
 		if err != nil || k.String() != name {
 			t.Errorf("%s is %v, %v", name, k, err)
@@ -198,7 +198,7 @@ func TestWLCWithHugeNumbers(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	for _, k := range []Kind{RR, WRR, WLC} {
+	for _, k := range []Kind{RR, WRR, WLC, LC, SED, NQ, FO} {
 		t.Run(k.String(), func(t *testing.T) {
 			cs, g := servers(1, 1)
 			cs[0].Limit = 3
@@ -223,7 +223,7 @@ func TestLimits(t *testing.T) {
 func TestPickAllocatesNothing(t *testing.T) {
 	cs, g := servers(3, 2, 1)
 	var cursor atomic.Uint64
-	for _, k := range []Kind{RR, WRR, WLC} {
+	for _, k := range []Kind{RR, WRR, WLC, LC, SED, NQ, FO} {
 		if n := testing.AllocsPerRun(100, func() { k.Pick(&cursor, cs, g) }); n != 0 {
 			t.Errorf("%s: %v allocations", k, n)
 		}
