@@ -2,6 +2,7 @@ package director
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"weir/internal/spec"
@@ -50,6 +51,52 @@ func TestCursorSurvivesOtherChanges(t *testing.T) {
 	b.change(noService(dns))
 	if len(b.states) != 0 {
 		t.Errorf("states of %d services are kept, there is none", len(b.states))
+	}
+}
+
+// A table of a scheduler that hashes is built anew when servers or weights change,
+// and not for anything else; in whatever order the servers came, it is the same.
+func TestHashTablesInForce(t *testing.T) {
+	for _, scheduler := range []string{"sh", "dh", "mh", "conhash"} {
+		t.Run(scheduler, func(t *testing.T) {
+			servers := []string{"192.168.1.2:53", "192.168.1.3:53", "192.168.1.4:53"}
+			there := map[string]bool{}
+			var former []string
+			for turn := range 2 {
+				b := newSmall(t, shape{})
+				b.change(twoArm(), noDest(dns, servers[0]), reschedule(dns, scheduler), station("lan", "192.168.1.3", macRS), station("lan", "192.168.1.4", macRS))
+				for i := range servers {
+					b.change(addDest(dns, servers[(turn*2+i*(1+turn))%3], 1)) // 2 3 4, then 4 3 2
+				}
+				var got []string
+				for i := range 10 {
+					got = append(got, b.asked(40000+i*7, "10.0.0.100:53"))
+					there[got[i]] = true
+				}
+				if turn == 1 && !slices.Equal(got, former) {
+					t.Errorf("one director chose %v, the other %v", former, got)
+				}
+				former = got
+				table := b.states[dns].table
+				b.change(addLocal(dns, "192.168.1.201"), addRoute("9.0.0.0/8", "lan", "192.168.1.9"))
+				if table == nil || b.states[dns].table != table {
+					t.Error("the table was built anew for nothing")
+				}
+				b.change(weigh(dns, servers[1], 0), weigh(dns, servers[2], 0))
+				if b.states[dns].table == table {
+					t.Error("new weights, and the old table")
+				}
+				if scheduler == "dh" {
+					continue // has no other server if its own has weight 0
+				}
+				if got := b.asked(41000, "10.0.0.100:53"); got != "192.168.1.2" {
+					t.Errorf("a connection went to %s, which has weight 0", got)
+				}
+			}
+			if len(there) != 1 {
+				t.Errorf("one client's connections went to %v", there)
+			}
+		})
 	}
 }
 

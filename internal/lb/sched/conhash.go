@@ -14,6 +14,12 @@ const (
 	mostPoints = 1 << 17
 )
 
+// point is a virtual node of a ring.
+type point struct {
+	hash   uint32
+	server uint32 // a candidate
+}
+
 // newRing makes the ring; a server of weight 0 is not on it.
 func newRing(ss []Server, order []uint16) []point {
 	_, sum := heaviest(ss)
@@ -30,18 +36,22 @@ func newRing(ss []Server, order []uint16) []point {
 		}
 	}
 	all := min(sum/unit*pointsPerWeight, mostPoints)
-	var ring []point
-	for _, i := range order {
+	var points []uint64 // hash << 32 | place in order, so that equal hashes stay in order
+	for rank, i := range order {
 		w := uint64(ss[i].Weight)
 		if w == 0 {
 			continue
 		}
 		a, port := AddrOf(ss[i].Addr.Addr()), uint64(ss[i].Addr.Port())
 		for n := range max(w*all/sum, 1) {
-			ring = append(ring, point{uint32(hash(forPoint, a, port|n<<16) >> 32), uint32(i)})
+			points = append(points, hash(forPoint, a, port|n<<16)>>32<<32|uint64(rank))
 		}
 	}
-	slices.SortStableFunc(ring, comparePoints) // stable: equal points stay in order of address
+	slices.Sort(points)
+	ring := make([]point, len(points))
+	for at, p := range points {
+		ring[at] = point{uint32(p >> 32), uint32(order[uint32(p)])}
+	}
 	return ring
 }
 

@@ -1,7 +1,6 @@
 package sched
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -106,11 +105,3 @@ func heaviest(ss []Server) (most, sum uint64) {
 	}
 	return most, sum
 }
-
-// point is a virtual node of a ring.
-type point struct {
-	hash   uint32
-	server uint32 // a candidate
-}
-
-func comparePoints(a, b point) int { return cmp.Compare(a.hash, b.hash) }

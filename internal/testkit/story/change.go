@@ -15,7 +15,7 @@ import (
 //	addr wan 10.0.0.1/24 [sapool]
 //	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
 //	neigh wan 10.0.0.9 STATION
-//	service tcp 10.0.0.100:80 [wrr] [timeout=60]
+//	service tcp 10.0.0.100:80 [wrr] [timeout=60] [hash=sip|qid] [quic=on]
 //	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0]
 //	laddr tcp 10.0.0.100:80 192.168.1.200 lan
 //	forwarding on
@@ -159,6 +159,7 @@ func (e *edit) service(w []string) error {
 		return e.spec.DeleteService(k)
 	}
 	svc := spec.Service{ServiceKey: k, Scheduler: "rr", ConnTimeout: uint32(e.number("timeout", 0))}
+	svc.HashTarget, svc.QUIC = e.named["hash"], e.named["quic"] == "on"
 	svc.NoTOA, svc.UOA, svc.ProxyProtocol = e.named["toa"] == "off", e.named["uoa"], e.named["proxy"]
 	if len(w) > 2 {
 		svc.Scheduler = w[2]
