@@ -446,6 +446,26 @@ func TestRingIsConsistent(t *testing.T) {
 	}
 }
 
+// TestRingShares: with 160 points each, servers of one weight get about the same.
+func TestRingShares(t *testing.T) {
+	ss, _ := farm(100, equally)
+	ring := Build(Config{Kind: Conhash, Servers: ss}, nil).ring
+	share := make([]float64, len(ss))
+	for at, p := range ring {
+		before := ring[(at+len(ring)-1)%len(ring)].hash
+		share[p.server] += float64(p.hash-before) / (1 << 32) * 100
+	}
+	squares := 0.0
+	for _, s := range share {
+		squares += (s - 1) * (s - 1)
+	}
+	deviation := math.Sqrt(squares / 100)
+	t.Logf("shares are %.2f to %.2f of what is due, standard deviation %.3f", slices.Min(share), slices.Max(share), deviation)
+	if deviation > 0.12 {
+		t.Errorf("the standard deviation of shares is %.3f of a share", deviation)
+	}
+}
+
 func TestRingIsBounded(t *testing.T) {
 	ss, _ := farm(1000, func(i int) uint32 { return uint32(1 + i%2*65534) })
 	ring := Build(Config{Kind: Conhash, Servers: ss}, nil).ring
