@@ -66,7 +66,7 @@ func (s *Service) Pick(k *sched.Key) *Dest {
 	if len(s.Candidates) == 0 {
 		return nil
 	}
-	i := sched.None
+	var i int
 	if s.Table != nil {
 		i = s.Table.Pick(k, s.Candidates)
 	} else {
