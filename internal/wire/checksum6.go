@@ -18,11 +18,11 @@ func sumAddr(a *[16]byte) uint64 {
 }
 
 // UpdateSum returns the checksum field after a part of what it covers, which
-// summed to old, now sums to new (RFC 1624, eqn 3): Update16 for addresses of
+// summed to was, sums to now (RFC 1624, eqn 3): Update16 for addresses of
 // IPv6, or for a pseudo-header that becomes the other family's. Neither sum may
 // be that of a part that is odd in length or place.
-func UpdateSum(sum uint16, old, new uint64) uint16 {
-	return ^Fold(uint64(^sum) + uint64(^Fold(old)) + uint64(Fold(new)))
+func UpdateSum(sum uint16, was, now uint64) uint16 {
+	return ^Fold(uint64(^sum) + uint64(^Fold(was)) + uint64(Fold(now)))
 }
 
 // l4Field6 is l4Field for IPv6: it finds the TCP or UDP packet behind extension

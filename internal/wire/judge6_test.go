@@ -239,18 +239,26 @@ func TestICMPv6AgainstGopacket(t *testing.T) {
 		put  func(b ICMPv6)
 		want []byte
 	}{
-		{"echo", func(b ICMPv6) { b.SetType(ICMPv6EchoRequest); b.SetIdent(5); b.SetSequence(6) },
-			message(128, 0, &layers.ICMPv6Echo{Identifier: 5, SeqNumber: 6}, gopacket.Payload("quote"))},
-		{"too big", func(b ICMPv6) { b.SetType(ICMPv6PacketTooBig); b.SetMTU(0x00010502) },
-			message(2, 0, gopacket.Payload("\x00\x01\x05\x02quote"))},
-		{"parameter problem", func(b ICMPv6) {
-			b.SetType(ICMPv6ParameterProblem)
-			b.SetCode(ICMPv6UnknownNext)
-			b.SetPointer(40)
+		{
+			"echo", func(b ICMPv6) { b.SetType(ICMPv6EchoRequest); b.SetIdent(5); b.SetSequence(6) },
+			message(128, 0, &layers.ICMPv6Echo{Identifier: 5, SeqNumber: 6}, gopacket.Payload("quote")),
 		},
-			message(4, 1, gopacket.Payload("\x00\x00\x00\x28quote"))},
-		{"port unreachable", func(b ICMPv6) { b.SetType(ICMPv6Unreachable); b.SetCode(ICMPv6PortUnreachable) },
-			message(1, 4, gopacket.Payload("\x00\x00\x00\x00quote"))},
+		{
+			"too big", func(b ICMPv6) { b.SetType(ICMPv6PacketTooBig); b.SetMTU(0x00010502) },
+			message(2, 0, gopacket.Payload("\x00\x01\x05\x02quote")),
+		},
+		{
+			"parameter problem", func(b ICMPv6) {
+				b.SetType(ICMPv6ParameterProblem)
+				b.SetCode(ICMPv6UnknownNext)
+				b.SetPointer(40)
+			},
+			message(4, 1, gopacket.Payload("\x00\x00\x00\x28quote")),
+		},
+		{
+			"port unreachable", func(b ICMPv6) { b.SetType(ICMPv6Unreachable); b.SetCode(ICMPv6PortUnreachable) },
+			message(1, 4, gopacket.Payload("\x00\x00\x00\x00quote")),
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := make(ICMPv6, ICMPv6Len+5)

@@ -32,16 +32,24 @@ func TestNDAgainstGopacket(t *testing.T) {
 		name      string
 		got, want []byte
 	}{
-		{"solicitation", made(NeighbourSolicitationPutLen, func(b []byte) { NeighbourSolicitation(b).Put(ip6A, group, ip6B, macA) }),
-			judgeND(t, ip6A, group, 135, &layers.ICMPv6NeighborSolicitation{TargetAddress: ip6B[:], Options: sll})},
-		{"probe", made(NeighbourSolicitationLen, func(b []byte) { NeighbourSolicitation(b).PutProbe(ip6B) }),
-			judgeND(t, [16]byte{}, group, 135, &layers.ICMPv6NeighborSolicitation{TargetAddress: ip6B[:]})},
-		{"advertisement", made(NeighbourAdvertisementPutLen, func(b []byte) {
-			NeighbourAdvertisement(b).Put(ip6A, ip6B, ip6A, macA, NDSolicited|NDOverride)
-		}),
-			judgeND(t, ip6A, ip6B, 136, &layers.ICMPv6NeighborAdvertisement{Flags: 0x60, TargetAddress: ip6A[:], Options: tll})},
-		{"router solicitation", made(RouterSolicitationPutLen, func(b []byte) { RouterSolicitation(b).Put(ip6A, macA) }),
-			judgeND(t, ip6A, AllRouters, 133, &layers.ICMPv6RouterSolicitation{Options: sll})},
+		{
+			"solicitation", made(NeighbourSolicitationPutLen, func(b []byte) { NeighbourSolicitation(b).Put(ip6A, group, ip6B, macA) }),
+			judgeND(t, ip6A, group, 135, &layers.ICMPv6NeighborSolicitation{TargetAddress: ip6B[:], Options: sll}),
+		},
+		{
+			"probe", made(NeighbourSolicitationLen, func(b []byte) { NeighbourSolicitation(b).PutProbe(ip6B) }),
+			judgeND(t, [16]byte{}, group, 135, &layers.ICMPv6NeighborSolicitation{TargetAddress: ip6B[:]}),
+		},
+		{
+			"advertisement", made(NeighbourAdvertisementPutLen, func(b []byte) {
+				NeighbourAdvertisement(b).Put(ip6A, ip6B, ip6A, macA, NDSolicited|NDOverride)
+			}),
+			judgeND(t, ip6A, ip6B, 136, &layers.ICMPv6NeighborAdvertisement{Flags: 0x60, TargetAddress: ip6A[:], Options: tll}),
+		},
+		{
+			"router solicitation", made(RouterSolicitationPutLen, func(b []byte) { RouterSolicitation(b).Put(ip6A, macA) }),
+			judgeND(t, ip6A, AllRouters, 133, &layers.ICMPv6RouterSolicitation{Options: sll}),
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if !bytes.Equal(row.got, row.want) {

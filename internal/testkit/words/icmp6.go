@@ -22,8 +22,7 @@ const (
 	parameter6   = 4
 )
 
-func isError6(kind uint8) bool { return kind >= 1 && kind <= 4 }
-func isEcho6(kind uint8) bool  { return kind == echoRequest6 || kind == echoReply6 }
+func isEcho6(kind uint8) bool { return kind == echoRequest6 || kind == echoReply6 }
 
 func (p *parser) icmp6(l *layer, rest []string, ip below) []byte {
 	var b []byte
