@@ -26,6 +26,8 @@ var floors = [][]string{
 	{"internal/wire", "internal/spec", "internal/clock", "internal/config/block", "api/weirv1", "bpf"},
 	// The parcel, the shared table, the files.
 	{"internal/packet", "internal/flow", "internal/flow/genheader", "internal/config/dpvsconf", "internal/config/keepalivedconf", "api/client"},
+	// What runs on a real server, and knows nothing of the director.
+	{"internal/rsagent"},
 	// What the stages use.
 	{"internal/stat", "internal/port", "internal/route", "internal/lb/laddr", "internal/lb/sched", "internal/lb/proto", "internal/lb/acl"},
 	// Port drivers, what a service is, the record of a walk.
@@ -43,7 +45,7 @@ var floors = [][]string{
 	{"internal/daemon"},
 	// Who asks over the API.
 	{"internal/cli/dpip"},
-	{"internal/cli/ipvsadm", "internal/cli/weir", "internal/cli/keepalived"},
+	{"internal/cli/ipvsadm", "internal/cli/weir", "internal/cli/keepalived", "internal/cli/weirrs"},
 	// Helpers of tests, which may build a whole director.
 	{"internal/testkit/netns", "internal/testkit/words", "internal/testkit/pcap"},
 	{"internal/testkit/host", "internal/testkit/story", "internal/testkit"},
@@ -70,6 +72,8 @@ var only = map[string][]string{
 	// The benchmarks breathe workers themselves.
 	"internal/worker":      {"internal/director", "internal/testkit/...", "bench/..."},
 	"internal/testkit/...": {"internal/testkit/...", "internal/demo", "e2e/...", "bench/..."},
+	// The agent is a program of its own: the director and its tools know its wire formats alone.
+	"internal/rsagent": {"internal/cli/weirrs", "bench/..."},
 }
 
 // sees lists all of our own packages that a package may import.
@@ -79,6 +83,9 @@ var sees = map[string][]string{
 	"internal/cli/weir":    {"api/..."},
 	"cmd/dpip":             {"api/...", "internal/cli/dpip"},
 	"cmd/ipvsadm":          {"api/...", "internal/cli/ipvsadm"},
+	"internal/rsagent":     {"bpf"},
+	"internal/cli/weirrs":  {"internal/rsagent"},
+	"cmd/weir-rs":          {"internal/cli/weirrs"},
 }
 
 // fences lists who may import a module of others, or a package of the standard
@@ -86,24 +93,24 @@ var sees = map[string][]string{
 // dependency is a visible line here. An empty list means tests alone.
 var fences = map[string][]string{
 	"C":      {},
-	"unsafe": {"api/weirv1", "internal/flow", "internal/packet", "internal/port/...", "internal/lb/...", "internal/testkit/..."},
+	"unsafe": {"api/weirv1", "internal/flow", "internal/packet", "internal/port/...", "internal/lb/...", "internal/testkit/...", "bench"},
 
 	"golang.org/x/sys/unix": {
 		"internal/clock", "internal/packet", "internal/flow", "internal/port/...", "internal/worker", "internal/director",
-		"internal/daemon", "internal/testkit/...", "internal/demo", "bench/...",
+		"internal/daemon", "internal/rsagent", "internal/testkit/...", "bench/...",
 	},
-	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/testkit/...", "bench/..."},
-	"github.com/vishvananda/netlink": {"internal/port/...", "internal/director", "internal/testkit/...", "internal/demo", "bench/..."},
+	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/rsagent", "internal/testkit/...", "bench/..."},
+	"github.com/vishvananda/netlink": {"internal/port/...", "internal/rsagent", "internal/director", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netns":   {"internal/testkit/...", "bench/..."},
 	"github.com/gaissmai/bart":       {"internal/route"},
-	"golang.org/x/net/bpf":           {"internal/port/afpacket", "internal/testkit/...", "internal/demo"},
+	"golang.org/x/net/bpf":           {"internal/port/afpacket", "internal/testkit/..."},
 	"golang.org/x/sync":              {"internal/director", "internal/control", "internal/demo", "cmd/weir"},
 
 	"connectrpc.com/connect":            {"api/...", "internal/control", "internal/cli/..."},
 	"google.golang.org/protobuf":        {"api/...", "internal/control"},
-	"github.com/spf13/cobra":            {"internal/cli/weir", "cmd/weir"},
+	"github.com/spf13/cobra":            {"internal/cli/weir", "internal/cli/weirrs", "cmd/weir", "cmd/weir-rs"},
 	"github.com/spf13/pflag":            {"internal/cli/ipvsadm", "internal/cli/weir", "cmd/weir"},
-	"github.com/coreos/go-systemd/v22":  {"internal/daemon"},
+	"github.com/coreos/go-systemd/v22":  {"internal/daemon", "internal/rsagent"},
 	"github.com/prometheus":             {"internal/metrics"},
 	"github.com/gopacket/gopacket":      {"internal/testkit/...", "bench/..."},
 	"gvisor.dev/gvisor":                 {"internal/testkit/..."},
@@ -289,6 +296,8 @@ func TestImportLawCanFail(t *testing.T) {
 		{"wire knows us", "internal/wire/ip4.go", "weir/internal/packet", "standard library only"},
 		{"spec knows others", "internal/spec/spec.go", "golang.org/x/sys/unix", "which is fenced"},
 		{"a tool reaches inside", "internal/cli/ipvsadm/add.go", "weir/internal/spec", "may only import api/..."},
+		{"the agent knows the director", "internal/rsagent/load.go", "weir/internal/wire", "may only import bpf"},
+		{"the director knows the agent", "internal/director/x.go", "weir/internal/rsagent", "only for internal/cli/weirrs"},
 		{"a main reaches inside", "cmd/dpip/main.go", "weir/internal/control", "may only import api/..."},
 		{"testkit in the product", "internal/director/director.go", "weir/internal/testkit/host", "internal/testkit/host, which is only for"},
 		{"fence", "internal/ip/input4.go", "github.com/vishvananda/netlink", "which is fenced"},

@@ -108,6 +108,7 @@ func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals in
 		all = append(all, &service.Service{
 			Key: spec.ServiceKey{Proto: p, Virtual: netip.AddrPortFrom(vip, servicePort)}, Scheduler: sched.RR, GCD: 1,
 			Candidates: []sched.Candidate{{Weight: 1, Load: &dest.Load}}, Dests: []*service.Dest{dest}, Modes: []spec.Forward{spec.FullNAT}, State: &service.State{},
+			Tell: service.TellOf(p == spec.TCP, "", ""),
 		})
 	}
 	for i := range locals {

@@ -33,8 +33,12 @@ func run(args []string) error {
 		return veth(args)
 	case "veth-part":
 		return vethPart(args)
+	case "rs":
+		return rs(args)
+	case "rs-part":
+		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk or veth", what)
+	return fmt.Errorf("%q is no benchmark: walk, veth or rs", what)
 }
 
 func walk(args []string) error {

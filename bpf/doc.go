@@ -20,3 +20,8 @@ package bpf
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" XskRedirect xsk_redirect.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" IngressDrop ingress_drop.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" Generate generate.bpf.c
+
+// What weir-rs loads has an object for each processor whose registers it knows: the
+// getsockopt program reads the caller's fourth argument.
+
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" RS rs.bpf.c

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -20,6 +22,8 @@ type bed struct {
 	t   *testing.T
 	net *netns.TwoArm
 	dir string
+	// groups are the control groups that programs of a namespace start in.
+	groups map[*netns.Namespace]*netns.Cgroup
 }
 
 func newBed(t *testing.T, opt netns.TwoArmOptions) *bed {
@@ -33,10 +37,10 @@ func newBed(t *testing.T, opt netns.TwoArmOptions) *bed {
 			t.Error(err)
 		}
 		if left := net.World.Left(); len(left) > 0 {
-			t.Errorf("namespaces are left behind: %v", left)
+			t.Errorf("left behind: %v", left)
 		}
 	})
-	return &bed{t: t, net: net, dir: t.TempDir()}
+	return &bed{t: t, net: net, dir: t.TempDir(), groups: map[*netns.Namespace]*netns.Cgroup{}}
 }
 
 // as returns the bed for a subtest: what fails there fails the subtest.
@@ -89,6 +93,9 @@ func (b *bed) startCmd(in *netns.Namespace, cmd *exec.Cmd) *netns.Process {
 	if cmd.Stderr == nil {
 		cmd.Stderr = said
 	}
+	if group := b.groups[in]; group != nil {
+		group.Take(cmd)
+	}
 	p, err := in.Start(cmd)
 	if err != nil {
 		b.t.Fatal(err)
@@ -128,4 +135,20 @@ func (b *bed) listening(in *netns.Namespace, address string) {
 		c.Close()
 		return true
 	})
+}
+
+// exchange sends a datagram and returns the answer.
+func (b *bed) exchange(conn net.Conn, text string) string {
+	b.t.Helper()
+	conn.SetDeadline(time.Now().Add(requestPatience))
+	buf := make([]byte, 64<<10)
+	_, err := io.WriteString(conn, text)
+	n := 0
+	if err == nil {
+		n, err = conn.Read(buf)
+	}
+	if err != nil {
+		b.t.Fatalf("a datagram of %d bytes to %s: %v", len(text), conn.RemoteAddr(), err)
+	}
+	return string(buf[:n])
 }

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"weir/internal/testkit/netns"
 )
@@ -17,6 +21,8 @@ import (
 // capture is a running tcpdump.
 type capture struct {
 	bed  *bed
+	in   *netns.Namespace
+	link string
 	file string
 	dump *netns.Process
 }
@@ -24,7 +30,7 @@ type capture struct {
 // tcpdump captures on a link until read.
 func (b *bed) tcpdump(in *netns.Namespace, link string) *capture {
 	b.t.Helper()
-	c := &capture{bed: b, file: b.path(in.Name() + "-" + link + ".pcap")}
+	c := &capture{bed: b, in: in, link: link, file: b.path(in.Name() + "-" + link + ".pcap")}
 	said := &lines{}
 	cmd := exec.Command("tcpdump", "-i", link, "-n", "-U", "--immediate-mode", "-B", "65536", "-Z", "root", "-w", c.file)
 	cmd.Stderr = said
@@ -37,10 +43,37 @@ func (b *bed) tcpdump(in *netns.Namespace, link string) *capture {
 	return c
 }
 
-// stop ends the capture with all that was seen so far in the file.
+// stop ends the capture with all that was seen so far in the file: a frame that
+// is sent now has to be there, too.
 func (c *capture) stop() {
+	t := c.bed.t
+	t.Helper()
+	marker := noiseBytes(t, 32)
+	if err := c.in.Do(func() error { return sendMarker(c.link, marker) }); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "tcpdump has written all that it saw", func() bool {
+		seen, err := os.ReadFile(c.file)
+		return err != nil || bytes.Contains(seen, marker)
+	})
 	c.dump.Signal(syscall.SIGINT)
-	_ = c.dump.Wait(within(c.bed.t, patience))
+	_ = c.dump.Wait(within(t, patience))
+}
+
+// sendMarker sends a frame of no protocol to the next machine on a link, which no
+// switch passes on.
+func sendMarker(link string, data []byte) error {
+	iface, err := net.InterfaceByName(link)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const header = "\x01\x80\xc2\x00\x00\x0e" + "\x02weir\x01" + "\x88\xb5" // IEEE's local experimental type
+	return unix.Sendto(fd, append([]byte(header), data...), 0, &unix.SockaddrLinklayer{Ifindex: iface.Index, Halen: 6})
 }
 
 // segment is a captured TCP segment or UDP datagram, as tshark judges it.

@@ -245,10 +245,24 @@ const tutorial = `
 // server behind it: proto is "t" or "u".
 func (d *director) serviceOn(proto string, port int, servers ...int) {
 	d.t.Helper()
+	d.serviceTo(proto, port, port, "", servers...)
+}
+
+// serviceTo is serviceOn with another port on the real servers, and with options.
+func (d *director) serviceTo(proto string, port, rport int, options string, servers ...int) {
+	d.t.Helper()
 	service := fmt.Sprintf("-%s 10.0.0.100:%d", proto, port)
-	d.do("./ipvsadm -A " + service + " -s rr")
+	d.do("./ipvsadm -A " + service + " -s rr " + options)
 	for _, i := range servers {
-		d.do(fmt.Sprintf("./ipvsadm -a %s -r %s -b", service, netns.ServerAddr(i-1)))
+		d.do(fmt.Sprintf("./ipvsadm -a %s -r %s:%d -b", service, netns.ServerAddr(i-1), rport))
 	}
 	d.do("./ipvsadm --add-laddr -z 192.168.100.200 " + service + " -F dpdk0")
+}
+
+// twoArm sets the tutorial's addresses and routes, and no service.
+func (d *director) twoArm() {
+	d.t.Helper()
+	d.do("./dpip addr add 10.0.0.100/32 dev dpdk1")
+	d.do("./dpip route add 10.0.0.0/16 dev dpdk1")
+	d.do("./dpip route add 192.168.100.0/24 dev dpdk0")
 }

@@ -71,37 +71,43 @@ func (l *load) count(answer string, took time.Duration, err error) {
 
 // query asks once for weir.test's address.
 func query(conn net.Conn, id uint16) (string, error) {
+	a, err := queryFor(conn, id, "weir.test.")
+	return a.String(), err
+}
+
+// queryFor asks once for a name's address.
+func queryFor(conn net.Conn, id uint16, name string) (netip.Addr, error) {
 	ask := dnsmessage.Message{
 		Header: dnsmessage.Header{ID: id, RecursionDesired: true},
 		Questions: []dnsmessage.Question{{
-			Name: dnsmessage.MustNewName("weir.test."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET,
+			Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET,
 		}},
 	}
 	packet, err := ask.Pack()
 	if err != nil {
-		return "", err
+		return netip.Addr{}, err
 	}
 	if err := conn.SetDeadline(time.Now().Add(requestPatience)); err != nil {
-		return "", err
+		return netip.Addr{}, err
 	}
 	if _, err := conn.Write(packet); err != nil {
-		return "", err
+		return netip.Addr{}, err
 	}
 	buf := make([]byte, 512)
 	n, err := conn.Read(buf)
 	if err != nil {
-		return "", err
+		return netip.Addr{}, err
 	}
 	var reply dnsmessage.Message
 	if err := reply.Unpack(buf[:n]); err != nil {
-		return "", err
+		return netip.Addr{}, err
 	}
 	if reply.ID != id || len(reply.Answers) != 1 {
-		return "", fmt.Errorf("query %d was answered by %d with %d records", id, reply.ID, len(reply.Answers))
+		return netip.Addr{}, fmt.Errorf("query %d was answered by %d with %d records", id, reply.ID, len(reply.Answers))
 	}
 	a, ok := reply.Answers[0].Body.(*dnsmessage.AResource)
 	if !ok {
-		return "", fmt.Errorf("query was answered with %T", reply.Answers[0].Body)
+		return netip.Addr{}, fmt.Errorf("query was answered with %T", reply.Answers[0].Body)
 	}
-	return netip.AddrFrom4(a.A).String(), nil
+	return netip.AddrFrom4(a.A), nil
 }

@@ -5,7 +5,8 @@
 //
 // Enters: the sources of this module, which the tests build once.
 // Leaves: nothing but verdicts.
-// Owns: its namespaces, processes and temporary files; all go with each test.
+// Owns: its namespaces, processes, control groups, pins and temporary files; all go
+// with each test.
 // Drops: nothing: a machine that lacks a tool or root fails the tests with a
 // sentence that says so; no test is skipped.
 // See: "Simple Full-NAT (two-arm)" of the DPVS tutorial.

@@ -46,6 +46,7 @@ func (b *bed) linuxDirector() {
 func TestBed(t *testing.T) {
 	b := newBed(t, netns.TwoArmOptions{Queues: 2})
 	b.linuxDirector()
+	b.manyAddresses()
 	for i, rs := range b.net.Servers {
 		b.nginx(rs)
 		b.dnsmasq(rs, "192.0.2."+rs.Name()[2:])
@@ -76,6 +77,21 @@ func TestBed(t *testing.T) {
 		r := roleOf[loadResult](b.as(t), b.client(), "http-load 10.0.0.100:81 10 2 new")
 		if r.Requests != 10 || r.Failures != 10 || r.Errors["dial: connect: connection refused"] != 10 {
 			t.Errorf("10 requests to a closed port gave %+v, want 10 refusals", r)
+		}
+	})
+	t.Run("a wrong client is counted", func(t *testing.T) {
+		b := b.as(t)
+		b.start(b.rs(1), b.compiled("tcp_peer"), "8081")
+		b.listening(b.rs(1), "127.0.0.1:8081")
+		b.start(b.rs(1), b.compiled("udp_peer"), "5300")
+		b.listeningUDP(b.rs(1), 5300)
+		for kind, target := range map[string]string{"tcp": "10.0.0.100:8081", "udp": "10.0.0.100:5300"} {
+			load := b.peers(kind, 4, target)
+			load.until(200)
+			r := load.stop()
+			if r.Failures > 0 || r.Wrong != r.Connections || len(r.Samples) == 0 {
+				t.Errorf("%s through NAT gave %+v, want every client wrong", kind, r)
+			}
 		}
 	})
 }

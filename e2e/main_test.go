@@ -17,6 +17,7 @@ var bin string
 var tools = map[string]string{
 	"curl": "curl", "nginx": "nginx-light", "dnsmasq": "dnsmasq-base", "dig": "bind9-dnsutils", "iperf3": "iperf3",
 	"ping": "iputils-ping", "arping": "iputils-arping",
+	"haproxy": "haproxy", "gcc": "gcc libc6-dev", "python3": "python3",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
 }
 
@@ -39,7 +40,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-o", bin+"/", "weir/cmd/weir", "weir/cmd/dpip", "weir/cmd/ipvsadm")
+	build := exec.Command("go", "build", "-o", bin+"/", "weir/cmd/weir", "weir/cmd/dpip", "weir/cmd/ipvsadm", "weir/cmd/weir-rs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: build the binaries: %v\n%s", err, out)

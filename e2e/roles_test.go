@@ -33,6 +33,14 @@ func play(role string) int {
 		result, err = streamClient(words[1:])
 	case "dns-load":
 		result, err = dnsLoad(words[1:])
+	case "peer-load":
+		result, err = peerLoad(words[1:])
+	case "peer-server":
+		err = peerServer(words[1:])
+	case "peer-udp":
+		err = peerUDP(words[1:])
+	case "proxy-server":
+		err = proxyServer()
 	default:
 		err = fmt.Errorf("no such role: %s", role)
 	}

@@ -8,8 +8,8 @@ import (
 	"weir/internal/testkit/netns"
 )
 
-// nginxConf answers like the tutorial's server; a header says who answered. The
-// single process dies with its parent, which a master and its workers would not.
+// nginxConf is the frame around some server blocks. The single process dies with
+// its parent, which a master and its workers would not.
 const nginxConf = `daemon off;
 master_process off;
 user root;
@@ -25,29 +25,38 @@ http {
     fastcgi_temp_path %[1]s/fastcgi;
     uwsgi_temp_path %[1]s/uwsgi;
     scgi_temp_path %[1]s/scgi;
-    server {
-        listen 80 backlog=4096;
-        default_type text/plain;
-        add_header X-Real-Server %[2]s;
-        location / { return 200 "Your ip:port : $remote_addr:$remote_port\n"; }
-    }
+    default_type text/plain;
+    %[2]s
 }
 `
 
+// nginxAnswer answers like the tutorial's server; a header says who answered.
+const nginxAnswer = `server {
+        listen 80 backlog=4096;
+        add_header X-Real-Server %s;
+        location / { return 200 "Your ip:port : $remote_addr:$remote_port\n"; }
+    }`
+
 // nginx starts a real server's nginx.
 func (b *bed) nginx(rs *netns.Namespace) *netns.Process {
+	b.t.Helper()
+	p := b.nginxWith(rs, fmt.Sprintf(nginxAnswer, rs.Name()))
+	b.listening(rs, "127.0.0.1:80")
+	return p
+}
+
+// nginxWith starts a real server's nginx with some server blocks.
+func (b *bed) nginxWith(rs *netns.Namespace, blocks string) *netns.Process {
 	b.t.Helper()
 	dir := b.path("nginx-" + rs.Name())
 	conf := filepath.Join(dir, "nginx.conf")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, rs.Name()), 0o644); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, blocks), 0o644); err != nil {
 		b.t.Fatal(err)
 	}
-	p := b.start(rs, "nginx", "-p", dir, "-c", conf, "-e", "stderr")
-	b.listening(rs, "127.0.0.1:80")
-	return p
+	return b.start(rs, "nginx", "-p", dir, "-c", conf, "-e", "stderr")
 }
 
 // dnsmasq starts a real server's DNS server: it knows weir.test, at an address

@@ -49,18 +49,23 @@ func (s *steady) more(n int) {
 }
 
 // stop ends the traffic and returns its result.
-func (s *steady) stop() loadResult {
+func (s *steady) stop() (r loadResult) {
+	s.bed.t.Helper()
+	s.end(&r)
+	return r
+}
+
+// end ends the traffic and decodes its result.
+func (s *steady) end(result any) {
 	s.bed.t.Helper()
 	s.load.Signal(syscall.SIGTERM)
 	if err := s.load.Wait(within(s.bed.t, patience)); err != nil {
 		s.bed.t.Fatal(err)
 	}
 	text := s.out.String()
-	var r loadResult
-	if err := json.Unmarshal([]byte(text[strings.Index(text, "{"):]), &r); err != nil {
+	if err := json.Unmarshal([]byte(text[max(0, strings.Index(text, "{")):]), result); err != nil {
 		s.bed.t.Fatal(err)
 	}
-	return r
 }
 
 // unharmed stops the traffic, which must have met no failure.

@@ -27,7 +27,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serve(), runDemo(), realServer())
+	root.AddCommand(serve(), runDemo())
 	root.AddCommand(weir.Commands()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := root.ExecuteContext(ctx)
@@ -63,16 +63,4 @@ func runDemo() *cobra.Command {
 	}
 	c.Flags().StringVar(&o.Driver, "driver", "auto", "port driver: auto, afxdp or afpacket")
 	return c
-}
-
-func realServer() *cobra.Command {
-	return &cobra.Command{
-		Use:    "demo-rs NAME",
-		Short:  "a real server of the demo",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return demo.RealServer(cmd.Context(), cmd.OutOrStdout(), args[0])
-		},
-	}
 }

@@ -1,12 +1,8 @@
 package demo
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,8 +19,8 @@ const picture = `   client                    director                        re
                                                          └────────────────────┘
 `
 
-// network builds the namespaces and starts the real servers.
-func (s *stage) network(ctx context.Context) error {
+// network builds the namespaces.
+func (s *stage) network(context.Context) error {
 	s.title("The network: five namespaces, joined by veth")
 	s.say("%s", picture)
 	world, err := netns.NewTwoArm("weir-demo", netns.TwoArmOptions{})
@@ -32,34 +28,7 @@ func (s *stage) network(ctx context.Context) error {
 		return err
 	}
 	s.world = world
-	for _, rs := range world.Servers {
-		if err := s.startServer(ctx, rs); err != nil {
-			return fmt.Errorf("real server %s: %w", rs.Name(), err)
-		}
-	}
 	s.say("\nLook around while it lasts: ip netns exec %s bash\n", world.Director)
-	return nil
-}
-
-func (s *stage) startServer(ctx context.Context, rs *netns.Namespace) error {
-	ready, readyWriter, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer ready.Close()
-	var stderr bytes.Buffer
-	cmd := exec.Command(s.weir, "demo-rs", rs.Name())
-	cmd.Stdout, cmd.Stderr = readyWriter, &stderr
-	p, err := rs.Start(cmd)
-	readyWriter.Close()
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { ready.Close() })()
-	if line, _ := bufio.NewReader(ready).ReadString('\n'); strings.TrimSpace(line) != serverReady {
-		p.Kill()
-		return errors.New("did not start: " + strings.TrimSpace(stderr.String()))
-	}
 	return nil
 }
 
@@ -83,40 +52,29 @@ func (s *stage) director(ctx context.Context) error {
 		return err
 	}
 	s.say("$ cat dpvs.conf\n%s\n", text)
-	// The daemon reports READY=1 the way systemd's services do, sd_notify(3).
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.path("notify"), Net: "unixgram"})
+	notify, err := listenNotify(s.path("notify"))
 	if err != nil {
 		return err
 	}
-	defer notify.Close()
+	defer func() { _ = notify.Close() }()
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 
 	s.say("$ ./weir serve -c dpvs.conf\n")
 	cmd := exec.Command(s.weir, "serve", "-c", s.path("dpvs.conf"), "-x", s.path("weir.sock"))
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+s.path("notify"))
+	cmd.Env = notify.environ()
 	cmd.Stdout, cmd.Stderr = log, log
-	daemon, err := s.world.Director.Start(cmd)
-	if err != nil {
+	if s.daemon, err = s.world.Director.Start(cmd); err != nil {
 		return err
 	}
-	s.daemon = daemon
-	defer context.AfterFunc(ctx, func() { notify.Close() })()
-	go func() { <-daemon.Done(); notify.Close() }()
-	buf := make([]byte, 4096)
-	for {
-		n, err := notify.Read(buf)
-		if err != nil {
-			return fmt.Errorf("the director ended before it was ready\n%s", s.log())
-		}
-		if bytes.Contains(buf[:n], []byte("READY=1")) {
-			return nil
-		}
+	if !notify.ready(ctx, s.daemon) {
+		return fmt.Errorf("the director ended before it was ready\n%s", s.log())
 	}
+	return nil
 }
 
 // setup runs the tutorial's commands, word for word.

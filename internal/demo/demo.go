@@ -16,8 +16,8 @@ import (
 
 // Options say how to run the demo. The zero value is what `weir demo` does.
 type Options struct {
-	// Weir is the path of the weir binary, with dpip and ipvsadm beside it;
-	// "" means the running one.
+	// Weir is the path of the weir binary, with dpip, ipvsadm and weir-rs beside
+	// it; "" means the running one.
 	Weir string
 	// Driver is the port driver: auto, afxdp or afpacket; "" means auto.
 	Driver string
@@ -43,7 +43,7 @@ func Run(ctx context.Context, out io.Writer, opt Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.strike()) }()
-	for _, act := range []func(context.Context) error{s.network, s.director, s.setup, s.look, s.ask, s.account} {
+	for _, act := range []func(context.Context) error{s.network, s.realServers, s.director, s.setup, s.look, s.ask, s.account} {
 		if err := act(ctx); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -52,14 +52,14 @@ func Run(ctx context.Context, out io.Writer, opt Options) (err error) {
 		}
 	}
 	s.title("Done")
-	s.say("Both real servers answered in turn, and saw the client's own address.\n")
+	s.say("Both real servers answered in turn, and nginx saw the client's own address.\n")
 	return nil
 }
 
 // stage is where the demo plays: what it found and what it made.
 type stage struct {
 	out           io.Writer
-	weir          string // the binaries
+	weir, weirRS  string // the binaries
 	dpip, ipvsadm string
 	driver        string
 	dir           string // temporary: configuration, socket, the director's log
@@ -85,13 +85,14 @@ func prepare(out io.Writer, opt Options) (*stage, error) {
 	}
 	s.dpip = filepath.Join(filepath.Dir(s.weir), "dpip")
 	s.ipvsadm = filepath.Join(filepath.Dir(s.weir), "ipvsadm")
-	for _, program := range []string{s.dpip, s.ipvsadm} {
+	s.weirRS = filepath.Join(filepath.Dir(s.weir), "weir-rs")
+	for _, program := range []string{s.dpip, s.ipvsadm, s.weirRS} {
 		if _, err := os.Stat(program); err != nil {
 			return nil, fmt.Errorf("%s is not beside weir in %s: run `make build`",
 				filepath.Base(program), filepath.Dir(program))
 		}
 	}
-	for program, pkg := range map[string]string{"curl": "curl", "umount": "mount"} {
+	for program, pkg := range map[string]string{"curl": "curl", "nginx": "nginx-light", "umount": "mount"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("the demo needs %s: apt-get install %s", program, pkg)
 		}

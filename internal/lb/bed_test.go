@@ -71,7 +71,7 @@ func newBed(t testing.TB) *bed {
 		local.Prepare(laddr.PoolOf(d.Wire, service.WirePort(d.Port)))
 		all = append(all, &service.Service{
 			Key: k, GCD: 1, Dests: []*service.Dest{d}, Modes: []spec.Forward{spec.FullNAT}, Candidates: []sched.Candidate{{Weight: 1, Load: &d.Load}},
-			Locals: []*laddr.Address{local}, State: &service.State{},
+			Locals: []*laddr.Address{local}, State: &service.State{}, Tell: service.TellOf(k.Proto == spec.TCP, "", ""),
 		})
 	}
 	b.Balancer = New(b.sh, flows.Worker(0), facts, b.pool, &b.out, &b.stats)

@@ -4,10 +4,10 @@
 //
 // Enters: what the network shall look like, commands to run in it.
 // Leaves: a running network, its programs' output.
-// Owns: everything of a [World]: namespaces, links, and the processes started in
-// them. All of it goes with [World.Close], and also when the process that made
-// the world is killed: the programs by their parent-death signal, the names under
-// /run/netns by a guard process.
+// Owns: everything of a [World]: namespaces, links, the processes started in
+// them, control groups, and BPF file systems for pins. All of it goes with
+// [World.Close], and also when the process that made the world is killed: the
+// programs by their parent-death signal, the rest by a guard process.
 // Drops: nothing; what the kernel refuses comes back as an error that says what
 // was tried.
 // See: namespaces(7), veth(4), ip-netns(8).

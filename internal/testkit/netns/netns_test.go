@@ -164,6 +164,39 @@ func TestCloseEndsPrograms(t *testing.T) {
 	}
 }
 
+// A control group holds the programs that were started in it, and goes with them
+// and with what they started.
+func TestCgroup(t *testing.T) {
+	w := newWorld(t)
+	n := namespace(t, w, "a")
+	c, err := w.Cgroup("group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "sleep 1000 & exec sleep 1000")
+	c.Take(cmd)
+	p, err := n.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two programs are in the group", func() bool {
+		procs, _ := os.ReadFile(filepath.Join(c.Dir(), "cgroup.procs"))
+		return strings.Count(string(procs), "\n") == 2 && strings.Contains(string(procs), strconv.Itoa(p.PID()))
+	})
+	if len(w.Left()) != 2 {
+		t.Errorf("there are %v, want a namespace and a control group", w.Left())
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.Cgroup("late"); err == nil {
+		t.Error("a closed world made a control group")
+	}
+	if _, err := w.Pins("late"); err == nil {
+		t.Error("a closed world mounted a BPF file system")
+	}
+}
+
 func TestRunReportsWhatWentWrong(t *testing.T) {
 	w := newWorld(t)
 	n := namespace(t, w, "a")
@@ -199,11 +232,20 @@ func maker() {
 	if err != nil {
 		panic(err)
 	}
-	p, err := n.Start(exec.Command("sleep", "1000"))
+	c, err := w.Cgroup("group")
 	if err != nil {
 		panic(err)
 	}
-	os.Stdout.WriteString(n.String() + " " + strconv.Itoa(p.PID()) + "\n")
+	if _, err := w.Pins("pins"); err != nil {
+		panic(err)
+	}
+	cmd := exec.Command("sleep", "1000")
+	c.Take(cmd)
+	p, err := n.Start(cmd)
+	if err != nil {
+		panic(err)
+	}
+	os.Stdout.WriteString(w.prefix + " " + strconv.Itoa(p.PID()) + "\n")
 	select {}
 }
 
@@ -228,17 +270,15 @@ func TestKilledMaker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, pid, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if _, err := os.Stat(filepath.Join(namesDir, name)); err != nil {
-		t.Fatal(err)
+	prefix, pid, _ := strings.Cut(strings.TrimSpace(line), " ")
+	orphaned := &World{prefix: prefix}
+	if left := orphaned.Left(); len(left) != 3 {
+		t.Errorf("the maker made %v, want a namespace, pins and a control group", left)
 	}
 	cmd.Process.Signal(syscall.SIGKILL)
 	cmd.Wait()
 
-	eventually(t, "the namespace's name goes", func() bool {
-		_, err := os.Stat(filepath.Join(namesDir, name))
-		return os.IsNotExist(err)
-	})
+	eventually(t, "names, pins and control groups go", func() bool { return len(orphaned.Left()) == 0 })
 	eventually(t, "the program goes", func() bool {
 		_, err := os.Stat("/proc/" + pid)
 		return os.IsNotExist(err)

@@ -21,8 +21,10 @@ type World struct {
 	prefix  string
 	madeDir bool // namesDir did not exist before
 
-	mu     sync.Mutex // guards spaces and closed
+	mu     sync.Mutex // guards what follows
 	spaces []*Namespace
+	groups []*Cgroup
+	pins   []string // where BPF file systems are mounted
 	closed bool
 
 	guard     *exec.Cmd
@@ -49,11 +51,23 @@ func New(label string) (*World, error) {
 }
 
 // startGuard starts a process that outlives us by a moment: its standard input
-// ends when we end, however that happens, and then it removes our names. It runs
-// in a session of its own, so that Ctrl-C on a terminal does not reach it.
+// ends when we end, however that happens, and then it removes our names, pins and
+// control groups. It runs in a session of its own, so that Ctrl-C on a terminal
+// does not reach it.
 func (w *World) startGuard() error {
-	const script = `cat >/dev/null; for f in "$1"*; do [ -e "$f" ] && umount -l "$f" && rm -f "$f"; done; exit 0`
-	w.guard = exec.Command("/bin/sh", "-c", script, "guard", filepath.Join(namesDir, w.prefix))
+	const script = `cat >/dev/null
+for f in "$1"*; do [ -e "$f" ] && umount -l "$f" && rm -f "$f"; done
+for d in "$2"*; do [ -d "$d" ] && { umount -l "$d" 2>/dev/null; rmdir "$d"; }; done
+[ -n "$3" ] && for d in "$3"*; do
+	[ -d "$d" ] && echo 1 >"$d/cgroup.kill"
+	for i in 1 2 3 4 5 6 7 8 9 10; do [ -d "$d" ] && ! rmdir "$d" && sleep 0.2; done
+done
+exit 0`
+	groups, err := cgroupRoot() // none is met again where one is asked for
+	if err == nil {
+		groups = filepath.Join(groups, w.prefix)
+	}
+	w.guard = exec.Command("/bin/sh", "-c", script, "guard", filepath.Join(namesDir, w.prefix), filepath.Join(pinsDir, w.prefix), groups)
 	w.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	life, err := w.guard.StdinPipe()
 	if err != nil {
@@ -97,7 +111,8 @@ func (w *World) find(name string) *Namespace {
 }
 
 // Close stops every program started in the world, removes every namespace with
-// all that is in it, and returns when that is done. It may be called again.
+// all that is in it, every control group and every pin, and returns when that is
+// done. It may be called again.
 func (w *World) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,6 +124,12 @@ func (w *World) Close() error {
 	for _, n := range slices.Backward(w.spaces) {
 		errs = append(errs, n.close())
 	}
+	for _, dir := range w.pins {
+		errs = append(errs, unpin(dir))
+	}
+	for _, c := range w.groups {
+		errs = append(errs, c.close())
+	}
 	w.guardLife.Close()
 	errs = append(errs, w.guard.Wait())
 	if w.madeDir {
@@ -117,17 +138,22 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// Left lists the names of namespaces of this world that still exist, for tests
-// that prove that none does.
-func (w *World) Left() []string {
-	entries, err := os.ReadDir(namesDir)
-	if err != nil {
-		return nil
+// Left lists the namespaces, pins and control groups of this world that still
+// exist, for tests that prove that none does.
+func (w *World) Left() (left []string) {
+	dirs := []string{namesDir, pinsDir}
+	if root, err := cgroupRoot(); err == nil {
+		dirs = append(dirs, root)
 	}
-	var left []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), w.prefix) {
-			left = append(left, e.Name())
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), w.prefix) {
+				left = append(left, filepath.Join(dir, e.Name()))
+			}
 		}
 	}
 	return left
