@@ -19,6 +19,7 @@ var tools = map[string]string{
 	"ping": "iputils-ping", "arping": "iputils-arping",
 	"haproxy": "haproxy", "gcc": "gcc libc6-dev", "python3": "python3",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
+	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools",
 }
 
 func TestMain(m *testing.M) {
