@@ -47,7 +47,14 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: build the binaries: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if booted != nil {
+		if err := booted.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			return 1
+		}
+	}
+	return code
 }
 
 // ready says what is missing.
