@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type Guest struct {
 	lines   chan string // of the console; closed at its end
 	cards   []*card
 	scripts int
+	closed  chan struct{} // closed by Close
 
 	mu  sync.Mutex
 	log bytes.Buffer // all that the console said
@@ -80,7 +82,8 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 	}
 	g.cmd.Args = append(g.cmd.Args, args...)
 	g.cmd.Env = append(os.Environ(), "LD_PRELOAD="+preload, "TMPDIR=/dev/shm")
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// SIGTERM ends it with its helper processes, which SIGKILL would leave behind.
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGTERM}
 	if g.console, err = g.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -88,7 +91,7 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.cmd.Start(); err != nil {
+	if err := g.start(); err != nil {
 		return nil, err
 	}
 	go g.listen(said)
@@ -96,6 +99,20 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 		return nil, fmt.Errorf("user-mode Linux does not boot: %w\n%s", err, g.Console())
 	}
 	return g, nil
+}
+
+// start starts the kernel from a thread that stays until Close: the signal for our
+// death is sent when the thread ends that started it, not the process.
+func (g *Guest) start() error {
+	started := make(chan error)
+	g.closed = make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		started <- g.cmd.Start()
+		<-g.closed
+	}()
+	return <-started
 }
 
 // install writes what the guest needs to its folder, and returns the preload.
@@ -198,9 +215,11 @@ func (g *Guest) Close() error {
 	if g.dir == "" {
 		return nil
 	}
+	if g.closed != nil {
+		defer close(g.closed)
+	}
 	if g.cmd != nil && g.cmd.Process != nil {
 		g.console.Close()
-		// SIGTERM ends it with its helper processes.
 		_ = g.cmd.Process.Signal(unix.SIGTERM)
 		for range g.lines { // until the console has ended
 		}
