@@ -7,8 +7,8 @@
 // Enters: shell scripts for the guest, the namespaces its network cards belong in.
 // Leaves: what the scripts print; frames, as they are, to and from the namespaces.
 // Owns: a [Guest]: its processes, its folder with the console's log, the TAPs that
-// join its cards to namespaces. They go with [Guest.Close]; when the process that
-// booted it is killed the guest goes by its parent-death signal, and the folder stays.
+// join its cards to namespaces. They go with [Guest.Close], and also when the
+// process that booted it is killed: then a guard process sees to it.
 // Drops: frames of a card that is plugged in nowhere.
 // See: Documentation/virt/uml/user_mode_linux_howto_v2.rst of the kernel.
 package uml

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,7 +37,9 @@ type Guest struct {
 	lines   chan string // of the console; closed at its end
 	cards   []*card
 	scripts int
-	closed  chan struct{} // closed by Close
+
+	guard     *exec.Cmd
+	guardLife io.Closer
 
 	mu  sync.Mutex
 	log bytes.Buffer // all that the console said
@@ -82,8 +83,7 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 	}
 	g.cmd.Args = append(g.cmd.Args, args...)
 	g.cmd.Env = append(os.Environ(), "LD_PRELOAD="+preload, "TMPDIR=/dev/shm")
-	// SIGTERM ends it with its helper processes, which SIGKILL would leave behind.
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGTERM}
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if g.console, err = g.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -91,8 +91,11 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.start(); err != nil {
+	if err := g.cmd.Start(); err != nil {
 		return nil, err
+	}
+	if err := g.startGuard(); err != nil {
+		return nil, fmt.Errorf("start the guard of the guest: %w", err)
 	}
 	go g.listen(said)
 	if _, err := g.await(ctx, "weir-ready"); err != nil {
@@ -101,18 +104,19 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 	return g, nil
 }
 
-// start starts the kernel from a thread that stays until Close: the signal for our
-// death is sent when the thread ends that started it, not the process.
-func (g *Guest) start() error {
-	started := make(chan error)
-	g.closed = make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		started <- g.cmd.Start()
-		<-g.closed
-	}()
-	return <-started
+// startGuard starts a process that outlives us by a moment: its standard input ends
+// when we end, however that happens, and then it kills the kernel's process group, in
+// which its helpers are, and removes the folder.
+func (g *Guest) startGuard() error {
+	const script = `cat >/dev/null; kill -KILL -- "-$1" 2>/dev/null; rm -rf "$2"`
+	g.guard = exec.Command("/bin/sh", "-c", script, "guard", strconv.Itoa(g.cmd.Process.Pid), g.dir)
+	g.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	life, err := g.guard.StdinPipe()
+	if err != nil {
+		return err
+	}
+	g.guardLife = life
+	return g.guard.Start()
 }
 
 // install writes what the guest needs to its folder, and returns the preload.
@@ -215,11 +219,9 @@ func (g *Guest) Close() error {
 	if g.dir == "" {
 		return nil
 	}
-	if g.closed != nil {
-		defer close(g.closed)
-	}
 	if g.cmd != nil && g.cmd.Process != nil {
 		g.console.Close()
+		// SIGTERM ends it with its helpers, SIGKILL leaves them behind.
 		_ = g.cmd.Process.Signal(unix.SIGTERM)
 		for range g.lines { // until the console has ended
 		}
@@ -230,5 +232,9 @@ func (g *Guest) Close() error {
 	}
 	dir := g.dir
 	g.dir = ""
+	if g.guard != nil && g.guard.Process != nil {
+		g.guardLife.Close()
+		return errors.Join(g.guard.Wait(), os.RemoveAll(dir))
+	}
 	return os.RemoveAll(dir)
 }
