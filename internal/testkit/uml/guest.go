@@ -190,6 +190,9 @@ func (g *Guest) await(ctx context.Context, word string) (string, error) {
 // Run runs a bash script in the guest, as root, and returns what it prints, errors
 // included. A script that fails is an error. `modprobe` in it finds the guest's modules.
 func (g *Guest) Run(ctx context.Context, script string) (string, error) {
+	if g.dir == "" {
+		return "", errors.New("the guest is closed")
+	}
 	g.scripts++
 	name := g.path(fmt.Sprintf("%d.sh", g.scripts))
 	text := "modprobe() { command modprobe -d " + g.dir + " \"$@\"; }\n" + script + "\n"
