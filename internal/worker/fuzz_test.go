@@ -44,7 +44,7 @@ func newWorld(t testing.TB, workers, frames, conns int, edit func(*spec.Spec)) *
 	}
 	w.lan = pipe.New(0, "lan", macLan, 1500).Queues(len(owners)).Offloads(true, true, false)
 	w.wan = pipe.New(1, "wan", macWan, 1500).Offloads(false, false, true)
-	boot := spec.Boot{ConnPool: conns, PktPool: frames}
+	boot := spec.Boot{ConnPool: conns, PktPool: frames, Fragments: spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}}
 	for range workers {
 		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
 	}
@@ -155,12 +155,13 @@ func (w *world) check() {
 	w.t.Helper()
 	var s stat.Worker
 	var ports port.Counters
-	held, announced := 0, uint64(0)
+	held, fragments, announced := 0, 0, uint64(0)
 	for _, l := range w.Lanes() {
 		if out, h := l.Pool().InUse(), l.Neigh().Held(); out != h {
 			w.t.Fatalf("%d packets are out of the pool, %d wait for neighbours", out, h)
 		}
 		held += l.Neigh().Held()
+		fragments += l.HeldFragments()
 		announced += l.Neigh().Counters.Announced + l.Neigh().Counters.Asked
 		s.Add(l.Stats())
 		for _, q := range l.AllQueues() {
@@ -180,7 +181,8 @@ func (w *world) check() {
 		}
 	}
 	// Errors are the only packets made here that have no counter outside of ip.
-	came := ports.RxPackets + s.RSTSent + s.SentAhead + announced
+	left += s.FragmentsJoined + s.Fragmented + uint64(fragments)
+	came := ports.RxPackets + s.RSTSent + s.SentAhead + announced + s.Reassembled + s.FragmentsMade
 	most := came + s.Drops[packet.IPTTL] + s.Drops[packet.IPTooBig] + s.Drops[packet.IPNoRoute] + s.Drops[packet.IPNoListener]
 	if left < came || left > most {
 		w.t.Fatalf("%d packets came or were made, and at most %d errors: %d left, were dropped, or wait", came, most-came, left)

@@ -292,8 +292,12 @@ func (p *parser) ip(l *layer, rest []string) []byte {
 	proto := l.number("proto", -1)
 	length := l.number("len", -1)
 	csum, _ := l.take("csum")
+	part, isPart := l.take("frag")
 	l.done()
 	known, payload := p.transport(rest, b)
+	if isPart {
+		payload = fragment(b, payload, part)
+	}
 	if proto < 0 {
 		proto = known
 	}
@@ -310,6 +314,22 @@ func (p *parser) ip(l *layer, rest []string) []byte {
 	}
 	binary.BigEndian.PutUint16(b[10:], sum)
 	return b
+}
+
+// fragment makes of a whole datagram's payload the part "OFFSET+LENGTH", and its
+// header say so.
+func fragment(header, payload []byte, part string) []byte {
+	var off, n int
+	if k, _ := fmt.Sscanf(part, "%d+%d", &off, &n); k != 2 || off%8 != 0 || off >= len(payload) {
+		fail("frag=%s: offset, a multiple of 8, and length, as in 0+1480", part)
+	}
+	end := min(off+n, len(payload))
+	word := binary.BigEndian.Uint16(header[6:])&0x4000 | uint16(off/8)
+	if end < len(payload) {
+		word |= 0x2000
+	}
+	binary.BigEndian.PutUint16(header[6:], word)
+	return payload[off:end]
 }
 
 // transport makes what stands behind an IP header, whose addresses are set.

@@ -84,6 +84,14 @@ func printIP(d []byte, f *Frame) string {
 		fmt.Fprintf(&b, " len=%d of %d", length, len(d))
 		d = d[:max(head, min(length, len(d)))]
 	}
+	if frag&0x1fff != 0 {
+		fmt.Fprintf(&b, " proto=%d / ", d[9])
+		b.WriteString(strings.TrimSpace(dataWords(d[head:])))
+		return b.String()
+	}
+	if frag&0x2000 != 0 {
+		f = nil // the sum is over the whole datagram
+	}
 	b.WriteString(" / ")
 	b.WriteString(printL4(d, head, f, whole && frag&0x3fff == 0))
 	return b.String()
