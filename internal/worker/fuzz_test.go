@@ -37,13 +37,19 @@ var (
 
 func newWorld(t testing.TB, workers, frames, conns int, edit func(*spec.Spec)) *world {
 	t.Helper()
+	return newWorldOf(t, 1500, workers, frames, conns, edit)
+}
+
+// newWorldOf makes one with another MTU.
+func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.Spec)) *world {
+	t.Helper()
 	w := &world{t: t, nanos: uint64(clock.Now()+1) << clock.Shift}
 	owners := []int{0}
 	if workers == 2 {
 		owners = []int{0, 1}
 	}
-	w.lan = pipe.New(0, "lan", macLan, 1500).Queues(len(owners)).Offloads(true, true, false)
-	w.wan = pipe.New(1, "wan", macWan, 1500).Offloads(false, false, true)
+	w.lan = pipe.New(0, "lan", macLan, mtu).Queues(len(owners)).Offloads(true, true, false)
+	w.wan = pipe.New(1, "wan", macWan, mtu).Offloads(false, false, true)
 	boot := spec.Boot{ConnPool: conns, PktPool: frames, Fragments: spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}}
 	for range workers {
 		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
@@ -216,6 +222,17 @@ var valid = []struct {
 	{false, "ip 1.2.3.4 > 10.0.0.100 ttl=1 / udp 5353 > 53"},
 	{false, "vlan 7 / ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 mf / udp 5353 > 53 data=8"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=9 frag=0+1480 / udp 5353 > 53 data=2000"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=9 frag=1480+1480 / udp 5353 > 53 data=2000"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=9 opts=94040000 frag=800+800 / udp 53 > 1025 data=1400"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=9 opts=94040000 frag=0+800 / udp 53 > 1025 data=1400"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=7 frag=0+1480 / udp 5353 > 56 data=2960"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=7 frag=1480+1480 / udp 5353 > 56 data=2960"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=7 frag=2960+1480 / udp 5353 > 56 data=2960"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=5 frag=0+800 / tcp 40000 > 81 PA seq=1001 ack=5001 data=1450"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=5 frag=800+800 / tcp 40000 > 81 PA seq=1001 ack=5001 data=1450"},
+	{false, "ip 1.2.3.4 > 10.0.0.1 id=3 frag=0+1480 / icmp echo id=1 seq=1 data=2000"},
+	{false, "ip 1.2.3.4 > 10.0.0.1 id=3 frag=1480+1480 / icmp echo id=1 seq=1 data=2000"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 81 S seq=1000 <mss 1460>"},
 	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 81 > 1025 SA seq=5000 ack=1001 <mss 1460>"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 81 A seq=1001 ack=5001 data=1450"},
