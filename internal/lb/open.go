@@ -33,6 +33,9 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		}
 		return packet.Continue
 	}
+	if why := svc.Lists.Check(uint32(p.Key0)); why != packet.NoReason {
+		return p.DropFor(why)
+	}
 	if p.Proto == protoTCP && p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) != tcpSYN {
 		if p.TCPFlags&(tcpACK|tcpRST|tcpSYN) == tcpACK {
 			b.resetSender(p)

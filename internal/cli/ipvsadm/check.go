@@ -54,8 +54,6 @@ var formats = of(optStats, optRate, optThresholds, optPersistentConn)
 // later are the commands and options that are understood and not supported yet.
 var (
 	laterVerbs = map[verb]bool{
-		cmdAddBlklst: true, cmdDelBlklst: true, cmdGetBlklst: true,
-		cmdAddWhtlst: true, cmdDelWhtlst: true, cmdGetWhtlst: true,
 		cmdSetTimeouts: true, cmdStartDaemon: true, cmdStopDaemon: true,
 	}
 	laterOptions = of(optRate, optTimeout, optDaemon)

@@ -24,6 +24,8 @@ type line struct {
 	laddr string // the local address as written
 	local *weirv1.LocalAddress
 
+	entry string // of a black- or whitelist
+
 	pair *weirv1.ListConnectionsRequest
 
 	// later names the first thing asked for that Weir does not do yet. It is told

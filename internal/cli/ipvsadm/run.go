@@ -58,6 +58,8 @@ func (env *Env) do(ctx context.Context, l *line) error {
 		return env.listServices(ctx, l)
 	case cmdGetLaddr:
 		return env.listLocals(ctx, l)
+	case cmdGetBlklst, cmdGetWhtlst:
+		return env.listAccess(ctx, l)
 	case cmdSave:
 		return env.save(ctx)
 	}
@@ -90,6 +92,10 @@ func (env *Env) change(ctx context.Context, l *line) (err error) {
 		_, err = c.AddLocalAddress(ctx, connect.NewRequest(&weirv1.AddLocalAddressRequest{Key: key, Local: l.local}))
 	case cmdDelLaddr:
 		_, err = c.DeleteLocalAddress(ctx, connect.NewRequest(&weirv1.DeleteLocalAddressRequest{Key: key, Local: l.local}))
+	case cmdAddBlklst, cmdAddWhtlst:
+		_, err = c.AddAccess(ctx, connect.NewRequest(&weirv1.AddAccessRequest{List: l.access()}))
+	case cmdDelBlklst, cmdDelWhtlst:
+		_, err = c.DeleteAccess(ctx, connect.NewRequest(&weirv1.DeleteAccessRequest{List: l.access()}))
 	default:
 		err = notYet("the '" + l.verb.String() + "' command")
 	}
