@@ -57,13 +57,15 @@ func (s *Server) connsPerLocal() func(netip.Addr) uint64 {
 func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1.Service {
 	m := fromService(&v.Service)
 	m.Counters = &weirv1.Counters{}
+	var rates director.Rates
 	for i := range v.Dests {
 		d := &v.Dests[i]
 		m.Dests = append(m.Dests, &weirv1.Dest{
 			Address: d.Addr.Addr().String(), Port: uint32(d.Addr.Port()), Forward: weirv1.Forward(d.Forward), Weight: d.Weight,
 			UThreshold: d.UThreshold, LThreshold: d.LThreshold, ActiveConns: uint32(d.Active), InactiveConns: uint32(d.Inactive),
-			Overloaded: d.Overloaded, Counters: fromCount(&d.Count),
+			Overloaded: d.Overloaded, Counters: fromCount(&d.Count), Rates: fromRates(&d.Rates),
 		})
+		rates.Add(d.Rates)
 		c := m.Counters
 		c.Conns += d.Count.Conns
 		c.InPkts += d.Count.InPkts
@@ -71,6 +73,7 @@ func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1
 		c.OutPkts += d.Count.OutPkts
 		c.OutBytes += d.Count.OutBytes
 	}
+	m.Rates = fromRates(&rates)
 	for _, l := range v.Locals {
 		m.Locals = append(m.Locals, &weirv1.LocalAddress{Address: l.Addr.String(), Device: l.Port, Conns: perLocal(l.Addr)})
 	}
@@ -79,6 +82,13 @@ func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1
 
 func fromCount(c *director.Count) *weirv1.Counters {
 	return &weirv1.Counters{Conns: c.Conns, InPkts: c.InPkts, InBytes: c.InBytes, OutPkts: c.OutPkts, OutBytes: c.OutBytes}
+}
+
+func fromRates(r *director.Rates) *weirv1.Rates {
+	return &weirv1.Rates{
+		Cps: director.Round(r.Conns), InPps: director.Round(r.InPkts), OutPps: director.Round(r.OutPkts),
+		InBps: director.Round(r.InBytes), OutBps: director.Round(r.OutBytes),
+	}
 }
 
 // AddService answers rpc AddService.

@@ -36,13 +36,14 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 	}
 }
 
-// KeepHouse forgets what nobody uses any more. A bed that is breathed by hand
+// KeepHouse forgets what nobody uses any more, and follows the rates. A bed that is breathed by hand
 // does it by hand.
 func (d *Director) KeepHouse() {
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
 	d.forgetDests()
 	d.forgetLocals()
+	d.estimateRates()
 }
 
 // forgetNeighbours forgets idle next hops, but not while a change makes one static.

@@ -54,6 +54,7 @@ type DestView struct {
 	Active, Inactive int32
 	Overloaded       bool
 	Count            Count
+	Rates            Rates
 }
 
 // ServiceView is a service with its real servers.
@@ -78,6 +79,7 @@ func (d *Director) Services(keep func(spec.ServiceKey) bool) ([]ServiceView, err
 			dest := d.dests.byKey[destKey{svc.ServiceKey, sd.Addr}]
 			dv := DestView{Dest: sd, Active: max(dest.Load.Active.Load(), 0), Inactive: max(dest.Load.Inactive.Load(), 0)}
 			dv.Overloaded = sd.UThreshold != 0 && (dest.Load.Overloaded.Load() || uint32(dv.Active+dv.Inactive) >= sd.UThreshold)
+			dv.Rates = d.rates.get(dest)
 			v.Dests = append(v.Dests, dv)
 			index = append(index, dest.Index)
 		}
@@ -128,6 +130,7 @@ func (d *Director) Zero(keep func(spec.ServiceKey) bool) error {
 	for k, dest := range d.dests.byKey {
 		if keep(k.service) {
 			index = append(index, dest.Index)
+			d.rates.zero(dest)
 		}
 	}
 	return d.ask(func(_ int, w *worker.Worker) {

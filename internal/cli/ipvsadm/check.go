@@ -56,7 +56,7 @@ var (
 	laterVerbs = map[verb]bool{
 		cmdSetTimeouts: true, cmdStartDaemon: true, cmdStopDaemon: true,
 	}
-	laterOptions = of(optRate, optTimeout, optDaemon)
+	laterOptions = of(optTimeout, optDaemon)
 )
 
 // checkOptions refuses options that do not go with the command or with each other.

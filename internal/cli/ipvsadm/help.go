@@ -22,7 +22,7 @@ const usage = `Usage:
   ipvsadm -U|V SERVICE -k CLIENT
   ipvsadm -O|Y SERVICE -2 CLIENT
   ipvsadm -B|W [SERVICE]
-  ipvsadm -L|l [SERVICE] [-n] [--stats [-X] | --thresholds | --persistent-conn] [--nosort]
+  ipvsadm -L|l [SERVICE] [-n] [--stats [-X] | --rate [-X] | --thresholds | --persistent-conn] [--nosort]
   ipvsadm -L|l -c [-n] [--sockpair PROTO:SIP:SPORT:TIP:TPORT]
   ipvsadm -Z [SERVICE]
   ipvsadm -S > FILE
@@ -85,6 +85,7 @@ Options:
   -n, --numeric            addresses and ports as numbers
   -X, --exact              counters without K, M, G, T
       --stats              list counters
+      --rate               list connections, packets and bytes a second
       --thresholds         list thresholds
       --persistent-conn    list persistent connections
       --nosort             list in the order of insertion

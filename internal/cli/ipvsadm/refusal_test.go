@@ -221,7 +221,6 @@ func TestWrongLines(t *testing.T) {
 		{"-A -t 10.0.0.100:80 --dest-check default --dest-check tcp", 2, "the 'dest-check' option is not supported yet\n"},
 		{"-A -t 10.0.0.100:80 --dest-check 1,1,3s,5-3600s", 2, "the 'dest-check' option is not supported yet\n"},
 		{"-A -t 10.0.0.100:80 --dest-check 1,3s", 2, "the 'dest-check' option is not supported yet\n"},
-		{"-ln --rate", 2, "the 'rate' option is not supported yet\n"},
 		{"-l --timeout", 2, "the 'timeout' option is not supported yet\n"},
 		{"-l --daemon", 2, "the 'daemon' option is not supported yet\n"},
 		{"-ln --cpu 1", 2, "the 'cpu' option is not supported yet\n"},
