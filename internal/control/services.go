@@ -213,7 +213,6 @@ const connLot = 512
 
 // ListConnections answers rpc ListConnections.
 func (s *Server) ListConnections(_ context.Context, r *connect.Request[weirv1.ListConnectionsRequest], stream *connect.ServerStream[weirv1.ListConnectionsResponse]) error {
-	var wanted func(*director.ConnView) bool
 	if r.Msg.Protocol != weirv1.Protocol_PROTOCOL_UNSPECIFIED {
 		p, err := toProto(r.Msg.Protocol)
 		if err != nil {
@@ -224,14 +223,14 @@ func (s *Server) ListConnections(_ context.Context, r *connect.Request[weirv1.Li
 		if err1 != nil || err2 != nil {
 			return failure(invalid("connection", "%q to %q: want ADDRESS:PORT for both", r.Msg.Source, r.Msg.Target))
 		}
-		wanted = func(v *director.ConnView) bool { return v.Proto == p && v.Client == src && v.Virtual == dst }
+		if v, ok := s.director.FindConn(p, src, dst); ok {
+			return stream.Send(&weirv1.ListConnectionsResponse{Connections: []*weirv1.Connection{fromConn(&v)}})
+		}
+		return nil
 	}
 	lot := &weirv1.ListConnectionsResponse{}
 	var failed error
 	s.director.Conns(func(v *director.ConnView) bool {
-		if wanted != nil && !wanted(v) {
-			return true
-		}
 		lot.Connections = append(lot.Connections, fromConn(v))
 		if len(lot.Connections) == connLot {
 			failed = stream.Send(lot)

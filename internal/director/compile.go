@@ -73,7 +73,7 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 		LB: lb.Tables{
 			Services: service.NewTable(services),
 			Routes:   routes,
-			Timeouts: proto.NewTimeouts(d.tunables.Timeouts),
+			Timeouts: proto.NewTimeouts(s.SetTimeouts.Over(d.tunables.Timeouts)),
 			UOATrail: uint32(d.tunables.UOATrail),
 		},
 	}}, nil

@@ -57,7 +57,7 @@ func (d *Director) forgetNeighbours(idle uint32) {
 func (d *Director) longestIdle() uint32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := &d.tunables.Timeouts
+	t := d.spec.SetTimeouts.Over(d.tunables.Timeouts)
 	longest := max(t.TCP.Established, t.TCP.SynSent, t.TCP.SynRecv, t.TCP.FinWait, t.TCP.TimeWait, t.TCP.Close,
 		t.TCP.CloseWait, t.TCP.LastAck, t.TCP.Listen, t.UDP.OneWay, t.UDP.Normal)
 	for i := range d.spec.Services {

@@ -33,6 +33,7 @@ type fake struct {
 	neighbours []*weirv1.Neighbour
 	services   []*weirv1.Service
 	access     []*weirv1.AccessList
+	timeouts   weirv1.Timeouts
 	conns      [][]*weirv1.Connection // in lots
 	asked      *weirv1.ListConnectionsRequest
 	calls      []string // names of the calls
@@ -215,6 +216,16 @@ func (f *fake) DeleteLocalAddress(_ context.Context, q *connect.Request[weirv1.D
 		s.Locals = slices.DeleteFunc(s.Locals, func(l *weirv1.LocalAddress) bool { return proto.Equal(l, q.Msg.Local) })
 	}
 	return done(&weirv1.DeleteLocalAddressResponse{}, err)
+}
+
+func (f *fake) GetTimeouts(context.Context, *connect.Request[weirv1.GetTimeoutsRequest]) (*connect.Response[weirv1.GetTimeoutsResponse], error) {
+	return done(&weirv1.GetTimeoutsResponse{Timeouts: &weirv1.Timeouts{Tcp: 900, TcpFin: f.timeouts.TcpFin, Udp: 300}, Set: &f.timeouts}, nil)
+}
+
+func (f *fake) SetTimeouts(_ context.Context, q *connect.Request[weirv1.SetTimeoutsRequest]) (*connect.Response[weirv1.SetTimeoutsResponse], error) {
+	proto.Reset(&f.timeouts)
+	proto.Merge(&f.timeouts, q.Msg.Timeouts)
+	return done(&weirv1.SetTimeoutsResponse{}, nil)
 }
 
 func (f *fake) ListAccess(_ context.Context, q *connect.Request[weirv1.ListAccessRequest]) (*connect.Response[weirv1.ListAccessResponse], error) {

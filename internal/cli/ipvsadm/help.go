@@ -24,6 +24,8 @@ const usage = `Usage:
   ipvsadm -B|W [SERVICE]
   ipvsadm -L|l [SERVICE] [-n] [--stats [-X] | --rate [-X] | --thresholds | --persistent-conn] [--nosort]
   ipvsadm -L|l -c [-n] [--sockpair PROTO:SIP:SPORT:TIP:TPORT]
+  ipvsadm -L|l --timeout
+  ipvsadm --set TCP TCPFIN UDP
   ipvsadm -Z [SERVICE]
   ipvsadm -S > FILE
   ipvsadm -R < FILE
@@ -50,6 +52,7 @@ Commands (the first option of the line):
   -W, --get-whtlst       list whitelists
   -L, -l, --list         list services, or connections with -c
   -Z, --zero             set the counters of all services, or of one, to zero
+      --set              set timeouts in seconds, 0 leaves one as it is
   -S, --save             print the lines that restore everything, dpip's included
   -R, --restore          carry out such lines from standard input
   -h, --help             this text
@@ -88,6 +91,7 @@ Options:
       --rate               list connections, packets and bytes a second
       --thresholds         list thresholds
       --persistent-conn    list persistent connections
+      --timeout            list timeouts
       --nosort             list in the order of insertion
       --sockpair PAIR      only this connection, as PROTO:SIP:SPORT:TIP:TPORT
 

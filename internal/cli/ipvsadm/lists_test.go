@@ -34,3 +34,12 @@ TCP      10.0.0.100:80                  1.2.3.7
 		t.Errorf("no service: %+v", r)
 	}
 }
+
+func TestTimeouts(t *testing.T) {
+	f := &fake{}
+	c := start(t, f)
+	must(t, c, "--set 0 120 0")
+	if r := run(t, c, "", "-l", "--timeout"); r != (result{"Timeout (tcp tcpfin udp): 900 120 300\n", "", 0}) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -19,6 +19,7 @@ type box struct {
 	neighbours []*weirv1.Neighbour
 	services   []*weirv1.Service
 	access     []*weirv1.AccessList
+	timeouts   *weirv1.Timeouts // that were set
 
 	locals   map[onDevice]bool         // local addresses of services, as host prefixes
 	hosts    map[onDevice]bool         // addresses, as host prefixes
@@ -74,10 +75,14 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
+	timeouts, err := c.GetTimeouts(ctx, connect.NewRequest(&weirv1.GetTimeoutsRequest{}))
+	if err != nil {
+		return nil, err
+	}
 	b := &box{
 		addresses: addresses.Msg.GetAddresses(), routes: routes.Msg.GetRoutes(),
 		neighbours: neighbours.Msg.GetNeighbours(), services: services.Msg.GetServices(),
-		access: access.Msg.GetLists(),
+		access: access.Msg.GetLists(), timeouts: timeouts.Msg.GetSet(),
 	}
 	b.index(links.Msg.GetLinks())
 	return b, nil
@@ -136,6 +141,9 @@ func (b *box) lines() []string {
 		if n.GetStatic() {
 			out = append(out, join("dpip neigh add", n.GetAddress(), "lladdr", n.GetLladdr(), "dev", n.GetDevice()))
 		}
+	}
+	if line := timeoutsLine(b.timeouts); line != "" {
+		out = append(out, line)
 	}
 	lists := map[string][]*weirv1.AccessList{}
 	for _, l := range b.access {

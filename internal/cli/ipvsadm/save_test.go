@@ -25,6 +25,7 @@ dpip route add default via 10.0.0.254 dev dpdk1 src 10.0.0.1
 dpip route add 172.16.0.0/12 via 192.168.100.254 dev dpdk0 mtu 1400
 dpip route add 172.10.0.2/32 dev dpdk1 scope kni_host
 dpip neigh add 192.168.100.2 lladdr 02:00:00:00:00:02 dev dpdk0
+--set 0 120 0
 -A -t 10.0.0.100:80 -s rr
 -P -t 10.0.0.100:80 -z 192.168.100.200 -F dpdk0
 -P -t 10.0.0.100:80 -z 192.168.100.211 -F dpdk0
