@@ -46,7 +46,7 @@ func denies(old, next *spec.Spec) bool {
 
 // denyLot is how many connections a worker looks at between two breaths: some
 // hundred microseconds.
-const denyLot = 1 << 11
+const denyLot = 1 << 10
 
 // denyAtOnce makes the lists hold for connections that are there. When it
 // returns, no packet of a client that is denied gets through any more.
