@@ -222,6 +222,11 @@ _Static_assert(__builtin_offsetof(struct weir_conn, own) == 60, "Own");
  * an inbound half alone.
  */
 #define WEIR_CONN_ONE_WAY 0x400000U
+/*
+ * ConnDenied: a list of its service denied its client, so its inbound half is not
+ * fast: each packet asks the lists.
+ */
+#define WEIR_CONN_DENIED 0x800000U
 
 /*
  * NextHop is a neighbour on a link, or the way back to where a client's packet

@@ -94,8 +94,18 @@ const (
 	// DirectorDeleteLocalAddressProcedure is the fully-qualified name of the Director's
 	// DeleteLocalAddress RPC.
 	DirectorDeleteLocalAddressProcedure = "/weir.v1.Director/DeleteLocalAddress"
+	// DirectorListAccessProcedure is the fully-qualified name of the Director's ListAccess RPC.
+	DirectorListAccessProcedure = "/weir.v1.Director/ListAccess"
+	// DirectorAddAccessProcedure is the fully-qualified name of the Director's AddAccess RPC.
+	DirectorAddAccessProcedure = "/weir.v1.Director/AddAccess"
+	// DirectorDeleteAccessProcedure is the fully-qualified name of the Director's DeleteAccess RPC.
+	DirectorDeleteAccessProcedure = "/weir.v1.Director/DeleteAccess"
 	// DirectorZeroCountersProcedure is the fully-qualified name of the Director's ZeroCounters RPC.
 	DirectorZeroCountersProcedure = "/weir.v1.Director/ZeroCounters"
+	// DirectorGetTimeoutsProcedure is the fully-qualified name of the Director's GetTimeouts RPC.
+	DirectorGetTimeoutsProcedure = "/weir.v1.Director/GetTimeouts"
+	// DirectorSetTimeoutsProcedure is the fully-qualified name of the Director's SetTimeouts RPC.
+	DirectorSetTimeoutsProcedure = "/weir.v1.Director/SetTimeouts"
 	// DirectorListConnectionsProcedure is the fully-qualified name of the Director's ListConnections
 	// RPC.
 	DirectorListConnectionsProcedure = "/weir.v1.Director/ListConnections"
@@ -131,7 +141,12 @@ type DirectorClient interface {
 	DeleteDest(context.Context, *connect.Request[DeleteDestRequest]) (*connect.Response[DeleteDestResponse], error)
 	AddLocalAddress(context.Context, *connect.Request[AddLocalAddressRequest]) (*connect.Response[AddLocalAddressResponse], error)
 	DeleteLocalAddress(context.Context, *connect.Request[DeleteLocalAddressRequest]) (*connect.Response[DeleteLocalAddressResponse], error)
+	ListAccess(context.Context, *connect.Request[ListAccessRequest]) (*connect.Response[ListAccessResponse], error)
+	AddAccess(context.Context, *connect.Request[AddAccessRequest]) (*connect.Response[AddAccessResponse], error)
+	DeleteAccess(context.Context, *connect.Request[DeleteAccessRequest]) (*connect.Response[DeleteAccessResponse], error)
 	ZeroCounters(context.Context, *connect.Request[ZeroCountersRequest]) (*connect.Response[ZeroCountersResponse], error)
+	GetTimeouts(context.Context, *connect.Request[GetTimeoutsRequest]) (*connect.Response[GetTimeoutsResponse], error)
+	SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error)
 	ListConnections(context.Context, *connect.Request[ListConnectionsRequest]) (*connect.ServerStreamForClient[ListConnectionsResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
 }
@@ -303,10 +318,40 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			connect.WithSchema(directorMethods.ByName("DeleteLocalAddress")),
 			connect.WithClientOptions(opts...),
 		),
+		listAccess: connect.NewClient[ListAccessRequest, ListAccessResponse](
+			httpClient,
+			baseURL+DirectorListAccessProcedure,
+			connect.WithSchema(directorMethods.ByName("ListAccess")),
+			connect.WithClientOptions(opts...),
+		),
+		addAccess: connect.NewClient[AddAccessRequest, AddAccessResponse](
+			httpClient,
+			baseURL+DirectorAddAccessProcedure,
+			connect.WithSchema(directorMethods.ByName("AddAccess")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteAccess: connect.NewClient[DeleteAccessRequest, DeleteAccessResponse](
+			httpClient,
+			baseURL+DirectorDeleteAccessProcedure,
+			connect.WithSchema(directorMethods.ByName("DeleteAccess")),
+			connect.WithClientOptions(opts...),
+		),
 		zeroCounters: connect.NewClient[ZeroCountersRequest, ZeroCountersResponse](
 			httpClient,
 			baseURL+DirectorZeroCountersProcedure,
 			connect.WithSchema(directorMethods.ByName("ZeroCounters")),
+			connect.WithClientOptions(opts...),
+		),
+		getTimeouts: connect.NewClient[GetTimeoutsRequest, GetTimeoutsResponse](
+			httpClient,
+			baseURL+DirectorGetTimeoutsProcedure,
+			connect.WithSchema(directorMethods.ByName("GetTimeouts")),
+			connect.WithClientOptions(opts...),
+		),
+		setTimeouts: connect.NewClient[SetTimeoutsRequest, SetTimeoutsResponse](
+			httpClient,
+			baseURL+DirectorSetTimeoutsProcedure,
+			connect.WithSchema(directorMethods.ByName("SetTimeouts")),
 			connect.WithClientOptions(opts...),
 		),
 		listConnections: connect.NewClient[ListConnectionsRequest, ListConnectionsResponse](
@@ -352,7 +397,12 @@ type directorClient struct {
 	deleteDest         *connect.Client[DeleteDestRequest, DeleteDestResponse]
 	addLocalAddress    *connect.Client[AddLocalAddressRequest, AddLocalAddressResponse]
 	deleteLocalAddress *connect.Client[DeleteLocalAddressRequest, DeleteLocalAddressResponse]
+	listAccess         *connect.Client[ListAccessRequest, ListAccessResponse]
+	addAccess          *connect.Client[AddAccessRequest, AddAccessResponse]
+	deleteAccess       *connect.Client[DeleteAccessRequest, DeleteAccessResponse]
 	zeroCounters       *connect.Client[ZeroCountersRequest, ZeroCountersResponse]
+	getTimeouts        *connect.Client[GetTimeoutsRequest, GetTimeoutsResponse]
+	setTimeouts        *connect.Client[SetTimeoutsRequest, SetTimeoutsResponse]
 	listConnections    *connect.Client[ListConnectionsRequest, ListConnectionsResponse]
 	getStats           *connect.Client[GetStatsRequest, GetStatsResponse]
 }
@@ -487,9 +537,34 @@ func (c *directorClient) DeleteLocalAddress(ctx context.Context, req *connect.Re
 	return c.deleteLocalAddress.CallUnary(ctx, req)
 }
 
+// ListAccess calls weir.v1.Director.ListAccess.
+func (c *directorClient) ListAccess(ctx context.Context, req *connect.Request[ListAccessRequest]) (*connect.Response[ListAccessResponse], error) {
+	return c.listAccess.CallUnary(ctx, req)
+}
+
+// AddAccess calls weir.v1.Director.AddAccess.
+func (c *directorClient) AddAccess(ctx context.Context, req *connect.Request[AddAccessRequest]) (*connect.Response[AddAccessResponse], error) {
+	return c.addAccess.CallUnary(ctx, req)
+}
+
+// DeleteAccess calls weir.v1.Director.DeleteAccess.
+func (c *directorClient) DeleteAccess(ctx context.Context, req *connect.Request[DeleteAccessRequest]) (*connect.Response[DeleteAccessResponse], error) {
+	return c.deleteAccess.CallUnary(ctx, req)
+}
+
 // ZeroCounters calls weir.v1.Director.ZeroCounters.
 func (c *directorClient) ZeroCounters(ctx context.Context, req *connect.Request[ZeroCountersRequest]) (*connect.Response[ZeroCountersResponse], error) {
 	return c.zeroCounters.CallUnary(ctx, req)
+}
+
+// GetTimeouts calls weir.v1.Director.GetTimeouts.
+func (c *directorClient) GetTimeouts(ctx context.Context, req *connect.Request[GetTimeoutsRequest]) (*connect.Response[GetTimeoutsResponse], error) {
+	return c.getTimeouts.CallUnary(ctx, req)
+}
+
+// SetTimeouts calls weir.v1.Director.SetTimeouts.
+func (c *directorClient) SetTimeouts(ctx context.Context, req *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error) {
+	return c.setTimeouts.CallUnary(ctx, req)
 }
 
 // ListConnections calls weir.v1.Director.ListConnections.
@@ -530,7 +605,12 @@ type DirectorHandler interface {
 	DeleteDest(context.Context, *connect.Request[DeleteDestRequest]) (*connect.Response[DeleteDestResponse], error)
 	AddLocalAddress(context.Context, *connect.Request[AddLocalAddressRequest]) (*connect.Response[AddLocalAddressResponse], error)
 	DeleteLocalAddress(context.Context, *connect.Request[DeleteLocalAddressRequest]) (*connect.Response[DeleteLocalAddressResponse], error)
+	ListAccess(context.Context, *connect.Request[ListAccessRequest]) (*connect.Response[ListAccessResponse], error)
+	AddAccess(context.Context, *connect.Request[AddAccessRequest]) (*connect.Response[AddAccessResponse], error)
+	DeleteAccess(context.Context, *connect.Request[DeleteAccessRequest]) (*connect.Response[DeleteAccessResponse], error)
 	ZeroCounters(context.Context, *connect.Request[ZeroCountersRequest]) (*connect.Response[ZeroCountersResponse], error)
+	GetTimeouts(context.Context, *connect.Request[GetTimeoutsRequest]) (*connect.Response[GetTimeoutsResponse], error)
+	SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error)
 	ListConnections(context.Context, *connect.Request[ListConnectionsRequest], *connect.ServerStream[ListConnectionsResponse]) error
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
 }
@@ -698,10 +778,40 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		connect.WithSchema(directorMethods.ByName("DeleteLocalAddress")),
 		connect.WithHandlerOptions(opts...),
 	)
+	directorListAccessHandler := connect.NewUnaryHandler(
+		DirectorListAccessProcedure,
+		svc.ListAccess,
+		connect.WithSchema(directorMethods.ByName("ListAccess")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorAddAccessHandler := connect.NewUnaryHandler(
+		DirectorAddAccessProcedure,
+		svc.AddAccess,
+		connect.WithSchema(directorMethods.ByName("AddAccess")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorDeleteAccessHandler := connect.NewUnaryHandler(
+		DirectorDeleteAccessProcedure,
+		svc.DeleteAccess,
+		connect.WithSchema(directorMethods.ByName("DeleteAccess")),
+		connect.WithHandlerOptions(opts...),
+	)
 	directorZeroCountersHandler := connect.NewUnaryHandler(
 		DirectorZeroCountersProcedure,
 		svc.ZeroCounters,
 		connect.WithSchema(directorMethods.ByName("ZeroCounters")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorGetTimeoutsHandler := connect.NewUnaryHandler(
+		DirectorGetTimeoutsProcedure,
+		svc.GetTimeouts,
+		connect.WithSchema(directorMethods.ByName("GetTimeouts")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorSetTimeoutsHandler := connect.NewUnaryHandler(
+		DirectorSetTimeoutsProcedure,
+		svc.SetTimeouts,
+		connect.WithSchema(directorMethods.ByName("SetTimeouts")),
 		connect.WithHandlerOptions(opts...),
 	)
 	directorListConnectionsHandler := connect.NewServerStreamHandler(
@@ -770,8 +880,18 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorAddLocalAddressHandler.ServeHTTP(w, r)
 		case DirectorDeleteLocalAddressProcedure:
 			directorDeleteLocalAddressHandler.ServeHTTP(w, r)
+		case DirectorListAccessProcedure:
+			directorListAccessHandler.ServeHTTP(w, r)
+		case DirectorAddAccessProcedure:
+			directorAddAccessHandler.ServeHTTP(w, r)
+		case DirectorDeleteAccessProcedure:
+			directorDeleteAccessHandler.ServeHTTP(w, r)
 		case DirectorZeroCountersProcedure:
 			directorZeroCountersHandler.ServeHTTP(w, r)
+		case DirectorGetTimeoutsProcedure:
+			directorGetTimeoutsHandler.ServeHTTP(w, r)
+		case DirectorSetTimeoutsProcedure:
+			directorSetTimeoutsHandler.ServeHTTP(w, r)
 		case DirectorListConnectionsProcedure:
 			directorListConnectionsHandler.ServeHTTP(w, r)
 		case DirectorGetStatsProcedure:
@@ -889,8 +1009,28 @@ func (UnimplementedDirectorHandler) DeleteLocalAddress(context.Context, *connect
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteLocalAddress is not implemented"))
 }
 
+func (UnimplementedDirectorHandler) ListAccess(context.Context, *connect.Request[ListAccessRequest]) (*connect.Response[ListAccessResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ListAccess is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) AddAccess(context.Context, *connect.Request[AddAccessRequest]) (*connect.Response[AddAccessResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.AddAccess is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) DeleteAccess(context.Context, *connect.Request[DeleteAccessRequest]) (*connect.Response[DeleteAccessResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteAccess is not implemented"))
+}
+
 func (UnimplementedDirectorHandler) ZeroCounters(context.Context, *connect.Request[ZeroCountersRequest]) (*connect.Response[ZeroCountersResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ZeroCounters is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) GetTimeouts(context.Context, *connect.Request[GetTimeoutsRequest]) (*connect.Response[GetTimeoutsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.GetTimeouts is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.SetTimeouts is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) ListConnections(context.Context, *connect.Request[ListConnectionsRequest], *connect.ServerStream[ListConnectionsResponse]) error {

@@ -199,6 +199,57 @@ func (Forward) EnumDescriptor() ([]byte, []int) {
 	return file_weirv1_director_proto_rawDescGZIP(), []int{2}
 }
 
+// AccessKind is one of the two lists of a service. Clients on the blacklist are
+// denied; if anybody is on the whitelist, so is everybody who is not.
+type AccessKind int32
+
+const (
+	AccessKind_ACCESS_KIND_UNSPECIFIED AccessKind = 0
+	AccessKind_ACCESS_KIND_BLACKLIST   AccessKind = 1
+	AccessKind_ACCESS_KIND_WHITELIST   AccessKind = 2
+)
+
+// Enum value maps for AccessKind.
+var (
+	AccessKind_name = map[int32]string{
+		0: "ACCESS_KIND_UNSPECIFIED",
+		1: "ACCESS_KIND_BLACKLIST",
+		2: "ACCESS_KIND_WHITELIST",
+	}
+	AccessKind_value = map[string]int32{
+		"ACCESS_KIND_UNSPECIFIED": 0,
+		"ACCESS_KIND_BLACKLIST":   1,
+		"ACCESS_KIND_WHITELIST":   2,
+	}
+)
+
+func (x AccessKind) Enum() *AccessKind {
+	p := new(AccessKind)
+	*p = x
+	return p
+}
+
+func (x AccessKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AccessKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_weirv1_director_proto_enumTypes[3].Descriptor()
+}
+
+func (AccessKind) Type() protoreflect.EnumType {
+	return &file_weirv1_director_proto_enumTypes[3]
+}
+
+func (x AccessKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AccessKind.Descriptor instead.
+func (AccessKind) EnumDescriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{3}
+}
+
 // ErrorDetail is attached to every refusal.
 type ErrorDetail struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -208,7 +259,8 @@ type ErrorDetail struct {
 	// DPVS's text for it: "already exist".
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// Which object was at fault: "service", "dest", "laddr", "address", "route",
-	// "neighbour", "link", "worker", "scheduler".
+	// "neighbour", "link", "worker", "scheduler", "blacklist", "whitelist",
+	// "timeout".
 	Object        string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2737,6 +2789,84 @@ func (x *Counters) GetOutBytes() uint64 {
 	return 0
 }
 
+// Rates are averages of what the counters gain in a second, in LVS's way: every
+// two seconds a quarter of the way to the latest. bps are bytes.
+type Rates struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cps           uint64                 `protobuf:"varint,1,opt,name=cps,proto3" json:"cps,omitempty"`
+	InPps         uint64                 `protobuf:"varint,2,opt,name=in_pps,json=inPps,proto3" json:"in_pps,omitempty"`
+	OutPps        uint64                 `protobuf:"varint,3,opt,name=out_pps,json=outPps,proto3" json:"out_pps,omitempty"`
+	InBps         uint64                 `protobuf:"varint,4,opt,name=in_bps,json=inBps,proto3" json:"in_bps,omitempty"`
+	OutBps        uint64                 `protobuf:"varint,5,opt,name=out_bps,json=outBps,proto3" json:"out_bps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rates) Reset() {
+	*x = Rates{}
+	mi := &file_weirv1_director_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rates) ProtoMessage() {}
+
+func (x *Rates) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rates.ProtoReflect.Descriptor instead.
+func (*Rates) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Rates) GetCps() uint64 {
+	if x != nil {
+		return x.Cps
+	}
+	return 0
+}
+
+func (x *Rates) GetInPps() uint64 {
+	if x != nil {
+		return x.InPps
+	}
+	return 0
+}
+
+func (x *Rates) GetOutPps() uint64 {
+	if x != nil {
+		return x.OutPps
+	}
+	return 0
+}
+
+func (x *Rates) GetInBps() uint64 {
+	if x != nil {
+		return x.InBps
+	}
+	return 0
+}
+
+func (x *Rates) GetOutBps() uint64 {
+	if x != nil {
+		return x.OutBps
+	}
+	return 0
+}
+
 type Service struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Key             *ServiceKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -2760,14 +2890,16 @@ type Service struct {
 	// TCP segments carry no TOA option.
 	NoToa bool `protobuf:"varint,17,opt,name=no_toa,json=noToa,proto3" json:"no_toa,omitempty"`
 	// What carries the client's address to UDP real servers: ipo opp; "" for nothing.
-	Uoa           string `protobuf:"bytes,18,opt,name=uoa,proto3" json:"uoa,omitempty"`
+	Uoa string `protobuf:"bytes,18,opt,name=uoa,proto3" json:"uoa,omitempty"`
+	// Answers only.
+	Rates         *Rates `protobuf:"bytes,30,opt,name=rates,proto3" json:"rates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +2911,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +2924,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -2921,6 +3053,13 @@ func (x *Service) GetUoa() string {
 	return ""
 }
 
+func (x *Service) GetRates() *Rates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
 type Dest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Address    string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -2936,13 +3075,14 @@ type Dest struct {
 	Overloaded      bool      `protobuf:"varint,10,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
 	Inhibited       bool      `protobuf:"varint,11,opt,name=inhibited,proto3" json:"inhibited,omitempty"`
 	Counters        *Counters `protobuf:"bytes,12,opt,name=counters,proto3" json:"counters,omitempty"`
+	Rates           *Rates    `protobuf:"bytes,13,opt,name=rates,proto3" json:"rates,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2954,7 +3094,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2967,7 +3107,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Dest) GetAddress() string {
@@ -3054,6 +3194,13 @@ func (x *Dest) GetCounters() *Counters {
 	return nil
 }
 
+func (x *Dest) GetRates() *Rates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
 type LocalAddress struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -3067,7 +3214,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3079,7 +3226,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3092,7 +3239,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -3133,7 +3280,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3145,7 +3292,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3158,7 +3305,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -3179,7 +3326,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3191,7 +3338,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3204,7 +3351,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -3230,7 +3377,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3389,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3402,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -3273,7 +3420,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3432,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3445,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 type EditServiceRequest struct {
@@ -3310,7 +3457,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3469,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3482,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -3353,7 +3500,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3365,7 +3512,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3378,7 +3525,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 type DeleteServiceRequest struct {
@@ -3390,7 +3537,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +3549,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +3562,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -3433,7 +3580,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3592,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3605,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 type FlushServicesRequest struct {
@@ -3469,7 +3616,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +3628,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3494,7 +3641,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 type FlushServicesResponse struct {
@@ -3505,7 +3652,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3664,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3677,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 type AddDestRequest struct {
@@ -3543,7 +3690,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3555,7 +3702,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3568,7 +3715,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -3593,7 +3740,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3752,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3765,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 type EditDestRequest struct {
@@ -3631,7 +3778,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3643,7 +3790,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3656,7 +3803,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -3681,7 +3828,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3840,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3853,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 type DeleteDestRequest struct {
@@ -3719,7 +3866,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3731,7 +3878,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3744,7 +3891,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -3769,7 +3916,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +3928,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +3941,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -3809,7 +3956,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3821,7 +3968,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3834,7 +3981,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -3861,7 +4008,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +4020,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +4033,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -3907,7 +4054,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3919,7 +4066,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3932,7 +4079,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -3957,7 +4104,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3969,7 +4116,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3982,7 +4129,329 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+}
+
+type AccessList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   *ServiceKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Kind  AccessKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.v1.AccessKind" json:"kind,omitempty"`
+	// "1.2.3.4", in order of insertion.
+	Entries       []string `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessList) Reset() {
+	*x = AccessList{}
+	mi := &file_weirv1_director_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessList) ProtoMessage() {}
+
+func (x *AccessList) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
+func (*AccessList) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *AccessList) GetKey() *ServiceKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *AccessList) GetKind() AccessKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AccessKind_ACCESS_KIND_UNSPECIFIED
+}
+
+func (x *AccessList) GetEntries() []string {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type ListAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this service; unset for all. NOT_FOUND if it does not exist.
+	Key *ServiceKey `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Only these lists; unspecified for both.
+	Kind          AccessKind `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.v1.AccessKind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccessRequest) Reset() {
+	*x = ListAccessRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccessRequest) ProtoMessage() {}
+
+func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
+func (*ListAccessRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *ListAccessRequest) GetKey() *ServiceKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ListAccessRequest) GetKind() AccessKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AccessKind_ACCESS_KIND_UNSPECIFIED
+}
+
+// Lists that are not empty, by services in order of insertion.
+type ListAccessResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lists         []*AccessList          `protobuf:"bytes,1,rep,name=lists,proto3" json:"lists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccessResponse) Reset() {
+	*x = ListAccessResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccessResponse) ProtoMessage() {}
+
+func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
+func (*ListAccessResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *ListAccessResponse) GetLists() []*AccessList {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+// All of its entries, or none. Connections of clients that are denied now stay
+// until they time out; the client's packets are dropped from now on.
+type AddAccessRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	List          *AccessList            `protobuf:"bytes,1,opt,name=list,proto3" json:"list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddAccessRequest) Reset() {
+	*x = AddAccessRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddAccessRequest) ProtoMessage() {}
+
+func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
+func (*AddAccessRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *AddAccessRequest) GetList() *AccessList {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+type AddAccessResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddAccessResponse) Reset() {
+	*x = AddAccessResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddAccessResponse) ProtoMessage() {}
+
+func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
+func (*AddAccessResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+}
+
+type DeleteAccessRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	List          *AccessList            `protobuf:"bytes,1,opt,name=list,proto3" json:"list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAccessRequest) Reset() {
+	*x = DeleteAccessRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAccessRequest) ProtoMessage() {}
+
+func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
+func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *DeleteAccessRequest) GetList() *AccessList {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+type DeleteAccessResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAccessResponse) Reset() {
+	*x = DeleteAccessResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAccessResponse) ProtoMessage() {}
+
+func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
+func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 type ZeroCountersRequest struct {
@@ -3995,7 +4464,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4007,7 +4476,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4020,7 +4489,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -4038,7 +4507,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4050,7 +4519,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4063,7 +4532,240 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+}
+
+// Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
+// connections after a FIN, of UDP.
+type Timeouts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tcp           uint32                 `protobuf:"varint,1,opt,name=tcp,proto3" json:"tcp,omitempty"`
+	TcpFin        uint32                 `protobuf:"varint,2,opt,name=tcp_fin,json=tcpFin,proto3" json:"tcp_fin,omitempty"`
+	Udp           uint32                 `protobuf:"varint,3,opt,name=udp,proto3" json:"udp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timeouts) Reset() {
+	*x = Timeouts{}
+	mi := &file_weirv1_director_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timeouts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timeouts) ProtoMessage() {}
+
+func (x *Timeouts) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
+func (*Timeouts) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *Timeouts) GetTcp() uint32 {
+	if x != nil {
+		return x.Tcp
+	}
+	return 0
+}
+
+func (x *Timeouts) GetTcpFin() uint32 {
+	if x != nil {
+		return x.TcpFin
+	}
+	return 0
+}
+
+func (x *Timeouts) GetUdp() uint32 {
+	if x != nil {
+		return x.Udp
+	}
+	return 0
+}
+
+type GetTimeoutsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTimeoutsRequest) Reset() {
+	*x = GetTimeoutsRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTimeoutsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTimeoutsRequest) ProtoMessage() {}
+
+func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
+func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+}
+
+type GetTimeoutsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In force for services without a conn-timeout of their own.
+	Timeouts *Timeouts `protobuf:"bytes,1,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// What SetTimeouts put in the place of dpvs.conf's; 0 for what it did not.
+	Set           *Timeouts `protobuf:"bytes,2,opt,name=set,proto3" json:"set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTimeoutsResponse) Reset() {
+	*x = GetTimeoutsResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTimeoutsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTimeoutsResponse) ProtoMessage() {}
+
+func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
+func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
+	if x != nil {
+		return x.Timeouts
+	}
+	return nil
+}
+
+func (x *GetTimeoutsResponse) GetSet() *Timeouts {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+// 0 leaves a timeout as it is.
+type SetTimeoutsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeouts      *Timeouts              `protobuf:"bytes,1,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTimeoutsRequest) Reset() {
+	*x = SetTimeoutsRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTimeoutsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTimeoutsRequest) ProtoMessage() {}
+
+func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
+func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
+	if x != nil {
+		return x.Timeouts
+	}
+	return nil
+}
+
+type SetTimeoutsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTimeoutsResponse) Reset() {
+	*x = SetTimeoutsResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTimeoutsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTimeoutsResponse) ProtoMessage() {}
+
+func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
+func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 type Connection struct {
@@ -4086,7 +4788,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4098,7 +4800,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4111,7 +4813,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -4189,7 +4891,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4201,7 +4903,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4214,7 +4916,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -4248,7 +4950,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +4962,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +4975,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -4291,7 +4993,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4303,7 +5005,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4316,7 +5018,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 type GetStatsResponse struct {
@@ -4330,7 +5032,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4342,7 +5044,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4355,7 +5057,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -4392,7 +5094,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4404,7 +5106,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4417,7 +5119,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Drop) GetReason() string {
@@ -4461,7 +5163,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4473,7 +5175,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4486,7 +5188,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -4536,7 +5238,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4548,7 +5250,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4561,7 +5263,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Gauge) GetName() string {
@@ -4595,7 +5297,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4607,7 +5309,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +5520,13 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\ain_pkts\x18\x02 \x01(\x04R\x06inPkts\x12\x19\n" +
 	"\bin_bytes\x18\x03 \x01(\x04R\ainBytes\x12\x19\n" +
 	"\bout_pkts\x18\x04 \x01(\x04R\aoutPkts\x12\x1b\n" +
-	"\tout_bytes\x18\x05 \x01(\x04R\boutBytes\"\xd8\x04\n" +
+	"\tout_bytes\x18\x05 \x01(\x04R\boutBytes\"y\n" +
+	"\x05Rates\x12\x10\n" +
+	"\x03cps\x18\x01 \x01(\x04R\x03cps\x12\x15\n" +
+	"\x06in_pps\x18\x02 \x01(\x04R\x05inPps\x12\x17\n" +
+	"\aout_pps\x18\x03 \x01(\x04R\x06outPps\x12\x15\n" +
+	"\x06in_bps\x18\x04 \x01(\x04R\x05inBps\x12\x17\n" +
+	"\aout_bps\x18\x05 \x01(\x04R\x06outBps\"\xfe\x04\n" +
 	"\aService\x12%\n" +
 	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12\x1e\n" +
@@ -4843,7 +5551,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06locals\x18\x0f \x03(\v2\x15.weir.v1.LocalAddressR\x06locals\x12-\n" +
 	"\bcounters\x18\x10 \x01(\v2\x11.weir.v1.CountersR\bcounters\x12\x15\n" +
 	"\x06no_toa\x18\x11 \x01(\bR\x05noToa\x12\x10\n" +
-	"\x03uoa\x18\x12 \x01(\tR\x03uoa\"\x9c\x03\n" +
+	"\x03uoa\x18\x12 \x01(\tR\x03uoa\x12$\n" +
+	"\x05rates\x18\x1e \x01(\v2\x0e.weir.v1.RatesR\x05rates\"\xc2\x03\n" +
 	"\x04Dest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12*\n" +
@@ -4861,7 +5570,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	" \x01(\bR\n" +
 	"overloaded\x12\x1c\n" +
 	"\tinhibited\x18\v \x01(\bR\tinhibited\x12-\n" +
-	"\bcounters\x18\f \x01(\v2\x11.weir.v1.CountersR\bcounters\"t\n" +
+	"\bcounters\x18\f \x01(\v2\x11.weir.v1.CountersR\bcounters\x12$\n" +
+	"\x05rates\x18\r \x01(\v2\x0e.weir.v1.RatesR\x05rates\"t\n" +
 	"\fLocalAddress\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x1c\n" +
@@ -4903,10 +5613,37 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x19DeleteLocalAddressRequest\x12%\n" +
 	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12+\n" +
 	"\x05local\x18\x02 \x01(\v2\x15.weir.v1.LocalAddressR\x05local\"\x1c\n" +
-	"\x1aDeleteLocalAddressResponse\"<\n" +
+	"\x1aDeleteLocalAddressResponse\"v\n" +
+	"\n" +
+	"AccessList\x12%\n" +
+	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12'\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x13.weir.v1.AccessKindR\x04kind\x12\x18\n" +
+	"\aentries\x18\x03 \x03(\tR\aentries\"c\n" +
+	"\x11ListAccessRequest\x12%\n" +
+	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12'\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x13.weir.v1.AccessKindR\x04kind\"?\n" +
+	"\x12ListAccessResponse\x12)\n" +
+	"\x05lists\x18\x01 \x03(\v2\x13.weir.v1.AccessListR\x05lists\";\n" +
+	"\x10AddAccessRequest\x12'\n" +
+	"\x04list\x18\x01 \x01(\v2\x13.weir.v1.AccessListR\x04list\"\x13\n" +
+	"\x11AddAccessResponse\">\n" +
+	"\x13DeleteAccessRequest\x12'\n" +
+	"\x04list\x18\x01 \x01(\v2\x13.weir.v1.AccessListR\x04list\"\x16\n" +
+	"\x14DeleteAccessResponse\"<\n" +
 	"\x13ZeroCountersRequest\x12%\n" +
 	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\"\x16\n" +
-	"\x14ZeroCountersResponse\"\x9b\x02\n" +
+	"\x14ZeroCountersResponse\"G\n" +
+	"\bTimeouts\x12\x10\n" +
+	"\x03tcp\x18\x01 \x01(\rR\x03tcp\x12\x17\n" +
+	"\atcp_fin\x18\x02 \x01(\rR\x06tcpFin\x12\x10\n" +
+	"\x03udp\x18\x03 \x01(\rR\x03udp\"\x14\n" +
+	"\x12GetTimeoutsRequest\"i\n" +
+	"\x13GetTimeoutsResponse\x12-\n" +
+	"\btimeouts\x18\x01 \x01(\v2\x11.weir.v1.TimeoutsR\btimeouts\x12#\n" +
+	"\x03set\x18\x02 \x01(\v2\x11.weir.v1.TimeoutsR\x03set\"C\n" +
+	"\x12SetTimeoutsRequest\x12-\n" +
+	"\btimeouts\x18\x01 \x01(\v2\x11.weir.v1.TimeoutsR\btimeouts\"\x15\n" +
+	"\x13SetTimeoutsResponse\"\x9b\x02\n" +
 	"\n" +
 	"Connection\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12-\n" +
@@ -4968,7 +5705,12 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x0eFORWARD_TUNNEL\x10\x02\x12\x11\n" +
 	"\rFORWARD_ROUTE\x10\x03\x12\x13\n" +
 	"\x0fFORWARD_FULLNAT\x10\x04\x12\x10\n" +
-	"\fFORWARD_SNAT\x10\x052\x8c\x11\n" +
+	"\fFORWARD_SNAT\x10\x05*_\n" +
+	"\n" +
+	"AccessKind\x12\x1b\n" +
+	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\xf8\x13\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -5000,8 +5742,14 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
 	"DeleteDest\x12\x1a.weir.v1.DeleteDestRequest\x1a\x1b.weir.v1.DeleteDestResponse\x12T\n" +
 	"\x0fAddLocalAddress\x12\x1f.weir.v1.AddLocalAddressRequest\x1a .weir.v1.AddLocalAddressResponse\x12]\n" +
-	"\x12DeleteLocalAddress\x12\".weir.v1.DeleteLocalAddressRequest\x1a#.weir.v1.DeleteLocalAddressResponse\x12K\n" +
-	"\fZeroCounters\x12\x1c.weir.v1.ZeroCountersRequest\x1a\x1d.weir.v1.ZeroCountersResponse\x12V\n" +
+	"\x12DeleteLocalAddress\x12\".weir.v1.DeleteLocalAddressRequest\x1a#.weir.v1.DeleteLocalAddressResponse\x12E\n" +
+	"\n" +
+	"ListAccess\x12\x1a.weir.v1.ListAccessRequest\x1a\x1b.weir.v1.ListAccessResponse\x12B\n" +
+	"\tAddAccess\x12\x19.weir.v1.AddAccessRequest\x1a\x1a.weir.v1.AddAccessResponse\x12K\n" +
+	"\fDeleteAccess\x12\x1c.weir.v1.DeleteAccessRequest\x1a\x1d.weir.v1.DeleteAccessResponse\x12K\n" +
+	"\fZeroCounters\x12\x1c.weir.v1.ZeroCountersRequest\x1a\x1d.weir.v1.ZeroCountersResponse\x12H\n" +
+	"\vGetTimeouts\x12\x1b.weir.v1.GetTimeoutsRequest\x1a\x1c.weir.v1.GetTimeoutsResponse\x12H\n" +
+	"\vSetTimeouts\x12\x1b.weir.v1.SetTimeoutsRequest\x1a\x1c.weir.v1.SetTimeoutsResponse\x12V\n" +
 	"\x0fListConnections\x12\x1f.weir.v1.ListConnectionsRequest\x1a .weir.v1.ListConnectionsResponse0\x01\x12?\n" +
 	"\bGetStats\x12\x18.weir.v1.GetStatsRequest\x1a\x19.weir.v1.GetStatsResponseB\x18Z\x16weir/api/weirv1;weirv1b\x06proto3"
 
@@ -5017,199 +5765,235 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 	return file_weirv1_director_proto_rawDescData
 }
 
-var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
+var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 90)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
 	(Forward)(0),                       // 2: weir.v1.Forward
-	(*ErrorDetail)(nil),                // 3: weir.v1.ErrorDetail
-	(*GetVersionRequest)(nil),          // 4: weir.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),         // 5: weir.v1.GetVersionResponse
-	(*Address)(nil),                    // 6: weir.v1.Address
-	(*ListAddressesRequest)(nil),       // 7: weir.v1.ListAddressesRequest
-	(*ListAddressesResponse)(nil),      // 8: weir.v1.ListAddressesResponse
-	(*AddAddressRequest)(nil),          // 9: weir.v1.AddAddressRequest
-	(*AddAddressResponse)(nil),         // 10: weir.v1.AddAddressResponse
-	(*DeleteAddressRequest)(nil),       // 11: weir.v1.DeleteAddressRequest
-	(*DeleteAddressResponse)(nil),      // 12: weir.v1.DeleteAddressResponse
-	(*FlushAddressesRequest)(nil),      // 13: weir.v1.FlushAddressesRequest
-	(*FlushAddressesResponse)(nil),     // 14: weir.v1.FlushAddressesResponse
-	(*Route)(nil),                      // 15: weir.v1.Route
-	(*ListRoutesRequest)(nil),          // 16: weir.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 17: weir.v1.ListRoutesResponse
-	(*AddRouteRequest)(nil),            // 18: weir.v1.AddRouteRequest
-	(*AddRouteResponse)(nil),           // 19: weir.v1.AddRouteResponse
-	(*DeleteRouteRequest)(nil),         // 20: weir.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),        // 21: weir.v1.DeleteRouteResponse
-	(*FlushRoutesRequest)(nil),         // 22: weir.v1.FlushRoutesRequest
-	(*FlushRoutesResponse)(nil),        // 23: weir.v1.FlushRoutesResponse
-	(*Neighbour)(nil),                  // 24: weir.v1.Neighbour
-	(*ListNeighboursRequest)(nil),      // 25: weir.v1.ListNeighboursRequest
-	(*ListNeighboursResponse)(nil),     // 26: weir.v1.ListNeighboursResponse
-	(*AddNeighbourRequest)(nil),        // 27: weir.v1.AddNeighbourRequest
-	(*AddNeighbourResponse)(nil),       // 28: weir.v1.AddNeighbourResponse
-	(*DeleteNeighbourRequest)(nil),     // 29: weir.v1.DeleteNeighbourRequest
-	(*DeleteNeighbourResponse)(nil),    // 30: weir.v1.DeleteNeighbourResponse
-	(*Link)(nil),                       // 31: weir.v1.Link
-	(*LinkStats)(nil),                  // 32: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 33: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 34: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 35: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 36: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 37: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 38: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 39: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 40: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 41: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 42: weir.v1.ServiceKey
-	(*Match)(nil),                      // 43: weir.v1.Match
-	(*AddressRange)(nil),               // 44: weir.v1.AddressRange
-	(*Counters)(nil),                   // 45: weir.v1.Counters
-	(*Service)(nil),                    // 46: weir.v1.Service
-	(*Dest)(nil),                       // 47: weir.v1.Dest
-	(*LocalAddress)(nil),               // 48: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 49: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 50: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 51: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 52: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 53: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 54: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 55: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 56: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 57: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 58: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 59: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 60: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 61: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 62: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 63: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 64: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 65: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 66: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 67: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 68: weir.v1.DeleteLocalAddressResponse
-	(*ZeroCountersRequest)(nil),        // 69: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 70: weir.v1.ZeroCountersResponse
-	(*Connection)(nil),                 // 71: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 72: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 73: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 74: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 75: weir.v1.GetStatsResponse
-	(*Drop)(nil),                       // 76: weir.v1.Drop
-	(*PortStats)(nil),                  // 77: weir.v1.PortStats
-	(*Gauge)(nil),                      // 78: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 79: weir.v1.Worker.Queue
+	(AccessKind)(0),                    // 3: weir.v1.AccessKind
+	(*ErrorDetail)(nil),                // 4: weir.v1.ErrorDetail
+	(*GetVersionRequest)(nil),          // 5: weir.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),         // 6: weir.v1.GetVersionResponse
+	(*Address)(nil),                    // 7: weir.v1.Address
+	(*ListAddressesRequest)(nil),       // 8: weir.v1.ListAddressesRequest
+	(*ListAddressesResponse)(nil),      // 9: weir.v1.ListAddressesResponse
+	(*AddAddressRequest)(nil),          // 10: weir.v1.AddAddressRequest
+	(*AddAddressResponse)(nil),         // 11: weir.v1.AddAddressResponse
+	(*DeleteAddressRequest)(nil),       // 12: weir.v1.DeleteAddressRequest
+	(*DeleteAddressResponse)(nil),      // 13: weir.v1.DeleteAddressResponse
+	(*FlushAddressesRequest)(nil),      // 14: weir.v1.FlushAddressesRequest
+	(*FlushAddressesResponse)(nil),     // 15: weir.v1.FlushAddressesResponse
+	(*Route)(nil),                      // 16: weir.v1.Route
+	(*ListRoutesRequest)(nil),          // 17: weir.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),         // 18: weir.v1.ListRoutesResponse
+	(*AddRouteRequest)(nil),            // 19: weir.v1.AddRouteRequest
+	(*AddRouteResponse)(nil),           // 20: weir.v1.AddRouteResponse
+	(*DeleteRouteRequest)(nil),         // 21: weir.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),        // 22: weir.v1.DeleteRouteResponse
+	(*FlushRoutesRequest)(nil),         // 23: weir.v1.FlushRoutesRequest
+	(*FlushRoutesResponse)(nil),        // 24: weir.v1.FlushRoutesResponse
+	(*Neighbour)(nil),                  // 25: weir.v1.Neighbour
+	(*ListNeighboursRequest)(nil),      // 26: weir.v1.ListNeighboursRequest
+	(*ListNeighboursResponse)(nil),     // 27: weir.v1.ListNeighboursResponse
+	(*AddNeighbourRequest)(nil),        // 28: weir.v1.AddNeighbourRequest
+	(*AddNeighbourResponse)(nil),       // 29: weir.v1.AddNeighbourResponse
+	(*DeleteNeighbourRequest)(nil),     // 30: weir.v1.DeleteNeighbourRequest
+	(*DeleteNeighbourResponse)(nil),    // 31: weir.v1.DeleteNeighbourResponse
+	(*Link)(nil),                       // 32: weir.v1.Link
+	(*LinkStats)(nil),                  // 33: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 34: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 35: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 36: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 37: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 38: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 39: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 40: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 41: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 42: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 43: weir.v1.ServiceKey
+	(*Match)(nil),                      // 44: weir.v1.Match
+	(*AddressRange)(nil),               // 45: weir.v1.AddressRange
+	(*Counters)(nil),                   // 46: weir.v1.Counters
+	(*Rates)(nil),                      // 47: weir.v1.Rates
+	(*Service)(nil),                    // 48: weir.v1.Service
+	(*Dest)(nil),                       // 49: weir.v1.Dest
+	(*LocalAddress)(nil),               // 50: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 51: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 52: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 53: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 54: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 55: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 56: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 57: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 58: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 59: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 60: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 61: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 62: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 63: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 64: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 65: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 66: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 67: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 68: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 69: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 70: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 71: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 72: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 73: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 74: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 75: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 76: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 77: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 78: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 79: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 80: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 81: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 82: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 83: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 84: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 85: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 86: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 87: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 88: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 89: weir.v1.GetStatsResponse
+	(*Drop)(nil),                       // 90: weir.v1.Drop
+	(*PortStats)(nil),                  // 91: weir.v1.PortStats
+	(*Gauge)(nil),                      // 92: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 93: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.Address.scope:type_name -> weir.v1.Scope
-	6,  // 1: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
-	6,  // 2: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
+	7,  // 1: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
+	7,  // 2: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
 	0,  // 3: weir.v1.Route.scope:type_name -> weir.v1.Scope
-	15, // 4: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
-	15, // 5: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
-	15, // 6: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
-	24, // 7: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
-	24, // 8: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	32, // 9: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	31, // 10: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	79, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	37, // 12: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	16, // 4: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
+	16, // 5: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
+	16, // 6: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
+	25, // 7: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
+	25, // 8: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
+	33, // 9: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	32, // 10: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	93, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	38, // 12: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
 	1,  // 13: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	43, // 14: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	44, // 15: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	44, // 16: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	42, // 17: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	47, // 18: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	48, // 19: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	45, // 20: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	2,  // 21: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	45, // 22: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	42, // 23: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	46, // 24: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	46, // 25: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	46, // 26: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	42, // 27: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	42, // 28: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	47, // 29: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	42, // 30: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	47, // 31: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	42, // 32: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	47, // 33: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	42, // 34: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	48, // 35: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	42, // 36: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	48, // 37: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	42, // 38: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	1,  // 39: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,  // 40: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	71, // 41: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	76, // 42: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	77, // 43: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	78, // 44: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	4,  // 45: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	7,  // 46: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	9,  // 47: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	11, // 48: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	13, // 49: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	16, // 50: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	18, // 51: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	20, // 52: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	22, // 53: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	25, // 54: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	27, // 55: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	29, // 56: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	33, // 57: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	35, // 58: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	38, // 59: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	40, // 60: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	49, // 61: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	51, // 62: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	53, // 63: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	55, // 64: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	57, // 65: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	59, // 66: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	61, // 67: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	63, // 68: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	65, // 69: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	67, // 70: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	69, // 71: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	72, // 72: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	74, // 73: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	5,  // 74: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	8,  // 75: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	10, // 76: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	12, // 77: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	14, // 78: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	17, // 79: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	19, // 80: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	21, // 81: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	23, // 82: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	26, // 83: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	28, // 84: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	30, // 85: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	34, // 86: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	36, // 87: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	39, // 88: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	41, // 89: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	50, // 90: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	52, // 91: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	54, // 92: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	56, // 93: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	58, // 94: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	60, // 95: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	62, // 96: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	64, // 97: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	66, // 98: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	68, // 99: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	70, // 100: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	73, // 101: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	75, // 102: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	74, // [74:103] is the sub-list for method output_type
-	45, // [45:74] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	44, // 14: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	45, // 15: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	45, // 16: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	43, // 17: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	49, // 18: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	50, // 19: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	46, // 20: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	47, // 21: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,  // 22: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	46, // 23: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	47, // 24: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	43, // 25: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	48, // 26: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	48, // 27: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	48, // 28: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	43, // 29: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	43, // 30: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	49, // 31: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	43, // 32: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	49, // 33: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	43, // 34: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	49, // 35: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	43, // 36: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	50, // 37: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	43, // 38: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	50, // 39: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	43, // 40: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,  // 41: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	43, // 42: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,  // 43: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	71, // 44: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	71, // 45: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	71, // 46: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	43, // 47: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	80, // 48: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	80, // 49: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	80, // 50: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,  // 51: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,  // 52: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	85, // 53: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	90, // 54: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	91, // 55: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	92, // 56: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	5,  // 57: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	8,  // 58: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	10, // 59: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	12, // 60: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	14, // 61: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	17, // 62: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	19, // 63: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	21, // 64: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	23, // 65: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	26, // 66: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	28, // 67: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	30, // 68: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	34, // 69: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	36, // 70: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	39, // 71: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	41, // 72: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	51, // 73: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	53, // 74: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	55, // 75: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	57, // 76: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	59, // 77: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	61, // 78: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	63, // 79: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	65, // 80: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	67, // 81: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	69, // 82: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	72, // 83: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	74, // 84: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	76, // 85: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	78, // 86: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	81, // 87: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	83, // 88: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	86, // 89: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	88, // 90: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	6,  // 91: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	9,  // 92: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	11, // 93: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	13, // 94: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	15, // 95: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	18, // 96: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	20, // 97: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	22, // 98: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	24, // 99: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	27, // 100: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	29, // 101: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	31, // 102: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	35, // 103: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	37, // 104: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	40, // 105: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	42, // 106: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	52, // 107: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	54, // 108: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	56, // 109: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	58, // 110: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	60, // 111: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	62, // 112: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	64, // 113: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	66, // 114: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	68, // 115: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	70, // 116: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	73, // 117: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	75, // 118: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	77, // 119: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	79, // 120: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	82, // 121: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	84, // 122: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	87, // 123: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	89, // 124: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	91, // [91:125] is the sub-list for method output_type
+	57, // [57:91] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -5222,8 +6006,8 @@ func file_weirv1_director_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   77,
+			NumEnums:      4,
+			NumMessages:   90,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

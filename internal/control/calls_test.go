@@ -73,16 +73,16 @@ func TestCalls(t *testing.T) {
 		{"EditDest", call(calls.EditDest, &weirv1.EditDestRequest{Key: tcpKey(80), Dest: &weirv1.Dest{Address: "192.168.1.2", Port: 80, Forward: weirv1.Forward_FORWARD_FULLNAT, Weight: 65535, UThreshold: 9, LThreshold: 3}}), &weirv1.EditDestResponse{}},
 		{"AddLocalAddress", call(calls.AddLocalAddress, &weirv1.AddLocalAddressRequest{Key: tcpKey(80), Local: local}), &weirv1.AddLocalAddressResponse{}},
 		{"ListServices", call(calls.ListServices, &weirv1.ListServicesRequest{Key: tcpKey(80)}), &weirv1.ListServicesResponse{Version: "1.2.3", Services: []*weirv1.Service{{
-			Key: tcpKey(80), Scheduler: "wrr", ConnTimeout: 60, ProxyProtocol: "v1-insecure", NoToa: true, Counters: &weirv1.Counters{}, Locals: []*weirv1.LocalAddress{local},
-			Dests: []*weirv1.Dest{{Address: "192.168.1.2", Port: 80, Forward: weirv1.Forward_FORWARD_FULLNAT, Weight: 65535, UThreshold: 9, LThreshold: 3, Counters: &weirv1.Counters{}}},
+			Key: tcpKey(80), Scheduler: "wrr", ConnTimeout: 60, ProxyProtocol: "v1-insecure", NoToa: true, Counters: &weirv1.Counters{}, Rates: &weirv1.Rates{}, Locals: []*weirv1.LocalAddress{local},
+			Dests: []*weirv1.Dest{{Address: "192.168.1.2", Port: 80, Forward: weirv1.Forward_FORWARD_FULLNAT, Weight: 65535, UThreshold: 9, LThreshold: 3, Counters: &weirv1.Counters{}, Rates: &weirv1.Rates{}}},
 		}}}},
 		{"AddService, another", call(calls.AddService, &weirv1.AddServiceRequest{Service: dns}), nil},
 		{"ListServices, another", call(calls.ListServices, &weirv1.ListServicesRequest{Key: udpKey(80)}), &weirv1.ListServicesResponse{Version: "1.2.3", Services: []*weirv1.Service{{
-			Key: udpKey(80), Scheduler: "wlc", Uoa: "opp", Counters: &weirv1.Counters{},
+			Key: udpKey(80), Scheduler: "wlc", Uoa: "opp", Counters: &weirv1.Counters{}, Rates: &weirv1.Rates{},
 		}}}},
 		{"EditService, to the defaults", call(calls.EditService, &weirv1.EditServiceRequest{Service: &weirv1.Service{Key: udpKey(80), Scheduler: "wlc"}}), nil},
 		{"ListServices, edited", call(calls.ListServices, &weirv1.ListServicesRequest{Key: udpKey(80)}), &weirv1.ListServicesResponse{Version: "1.2.3", Services: []*weirv1.Service{{
-			Key: udpKey(80), Scheduler: "wlc", Counters: &weirv1.Counters{},
+			Key: udpKey(80), Scheduler: "wlc", Counters: &weirv1.Counters{}, Rates: &weirv1.Rates{},
 		}}}},
 		{"AddLocalAddress, there before", call(calls.AddLocalAddress, &weirv1.AddLocalAddressRequest{Key: udpKey(80), Local: local}), &weirv1.AddLocalAddressResponse{AddressExisted: true}},
 		{"ListAddresses, sapool", call(calls.ListAddresses, &weirv1.ListAddressesRequest{Device: "lan"}), &weirv1.ListAddressesResponse{Addresses: []*weirv1.Address{

@@ -57,13 +57,15 @@ func (s *Server) connsPerLocal() func(netip.Addr) uint64 {
 func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1.Service {
 	m := fromService(&v.Service)
 	m.Counters = &weirv1.Counters{}
+	var rates director.Rates
 	for i := range v.Dests {
 		d := &v.Dests[i]
 		m.Dests = append(m.Dests, &weirv1.Dest{
 			Address: d.Addr.Addr().String(), Port: uint32(d.Addr.Port()), Forward: weirv1.Forward(d.Forward), Weight: d.Weight,
 			UThreshold: d.UThreshold, LThreshold: d.LThreshold, ActiveConns: uint32(d.Active), InactiveConns: uint32(d.Inactive),
-			Overloaded: d.Overloaded, Counters: fromCount(&d.Count),
+			Overloaded: d.Overloaded, Counters: fromCount(&d.Count), Rates: fromRates(&d.Rates),
 		})
+		rates.Add(d.Rates)
 		c := m.Counters
 		c.Conns += d.Count.Conns
 		c.InPkts += d.Count.InPkts
@@ -71,6 +73,7 @@ func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1
 		c.OutPkts += d.Count.OutPkts
 		c.OutBytes += d.Count.OutBytes
 	}
+	m.Rates = fromRates(&rates)
 	for _, l := range v.Locals {
 		m.Locals = append(m.Locals, &weirv1.LocalAddress{Address: l.Addr.String(), Device: l.Port, Conns: perLocal(l.Addr)})
 	}
@@ -79,6 +82,13 @@ func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1
 
 func fromCount(c *director.Count) *weirv1.Counters {
 	return &weirv1.Counters{Conns: c.Conns, InPkts: c.InPkts, InBytes: c.InBytes, OutPkts: c.OutPkts, OutBytes: c.OutBytes}
+}
+
+func fromRates(r *director.Rates) *weirv1.Rates {
+	return &weirv1.Rates{
+		Cps: director.Round(r.Conns), InPps: director.Round(r.InPkts), OutPps: director.Round(r.OutPkts),
+		InBps: director.Round(r.InBytes), OutBps: director.Round(r.OutBytes),
+	}
 }
 
 // AddService answers rpc AddService.
@@ -203,7 +213,6 @@ const connLot = 512
 
 // ListConnections answers rpc ListConnections.
 func (s *Server) ListConnections(_ context.Context, r *connect.Request[weirv1.ListConnectionsRequest], stream *connect.ServerStream[weirv1.ListConnectionsResponse]) error {
-	var wanted func(*director.ConnView) bool
 	if r.Msg.Protocol != weirv1.Protocol_PROTOCOL_UNSPECIFIED {
 		p, err := toProto(r.Msg.Protocol)
 		if err != nil {
@@ -214,14 +223,14 @@ func (s *Server) ListConnections(_ context.Context, r *connect.Request[weirv1.Li
 		if err1 != nil || err2 != nil {
 			return failure(invalid("connection", "%q to %q: want ADDRESS:PORT for both", r.Msg.Source, r.Msg.Target))
 		}
-		wanted = func(v *director.ConnView) bool { return v.Proto == p && v.Client == src && v.Virtual == dst }
+		if v, ok := s.director.FindConn(p, src, dst); ok {
+			return stream.Send(&weirv1.ListConnectionsResponse{Connections: []*weirv1.Connection{fromConn(&v)}})
+		}
+		return nil
 	}
 	lot := &weirv1.ListConnectionsResponse{}
 	var failed error
 	s.director.Conns(func(v *director.ConnView) bool {
-		if wanted != nil && !wanted(v) {
-			return true
-		}
 		lot.Connections = append(lot.Connections, fromConn(v))
 		if len(lot.Connections) == connLot {
 			failed = stream.Send(lot)

@@ -71,6 +71,9 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.snapshot.Store(c.snap)
 	d.forgetUnwanted(next)
 	d.setClosed(next)
+	if denies(old, next) {
+		d.denyAtOnce()
+	}
 	if !c.snap.Routes.Equal(before.Routes) {
 		// Not before every worker uses the new routes: one that still looks things
 		// up in the old ones would take an old way for a current one.

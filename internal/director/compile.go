@@ -74,7 +74,7 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 		LB: lb.Tables{
 			Services: service.NewTable(services),
 			Routes:   routes,
-			Timeouts: proto.NewTimeouts(d.tunables.Timeouts),
+			Timeouts: proto.NewTimeouts(s.SetTimeouts.Over(d.tunables.Timeouts)),
 			UOATrail: uint32(d.tunables.UOATrail),
 		},
 	}}, nil
@@ -115,6 +115,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		svc.Match = d.matcher(s.ServiceKey)
 	}
 	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
+	svc.Lists = st.compileLists(s)
 	for _, l := range s.Locals {
 		svc.Locals = append(svc.Locals, locals[l.Addr])
 	}

@@ -47,6 +47,7 @@ type Director struct {
 	spec     *spec.Spec
 	tunables spec.Tunables
 	dests    destRegistry
+	rates    estimator
 	states   map[spec.ServiceKey]*serviceState
 	served   []int // by worker: index of the thread that breathes it
 	stopped  []bool

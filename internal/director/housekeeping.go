@@ -36,13 +36,14 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 	}
 }
 
-// KeepHouse forgets what nobody uses any more. A bed that is breathed by hand
+// KeepHouse forgets what nobody uses any more, and follows the rates. A bed that is breathed by hand
 // does it by hand.
 func (d *Director) KeepHouse() {
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
 	d.forgetDests()
 	d.forgetLocals()
+	d.estimateRates()
 }
 
 // forgetNeighbours forgets idle next hops, but not while a change makes one static.
@@ -56,7 +57,7 @@ func (d *Director) forgetNeighbours(idle uint32) {
 func (d *Director) longestIdle() uint32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := &d.tunables.Timeouts
+	t := d.spec.SetTimeouts.Over(d.tunables.Timeouts)
 	longest := max(t.TCP.Established, t.TCP.SynSent, t.TCP.SynRecv, t.TCP.FinWait, t.TCP.TimeWait, t.TCP.Close,
 		t.TCP.CloseWait, t.TCP.LastAck, t.TCP.Listen, t.UDP.OneWay, t.UDP.Normal)
 	for i := range d.spec.Services {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/lb/acl"
 	"weir/internal/lb/sched"
 	"weir/internal/lb/service"
 	"weir/internal/spec"
@@ -15,7 +16,10 @@ import (
 type serviceState struct {
 	state     service.State
 	scheduler string
-	table     *sched.Table // the last one built: no other is needed until servers or weights change
+	// The lists as they were compiled last, and what of.
+	lists        *acl.Lists
+	black, white []netip.Addr
+	table        *sched.Table // the last one built: no other is needed until servers or weights change
 }
 
 type destKey struct {

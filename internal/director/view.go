@@ -54,6 +54,7 @@ type DestView struct {
 	Active, Inactive int32
 	Overloaded       bool
 	Count            Count
+	Rates            Rates
 }
 
 // ServiceView is a service with its real servers.
@@ -78,6 +79,7 @@ func (d *Director) Services(keep func(spec.ServiceKey) bool) ([]ServiceView, err
 			dest := d.dests.byKey[destKey{svc.ServiceKey, sd.Addr}]
 			dv := DestView{Dest: sd, Active: max(dest.Load.Active.Load(), 0), Inactive: max(dest.Load.Inactive.Load(), 0)}
 			dv.Overloaded = sd.UThreshold != 0 && (dest.Load.Overloaded.Load() || uint32(dv.Active+dv.Inactive) >= sd.UThreshold)
+			dv.Rates = d.rates.get(dest)
 			v.Dests = append(v.Dests, dv)
 			index = append(index, dest.Index)
 		}
@@ -128,6 +130,7 @@ func (d *Director) Zero(keep func(spec.ServiceKey) bool) error {
 	for k, dest := range d.dests.byKey {
 		if keep(k.service) {
 			index = append(index, dest.Index)
+			d.rates.zero(dest)
 		}
 	}
 	return d.ask(func(_ int, w *worker.Worker) {
@@ -318,6 +321,13 @@ func (d *Director) Gauges() Gauges {
 	}
 }
 
+// Timeouts returns those in force, and what of them was set at run time.
+func (d *Director) Timeouts() (spec.Timeouts, spec.SetTimeouts) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.spec.SetTimeouts.Over(d.tunables.Timeouts), d.spec.SetTimeouts
+}
+
 // ConnView is a connection.
 type ConnView struct {
 	Worker                       int
@@ -342,6 +352,28 @@ func (d *Director) Conns(f func(*ConnView) bool) {
 			return
 		}
 	}
+}
+
+// FindConn looks one connection up by what its client's packets bear.
+func (d *Director) FindConn(p spec.Proto, client, virtual netip.AddrPort) (v ConnView, ok bool) {
+	d.reading.RLock()
+	defer d.reading.RUnlock()
+	if d.closed || !client.Addr().Is4() || !virtual.Addr().Is4() {
+		return v, false
+	}
+	t := d.shared.Flows
+	k0, k1 := flow.Tuple(service.Wire(client.Addr()), service.Wire(virtual.Addr()), service.WirePort(client.Port()), service.WirePort(virtual.Port()), uint8(p))
+	h, key1 := t.Find(k0, k1, t.Hash(k0, k1))
+	if h == nil || key1&flow.FlagReply != 0 {
+		return v, false
+	}
+	i := h.Load().Conn
+	if !h.Same(key1) || uint64(i) >= uint64(t.Conns()) {
+		return v, false
+	}
+	// The index may have another connection by now.
+	v, ok = connView(t, i, d.now())
+	return v, ok && v.Proto == p && v.Client == client && v.Virtual == virtual
 }
 
 func connView(t *flow.Table, i uint32, now clock.Tick) (v ConnView, ok bool) {

@@ -171,6 +171,9 @@ const (
 	// ConnOneWay: the real server answers its clients itself (DR, Tunnel): there is
 	// an inbound half alone.
 	ConnOneWay
+	// ConnDenied: a list of its service denied its client, so its inbound half is not
+	// fast: each packet asks the lists.
+	ConnDenied
 )
 
 // NextHop is a neighbour on a link, or the way back to where a client's packet

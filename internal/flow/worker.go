@@ -57,6 +57,9 @@ func (w *Worker) Begin(now clock.Tick) {
 // Sleep says that the worker holds no reference until its next Begin.
 func (w *Worker) Sleep() { w.breath.Store(breathAsleep) }
 
+// Owns reports whether the worker turns a connection's timer.
+func (w *Worker) Owns(i uint32) bool { return w.t.Conn(i).Owner == w.id }
+
 // Timers returns how many connections the worker turns the timer of, Resting
 // how many ended ones wait to be forgotten.
 func (w *Worker) Timers() int { return w.wheel.count }

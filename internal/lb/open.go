@@ -36,6 +36,9 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		}
 		return b.outward(p)
 	}
+	if why := svc.Lists.Check(uint32(p.Key0)); why != packet.NoReason {
+		return p.DropFor(why)
+	}
 	if p.Proto == protoTCP && !begins(p) {
 		return b.refuseMiddle(p)
 	}

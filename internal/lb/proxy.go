@@ -249,7 +249,7 @@ func (b *Balancer) inboundUDP(p *packet.Packet, c *flow.Conn, in *flow.Half, r *
 	}
 	sent := atomic.LoadUint32(&in.Seq)
 	if sent+1 >= most {
-		b.flows.SetFast(c.In, true)
+		b.letIn(c)
 	}
 	if sent >= most {
 		return packet.Output

@@ -25,6 +25,11 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		return p.DropFor(packet.LBLateRewrite)
 	}
 	reply := key1&flow.FlagReply != 0
+	if !reply && atomic.LoadUint32(&c.State)&flow.ConnDenied != 0 {
+		if why := b.denied(p, c); why != packet.NoReason {
+			return p.DropFor(why)
+		}
+	}
 	if p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) == tcpSYN && !reply && b.over(c) {
 		b.end(ci)
 		return b.miss(p)
@@ -215,7 +220,7 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, d proto.Directi
 			b.flows.SetFast(c.Out, true)
 		}
 		if now&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
-			b.flows.SetFast(c.In, true)
+			b.letIn(c)
 		}
 	}
 }

@@ -56,12 +56,13 @@ func (s *Spec) AddService(svc Service) error {
 	if s.Find(svc.ServiceKey) != nil {
 		return refuse(Exists, "service", "service already exists: %s; -E edits it", svc.ServiceKey)
 	}
-	svc.Dests, svc.Locals = nil, nil
+	svc.Dests, svc.Locals, svc.Blacklist, svc.Whitelist = nil, nil, nil, nil
 	s.Services = append(s.Services, svc)
 	return nil
 }
 
-// EditService changes a service's options; real servers and local addresses stay.
+// EditService changes a service's options; real servers, local addresses and lists
+// stay.
 func (s *Spec) EditService(svc Service) error {
 	if err := svc.check(); err != nil {
 		return err
@@ -70,7 +71,7 @@ func (s *Spec) EditService(svc Service) error {
 	if err != nil {
 		return err
 	}
-	svc.Dests, svc.Locals = old.Dests, old.Locals
+	svc.Dests, svc.Locals, svc.Blacklist, svc.Whitelist = old.Dests, old.Locals, old.Blacklist, old.Whitelist
 	for i := range svc.Dests {
 		if d := svc.Dests[i]; d.Forward != FullNAT && (svc.ProxyProtocol != "" || svc.UOA != "") {
 			return refuse(Invalid, "service", "%s needs full-NAT real servers (-b), and %s is a %s one", telling(&svc), d.Addr, d.Forward)

@@ -27,7 +27,7 @@ func (c Code) String() string { return codeTexts[c] }
 // Refusal is why a change was refused: nothing has changed.
 type Refusal struct {
 	Code   Code
-	Object string // "service", "dest", "laddr", "address", "route", "neighbour", "link", "worker", "scheduler"
+	Object string // "service", "dest", "laddr", "address", "route", "neighbour", "link", "worker", "scheduler", "blacklist", "whitelist", "timeout"
 	Why    string // a sentence that says what is wrong and what to do
 }
 

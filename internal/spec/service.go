@@ -96,6 +96,10 @@ type Service struct {
 
 	Dests  []Dest         // in order of insertion
 	Locals []LocalAddress // in order of insertion
+
+	// Clients that are denied, and if there are any the only ones that are not; see
+	// AddListed.
+	Blacklist, Whitelist []netip.Addr
 }
 
 // Dest is a real server of a service. Its key within the service is Addr.

@@ -16,9 +16,10 @@ type Spec struct {
 	Neighbours []Neighbour
 	Services   []Service
 	Links      map[string]Link // switches set with `dpip link set`, by port name
-	Timeouts   Timeouts
-	Forwarding bool // forward packets that are not for a service
-	DefaultTTL uint8
+	// SetTimeouts stand in the place of those of dpvs.conf.
+	SetTimeouts SetTimeouts
+	Forwarding  bool // forward packets that are not for a service
+	DefaultTTL  uint8
 }
 
 // Clone returns a deep copy that may be changed.

@@ -51,15 +51,8 @@ var destOptions = of(optForwardingMethod, optWeight, optUThreshold, optLThreshol
 // formats are the ways to list services; one at a time.
 var formats = of(optStats, optRate, optThresholds, optPersistentConn)
 
-// later are the commands and options that are understood and not supported yet.
-var (
-	laterVerbs = map[verb]bool{
-		cmdAddBlklst: true, cmdDelBlklst: true, cmdGetBlklst: true,
-		cmdAddWhtlst: true, cmdDelWhtlst: true, cmdGetWhtlst: true,
-		cmdSetTimeouts: true, cmdStartDaemon: true, cmdStopDaemon: true,
-	}
-	laterOptions = of(optRate, optTimeout, optDaemon)
-)
+// noSync is why there is no synchronisation daemon.
+const noSync = "there is no connection synchronisation between directors, and so no daemon for it"
 
 // checkOptions refuses options that do not go with the command or with each other.
 func (l *line) checkOptions() error {
@@ -86,13 +79,8 @@ func (l *line) checkOptions() error {
 	if err := l.checkList(); err != nil {
 		return err
 	}
-	if laterVerbs[l.verb] {
-		l.needs("the '" + l.verb.String() + "' command")
-	}
-	for o := range optionCount {
-		if (l.given & laterOptions).has(o) {
-			l.needs("the '" + o.String() + "' option")
-		}
+	if l.verb == cmdStartDaemon || l.verb == cmdStopDaemon || l.given.has(optDaemon) {
+		return wrong("%s", noSync)
 	}
 	return nil
 }

@@ -32,6 +32,8 @@ type fake struct {
 	routes     []*weirv1.Route // configured ones
 	neighbours []*weirv1.Neighbour
 	services   []*weirv1.Service
+	access     []*weirv1.AccessList
+	timeouts   weirv1.Timeouts
 	conns      [][]*weirv1.Connection // in lots
 	asked      *weirv1.ListConnectionsRequest
 	calls      []string // names of the calls
@@ -214,6 +216,64 @@ func (f *fake) DeleteLocalAddress(_ context.Context, q *connect.Request[weirv1.D
 		s.Locals = slices.DeleteFunc(s.Locals, func(l *weirv1.LocalAddress) bool { return proto.Equal(l, q.Msg.Local) })
 	}
 	return done(&weirv1.DeleteLocalAddressResponse{}, err)
+}
+
+func (f *fake) GetTimeouts(context.Context, *connect.Request[weirv1.GetTimeoutsRequest]) (*connect.Response[weirv1.GetTimeoutsResponse], error) {
+	return done(&weirv1.GetTimeoutsResponse{Timeouts: &weirv1.Timeouts{Tcp: 900, TcpFin: f.timeouts.TcpFin, Udp: 300}, Set: &f.timeouts}, nil)
+}
+
+func (f *fake) SetTimeouts(_ context.Context, q *connect.Request[weirv1.SetTimeoutsRequest]) (*connect.Response[weirv1.SetTimeoutsResponse], error) {
+	proto.Reset(&f.timeouts)
+	proto.Merge(&f.timeouts, q.Msg.Timeouts)
+	return done(&weirv1.SetTimeoutsResponse{}, nil)
+}
+
+func (f *fake) ListAccess(_ context.Context, q *connect.Request[weirv1.ListAccessRequest]) (*connect.Response[weirv1.ListAccessResponse], error) {
+	if q.Msg.Key != nil {
+		if _, err := f.find(q.Msg.Key); err != nil {
+			return nil, err
+		}
+	}
+	out := &weirv1.ListAccessResponse{}
+	for _, l := range f.access {
+		if (q.Msg.Key == nil || proto.Equal(q.Msg.Key, l.Key)) && (q.Msg.Kind == 0 || q.Msg.Kind == l.Kind) {
+			out.Lists = append(out.Lists, l)
+		}
+	}
+	return done(out, nil)
+}
+
+func (f *fake) findAccess(want *weirv1.AccessList) (*weirv1.AccessList, error) {
+	if _, err := f.find(want.Key); err != nil {
+		return nil, err
+	}
+	for _, l := range f.access {
+		if proto.Equal(want.Key, l.Key) && want.Kind == l.Kind {
+			return l, nil
+		}
+	}
+	l := &weirv1.AccessList{Key: want.Key, Kind: want.Kind}
+	f.access = append(f.access, l)
+	return l, nil
+}
+
+func (f *fake) AddAccess(_ context.Context, q *connect.Request[weirv1.AddAccessRequest]) (*connect.Response[weirv1.AddAccessResponse], error) {
+	l, err := f.findAccess(q.Msg.List)
+	if err == nil {
+		if slices.Contains(l.Entries, q.Msg.List.Entries[0]) {
+			return nil, refuse(-3, "blacklist", "address already exists: %s", q.Msg.List.Entries[0])
+		}
+		l.Entries = append(l.Entries, q.Msg.List.Entries...)
+	}
+	return done(&weirv1.AddAccessResponse{}, err)
+}
+
+func (f *fake) DeleteAccess(_ context.Context, q *connect.Request[weirv1.DeleteAccessRequest]) (*connect.Response[weirv1.DeleteAccessResponse], error) {
+	l, err := f.findAccess(q.Msg.List)
+	if err == nil {
+		l.Entries = slices.DeleteFunc(l.Entries, func(e string) bool { return e == q.Msg.List.Entries[0] })
+	}
+	return done(&weirv1.DeleteAccessResponse{}, err)
 }
 
 func (f *fake) ListConnections(_ context.Context, q *connect.Request[weirv1.ListConnectionsRequest], stream *connect.ServerStream[weirv1.ListConnectionsResponse]) error {

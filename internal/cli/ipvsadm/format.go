@@ -21,6 +21,11 @@ func formatOf(given options) format {
 			return statsFormat{exactNumber}
 		}
 		return statsFormat{largeNumber}
+	case given.has(optRate):
+		if given.has(optExact) {
+			return rateFormat{exactNumber}
+		}
+		return rateFormat{largeNumber}
 	case given.has(optThresholds):
 		return thresholdsFormat{}
 	case given.has(optPersistentConn):
@@ -98,6 +103,26 @@ func (f statsFormat) dest(out *sheet, name string, d *weirv1.Dest) {
 func (f statsFormat) counters(c *weirv1.Counters) string {
 	return f.number(c.GetConns()) + f.number(c.GetInPkts()) + f.number(c.GetOutPkts()) +
 		f.number(c.GetInBytes()) + f.number(c.GetOutBytes())
+}
+
+// rateFormat shows what is gained in a second; bytes are written by number.
+type rateFormat struct{ number func(uint64) string }
+
+func (rateFormat) title(out *sheet) {
+	out.line("%-33s %8s %8s %8s %8s %8s", "Prot LocalAddress:Port", "CPS", "InPPS", "OutPPS", "InBPS", "OutBPS")
+	out.line("  -> RemoteAddress:Port")
+}
+
+func (f rateFormat) service(out *sheet, name string, s *weirv1.Service) {
+	out.line("%-33s%s", name, f.rates(s.GetRates()))
+}
+
+func (f rateFormat) dest(out *sheet, name string, d *weirv1.Dest) {
+	out.line("%s%s", remote(name), f.rates(d.GetRates()))
+}
+
+func (f rateFormat) rates(r *weirv1.Rates) string {
+	return exactNumber(r.GetCps()) + exactNumber(r.GetInPps()) + exactNumber(r.GetOutPps()) + f.number(r.GetInBps()) + f.number(r.GetOutBps())
 }
 
 // largeNumber writes n in nine columns: from 10^8 on in thousands, millions, ...

@@ -19,8 +19,13 @@ const usage = `Usage:
   ipvsadm -d SERVICE -r HOST[:PORT]
   ipvsadm -P|Q SERVICE -z LOCAL-ADDRESS -F DEVICE
   ipvsadm -G [SERVICE]
-  ipvsadm -L|l [SERVICE] [-n] [--stats [-X] | --thresholds | --persistent-conn] [--nosort]
+  ipvsadm -U|V SERVICE -k CLIENT
+  ipvsadm -O|Y SERVICE -2 CLIENT
+  ipvsadm -B|W [SERVICE]
+  ipvsadm -L|l [SERVICE] [-n] [--stats [-X] | --rate [-X] | --thresholds | --persistent-conn] [--nosort]
   ipvsadm -L|l -c [-n] [--sockpair PROTO:SIP:SPORT:TIP:TPORT]
+  ipvsadm -L|l --timeout
+  ipvsadm --set TCP TCPFIN UDP
   ipvsadm -Z [SERVICE]
   ipvsadm -S > FILE
   ipvsadm -R < FILE
@@ -39,8 +44,15 @@ Commands (the first option of the line):
   -P, --add-laddr        put a local address (LIP) on a device and give it to a service
   -Q, --del-laddr        take a local address from a service
   -G, --get-laddr        list local addresses
+  -U, --add-blklst       deny a client a service
+  -V, --del-blklst       take it off the blacklist again
+  -B, --get-blklst       list blacklists
+  -O, --add-whtlst       put a client on a service's whitelist: all others are denied
+  -Y, --del-whtlst       take it off the whitelist again
+  -W, --get-whtlst       list whitelists
   -L, -l, --list         list services, or connections with -c
   -Z, --zero             set the counters of all services, or of one, to zero
+      --set              set timeouts in seconds, 0 leaves one as it is
   -S, --save             print the lines that restore everything, dpip's included
   -R, --restore          carry out such lines from standard input
   -h, --help             this text
@@ -70,12 +82,16 @@ Options:
   -y, --l-threshold N      when overloaded, take new connections below so many
   -z, --laddr ADDRESS      local address
   -F, --ifname DEVICE      its device
+  -k, --blklst CLIENT      an entry of the blacklist: an address
+  -2, --whtlst CLIENT      an entry of the whitelist
   -c, --connection         list connections
   -n, --numeric            addresses and ports as numbers
   -X, --exact              counters without K, M, G, T
       --stats              list counters
+      --rate               list connections, packets and bytes a second
       --thresholds         list thresholds
       --persistent-conn    list persistent connections
+      --timeout            list timeouts
       --nosort             list in the order of insertion
       --sockpair PAIR      only this connection, as PROTO:SIP:SPORT:TIP:TPORT
 

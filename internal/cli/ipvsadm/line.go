@@ -24,6 +24,10 @@ type line struct {
 	laddr string // the local address as written
 	local *weirv1.LocalAddress
 
+	entry string // of a black- or whitelist
+
+	timeouts weirv1.Timeouts
+
 	pair *weirv1.ListConnectionsRequest
 
 	// later names the first thing asked for that Weir does not do yet. It is told
@@ -138,10 +142,13 @@ func (l *line) readLeftover(leftover []string) error {
 		if len(leftover) < 3 {
 			return wrong("--set option requires 3 timeout values")
 		}
-		for _, text := range leftover[:3] {
-			if _, err := parseTimeout(text, 0); err != nil {
+		to := []*uint32{&l.timeouts.Tcp, &l.timeouts.TcpFin, &l.timeouts.Udp}
+		for i, text := range leftover[:3] {
+			n, err := parseTimeout(text, 0)
+			if err != nil {
 				return err
 			}
+			*to[i] = n
 		}
 		leftover = leftover[3:]
 	}

@@ -63,11 +63,15 @@ func serviceName(s *weirv1.Service, names *namer) string {
 		return "MATCH " + matchName(key)
 	}
 	proto := protoWord(key.GetProtocol())
-	word := strings.ToUpper(proto)
-	if key.GetProtocol() == weirv1.Protocol_PROTOCOL_ICMPV6 {
-		word = "ICMPv6"
+	return protoTitle(key.GetProtocol()) + "  " + names.endpoint(key.GetAddress(), key.GetPort(), proto)
+}
+
+// protoTitle is the protocol as listings of services write it.
+func protoTitle(p weirv1.Protocol) string {
+	if p == weirv1.Protocol_PROTOCOL_ICMPV6 {
+		return "ICMPv6"
 	}
-	return word + "  " + names.endpoint(key.GetAddress(), key.GetPort(), proto)
+	return strings.ToUpper(protoWord(p))
 }
 
 // addressesOf returns every address that a listing of services shows.
@@ -91,13 +95,7 @@ func addressesOf(services []*weirv1.Service) map[netip.Addr]bool {
 // real servers by address and port.
 func sortServices(services []*weirv1.Service) {
 	slices.SortStableFunc(services, func(a, b *weirv1.Service) int {
-		x, y := addr(a.GetKey().GetAddress()), addr(b.GetKey().GetAddress())
-		return cmp.Or(
-			cmp.Compare(x.BitLen(), y.BitLen()),
-			cmp.Compare(a.GetKey().GetProtocol(), b.GetKey().GetProtocol()),
-			x.Compare(y),
-			cmp.Compare(a.GetKey().GetPort(), b.GetKey().GetPort()),
-		)
+		return compareKeys(a.GetKey(), b.GetKey())
 	})
 	for _, s := range services {
 		slices.SortStableFunc(s.GetDests(), func(a, b *weirv1.Dest) int {
@@ -107,6 +105,17 @@ func sortServices(services []*weirv1.Service) {
 			)
 		})
 	}
+}
+
+// compareKeys orders services by family, protocol, address and port.
+func compareKeys(a, b *weirv1.ServiceKey) int {
+	x, y := addr(a.GetAddress()), addr(b.GetAddress())
+	return cmp.Or(
+		cmp.Compare(x.BitLen(), y.BitLen()),
+		cmp.Compare(a.GetProtocol(), b.GetProtocol()),
+		x.Compare(y),
+		cmp.Compare(a.GetPort(), b.GetPort()),
+	)
 }
 
 // addr is the address of text for sorting: the zero one, first of all, if it is none.

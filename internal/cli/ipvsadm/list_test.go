@@ -22,8 +22,10 @@ func someServices() []*weirv1.Service {
 		{
 			Key:       &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.100", Port: 80},
 			Scheduler: "wrr", Persistent: 360, PersistentMask: "255.255.255.0", Pe: "sip", ExpireQuiescent: true,
+			Rates: &weirv1.Rates{Cps: 3, InPps: 1234567890, OutPps: 5, InBps: 100000000, OutBps: 7},
 			Dests: []*weirv1.Dest{
 				{
+					Rates:   &weirv1.Rates{Cps: 2, InPps: 1234567889, OutPps: 4, InBps: 99999999, OutBps: 6},
 					Address: "192.168.100.10", Port: 8080, Forward: weirv1.Forward_FORWARD_FULLNAT, Weight: 65535,
 					ActiveConns: 1234567890, InactiveConns: 3, PersistentConns: 12, Inhibited: true, Overloaded: true,
 					UThreshold: 1000, LThreshold: 900,
@@ -71,6 +73,18 @@ UDP  10.0.0.9:53 wlc ops conn-timeout 7 uoa-opp expire-quiescent
 TCP  10.0.0.100:80 wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> 192.168.100.10:8080          FullNat 65535  1234567890 3          inhibited,overload
   -> 192.168.100.2:80             Masq    0      0          0          overload
+`},
+		{"rate", "-ln --rate -t 10.0.0.100:80", `Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS
+  -> RemoteAddress:Port
+TCP  10.0.0.100:80                       3 1234567890        5  100000K        7
+  -> 192.168.100.2:80                    0        0        0        0        0
+  -> 192.168.100.10:8080                 2 1234567889        4 99999999        6
+`},
+		{"rate, exact", "-ln --rate -X -t 10.0.0.100:80", `Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS
+  -> RemoteAddress:Port
+TCP  10.0.0.100:80                       3 1234567890        5 100000000        7
+  -> 192.168.100.2:80                    0        0        0        0        0
+  -> 192.168.100.10:8080                 2 1234567889        4 99999999        6
 `},
 		{"stats", "-ln --stats", `IP Virtual Server version 0.0.0 (size=0)
 Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes

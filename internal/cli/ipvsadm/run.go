@@ -55,9 +55,14 @@ func (env *Env) do(ctx context.Context, l *line) error {
 		if l.given.has(optConnection) {
 			return env.listConnections(ctx, l)
 		}
+		if l.given.has(optTimeout) {
+			return env.listTimeouts(ctx)
+		}
 		return env.listServices(ctx, l)
 	case cmdGetLaddr:
 		return env.listLocals(ctx, l)
+	case cmdGetBlklst, cmdGetWhtlst:
+		return env.listAccess(ctx, l)
 	case cmdSave:
 		return env.save(ctx)
 	}
@@ -90,6 +95,12 @@ func (env *Env) change(ctx context.Context, l *line) (err error) {
 		_, err = c.AddLocalAddress(ctx, connect.NewRequest(&weirv1.AddLocalAddressRequest{Key: key, Local: l.local}))
 	case cmdDelLaddr:
 		_, err = c.DeleteLocalAddress(ctx, connect.NewRequest(&weirv1.DeleteLocalAddressRequest{Key: key, Local: l.local}))
+	case cmdAddBlklst, cmdAddWhtlst:
+		_, err = c.AddAccess(ctx, connect.NewRequest(&weirv1.AddAccessRequest{List: l.access()}))
+	case cmdDelBlklst, cmdDelWhtlst:
+		_, err = c.DeleteAccess(ctx, connect.NewRequest(&weirv1.DeleteAccessRequest{List: l.access()}))
+	case cmdSetTimeouts:
+		_, err = c.SetTimeouts(ctx, connect.NewRequest(&weirv1.SetTimeoutsRequest{Timeouts: &l.timeouts}))
 	default:
 		err = notYet("the '" + l.verb.String() + "' command")
 	}

@@ -18,6 +18,8 @@ type box struct {
 	routes     []*weirv1.Route
 	neighbours []*weirv1.Neighbour
 	services   []*weirv1.Service
+	access     []*weirv1.AccessList
+	timeouts   *weirv1.Timeouts // that were set
 
 	locals   map[onDevice]bool         // local addresses of services, as host prefixes
 	hosts    map[onDevice]bool         // addresses, as host prefixes
@@ -69,9 +71,18 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
+	access, err := c.ListAccess(ctx, connect.NewRequest(&weirv1.ListAccessRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	timeouts, err := c.GetTimeouts(ctx, connect.NewRequest(&weirv1.GetTimeoutsRequest{}))
+	if err != nil {
+		return nil, err
+	}
 	b := &box{
 		addresses: addresses.Msg.GetAddresses(), routes: routes.Msg.GetRoutes(),
 		neighbours: neighbours.Msg.GetNeighbours(), services: services.Msg.GetServices(),
+		access: access.Msg.GetLists(), timeouts: timeouts.Msg.GetSet(),
 	}
 	b.index(links.Msg.GetLinks())
 	return b, nil
@@ -131,10 +142,26 @@ func (b *box) lines() []string {
 			out = append(out, join("dpip neigh add", n.GetAddress(), "lladdr", n.GetLladdr(), "dev", n.GetDevice()))
 		}
 	}
+	if line := timeoutsLine(b.timeouts); line != "" {
+		out = append(out, line)
+	}
+	lists := map[string][]*weirv1.AccessList{}
+	for _, l := range b.access {
+		lists[keyText(l.GetKey())] = append(lists[keyText(l.GetKey())], l)
+	}
 	for _, s := range b.services {
-		out = append(out, serviceLines(s)...)
+		add := serviceLines(s)
+		// Who is denied is so before there is anybody to talk to.
+		out = append(out, add[0])
+		out = append(out, accessLines(lists[keyText(s.GetKey())])...)
+		out = append(out, add[1:]...)
 	}
 	return out
+}
+
+// keyText names a service in a map.
+func keyText(k *weirv1.ServiceKey) string {
+	return k.GetProtocol().String() + " " + k.GetAddress() + " " + strconv.Itoa(int(k.GetPort()))
 }
 
 // join writes a line of words.

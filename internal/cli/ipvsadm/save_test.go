@@ -25,12 +25,16 @@ dpip route add default via 10.0.0.254 dev dpdk1 src 10.0.0.1
 dpip route add 172.16.0.0/12 via 192.168.100.254 dev dpdk0 mtu 1400
 dpip route add 172.10.0.2/32 dev dpdk1 scope kni_host
 dpip neigh add 192.168.100.2 lladdr 02:00:00:00:00:02 dev dpdk0
+--set 0 120 0
 -A -t 10.0.0.100:80 -s rr
 -P -t 10.0.0.100:80 -z 192.168.100.200 -F dpdk0
 -P -t 10.0.0.100:80 -z 192.168.100.211 -F dpdk0
 -a -t 10.0.0.100:80 -r 192.168.100.3:80 -b -w 1
 -a -t 10.0.0.100:80 -r 192.168.100.2:8080 -b -w 65535 -x 100 -y 90
 -A -u 10.0.0.9:53 -s wlc -p 360 -M 255.255.255.0 --pe sip --ops --expire-quiescent --conn-timeout 60
+-U -u 10.0.0.9:53 -k 1.2.3.4
+-U -u 10.0.0.9:53 -k 1.2.3.3
+-O -u 10.0.0.9:53 -2 1.2.3.4
 -P -u 10.0.0.9:53 -z 192.168.100.200 -F dpdk0
 -a -u 10.0.0.9:53 -r 192.168.100.4:53 -m -w 0
 -A -t 10.0.0.1:0 -s wrr -p 5

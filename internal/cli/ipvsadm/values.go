@@ -288,7 +288,7 @@ func (l *line) setLThreshold(arg string, _ bool) error {
 	return nil
 }
 
-// ----------------------------------------------- local addresses and lists
+// --------------------------------------------------------- local addresses
 
 func (l *line) setLocal(arg string, _ bool) error {
 	l.laddr = arg
@@ -300,29 +300,6 @@ func (l *line) setIfname(arg string, _ bool) error {
 		return wrong("illegal device name `%s' specified", arg)
 	}
 	l.local.Device = arg
-	return nil
-}
-
-// listEntry reports whether arg is an entry of a black- or whitelist.
-func listEntry(arg string) bool {
-	if set, ok := strings.CutPrefix(arg, "ipset:"); ok {
-		return set != ""
-	}
-	_, err := netip.ParseAddr(arg)
-	return err == nil
-}
-
-func (l *line) setBlklst(arg string, _ bool) error {
-	if !listEntry(arg) {
-		return wrong("illegal blacklist entry format, require [ IP | ipset:NAME ]")
-	}
-	return nil
-}
-
-func (l *line) setWhtlst(arg string, _ bool) error {
-	if !listEntry(arg) {
-		return wrong("illegal whitelist entry format, require [ IP | ipset:NAME ]")
-	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"weir/internal/lb/acl"
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/sched"
 	"weir/internal/spec"
@@ -60,9 +61,10 @@ type Service struct {
 	Locals      []*laddr.Address
 	ConnTimeout uint32 // ticks; 0: the protocol's
 	Tell        Tell
-	Match       Matcher // of a service without virtual address
-	QUIC        bool // a connection id that names a real server chooses it
-	HashID      bool // the scheduler hashes the QUIC connection id
+	Match       Matcher    // of a service without virtual address
+	Lists       *acl.Lists // nil: everybody may come
+	QUIC        bool       // a connection id that names a real server chooses it
+	HashID      bool       // the scheduler hashes the QUIC connection id
 	State       *State
 }
 

@@ -18,6 +18,8 @@ import (
 //	service tcp 10.0.0.100:80 [wrr] [timeout=60] [hash=sip|qid] [quic=on]
 //	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0]
 //	laddr tcp 10.0.0.100:80 192.168.1.200 lan
+//	black tcp 10.0.0.100:80 1.2.3.4
+//	white tcp 10.0.0.100:80 1.2.3.4
 //	forwarding on
 //	no ... takes away
 func (s *Story) change(lines []string) error {
@@ -68,7 +70,7 @@ func (e *edit) line(w []string) error {
 			plain = append(plain, x)
 		}
 	}
-	need := map[string]int{"addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4}
+	need := map[string]int{"addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
 	if n, ok := need[w[0]]; !ok || len(plain) < n {
 		return fmt.Errorf("%q says nothing, or too little", strings.Join(w, " "))
 	}
@@ -83,6 +85,10 @@ func (e *edit) line(w []string) error {
 		return e.service(plain)
 	case "dest":
 		return e.dest(plain)
+	case "black":
+		return e.listed(spec.Blacklist, plain)
+	case "white":
+		return e.listed(spec.Whitelist, plain)
 	}
 	return e.laddr(plain)
 }
@@ -213,6 +219,21 @@ func (e *edit) dest(w []string) error {
 		}
 	}
 	return e.spec.AddDest(k, d)
+}
+
+func (e *edit) listed(kind spec.ListKind, w []string) error {
+	k, err := key(w)
+	if err != nil {
+		return err
+	}
+	client, err := netip.ParseAddr(w[2])
+	if err != nil {
+		return err
+	}
+	if e.no {
+		return e.spec.DeleteListed(k, kind, client)
+	}
+	return e.spec.AddListed(k, kind, client)
 }
 
 func (e *edit) laddr(w []string) error {
