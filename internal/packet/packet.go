@@ -144,7 +144,7 @@ func (p *Packet) RefuseFor(r Reason) Verdict {
 // fragments that fit. Super-frames are segmented, not fragmented.
 func (p *Packet) CutTo(room int, dontFragment bool) bool {
 	came := p.Flags&Cut != 0
-	if p.Flags&GSO != 0 || room < 68 || dontFragment && !(came && int(p.MTU) <= room) {
+	if p.Flags&GSO != 0 || room < 68 || dontFragment && (!came || int(p.MTU) > room) {
 		return false
 	}
 	if !came || int(p.MTU) > room {

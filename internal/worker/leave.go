@@ -85,17 +85,20 @@ func (w *Worker) finish(p *packet.Packet) bool {
 
 // cut lays a datagram's fragments on the tray. p itself is gone then.
 func (w *Worker) cut(p *packet.Packet) bool {
-	n, ok := 0, w.ip.FinishChecksum(p, &noOffload)
-	if !ok {
+	if !w.ip.FinishChecksum(p, &noOffload) {
 		p.Reason = packet.L4Malformed
-	} else if n, ok = w.ip.Cut4(p, w.segments[:]); ok {
-		for _, f := range w.segments[:n] {
-			w.tray(f)
-		}
-		w.pool.Put(p)
+		w.drop(p)
 		return false
 	}
-	w.drop(p)
+	n, ok := w.ip.Cut4(p, w.segments[:])
+	if !ok {
+		w.drop(p)
+		return false
+	}
+	for _, f := range w.segments[:n] {
+		w.tray(f)
+	}
+	w.pool.Put(p)
 	return false
 }
 
