@@ -57,6 +57,9 @@ func TestRealTCPWithProxy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if _, err := d.Workers(); err != nil { // each has begun a breath since
+				t.Fatal(err)
+			}
 			l, err := server.Listen(80)
 			if err != nil {
 				t.Fatal(err)
