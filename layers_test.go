@@ -48,7 +48,7 @@ var floors = [][]string{
 	{"internal/cli/ipvsadm", "internal/cli/weir", "internal/cli/keepalived", "internal/cli/weirrs"},
 	// Helpers of tests, which may build a whole director.
 	{"internal/testkit/netns", "internal/testkit/words", "internal/testkit/pcap"},
-	{"internal/testkit/host", "internal/testkit/story", "internal/testkit"},
+	{"internal/testkit/host", "internal/testkit/story", "internal/testkit/uml", "internal/testkit"},
 	{"internal/demo"},
 	{"cmd/weir", "cmd/dpip", "cmd/ipvsadm", "cmd/keepalived", "cmd/weir-rs"},
 	{"e2e", "bench", "."},

@@ -17,10 +17,10 @@ import (
 // cores, short enough that a hang is a failure of one test and not of the run.
 const patience = 60 * time.Second
 
-// bed is the tutorial's network with a place for a director in it.
+// bed is a network of the tutorial with a place for a director in it.
 type bed struct {
 	t   *testing.T
-	net *netns.TwoArm
+	net *netns.Network
 	dir string
 	// groups are the control groups that programs of a namespace start in.
 	groups map[*netns.Namespace]*netns.Cgroup
@@ -28,7 +28,13 @@ type bed struct {
 
 func newBed(t *testing.T, opt netns.TwoArmOptions) *bed {
 	t.Helper()
-	net, err := netns.NewTwoArm("weir-e2e", opt)
+	return bedOf(t, func(label string) (*netns.Network, error) { return netns.NewTwoArm(label, opt) })
+}
+
+// bedOf is newBed for any network.
+func bedOf(t *testing.T, build func(label string) (*netns.Network, error)) *bed {
+	t.Helper()
+	net, err := build("weir-e2e")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 func (d *director) conf() string {
 	var b strings.Builder
 	b.WriteString("global_defs {\n    log_level INFO\n}\n\nnetif_defs {\n")
-	for _, port := range []string{"dpdk0", "dpdk1"} {
-		link := map[string]string{"dpdk0": d.lan, "dpdk1": d.wan}[port]
+	for _, port := range d.ports {
+		link := d.linkOf(port)
 		driver, mode := d.setup.driver, d.setup.mode
 		if port == "dpdk0" && d.setup.lanDriver != "" {
 			driver, mode = d.setup.lanDriver, ""
@@ -33,7 +33,7 @@ func (d *director) conf() string {
 	fmt.Fprintf(&b, "    <init> worker control {\n        type master\n        cpu_id %d\n    }\n", d.setup.workers)
 	for w := range d.setup.workers {
 		fmt.Fprintf(&b, "    <init> worker %s {\n        type slave\n        cpu_id %d\n", workerName(w), w)
-		for p, port := range []string{"dpdk0", "dpdk1"} {
+		for p, port := range d.ports {
 			if d.setup.apart && p != w {
 				continue
 			}

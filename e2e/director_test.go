@@ -52,7 +52,8 @@ var drivers = []setup{
 type director struct {
 	*bed
 	setup  setup
-	wan    string // Linux interfaces
+	ports  []string // of dpvs.conf
+	wan    string   // Linux interfaces; one-arm there is no wan
 	lan    string
 	daemon *netns.Process
 	log    *lines
@@ -62,7 +63,7 @@ type director struct {
 // newDirector builds the network and starts the daemon, without any service.
 func newDirector(t *testing.T, s setup) *director {
 	t.Helper()
-	d := &director{setup: s, wan: "dpdk1", lan: "dpdk0"}
+	d := &director{setup: s, ports: []string{"dpdk0", "dpdk1"}, wan: "dpdk1", lan: "dpdk0"}
 	if s.renamed {
 		d.wan, d.lan = "wan0", "lan0"
 	}
@@ -70,6 +71,29 @@ func newDirector(t *testing.T, s setup) *director {
 	d.serve()
 	t.Cleanup(d.end)
 	return d
+}
+
+// newOneArm is newDirector with a single port, called name, on the switch that
+// joins the client and the real servers.
+func newOneArm(t *testing.T, s setup, name string, opt netns.OneArmOptions) *director {
+	t.Helper()
+	d := &director{setup: s, ports: []string{name}, lan: name}
+	if s.renamed {
+		d.lan = "lan0"
+	}
+	opt.Queues, opt.Link = s.queues, d.lan
+	d.bed = bedOf(t, func(label string) (*netns.Network, error) { return netns.NewOneArm(label, opt) })
+	d.serve()
+	t.Cleanup(d.end)
+	return d
+}
+
+// linkOf returns the Linux interface of a port.
+func (d *director) linkOf(port string) string {
+	if port == "dpdk1" {
+		return d.wan
+	}
+	return d.lan
 }
 
 // as returns the director for a subtest: what fails there fails the subtest.
@@ -142,7 +166,8 @@ func (d *director) end() {
 // noXDP waits until no XDP program is on the director's interfaces.
 func (d *director) noXDP() {
 	d.t.Helper()
-	for _, link := range []string{d.wan, d.lan} {
+	for _, port := range d.ports {
+		link := d.linkOf(port)
 		eventually(d.t, "no XDP program is left on "+link, func() bool {
 			id, err := d.net.Director.XDP(link)
 			return err == nil && id == 0

@@ -70,6 +70,13 @@ func TestSaveAndRestore(t *testing.T) {
 	d.serviceOn("u", 53, 1, 2)
 	d.do("./dpip addr add 10.0.0.1/16 dev dpdk1")
 	d.do("./dpip route add default via 10.0.0.48 dev dpdk1")
+	for i, options := range []string{
+		"rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "mh --quic", "conhash", "conhash --hash-target sip", "conhash --hash-target qid --quic",
+	} {
+		virtual := fmt.Sprintf("-u 10.0.0.100:%d", 1000+i)
+		d.do("./ipvsadm -A " + virtual + " -s " + options)
+		d.do("./ipvsadm -a " + virtual + " -r 192.168.100.2:53 -b -w 3")
+	}
 	saved, before := d.do("./ipvsadm -S -n"), d.state()
 	if err := d.daemon.Stop(within(t, patience)); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ var tools = map[string]string{
 	"ping": "iputils-ping", "arping": "iputils-arping",
 	"haproxy": "haproxy", "gcc": "gcc libc6-dev", "python3": "python3",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
+	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools",
 }
 
 func TestMain(m *testing.M) {
@@ -46,7 +47,14 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: build the binaries: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if booted != nil {
+		if err := booted.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			return 1
+		}
+	}
+	return code
 }
 
 // ready says what is missing.

@@ -20,9 +20,12 @@ proof() {
 	libbpf-dev) echo /usr/include/bpf/bpf_helpers.h ;;
 	libc6-dev) echo /usr/include/stdio.h ;;
 	llvm) echo llvm-strip ;;
+	kmod) echo modprobe ;;
+	net-tools) echo ifconfig ;;
 	nftables) echo nft ;;
 	nginx-light) echo nginx ;;
 	protobuf-compiler) echo protoc ;;
+	user-mode-linux) echo linux.uml ;;
 	*) echo "$1" ;;
 	esac
 }

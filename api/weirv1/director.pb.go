@@ -2495,9 +2495,11 @@ func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
 type ServiceKey struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Protocol Protocol               `protobuf:"varint,1,opt,name=protocol,proto3,enum=weir.v1.Protocol" json:"protocol,omitempty"`
-	// "10.0.0.100"
-	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Port          uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// "10.0.0.100"; empty with match.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Port    uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// Instead of address and port: what packets the service is for (SNAT).
+	Match         *Match `protobuf:"bytes,4,opt,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2553,6 +2555,162 @@ func (x *ServiceKey) GetPort() uint32 {
 	return 0
 }
 
+func (x *ServiceKey) GetMatch() *Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+// Match selects packets by what they are; what is left out matches all.
+type Match struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 6.
+	Family uint32        `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
+	Src    *AddressRange `protobuf:"bytes,2,opt,name=src,proto3" json:"src,omitempty"`
+	Dst    *AddressRange `protobuf:"bytes,3,opt,name=dst,proto3" json:"dst,omitempty"`
+	// Ports: the one that packets come in on, and the one that their route leads to.
+	Iif           string `protobuf:"bytes,4,opt,name=iif,proto3" json:"iif,omitempty"`
+	Oif           string `protobuf:"bytes,5,opt,name=oif,proto3" json:"oif,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Match) Reset() {
+	*x = Match{}
+	mi := &file_weirv1_director_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Match) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Match) ProtoMessage() {}
+
+func (x *Match) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Match.ProtoReflect.Descriptor instead.
+func (*Match) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Match) GetFamily() uint32 {
+	if x != nil {
+		return x.Family
+	}
+	return 0
+}
+
+func (x *Match) GetSrc() *AddressRange {
+	if x != nil {
+		return x.Src
+	}
+	return nil
+}
+
+func (x *Match) GetDst() *AddressRange {
+	if x != nil {
+		return x.Dst
+	}
+	return nil
+}
+
+func (x *Match) GetIif() string {
+	if x != nil {
+		return x.Iif
+	}
+	return ""
+}
+
+func (x *Match) GetOif() string {
+	if x != nil {
+		return x.Oif
+	}
+	return ""
+}
+
+// AddressRange is a span of addresses, and of ports unless last_port is 0, with
+// both ends.
+type AddressRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         string                 `protobuf:"bytes,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          string                 `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
+	FirstPort     uint32                 `protobuf:"varint,3,opt,name=first_port,json=firstPort,proto3" json:"first_port,omitempty"`
+	LastPort      uint32                 `protobuf:"varint,4,opt,name=last_port,json=lastPort,proto3" json:"last_port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressRange) Reset() {
+	*x = AddressRange{}
+	mi := &file_weirv1_director_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressRange) ProtoMessage() {}
+
+func (x *AddressRange) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
+func (*AddressRange) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AddressRange) GetFirst() string {
+	if x != nil {
+		return x.First
+	}
+	return ""
+}
+
+func (x *AddressRange) GetLast() string {
+	if x != nil {
+		return x.Last
+	}
+	return ""
+}
+
+func (x *AddressRange) GetFirstPort() uint32 {
+	if x != nil {
+		return x.FirstPort
+	}
+	return 0
+}
+
+func (x *AddressRange) GetLastPort() uint32 {
+	if x != nil {
+		return x.LastPort
+	}
+	return 0
+}
+
 // Counters are totals since start or since they were zeroed. in is toward the
 // real server; bytes count from the IP header.
 type Counters struct {
@@ -2568,7 +2726,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2738,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2751,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -2646,7 +2804,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2816,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2829,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -2741,7 +2899,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2911,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2924,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -2924,7 +3082,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +3094,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +3107,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Dest) GetAddress() string {
@@ -3056,7 +3214,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3226,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3239,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -3122,7 +3280,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3292,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3305,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -3168,7 +3326,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3338,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3351,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -3219,7 +3377,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3231,7 +3389,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3244,7 +3402,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -3262,7 +3420,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3432,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3445,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 type EditServiceRequest struct {
@@ -3299,7 +3457,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3469,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3482,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -3342,7 +3500,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3512,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3525,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 type DeleteServiceRequest struct {
@@ -3379,7 +3537,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3391,7 +3549,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3404,7 +3562,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -3422,7 +3580,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3592,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3605,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 type FlushServicesRequest struct {
@@ -3458,7 +3616,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3628,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3641,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 type FlushServicesResponse struct {
@@ -3494,7 +3652,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3506,7 +3664,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3519,7 +3677,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 type AddDestRequest struct {
@@ -3532,7 +3690,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3544,7 +3702,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3557,7 +3715,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -3582,7 +3740,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3752,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3765,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 type EditDestRequest struct {
@@ -3620,7 +3778,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3632,7 +3790,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3803,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -3670,7 +3828,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3840,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3853,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 type DeleteDestRequest struct {
@@ -3708,7 +3866,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3720,7 +3878,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3733,7 +3891,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -3758,7 +3916,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3770,7 +3928,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3783,7 +3941,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -3798,7 +3956,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +3968,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +3981,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -3850,7 +4008,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3862,7 +4020,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3875,7 +4033,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -3896,7 +4054,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3908,7 +4066,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3921,7 +4079,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -3946,7 +4104,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3958,7 +4116,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3971,7 +4129,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 type AccessList struct {
@@ -3986,7 +4144,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3998,7 +4156,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4011,7 +4169,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -4047,7 +4205,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4059,7 +4217,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4072,7 +4230,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -4099,7 +4257,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4111,7 +4269,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4124,7 +4282,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -4145,7 +4303,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4157,7 +4315,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4170,7 +4328,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -4188,7 +4346,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4200,7 +4358,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4213,7 +4371,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 type DeleteAccessRequest struct {
@@ -4225,7 +4383,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4237,7 +4395,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4250,7 +4408,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -4268,7 +4426,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4280,7 +4438,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4293,7 +4451,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 type ZeroCountersRequest struct {
@@ -4306,7 +4464,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4318,7 +4476,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4331,7 +4489,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -4349,7 +4507,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4361,7 +4519,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4374,7 +4532,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -4390,7 +4548,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4402,7 +4560,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4415,7 +4573,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -4447,7 +4605,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4459,7 +4617,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4472,7 +4630,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 type GetTimeoutsResponse struct {
@@ -4487,7 +4645,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4499,7 +4657,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4512,7 +4670,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -4539,7 +4697,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4551,7 +4709,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4564,7 +4722,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -4582,7 +4740,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4594,7 +4752,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4607,7 +4765,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 type Connection struct {
@@ -4630,7 +4788,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4642,7 +4800,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4655,7 +4813,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -4733,7 +4891,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4745,7 +4903,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4758,7 +4916,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -4792,7 +4950,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4804,7 +4962,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +4975,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -4835,7 +4993,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4847,7 +5005,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4860,7 +5018,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 type GetStatsResponse struct {
@@ -4874,7 +5032,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4886,7 +5044,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4899,7 +5057,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -4936,7 +5094,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4948,7 +5106,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4961,7 +5119,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Drop) GetReason() string {
@@ -5005,7 +5163,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5017,7 +5175,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5030,7 +5188,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -5080,7 +5238,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5092,7 +5250,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5105,7 +5263,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Gauge) GetName() string {
@@ -5139,7 +5297,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5309,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5338,12 +5496,25 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x10SetWorkerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\bR\x03run\"\x13\n" +
-	"\x11SetWorkerResponse\"i\n" +
+	"\x11SetWorkerResponse\"\x8f\x01\n" +
 	"\n" +
 	"ServiceKey\x12-\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x11.weir.v1.ProtocolR\bprotocol\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04port\x18\x03 \x01(\rR\x04port\"\x8c\x01\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12$\n" +
+	"\x05match\x18\x04 \x01(\v2\x0e.weir.v1.MatchR\x05match\"\x95\x01\n" +
+	"\x05Match\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\rR\x06family\x12'\n" +
+	"\x03src\x18\x02 \x01(\v2\x15.weir.v1.AddressRangeR\x03src\x12'\n" +
+	"\x03dst\x18\x03 \x01(\v2\x15.weir.v1.AddressRangeR\x03dst\x12\x10\n" +
+	"\x03iif\x18\x04 \x01(\tR\x03iif\x12\x10\n" +
+	"\x03oif\x18\x05 \x01(\tR\x03oif\"t\n" +
+	"\fAddressRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\tR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\tR\x04last\x12\x1d\n" +
+	"\n" +
+	"first_port\x18\x03 \x01(\rR\tfirstPort\x12\x1b\n" +
+	"\tlast_port\x18\x04 \x01(\rR\blastPort\"\x8c\x01\n" +
 	"\bCounters\x12\x14\n" +
 	"\x05conns\x18\x01 \x01(\x04R\x05conns\x12\x17\n" +
 	"\ain_pkts\x18\x02 \x01(\x04R\x06inPkts\x12\x19\n" +
@@ -5595,7 +5766,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 90)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -5641,54 +5812,56 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*SetWorkerRequest)(nil),           // 41: weir.v1.SetWorkerRequest
 	(*SetWorkerResponse)(nil),          // 42: weir.v1.SetWorkerResponse
 	(*ServiceKey)(nil),                 // 43: weir.v1.ServiceKey
-	(*Counters)(nil),                   // 44: weir.v1.Counters
-	(*Rates)(nil),                      // 45: weir.v1.Rates
-	(*Service)(nil),                    // 46: weir.v1.Service
-	(*Dest)(nil),                       // 47: weir.v1.Dest
-	(*LocalAddress)(nil),               // 48: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 49: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 50: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 51: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 52: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 53: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 54: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 55: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 56: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 57: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 58: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 59: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 60: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 61: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 62: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 63: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 64: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 65: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 66: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 67: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 68: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 69: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 70: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 71: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 72: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 73: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 74: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 75: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 76: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 77: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 78: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 79: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 80: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 81: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 82: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 83: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 84: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 85: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 86: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 87: weir.v1.GetStatsResponse
-	(*Drop)(nil),                       // 88: weir.v1.Drop
-	(*PortStats)(nil),                  // 89: weir.v1.PortStats
-	(*Gauge)(nil),                      // 90: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 91: weir.v1.Worker.Queue
+	(*Match)(nil),                      // 44: weir.v1.Match
+	(*AddressRange)(nil),               // 45: weir.v1.AddressRange
+	(*Counters)(nil),                   // 46: weir.v1.Counters
+	(*Rates)(nil),                      // 47: weir.v1.Rates
+	(*Service)(nil),                    // 48: weir.v1.Service
+	(*Dest)(nil),                       // 49: weir.v1.Dest
+	(*LocalAddress)(nil),               // 50: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 51: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 52: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 53: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 54: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 55: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 56: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 57: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 58: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 59: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 60: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 61: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 62: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 63: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 64: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 65: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 66: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 67: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 68: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 69: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 70: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 71: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 72: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 73: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 74: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 75: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 76: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 77: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 78: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 79: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 80: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 81: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 82: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 83: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 84: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 85: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 86: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 87: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 88: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 89: weir.v1.GetStatsResponse
+	(*Drop)(nil),                       // 90: weir.v1.Drop
+	(*PortStats)(nil),                  // 91: weir.v1.PortStats
+	(*Gauge)(nil),                      // 92: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 93: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.Address.scope:type_name -> weir.v1.Scope
@@ -5702,122 +5875,125 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	25, // 8: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
 	33, // 9: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
 	32, // 10: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	91, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	93, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
 	38, // 12: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
 	1,  // 13: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	43, // 14: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	47, // 15: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	48, // 16: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	44, // 17: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	45, // 18: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,  // 19: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	44, // 20: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	45, // 21: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	43, // 22: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	46, // 23: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	46, // 24: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	46, // 25: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	43, // 26: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	43, // 27: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	47, // 28: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	43, // 29: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	47, // 30: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	43, // 31: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	47, // 32: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	43, // 33: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	48, // 34: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	43, // 35: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	48, // 36: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	43, // 37: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,  // 38: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	43, // 39: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,  // 40: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	69, // 41: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	69, // 42: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	69, // 43: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	43, // 44: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	78, // 45: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	78, // 46: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	78, // 47: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,  // 48: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,  // 49: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	83, // 50: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	88, // 51: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	89, // 52: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	90, // 53: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	5,  // 54: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	8,  // 55: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	10, // 56: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	12, // 57: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	14, // 58: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	17, // 59: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	19, // 60: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	21, // 61: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	23, // 62: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	26, // 63: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	28, // 64: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	30, // 65: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	34, // 66: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	36, // 67: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	39, // 68: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	41, // 69: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	49, // 70: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	51, // 71: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	53, // 72: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	55, // 73: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	57, // 74: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	59, // 75: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	61, // 76: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	63, // 77: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	65, // 78: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	67, // 79: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	70, // 80: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	72, // 81: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	74, // 82: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	76, // 83: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	79, // 84: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	81, // 85: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	84, // 86: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	86, // 87: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	6,  // 88: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	9,  // 89: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	11, // 90: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	13, // 91: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	15, // 92: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	18, // 93: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	20, // 94: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	22, // 95: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	24, // 96: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	27, // 97: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	29, // 98: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	31, // 99: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	35, // 100: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	37, // 101: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	40, // 102: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	42, // 103: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	50, // 104: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	52, // 105: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	54, // 106: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	56, // 107: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	58, // 108: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	60, // 109: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	62, // 110: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	64, // 111: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	66, // 112: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	68, // 113: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	71, // 114: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	73, // 115: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	75, // 116: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	77, // 117: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	80, // 118: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	82, // 119: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	85, // 120: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	87, // 121: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	88, // [88:122] is the sub-list for method output_type
-	54, // [54:88] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	44, // 14: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	45, // 15: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	45, // 16: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	43, // 17: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	49, // 18: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	50, // 19: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	46, // 20: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	47, // 21: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,  // 22: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	46, // 23: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	47, // 24: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	43, // 25: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	48, // 26: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	48, // 27: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	48, // 28: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	43, // 29: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	43, // 30: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	49, // 31: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	43, // 32: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	49, // 33: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	43, // 34: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	49, // 35: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	43, // 36: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	50, // 37: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	43, // 38: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	50, // 39: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	43, // 40: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,  // 41: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	43, // 42: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,  // 43: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	71, // 44: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	71, // 45: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	71, // 46: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	43, // 47: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	80, // 48: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	80, // 49: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	80, // 50: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,  // 51: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,  // 52: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	85, // 53: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	90, // 54: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	91, // 55: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	92, // 56: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	5,  // 57: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	8,  // 58: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	10, // 59: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	12, // 60: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	14, // 61: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	17, // 62: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	19, // 63: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	21, // 64: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	23, // 65: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	26, // 66: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	28, // 67: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	30, // 68: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	34, // 69: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	36, // 70: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	39, // 71: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	41, // 72: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	51, // 73: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	53, // 74: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	55, // 75: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	57, // 76: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	59, // 77: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	61, // 78: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	63, // 79: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	65, // 80: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	67, // 81: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	69, // 82: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	72, // 83: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	74, // 84: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	76, // 85: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	78, // 86: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	81, // 87: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	83, // 88: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	86, // 89: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	88, // 90: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	6,  // 91: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	9,  // 92: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	11, // 93: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	13, // 94: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	15, // 95: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	18, // 96: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	20, // 97: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	22, // 98: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	24, // 99: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	27, // 100: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	29, // 101: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	31, // 102: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	35, // 103: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	37, // 104: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	40, // 105: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	42, // 106: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	52, // 107: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	54, // 108: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	56, // 109: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	58, // 110: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	60, // 111: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	62, // 112: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	64, // 113: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	66, // 114: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	68, // 115: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	70, // 116: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	73, // 117: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	75, // 118: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	77, // 119: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	79, // 120: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	82, // 121: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	84, // 122: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	87, // 123: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	89, // 124: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	91, // [91:125] is the sub-list for method output_type
+	57, // [57:91] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -5831,7 +6007,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   88,
+			NumMessages:   90,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -130,6 +130,13 @@ func toKey(m *weirv1.ServiceKey) (k spec.ServiceKey, err error) {
 	if k.Proto, err = toProto(m.Protocol); err != nil {
 		return k, err
 	}
+	if m.Match != nil {
+		if m.Address != "" || m.Port != 0 {
+			return k, invalid("service", "a service has either an address or a match")
+		}
+		k.Match, err = toMatch(m.Match)
+		return k, err
+	}
 	a, err := needAddr("service", m.Address)
 	if err != nil {
 		return k, err
@@ -146,7 +153,47 @@ func toPort(object string, p uint32) (uint16, error) {
 	return uint16(p), nil
 }
 
+func toMatch(m *weirv1.Match) (k spec.Match, err error) {
+	if m.Family != 4 && m.Family != 6 {
+		return k, invalid("service", "address family %d: must be 4 or 6", m.Family)
+	}
+	k = spec.Match{Family: uint8(m.Family), In: m.Iif, Out: m.Oif}
+	if k.Src, err = toRange(m.Src); err == nil {
+		k.Dst, err = toRange(m.Dst)
+	}
+	return k, err
+}
+
+func toRange(m *weirv1.AddressRange) (r spec.Range, err error) {
+	if m == nil {
+		return r, nil
+	}
+	if r.First, err = needAddr("service", m.First); err != nil {
+		return r, err
+	}
+	if r.Last, err = needAddr("service", m.Last); err != nil {
+		return r, err
+	}
+	if r.FirstPort, err = toPort("service", m.FirstPort); err != nil {
+		return r, err
+	}
+	r.LastPort, err = toPort("service", m.LastPort)
+	return r, err
+}
+
+func fromRange(r spec.Range) *weirv1.AddressRange {
+	if !r.First.IsValid() {
+		return nil
+	}
+	return &weirv1.AddressRange{First: r.First.String(), Last: r.Last.String(), FirstPort: uint32(r.FirstPort), LastPort: uint32(r.LastPort)}
+}
+
 func fromKey(k spec.ServiceKey) *weirv1.ServiceKey {
+	if k.IsMatch() {
+		return &weirv1.ServiceKey{Protocol: weirv1.Protocol(k.Proto), Match: &weirv1.Match{
+			Family: uint32(k.Match.Family), Src: fromRange(k.Match.Src), Dst: fromRange(k.Match.Dst), Iif: k.Match.In, Oif: k.Match.Out,
+		}}
+	}
 	return &weirv1.ServiceKey{Protocol: weirv1.Protocol(k.Proto), Address: k.Virtual.Addr().String(), Port: uint32(k.Virtual.Port())}
 }
 

@@ -172,7 +172,7 @@ func TestRefusals(t *testing.T) {
 		{"real server: weight", dest(udpKey(53), fullNAT("192.168.1.3", 53, 65536)), wrong, spec.Invalid, "dest", "weight 65536"},
 		{"real server: mode", dest(udpKey(53), &weirv1.Dest{Address: "192.168.1.3", Port: 53, Forward: 6}), wrong, spec.Invalid, "dest", "forwarding mode 6 is unknown"},
 		{"real server: mode below", dest(udpKey(53), &weirv1.Dest{Address: "192.168.1.3", Port: 53, Forward: -1}), wrong, spec.Invalid, "dest", "forwarding mode -1"},
-		{"real server: later mode", dest(udpKey(53), &weirv1.Dest{Address: "192.168.1.3", Port: 53, Forward: weirv1.Forward_FORWARD_SNAT}), not, spec.NotSupported, "dest", "SNAT is not supported yet"},
+		{"real server: SNAT", dest(udpKey(53), &weirv1.Dest{Address: "192.168.1.3", Port: 53, Forward: weirv1.Forward_FORWARD_SNAT}), wrong, spec.Invalid, "dest", "SNAT (-J) is for match services"},
 		{"real server: thresholds", dest(udpKey(53), &weirv1.Dest{Address: "192.168.1.3", Port: 53, Forward: weirv1.Forward_FORWARD_FULLNAT, UThreshold: 3, LThreshold: 4}), wrong, spec.Invalid, "dest", "l-threshold 4"},
 		{"real server: there", dest(udpKey(53), fullNAT("192.168.1.2", 53, 1)), exists, spec.Exists, "dest", "already exists: 192.168.1.2:53"},
 		{"real server: ourselves", dest(udpKey(53), fullNAT("10.0.0.1", 53, 1)), wrong, spec.Invalid, "dest", "is an address of this box"},

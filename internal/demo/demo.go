@@ -63,7 +63,7 @@ type stage struct {
 	dpip, ipvsadm string
 	driver        string
 	dir           string // temporary: configuration, socket, the director's log
-	world         *netns.TwoArm
+	world         *netns.Network
 	daemon        *netns.Process
 }
 

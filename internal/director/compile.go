@@ -1,6 +1,7 @@
 package director
 
 import (
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -110,6 +111,9 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	}
 	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
 	svc.QUIC, svc.HashID = s.QUIC, kind == sched.Conhash && s.HashTarget == "qid"
+	if s.IsMatch() {
+		svc.Match = d.matcher(s.ServiceKey)
+	}
 	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
 	svc.Lists = st.compileLists(s)
 	for _, l := range s.Locals {
@@ -127,6 +131,13 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Datagrams: s.Proto == spec.UDP, Load: &dest.Load})
 		servers = append(servers, sched.Server{Addr: sd.Addr, Weight: sd.Weight})
 		svc.GCD = gcd(svc.GCD, sd.Weight)
+		if sd.Forward == spec.SNAT {
+			wan := locals[sd.Addr.Addr()]
+			dest.WAN.Store(wan)
+			for pool := range laddr.Pools {
+				wan.Prepare(uint8(pool)) // who will be asked is not known
+			}
+		}
 		for _, l := range svc.Locals {
 			l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
 		}
@@ -136,6 +147,32 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		svc.Table = st.table
 	}
 	return svc, nil
+}
+
+// matcher compiles what packets a match service is for.
+func (d *Director) matcher(k spec.ServiceKey) service.Matcher {
+	m := service.Matcher{
+		Proto: uint8(k.Proto), SrcLast: ^uint32(0), DstLast: ^uint32(0), SrcPortLast: ^uint16(0), DstPortLast: ^uint16(0),
+		In: service.AnyPort, Out: service.AnyPort,
+	}
+	// A range of zeros is every address, as in 0.0.0.0:1-1024.
+	span := func(r spec.Range, first, last *uint32, firstPort, lastPort *uint16) {
+		if r.First.IsValid() && !r.Last.IsUnspecified() {
+			*first, *last = bits.ReverseBytes32(service.Wire(r.First)), bits.ReverseBytes32(service.Wire(r.Last))
+		}
+		if r.LastPort != 0 {
+			*firstPort, *lastPort = r.FirstPort, r.LastPort
+		}
+	}
+	span(k.Match.Src, &m.SrcFirst, &m.SrcLast, &m.SrcPortFirst, &m.SrcPortLast)
+	span(k.Match.Dst, &m.DstFirst, &m.DstLast, &m.DstPortFirst, &m.DstPortLast)
+	if p := d.portByName(k.Match.In); p != nil {
+		m.In = p.facts.ID
+	}
+	if p := d.portByName(k.Match.Out); p != nil {
+		m.Out = p.facts.ID
+	}
+	return m
 }
 
 func gcd(a, b uint32) uint32 {

@@ -395,6 +395,9 @@ func connView(t *flow.Table, i uint32, now clock.Tick) (v ConnView, ok bool) {
 		Client:  addrPort(uint32(k0), uint16(key1)), Virtual: addrPort(uint32(k0>>32), uint16(key1>>16)),
 		Local: addrPort(uint32(addrs), uint16(ports)), Real: addrPort(uint32(addrs>>32), uint16(ports>>16)),
 	}
+	if v.Proto == spec.ICMP {
+		v.State = "ICMP_NORMAL"
+	}
 	if idle := clock.Duration(now.Since(t.LastSeen(c))); idle < v.Timeout {
 		v.Remaining = v.Timeout - idle
 	}

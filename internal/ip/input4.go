@@ -115,6 +115,27 @@ func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	return packet.Continue
 }
 
+// keyEcho4 sets the key of an ICMP echo: the id is the port of who asks, and the
+// other's is 0. Other ICMP has none.
+func (s *Stack) keyEcho4(p *packet.Packet, m []byte, src, dst uint32) packet.Verdict {
+	if len(m) < wire.ICMPv4Len || m[1] != 0 {
+		return packet.Continue
+	}
+	id := uint64(binary.LittleEndian.Uint16(m[4:6]))
+	switch m[0] {
+	case wire.ICMPv4EchoRequest:
+	case wire.ICMPv4EchoReply:
+		id <<= 16
+	default:
+		return packet.Continue
+	}
+	p.Key0 = uint64(src) | uint64(dst)<<32
+	p.Key1 = id | uint64(wire.ProtoICMP)<<32
+	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
+	p.Flags |= packet.Keyed
+	return packet.Continue
+}
+
 // usual reports whether a TCP header has only the options that established
 // connections use, as everybody lays them out (RFC 7323, appendix A): a
 // timestamp, and then SACK blocks. Any other list may hold an address that the
@@ -163,6 +184,8 @@ func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdic
 		}
 		sum = binary.LittleEndian.Uint16(h[6:8])
 		l4 = l4[:n]
+	case wire.ProtoICMP:
+		return s.keyEcho4(p, l4, src, dst)
 	default:
 		return packet.Continue
 	}

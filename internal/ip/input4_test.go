@@ -36,8 +36,12 @@ func TestInput4(t *testing.T) {
 		{"partial TCP checksum", made{src: near, dst: vip, proto: 6, l4: tcp(16, timestamp, "abc"), partial: true, padding: 3}, packet.Continue, 0, packet.Keyed | packet.Plain | packet.CsumPartial},
 		{"IP options", made{src: near, dst: vip, proto: 17, l4: udp("a"), options: nops, padding: 2}, packet.Continue, 0, packet.Keyed},
 		{"IP options, partial", made{src: near, dst: vip, proto: 6, l4: tcp(16, nil, "abc"), options: nops, partial: true}, packet.Continue, 0, packet.Keyed | packet.CsumPartial},
-		{"ICMP", made{src: near, dst: vip, proto: 1, l4: icmp(8, 0, "")}, packet.Continue, 0, 0},
-		{"ICMP with IP options", made{src: near, dst: vip, proto: 1, l4: icmp(8, 0, ""), options: nops}, packet.Continue, 0, 0},
+		{"echo", made{src: near, dst: vip, proto: 1, l4: icmp(8, 0, "")}, packet.Continue, 0, packet.Keyed},
+		{"echo reply", made{src: near, dst: vip, proto: 1, l4: icmp(0, 0, "")}, packet.Continue, 0, packet.Keyed},
+		{"echo with IP options", made{src: near, dst: vip, proto: 1, l4: icmp(8, 0, ""), options: nops}, packet.Continue, 0, packet.Keyed},
+		{"echo with a code", made{src: near, dst: vip, proto: 1, l4: icmp(8, 1, "")}, packet.Continue, 0, 0},
+		{"other ICMP", made{src: near, dst: vip, proto: 1, l4: icmp(13, 0, "")}, packet.Continue, 0, 0},
+		{"ICMP cut short", made{src: near, dst: vip, proto: 1, l4: icmp(8, 0, "")[:7]}, packet.Continue, 0, 0},
 		{"another protocol", made{src: near, dst: vip, proto: 89, l4: []byte{1}}, packet.Continue, 0, 0},
 		{"reserved source", made{src: a("240.1.2.3"), dst: vip, proto: 17, l4: udp("")}, packet.Continue, 0, packet.Keyed | packet.Plain},
 		{"UDP shorter than its packet", made{src: near, dst: vip, proto: 17, l4: udp("abcd"), change: func(ip wire.IPv4) { wire.UDP(ip[20:]).SetLength(10) }}, packet.Continue, 0, packet.Keyed | packet.Plain},
@@ -103,8 +107,14 @@ func checkParsed(t *testing.T, p *packet.Packet, m made) {
 		return
 	}
 	ip := p.Data[14:]
-	k0, k1 := flow.Tuple(binary.LittleEndian.Uint32(ip[12:]), binary.LittleEndian.Uint32(ip[16:]),
-		binary.LittleEndian.Uint16(ip[hlen:]), binary.LittleEndian.Uint16(ip[hlen+2:]), m.proto)
+	sport, dport := binary.LittleEndian.Uint16(ip[hlen:]), binary.LittleEndian.Uint16(ip[hlen+2:])
+	if m.proto == wire.ProtoICMP { // the id is the port of who asks
+		sport, dport = binary.LittleEndian.Uint16(ip[hlen+4:]), 0
+		if ip[hlen] == wire.ICMPv4EchoReply {
+			sport, dport = dport, sport
+		}
+	}
+	k0, k1 := flow.Tuple(binary.LittleEndian.Uint32(ip[12:]), binary.LittleEndian.Uint32(ip[16:]), sport, dport, m.proto)
 	if p.Key0 != k0 || p.Key1 != k1 || p.Hash != flow.Hash(seed, k0, k1) {
 		t.Errorf("key %x %x hash %x, want %x %x %x", p.Key0, p.Key1, p.Hash, k0, k1, flow.Hash(seed, k0, k1))
 	}

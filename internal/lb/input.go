@@ -147,8 +147,8 @@ func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
 // real server, outbound to the client.
 func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forward.Rewritten) (*flow.NextHop, flow.NextHopRef) {
 	to := uint32(r.Addrs >> 32)
-	if key1&flow.FlagReply == 0 {
-		to = b.sh.Dests[h.Dest].Load().Wire
+	if key1&flow.FlagTunnel == 0 && atomic.LoadUint32(&b.flows.Conn(h.Conn).State)&flow.ConnOneWay != 0 {
+		to = b.sh.Dests[h.Dest].Load().Wire // DR: the packet's destination is the VIP
 	}
 	ref := b.hopTo(to)
 	if ref == 0 {

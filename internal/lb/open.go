@@ -22,6 +22,9 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
 		return b.slow(p, h, key1)
 	}
+	if p.Proto == protoICMP {
+		return b.outward(p)
+	}
 	vip := uint32(p.Key0 >> 32)
 	svc := b.Tables.Services.Lookup(p.Proto, vip, uint16(p.Key1>>16))
 	if svc == nil {
@@ -31,16 +34,13 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		case b.Tables.Services.HasVIP(vip):
 			return p.DropFor(packet.LBNoService)
 		}
-		return packet.Continue
+		return b.outward(p)
 	}
 	if why := svc.Lists.Check(uint32(p.Key0)); why != packet.NoReason {
 		return p.DropFor(why)
 	}
-	if p.Proto == protoTCP && p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) != tcpSYN {
-		if p.TCPFlags&(tcpACK|tcpRST|tcpSYN) == tcpACK {
-			b.resetSender(p)
-		}
-		return p.DropFor(packet.LBNoConn)
+	if p.Proto == protoTCP && !begins(p) {
+		return b.refuseMiddle(p)
 	}
 	return b.open(p, svc)
 }
@@ -76,11 +76,16 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 	if why := b.shape(p, &o, svc, dest, mode); why != packet.NoReason {
 		return p.DropFor(why)
 	}
-	if p.Proto == protoUDP {
+	return b.enter(p, &o, svc, dest)
+}
+
+// enter makes the connection, and sends its first packet through it.
+func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest) packet.Verdict {
+	if p.Proto == protoTCP {
+		o.conn.State |= uint32(proto.TCPNone) | flow.ConnHalfOpen
+	} else {
 		o.in.Fast = o.conn.State&^flow.ConnOneWay == 0
 		o.conn.State |= uint32(proto.UDPOneWay)
-	} else {
-		o.conn.State |= uint32(proto.TCPNone) | flow.ConnHalfOpen
 	}
 	o.conn.Timeout = b.Tables.Timeouts.Of(proto.State(o.conn.State&flow.ConnStateMask), svc.ConnTimeout)
 	out := &o.out
@@ -99,7 +104,7 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 			if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
 				return b.slow(p, h, key1)
 			}
-			if mode == spec.Masq {
+			if o.local == nil {
 				return p.DropFor(packet.LBNATClash)
 			}
 		}
@@ -110,7 +115,7 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		b.sh.HalfOpen.Add(1)
 		b.half.push(ci, uint32(b.Now))
 	}
-	if o.local != nil {
+	if o.local != nil && len(svc.Locals) > 0 {
 		b.foresee(svc, dest, o.conn.Pool, p.Proto)
 	}
 	b.counts[dest.Index].Conns++

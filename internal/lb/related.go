@@ -23,15 +23,22 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 		return p.DropFor(packet.ICMPMalformed)
 	}
 	proto := quoted.Protocol()
-	if proto != protoTCP && proto != protoUDP || quoted.FragmentOffset() != 0 {
+	if proto != protoTCP && proto != protoUDP && proto != protoICMP || quoted.FragmentOffset() != 0 {
 		return packet.Continue
 	}
 	l4 := quoted[quoted.HeaderLength():]
+	ports := binary.LittleEndian.Uint32(l4[0:4])
+	if proto == protoICMP {
+		var echo bool
+		if ports, echo = echoPorts(l4); !echo {
+			return packet.Continue
+		}
+	}
 	// The quoted packet went the other way: its tuple, turned round, is the
 	// tuple of the half-flow this error travels with.
 	src := binary.LittleEndian.Uint32(quoted[12:16])
 	dst := binary.LittleEndian.Uint32(quoted[16:20])
-	k0, k1 := flow.Tuple(dst, src, binary.LittleEndian.Uint16(l4[2:4]), binary.LittleEndian.Uint16(l4[0:2]), proto)
+	k0, k1 := flow.Tuple(dst, src, uint16(ports>>16), uint16(ports), proto)
 	h, key1 := b.flows.Find(k0, k1, b.flows.Hash(k0, k1))
 	if h == nil {
 		ours := uint32(k0 >> 32)
@@ -47,7 +54,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
 	}
-	addrs, ports, ref := pub.Addrs, pub.Ports, pub.NextHop
+	addrs, now, ref := pub.Addrs, pub.Ports, pub.NextHop
 	c := b.flows.Conn(pub.Conn)
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
@@ -73,18 +80,49 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	}
 	binary.LittleEndian.PutUint32(quoted[12:16], uint32(addrs>>32))
 	binary.LittleEndian.PutUint32(quoted[16:20], uint32(addrs))
-	binary.LittleEndian.PutUint16(l4[0:2], uint16(ports>>16))
-	binary.LittleEndian.PutUint16(l4[2:4], uint16(ports))
-	keepSum(l4, proto, was, wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0)))
+	if proto == protoICMP {
+		quoteEcho(l4, uint16(now)|uint16(now>>16))
+	} else {
+		binary.LittleEndian.PutUint16(l4[0:2], uint16(now>>16))
+		binary.LittleEndian.PutUint16(l4[2:4], uint16(now))
+		keepSum(l4, proto, was, wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0)))
+	}
 	quoted.ComputeChecksum()
 	m.ComputeChecksum()
 	ip := wire.IPv4(p.Data[p.L3:])
+	from := binary.LittleEndian.Uint32(ip[12:16])
 	binary.LittleEndian.PutUint64(ip[12:20], addrs)
+	if uint32(addrs) == uint32(k0) {
+		// This direction's packets keep their source, so the error keeps its own: it
+		// is what traceroute shows.
+		binary.LittleEndian.PutUint32(ip[12:16], from)
+	}
 	ip.SetTTL(ip.TTL() - 1)
 	ip.ComputeChecksum()
 	p.Flags |= packet.Related
 	p.NextHop = ref
 	return packet.Output
+}
+
+// echoPorts returns what stands for the ports of a quoted ICMP echo: see
+// ip.Stack.keyEcho4. Other ICMP has none.
+func echoPorts(m []byte) (ports uint32, ok bool) {
+	id := uint32(binary.LittleEndian.Uint16(m[4:6]))
+	switch {
+	case m[1] != 0:
+	case m[0] == wire.ICMPv4EchoRequest:
+		return id, true
+	case m[0] == wire.ICMPv4EchoReply:
+		return id << 16, true
+	}
+	return 0, false
+}
+
+// quoteEcho gives a quoted echo another id, as on the wire read little-endian.
+func quoteEcho(m []byte, id uint16) {
+	was := binary.BigEndian.Uint16(m[4:6])
+	binary.LittleEndian.PutUint16(m[4:6], id)
+	binary.BigEndian.PutUint16(m[2:4], wire.Update16(binary.BigEndian.Uint16(m[2:4]), was, binary.BigEndian.Uint16(m[4:6])))
 }
 
 // passOn sends an error about packets that the real server itself sent to its

@@ -50,9 +50,9 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	}
 	v := packet.Output
 	switch {
-	case p.Proto == protoUDP && reply:
+	case p.Proto != protoTCP && reply:
 		b.answeredUDP(c, ci)
-	case p.Proto == protoUDP:
+	case p.Proto != protoTCP:
 		v = b.inboundUDP(p, c, h, &r, hop, ref)
 	case reply:
 		b.remember(p, h, d)

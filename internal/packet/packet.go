@@ -35,7 +35,8 @@ const (
 	// forwarded, and no ICMP error is ever sent about it.
 	Ours
 	// Keyed: ip.Input found a TCP or UDP packet that is not a fragment, with a
-	// complete L4 header, and set Key0, Key1, Hash and, of TCP, TCPFlags.
+	// complete L4 header, or an ICMP echo, and set Key0, Key1, Hash and, of TCP,
+	// TCPFlags.
 	Keyed
 	// Encapsulated: an IP packet in an IP packet (Tunnel mode). L4 is the inner
 	// one's transport header; no device segments it or completes its checksums.

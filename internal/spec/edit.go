@@ -72,7 +72,7 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 	}
 	if old.SAPool && !a.SAPool {
 		if svc := s.localOf(ip); svc != nil {
-			return refuse(Busy, "address", "%s is a local address of service %s: it stays sapool", ip, svc.ServiceKey)
+			return refuse(Busy, "address", "%s is %s: it stays sapool", ip, use(svc))
 		}
 	}
 	*old = a
@@ -84,7 +84,7 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 func (s *Spec) machine(ip netip.Addr) string {
 	for i := range s.Services {
 		for _, d := range s.Services[i].Dests {
-			if d.Addr.Addr() == ip {
+			if d.Addr.Addr() == ip && d.Forward != SNAT {
 				return "a real server of service " + s.Services[i].ServiceKey.String()
 			}
 		}
@@ -102,9 +102,13 @@ func (s *Spec) machine(ip netip.Addr) string {
 	return ""
 }
 
-// localOf returns a service that uses an address as a local address, or nil.
+// localOf returns a service that uses an address as a local address, or for SNAT,
+// or nil.
 func (s *Spec) localOf(ip netip.Addr) *Service {
 	for i := range s.Services {
+		if s.Services[i].IsMatch() && slices.ContainsFunc(s.Services[i].Dests, func(d Dest) bool { return d.Addr.Addr() == ip }) {
+			return &s.Services[i]
+		}
 		for _, l := range s.Services[i].Locals {
 			if l.Addr == ip {
 				return &s.Services[i]
@@ -112,6 +116,22 @@ func (s *Spec) localOf(ip netip.Addr) *Service {
 		}
 	}
 	return nil
+}
+
+// use says what an address is to a service that localOf found, and release how to
+// end that.
+func use(svc *Service) string {
+	if svc.IsMatch() {
+		return "used by service " + svc.ServiceKey.String()
+	}
+	return "a local address of service " + svc.ServiceKey.String()
+}
+
+func release(svc *Service) string {
+	if svc.IsMatch() {
+		return "-d"
+	}
+	return "--del-laddr"
 }
 
 // DeleteAddress removes an address; of prefix only the address counts.
@@ -128,7 +148,7 @@ func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
 		return refuse(NotExists, "address", "not exist: %s on %s", ip, port)
 	}
 	if svc := s.localOf(ip); svc != nil {
-		return refuse(Busy, "address", "resource busy: %s is a local address of service %s; remove it there first (ipvsadm --del-laddr)", ip, svc.ServiceKey)
+		return refuse(Busy, "address", "resource busy: %s is %s; remove it there first (ipvsadm %s)", ip, use(svc), release(svc))
 	}
 	s.Addresses = slices.Delete(s.Addresses, i, i+1)
 	return nil

@@ -9,15 +9,16 @@ import (
 )
 
 var (
-	vip  = netip.MustParseAddr("10.0.0.100")
-	web  = ServiceKey{TCP, netip.AddrPortFrom(vip, 80)}
-	dns  = ServiceKey{UDP, netip.AddrPortFrom(vip, 53)}
-	none = ServiceKey{TCP, netip.AddrPortFrom(vip, 443)}
-	rs1  = netip.MustParseAddrPort("192.168.1.2:80")
-	lip  = netip.MustParseAddr("192.168.1.200")
-	lip2 = netip.MustParseAddr("192.168.1.201")
-	gw   = netip.MustParseAddr("10.0.0.254")
-	mac  = [6]byte{2, 0, 0, 0, 0, 1}
+	vip     = netip.MustParseAddr("10.0.0.100")
+	web     = ServiceKey{Proto: TCP, Virtual: netip.AddrPortFrom(vip, 80)}
+	dns     = ServiceKey{Proto: UDP, Virtual: netip.AddrPortFrom(vip, 53)}
+	none    = ServiceKey{Proto: TCP, Virtual: netip.AddrPortFrom(vip, 443)}
+	outward = ServiceKey{Proto: TCP, Match: Match{Family: 4, Out: "wan"}}
+	rs1     = netip.MustParseAddrPort("192.168.1.2:80")
+	lip     = netip.MustParseAddr("192.168.1.200")
+	lip2    = netip.MustParseAddr("192.168.1.201")
+	gw      = netip.MustParseAddr("10.0.0.254")
+	mac     = [6]byte{2, 0, 0, 0, 0, 1}
 )
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
@@ -168,7 +169,7 @@ func TestRefusals(t *testing.T) {
 		{"edit no service", func(s *Spec) error { return s.EditService(Service{ServiceKey: none, Scheduler: "rr"}) }, NotExists, "service", "TCP 10.0.0.100:443"},
 		{"edit to nonsense", func(s *Spec) error { return s.EditService(Service{ServiceKey: web, Scheduler: "best"}) }, NotExists, "scheduler", "best"},
 		{"delete no service", func(s *Spec) error { return s.DeleteService(none) }, NotExists, "service", "TCP 10.0.0.100:443"},
-		{"the other protocol's", func(s *Spec) error { return s.DeleteService(ServiceKey{UDP, web.Virtual}) }, NotExists, "service", "UDP 10.0.0.100:80"},
+		{"the other protocol's", func(s *Spec) error { return s.DeleteService(ServiceKey{Proto: UDP, Virtual: web.Virtual}) }, NotExists, "service", "UDP 10.0.0.100:80"},
 
 		{"dest of no service", func(s *Spec) error { return s.AddDest(none, Dest{Addr: rs1, Forward: FullNAT}) }, NotExists, "service", "443"},
 		{"dest twice", dest(func(d *Dest) { d.Addr = rs1 }), Exists, "dest", "192.168.1.2:80"},
@@ -178,7 +179,22 @@ func TestRefusals(t *testing.T) {
 		{"dest on loopback", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "dest", "127.0.0.1"},
 		{"dest is ourselves", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(vip, 80) }), Invalid, "dest", "10.0.0.100"},
 		{"dest without port", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("192.168.1.3:0") }), Invalid, "dest", "192.168.1.3"},
-		{"mode of later", dest(func(d *Dest) { d.Forward = SNAT }), NotSupported, "dest", "SNAT"},
+		{"SNAT behind an address", dest(func(d *Dest) { d.Forward = SNAT }), Invalid, "dest", "SNAT (-J) is for match services: add the service with -H MATCH instead of -t or -u"},
+		{"match of a protocol", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: SCTP, Match: Match{Family: 4}}, Scheduler: "rr"})
+		}, NotSupported, "service", "use proto=tcp, udp or icmp"},
+		{"match of IPv6", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 6}}, Scheduler: "rr"})
+		}, NotSupported, "service", "IPv6"},
+		{"match of no port of ours", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 4, Out: "eth9"}}, Scheduler: "rr"})
+		}, NoDevice, "link", "eth9"},
+		{"match that ends before it begins", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 4, Src: Range{First: rs1.Addr(), Last: vip}}}, Scheduler: "rr"})
+		}, Invalid, "service", "src-range 192.168.1.2-10.0.0.100:0-0: the end lies before the beginning"},
+		{"match that tells clients", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: outward, Scheduler: "rr", ProxyProtocol: "v2"})
+		}, Invalid, "service", "a match service tells nobody of clients"},
 		{"DR at another port", dest(func(d *Dest) { d.Forward, d.Addr = DirectRoute, netip.MustParseAddrPort("192.168.1.9:8080") }), Invalid, "dest", "192.168.1.9:8080: with Route the real server is asked at the service's own port, 80: leave the port out"},
 		{"NAT without port", dest(func(d *Dest) { d.Forward, d.Addr = Masq, netip.MustParseAddrPort("192.168.1.9:0") }), Invalid, "dest", "192.168.1.9: a Masq real server needs a port"},
 		{"too heavy", dest(func(d *Dest) { d.Weight = 65536 }), Invalid, "dest", "65536"},
@@ -186,7 +202,7 @@ func TestRefusals(t *testing.T) {
 		{"edit no dest", func(s *Spec) error {
 			return s.EditDest(web, Dest{Addr: netip.MustParseAddrPort("192.168.1.9:80"), Forward: FullNAT})
 		}, NotExists, "dest", "192.168.1.9:80"},
-		{"edit dest to nonsense", func(s *Spec) error { return s.EditDest(web, Dest{Addr: rs1, Forward: SNAT}) }, NotSupported, "dest", "SNAT"},
+		{"edit dest to nonsense", func(s *Spec) error { return s.EditDest(web, Dest{Addr: rs1, Forward: SNAT}) }, Invalid, "dest", "SNAT"},
 		{"edit dest of no service", func(s *Spec) error { return s.EditDest(none, Dest{Addr: rs1, Forward: FullNAT}) }, NotExists, "service", "443"},
 		{"delete no dest", func(s *Spec) error { return s.DeleteDest(web, netip.MustParseAddrPort("192.168.1.2:81")) }, NotExists, "dest", "192.168.1.2:81"},
 		{"delete dest of no service", func(s *Spec) error { return s.DeleteDest(none, rs1) }, NotExists, "service", "443"},

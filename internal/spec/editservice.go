@@ -45,6 +45,14 @@ func (s *Spec) AddService(svc Service) error {
 	if err := svc.check(); err != nil {
 		return err
 	}
+	for _, port := range [2]string{svc.Match.In, svc.Match.Out} {
+		if port == "" {
+			continue
+		}
+		if err := s.device(port); err != nil {
+			return err
+		}
+	}
 	if s.Find(svc.ServiceKey) != nil {
 		return refuse(Exists, "service", "service already exists: %s; -E edits it", svc.ServiceKey)
 	}
@@ -75,18 +83,8 @@ func (s *Spec) EditService(svc Service) error {
 
 // check refuses what a service can't be, and what it can't be yet.
 func (svc *Service) check() error {
-	vip := svc.Virtual.Addr()
-	if err := ipv4Only("service", vip); err != nil {
+	if err := svc.ServiceKey.check(); err != nil {
 		return err
-	}
-	if !station(vip) {
-		return refuse(Invalid, "service", "%s can't be a virtual address: give a unicast address", vip)
-	}
-	if svc.Proto != TCP && svc.Proto != UDP {
-		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t) or UDP (-u)", svc.Proto)
-	}
-	if svc.Virtual.Port() == 0 {
-		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT", vip)
 	}
 	if !slices.Contains(schedulers, svc.Scheduler) {
 		return refuse(NotExists, "scheduler", "scheduler %q is not known: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
@@ -115,6 +113,30 @@ func (svc *Service) check() error {
 	return svc.checkTelling()
 }
 
+// check refuses a service that can't be addressed so.
+func (k ServiceKey) check() error {
+	if k.IsMatch() {
+		if k.Proto != TCP && k.Proto != UDP && k.Proto != ICMP {
+			return refuse(NotSupported, "service", "%s match services are not supported yet: use proto=tcp, udp or icmp", k.Proto)
+		}
+		return k.Match.check()
+	}
+	vip := k.Virtual.Addr()
+	if err := ipv4Only("service", vip); err != nil {
+		return err
+	}
+	if !station(vip) {
+		return refuse(Invalid, "service", "%s can't be a virtual address: give a unicast address", vip)
+	}
+	if k.Proto != TCP && k.Proto != UDP {
+		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t) or UDP (-u)", k.Proto)
+	}
+	if k.Virtual.Port() == 0 {
+		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT", vip)
+	}
+	return nil
+}
+
 // checkHash refuses a hash target where nothing is hashed by it, and QUIC where
 // there is none.
 func (svc *Service) checkHash() error {
@@ -136,6 +158,9 @@ func (svc *Service) checkHash() error {
 // protocol can't carry, or that would tell it twice.
 func (svc *Service) checkTelling() error {
 	pp := svc.ProxyProtocol
+	if svc.IsMatch() && (pp != "" || svc.UOA != "" || svc.NoTOA) {
+		return refuse(Invalid, "service", "a match service tells nobody of clients: leave out --proxy-protocol, --uoa and --toa")
+	}
 	if pp != "" && !slices.Contains(proxyProtocols, pp) {
 		return refuse(Invalid, "service", "PROXY protocol %q is not known: use %s", pp, strings.Join(proxyProtocols, ", "))
 	}
@@ -217,6 +242,9 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	if !station(ip) {
 		return refuse(Invalid, "dest", "%s can't be a real server: give a unicast address", ip)
 	}
+	if svc.IsMatch() || d.Forward == SNAT {
+		return s.checkWAN(svc, d)
+	}
 	switch d.Forward {
 	case FullNAT:
 	case Masq, DirectRoute, Tunnel:
@@ -238,6 +266,30 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	if d.Addr.Port() == 0 {
 		return refuse(Invalid, "dest", "%s: a %s real server needs a port", ip, d.Forward)
 	}
+	return d.checkLoad()
+}
+
+// checkWAN refuses what can't be an address that inside hosts go out with.
+func (s *Spec) checkWAN(svc *Service, d *Dest) error {
+	ip := d.Addr.Addr()
+	switch {
+	case !svc.IsMatch():
+		return refuse(Invalid, "dest", "SNAT (-J) is for match services: add the service with -H MATCH instead of -t or -u")
+	case d.Forward != SNAT:
+		return refuse(Invalid, "dest", "a match service has WAN addresses for SNAT (-J), not %s real servers", d.Forward)
+	case d.Addr.Port() != 0:
+		return refuse(Invalid, "dest", "%s: the ports of a WAN address are chosen for each connection: give %s:0", d.Addr, ip)
+	}
+	if a := s.FindAddress(ip); a == nil {
+		return refuse(Invalid, "dest", "%s is no address of this box: dpip addr add %s/LEN dev PORT sapool", ip, ip)
+	} else if !a.SAPool {
+		return refuse(Invalid, "dest", "%s has no ports to give: dpip addr set %s dev %s sapool", ip, a.Prefix, a.Port)
+	}
+	return d.checkLoad()
+}
+
+// checkLoad refuses weights and thresholds that are none.
+func (d *Dest) checkLoad() error {
 	if d.Weight > 65535 {
 		return refuse(Invalid, "dest", "weight %d: must be 0 to 65535", d.Weight)
 	}
@@ -287,6 +339,9 @@ func (s *Spec) AddLocal(k ServiceKey, l LocalAddress) (existed bool, err error) 
 	}
 	if slices.ContainsFunc(svc.Locals, func(o LocalAddress) bool { return o.Addr == l.Addr }) {
 		return true, refuse(Exists, "laddr", "local address already exists: %s of service %s", l.Addr, k)
+	}
+	if svc.IsMatch() {
+		return false, refuse(Invalid, "laddr", "a match service has no local addresses: its WAN addresses are its real servers (-a -H ... -r WAN:0 -J)")
 	}
 	if err := s.device(l.Port); err != nil {
 		return false, err

@@ -7,7 +7,7 @@ import (
 )
 
 func TestListed(t *testing.T) {
-	k := ServiceKey{TCP, netip.MustParseAddrPort("10.0.0.100:80")}
+	k := ServiceKey{Proto: TCP, Virtual: netip.MustParseAddrPort("10.0.0.100:80")}
 	a, b := netip.MustParseAddr("1.2.3.4"), netip.MustParseAddr("1.2.3.5")
 	base := &Spec{}
 	if err := base.AddService(Service{ServiceKey: k, Scheduler: "rr", Blacklist: []netip.Addr{a}}); err != nil {
@@ -31,7 +31,7 @@ func TestListed(t *testing.T) {
 		{"twice", func(s *Spec) error { return s.AddListed(k, Blacklist, a) }, Exists},
 		{"twice at once", func(s *Spec) error { return s.AddListed(k, Whitelist, b, b) }, Exists},
 		{"on both", func(s *Spec) error { return s.AddListed(k, Whitelist, a) }, 0},
-		{"no such service", func(s *Spec) error { return s.AddListed(ServiceKey{UDP, k.Virtual}, Blacklist, a) }, NotExists},
+		{"no such service", func(s *Spec) error { return s.AddListed(ServiceKey{Proto: UDP, Virtual: k.Virtual}, Blacklist, a) }, NotExists},
 		{"IPv6", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.MustParseAddr("::1")) }, NotSupported},
 		{"multicast", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.MustParseAddr("224.0.0.1")) }, Invalid},
 		{"nobody", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.IPv4Unspecified()) }, Invalid},

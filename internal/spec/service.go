@@ -57,14 +57,21 @@ func (f Forward) String() string {
 	return "unknown"
 }
 
-// ServiceKey identifies a service: protocol, virtual address and port.
+// ServiceKey identifies a service: protocol, virtual address and port, or what
+// packets it matches.
 type ServiceKey struct {
 	Proto   Proto
 	Virtual netip.AddrPort
+	Match   Match // of a service without virtual address
 }
 
 // String returns "TCP 10.0.0.100:80".
-func (k ServiceKey) String() string { return k.Proto.String() + " " + k.Virtual.String() }
+func (k ServiceKey) String() string {
+	if k.IsMatch() {
+		return "MATCH " + k.matchString()
+	}
+	return k.Proto.String() + " " + k.Virtual.String()
+}
 
 // Service is a virtual service with its real servers and local addresses.
 type Service struct {

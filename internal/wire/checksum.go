@@ -127,12 +127,7 @@ func CompleteL4(ip IPv4) bool {
 	if l4 == nil {
 		return false
 	}
-	binary.BigEndian.PutUint16(l4[at:], 0)
-	sum := Checksum(l4, pseudo)
-	if sum == 0 && ip.Protocol() == ProtoUDP {
-		sum = 0xffff
-	}
-	binary.BigEndian.PutUint16(l4[at:], sum)
+	completeL4(l4, ip.Protocol(), at, pseudo)
 	return true
 }
 
@@ -145,8 +140,13 @@ func CompleteL4At(ip IPv4, l4 int, proto uint8) {
 		at = tcpChecksum
 	}
 	b := ip[l4:]
+	completeL4(b, proto, at, PseudoSum4(ip.Src(), ip.Dst(), proto, uint16(len(b))))
+}
+
+// completeL4 puts the checksum of b, with a pseudo-header's sum, at an offset of b.
+func completeL4(b []byte, proto uint8, at int, pseudo uint64) {
 	binary.BigEndian.PutUint16(b[at:], 0)
-	sum := Checksum(b, PseudoSum4(ip.Src(), ip.Dst(), proto, uint16(len(b))))
+	sum := Checksum(b, pseudo)
 	if sum == 0 && proto == ProtoUDP {
 		sum = 0xffff
 	}

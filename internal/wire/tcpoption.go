@@ -85,3 +85,12 @@ func PutTOA4(b []byte, port uint16, addr [4]byte) {
 	binary.BigEndian.PutUint16(b[2:4], port)
 	*(*[4]byte)(b[4:8]) = addr
 }
+
+// PutTOA6 writes the option that tells a real server the IPv6 client's address:
+// FE 14, port and address in network order. b has at least OptTOA6Len bytes.
+func PutTOA6(b []byte, port uint16, addr [16]byte) {
+	_ = b[OptTOA6Len-1]
+	b[0], b[1] = OptTOA, OptTOA6Len
+	binary.BigEndian.PutUint16(b[2:4], port)
+	*(*[16]byte)(b[4:20]) = addr
+}

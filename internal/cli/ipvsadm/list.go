@@ -59,6 +59,9 @@ func (env *Env) listServices(ctx context.Context, l *line) error {
 // serviceName is "TCP  10.0.0.100:80".
 func serviceName(s *weirv1.Service, names *namer) string {
 	key := s.GetKey()
+	if key.GetMatch() != nil {
+		return "MATCH " + matchName(key)
+	}
 	proto := protoWord(key.GetProtocol())
 	return protoTitle(key.GetProtocol()) + "  " + names.endpoint(key.GetAddress(), key.GetPort(), proto)
 }

@@ -31,6 +31,9 @@ func serviceLines(s *weirv1.Service) []string {
 	numbers := namer{}
 	option := serviceOption[s.GetKey().GetProtocol()]
 	virtual := numbers.endpoint(s.GetKey().GetAddress(), s.GetKey().GetPort(), "")
+	if s.GetKey().GetMatch() != nil {
+		option, virtual = "-H", matchWords(s.GetKey())
+	}
 
 	add := []string{"-A", option, virtual, "-s", s.GetScheduler()}
 	add = figure(add, "-p", s.GetPersistent())

@@ -76,11 +76,18 @@ func (l *line) setFwmark(arg string, _ bool) error {
 }
 
 func (l *line) setMatch(arg string, _ bool) error {
-	if !validMatch(arg) {
+	m, proto, ok := parseMatch(arg)
+	switch {
+	case !ok:
 		return wrong("illegal match specified")
+	case proto == 0:
+		return wrong("illegal match specified: it lacks proto=tcp, udp or icmp")
 	}
-	l.kind = byMatch
-	l.needs("a service by match")
+	l.kind, l.proto = byMatch, proto
+	l.service.Key = &weirv1.ServiceKey{Protocol: proto, Match: m}
+	if m.Family == 6 {
+		l.needs("IPv6")
+	}
 	return nil
 }
 

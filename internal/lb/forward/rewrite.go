@@ -22,7 +22,7 @@ type Rewritten struct {
 }
 
 // Apply rewrites an IPv4 packet in place: d begins at its header, l4 is where
-// TCP or UDP begins. Addresses, ports, TTL - 1 and both checksums change, in
+// TCP, UDP or an ICMP echo begins, of which the id is what ports are to the others. Addresses, ports, TTL - 1 and both checksums change, in
 // that all sums are kept as they are, but for the difference. With partial the
 // L4 checksum is left to whoever completes it.
 func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
@@ -40,6 +40,14 @@ func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
 			s = s&0xffff + s>>16
 			binary.LittleEndian.PutUint16(t[16:18], ^uint16(s+s>>16))
 		}
+		return
+	}
+	if proto == 1 {
+		m := d[l4 : l4+8]
+		binary.LittleEndian.PutUint16(m[4:6], uint16(r.Ports)|uint16(r.Ports>>16))
+		s = uint32(^binary.LittleEndian.Uint16(m[2:4])) + uint32(r.DeltaL4)
+		s = s&0xffff + s>>16
+		binary.LittleEndian.PutUint16(m[2:4], ^uint16(s+s>>16))
 		return
 	}
 	u := d[l4 : l4+8]
@@ -71,6 +79,9 @@ func flowOf(proto uint8, src, dst uint32, sport, dport uint16, nsrc, ndst uint32
 	// and ~m + (m-1) is 0xfffe.
 	f.DeltaIP = fold(addrs + 0xfffe)
 	f.DeltaL4 = fold(addrs + sum32(^uint32(k1)) + sum32(f.NewPorts))
+	if proto == 1 { // ICMP's checksum knows no addresses
+		f.DeltaL4 = fold(sum32(^uint32(k1)) + sum32(f.NewPorts))
+	}
 	return f
 }
 

@@ -31,6 +31,9 @@ type Dest struct {
 	Wire    uint32 // address and port as on the wire, read little-endian
 	Port    uint16
 	Load    sched.Load
+	// WAN is the address itself, where the real server is one of ours that inside
+	// hosts go out with (SNAT).
+	WAN atomic.Pointer[laddr.Address]
 	// Closed: it is to get no new connections (weight 0, or removed). A client
 	// that begins anew with the ports of a former connection goes elsewhere.
 	Closed atomic.Bool
@@ -59,6 +62,7 @@ type Service struct {
 	ConnTimeout uint32 // ticks; 0: the protocol's
 	Tell        Tell
 	Lists       *acl.Lists // nil: everybody may come
+	Match       Matcher    // of a service without virtual address
 	QUIC        bool       // a connection id that names a real server chooses it
 	HashID      bool       // the scheduler hashes the QUIC connection id
 	State       *State
@@ -85,9 +89,10 @@ func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 // Table finds services by protocol, address and port: open addressing in one
 // slice, at most half full.
 type Table struct {
-	cells []cell
-	mask  uint64
-	all   []*Service
+	cells   []cell
+	mask    uint64
+	all     []*Service
+	matches []*Service // without virtual address, the newest first
 }
 
 type cell struct {
@@ -119,6 +124,10 @@ func NewTable(all []*Service) *Table {
 	}
 	t := &Table{cells: make([]cell, size), mask: uint64(size - 1), all: all}
 	for _, s := range all {
+		if s.Key.IsMatch() {
+			t.matches = append([]*Service{s}, t.matches...)
+			continue
+		}
 		vip := Wire(s.Key.Virtual.Addr())
 		t.put(serviceKey(uint8(s.Key.Proto), vip, WirePort(s.Key.Virtual.Port())), s)
 		t.put(keyVIP|uint64(vip), nil)

@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -25,11 +26,13 @@ import (
 
 // Config of a host.
 type Config struct {
-	Port    *pipe.Port // the director's; not joined
-	MAC     [6]byte
-	Addr    netip.Prefix // its address with the length of its link
-	Gateway netip.Addr   // zero: none
-	Wire    Wire
+	Port     *pipe.Port // the director's; not joined
+	MAC      [6]byte
+	Addr     netip.Prefix // its address with the length of its link; zero: none
+	Gateway  netip.Addr   // zero: none
+	Addr6    netip.Prefix // the same for IPv6; zero: the host speaks none
+	Gateway6 netip.Addr
+	Wire     Wire
 }
 
 const nic = 1
@@ -39,6 +42,7 @@ type Host struct {
 	port  *pipe.Port
 	stack *stack.Stack
 	link  *channel.Endpoint
+	six   bool // speaks IPv6
 
 	quit context.CancelFunc
 	done sync.WaitGroup
@@ -46,32 +50,40 @@ type Host struct {
 
 // New makes a host and connects it.
 func New(c Config) (*Host, error) {
+	if !c.Addr.IsValid() && !c.Addr6.IsValid() {
+		return nil, fmt.Errorf("host at %s: give it an address", c.Port.Facts().Name)
+	}
+	o := stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+	}
+	if c.Addr6.IsValid() {
+		// As on a real link: an address of the link from the MAC. Duplicates are
+		// not looked for, nor routers: nobody should wait for that.
+		o.NetworkProtocols = append(o.NetworkProtocols, ipv6.NewProtocolWithOptions(ipv6.Options{AutoGenLinkLocal: true}))
+		o.TransportProtocols = append(o.TransportProtocols, icmp.NewProtocol6)
+	}
 	h := &Host{
-		port: c.Port,
-		stack: stack.New(stack.Options{
-			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
-			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
-		}),
-		link: channel.New(pipe.Room, uint32(c.Port.Facts().MTU+header.EthernetMinimumSize), tcpip.LinkAddress(c.MAC[:])),
+		port:  c.Port,
+		stack: stack.New(o),
+		link:  channel.New(pipe.Room, uint32(c.Port.Facts().MTU+header.EthernetMinimumSize), tcpip.LinkAddress(c.MAC[:])),
+		six:   c.Addr6.IsValid(),
 	}
 	sack := tcpip.TCPSACKEnabled(true)
 	errs := []tcpip.Error{
 		h.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack),
 		h.stack.CreateNIC(nic, ethernet.New(h.link)),
-		h.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
-			Protocol:          ipv4.ProtocolNumber,
-			AddressWithPrefix: tcpip.AddressWithPrefix{Address: address(c.Addr.Addr()), PrefixLen: c.Addr.Bits()},
-		}, stack.AddressProperties{}),
+	}
+	if c.Addr.IsValid() {
+		errs = append(errs, h.add(c.Addr, c.Gateway))
+	}
+	if c.Addr6.IsValid() {
+		errs = append(errs, h.add(c.Addr6, c.Gateway6))
 	}
 	for _, err := range errs {
 		if err != nil {
-			return nil, fmt.Errorf("host %s: %s", c.Addr, err)
+			return nil, fmt.Errorf("host %s %s: %s", c.Addr, c.Addr6, err)
 		}
-	}
-	link := tcpip.AddressWithPrefix{Address: address(c.Addr.Addr()), PrefixLen: c.Addr.Bits()}.Subnet()
-	h.stack.SetRouteTable([]tcpip.Route{{Destination: link, NIC: nic}})
-	if c.Gateway.IsValid() {
-		h.stack.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, Gateway: address(c.Gateway), NIC: nic})
 	}
 	ctx, quit := context.WithCancel(context.Background())
 	h.quit = quit
@@ -81,6 +93,21 @@ func New(c Config) (*Host, error) {
 		h.done.Go(func() { h.receive(ctx, q, in) })
 	}
 	return h, nil
+}
+
+// add gives the host an address, its link and the way to everywhere else.
+func (h *Host) add(a netip.Prefix, gateway netip.Addr) tcpip.Error {
+	on := tcpip.AddressWithPrefix{Address: address(a.Addr()), PrefixLen: a.Bits()}
+	err := h.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: network(a.Addr()), AddressWithPrefix: on}, stack.AddressProperties{})
+	h.stack.AddRoute(tcpip.Route{Destination: on.Subnet(), NIC: nic})
+	if gateway.IsValid() {
+		everywhere := header.IPv4EmptySubnet
+		if gateway.Is6() {
+			everywhere = header.IPv6EmptySubnet
+		}
+		h.stack.AddRoute(tcpip.Route{Destination: everywhere, Gateway: address(gateway), NIC: nic})
+	}
+	return err
 }
 
 // Close takes the host off its wire.
@@ -111,10 +138,14 @@ func (h *Host) send(ctx context.Context, c *coin) {
 
 // spread is a poor man's RSS: of the ports, where there are any.
 func spread(f []byte) int {
-	if len(f) < 38 || f[12] != 8 || f[13] != 0 {
-		return 0
+	const ports4, ports6 = 14 + 20, 14 + 40
+	switch {
+	case len(f) >= ports4+4 && f[12] == 0x08 && f[13] == 0x00:
+		return int(f[ports4+1]) ^ int(f[ports4+3])
+	case len(f) >= ports6+4 && f[12] == 0x86 && f[13] == 0xdd && (f[20] == 6 || f[20] == 17):
+		return int(f[ports6+1]) ^ int(f[ports6+3])
 	}
-	return int(f[35]) ^ int(f[37])
+	return 0
 }
 
 // receive carries what a queue of the port sent to the stack.
@@ -135,9 +166,13 @@ func (h *Host) receive(ctx context.Context, queue int, c *coin) {
 	}
 }
 
-// Listen opens a TCP port.
+// Listen opens a TCP port, for both families if the host has IPv6.
 func (h *Host) Listen(port uint16) (net.Listener, error) {
-	l, err := gonet.ListenTCP(h.stack, tcpip.FullAddress{NIC: nic, Port: port}, ipv4.ProtocolNumber)
+	family := ipv4.ProtocolNumber
+	if h.six {
+		family = ipv6.ProtocolNumber
+	}
+	l, err := gonet.ListenTCP(h.stack, tcpip.FullAddress{NIC: nic, Port: port}, family)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +181,7 @@ func (h *Host) Listen(port uint16) (net.Listener, error) {
 
 // Dial opens a TCP connection.
 func (h *Host) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	c, err := gonet.DialContextTCP(ctx, h.stack, tcpip.FullAddress{NIC: nic, Addr: address(to.Addr()), Port: to.Port()}, ipv4.ProtocolNumber)
+	c, err := gonet.DialContextTCP(ctx, h.stack, tcpip.FullAddress{NIC: nic, Addr: address(to.Addr()), Port: to.Port()}, network(to.Addr()))
 	if err != nil {
 		return nil, err
 	}
@@ -159,4 +194,12 @@ func (h *Host) BadChecksums() uint64 {
 	return s.TCP.ChecksumErrors.Value() + s.UDP.ChecksumErrors.Value() + s.IP.MalformedPacketsReceived.Value()
 }
 
-func address(a netip.Addr) tcpip.Address { return tcpip.AddrFrom4(a.As4()) }
+func address(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
+
+// network is the protocol that an address is of.
+func network(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is6() {
+		return ipv6.ProtocolNumber
+	}
+	return ipv4.ProtocolNumber
+}

@@ -150,8 +150,25 @@ func (e *edit) neigh(w []string) error {
 	return e.spec.AddNeighbour(spec.Neighbour{Addr: ip, Port: w[0], MAC: mac})
 }
 
+// match reads "from-to" or "from-to:out" of a match service: inside addresses and
+// the port that packets leave by.
+func match(text string) (m spec.Match, err error) {
+	m.Family = 4
+	text, m.Out, _ = strings.Cut(text, ":")
+	first, last, _ := strings.Cut(text, "-")
+	if m.Src.First, err = netip.ParseAddr(first); err != nil {
+		return m, err
+	}
+	m.Src.Last, err = netip.ParseAddr(last)
+	return m, err
+}
+
 func key(w []string) (k spec.ServiceKey, err error) {
-	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP}[w[0]]
+	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "icmp": spec.ICMP}[w[0]]
+	if m, ok := strings.CutPrefix(w[1], "match:"); ok {
+		k.Match, err = match(m)
+		return k, err
+	}
 	k.Virtual, err = netip.ParseAddrPort(w[1])
 	return k, err
 }
@@ -190,7 +207,7 @@ func (e *edit) dest(w []string) error {
 	}
 	d := spec.Dest{Addr: addr, Forward: spec.FullNAT, Weight: uint32(e.number("weight", 1)), UThreshold: uint32(e.number("max", 0))}
 	if mode, ok := e.named["mode"]; ok {
-		if d.Forward, ok = map[string]spec.Forward{"dr": spec.DirectRoute, "tunnel": spec.Tunnel, "nat": spec.Masq}[mode]; !ok {
+		if d.Forward, ok = map[string]spec.Forward{"dr": spec.DirectRoute, "tunnel": spec.Tunnel, "nat": spec.Masq, "snat": spec.SNAT}[mode]; !ok {
 			return fmt.Errorf("no forwarding mode is called %s", mode)
 		}
 	}

@@ -16,6 +16,7 @@ var All = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 // GSO types of a vnet header (struct virtio_net_hdr).
 const (
 	gsoTCPv4 = 1
+	gsoTCPv6 = 4
 	gsoUDPL4 = 5
 )
 
@@ -62,10 +63,13 @@ const (
 	etherIPv4 = 0x0800
 	etherARP  = 0x0806
 	etherVLAN = 0x8100
+	etherIPv6 = 0x86dd
 
-	protoICMP = 1
-	protoTCP  = 6
-	protoUDP  = 17
+	protoICMP  = 1
+	protoTCP   = 6
+	protoUDP   = 17
+	protoICMP6 = 58
+	protoSCTP  = 132
 )
 
 // pattern fills b with letters in turn.
@@ -111,12 +115,29 @@ func sum16(b []byte, acc uint32) uint16 {
 	return uint16(acc>>16 + acc&0xffff)
 }
 
-// pseudo is the sum of the pseudo-header of TCP and UDP over IPv4.
-func pseudo(ip []byte, proto uint8, length int) uint16 {
-	h := append([]byte{}, ip[12:20]...)
+// below is what a transport header's checksum takes from the header below it:
+// both addresses, of 4 or 16 bytes.
+type below struct{ src, dst []byte }
+
+// over4 and over6 read a fixed header.
+func over4(ip []byte) below { return below{ip[12:16], ip[16:20]} }
+func over6(ip []byte) below { return below{ip[8:24], ip[24:40]} }
+
+func (b below) is6() bool { return len(b.src) == 16 }
+
+// pseudo is the sum of the pseudo-header of TCP, UDP and ICMPv6.
+func (b below) pseudo(proto uint8, length int) uint16 {
+	h := append(append([]byte{}, b.src...), b.dst...)
+	if b.is6() { // RFC 8200, 8.1
+		h = binary.BigEndian.AppendUint32(h, uint32(length))
+		return sum16(append(h, 0, 0, 0, proto), 0)
+	}
 	h = append(h, 0, proto)
-	h = binary.BigEndian.AppendUint16(h, uint16(length))
-	return sum16(h, 0)
+	return sum16(binary.BigEndian.AppendUint16(h, uint16(length)), 0)
 }
 
-func addr(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b)) }
+// addr is the address that b, of 4 or 16 bytes, is.
+func addr(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}

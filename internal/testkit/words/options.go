@@ -74,10 +74,9 @@ func tcpOptions(text string) (b []byte) {
 			}
 			a, err := netip.ParseAddrPort(w[1])
 			if err != nil {
-				fail("toa %s: want 1.2.3.4:5", w[1])
+				fail("toa %s: want 1.2.3.4:5 or [2001:db8::1]:5", w[1])
 			}
-			ip := a.Addr().As4()
-			b = append(binary.BigEndian.AppendUint16(append(b, optTOA, 8), a.Port()), ip[:]...)
+			b = append(b, toldAddress(optTOA, a)...)
 		case "hex":
 			raw, err := hex.DecodeString(w[1])
 			if err != nil {
@@ -138,8 +137,8 @@ func optionWord(o []byte) string {
 			s += fmt.Sprintf(" %d-%d", binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:]))
 		}
 		return s
-	case o[0] == optTOA && len(v) == 6:
-		return fmt.Sprintf("toa %s", netip.AddrPortFrom(addr(v[2:6]), binary.BigEndian.Uint16(v)))
+	case o[0] == optTOA && (len(v) == 6 || len(v) == 18):
+		return fmt.Sprintf("toa %s", netip.AddrPortFrom(addr(v[2:]), binary.BigEndian.Uint16(v)))
 	}
 	return fmt.Sprintf("hex %x", o)
 }

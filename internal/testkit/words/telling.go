@@ -11,7 +11,8 @@ import (
 // How a real server is told who its client is, beside TOA: UOA as an IP option
 // (uoa=1.2.3.4:5) or as a protocol of its own ("opp 1.2.3.4:5 / udp ..."), and
 // the header of the PROXY protocol in front of data
-// (proxy=1:1.2.3.4:5>10.0.0.100:80, or proxy=2:...).
+// (proxy=1:1.2.3.4:5>10.0.0.100:80, or proxy=2:...). Addresses of IPv6 stand in
+// brackets, as in [2001:db8::1]:5.
 
 const (
 	protoOPP       = 248
@@ -26,19 +27,25 @@ func proxyHeader(text string, proto int) []byte {
 	from, to, _ := strings.Cut(ends, ">")
 	src, err1 := netip.ParseAddrPort(from)
 	dst, err2 := netip.ParseAddrPort(to)
-	if err1 != nil || err2 != nil || !src.Addr().Is4() || !dst.Addr().Is4() {
+	if err1 != nil || err2 != nil || src.Addr().Is4() != dst.Addr().Is4() {
 		fail("proxy=%s: want VERSION:1.2.3.4:5>6.7.8.9:10", text)
 	}
 	switch version {
 	case "1":
-		return fmt.Appendf(nil, "PROXY TCP4 %s %s %d %d\r\n", src.Addr(), dst.Addr(), src.Port(), dst.Port())
+		family := 4
+		if src.Addr().Is6() {
+			family = 6
+		}
+		return fmt.Appendf(nil, "PROXY TCP%d %s %s %d %d\r\n", family, src.Addr(), dst.Addr(), src.Port(), dst.Port())
 	case "2":
 		b := append([]byte(proxySignature), 0x21, 0x11, 0, 12)
 		if proto == protoUDP {
 			b[13] = 0x12
 		}
-		s, d := src.Addr().As4(), dst.Addr().As4()
-		b = append(append(b, s[:]...), d[:]...)
+		if src.Addr().Is6() {
+			b[13], b[15] = b[13]+0x10, 36
+		}
+		b = append(append(b, src.Addr().AsSlice()...), dst.Addr().AsSlice()...)
 		b = binary.BigEndian.AppendUint16(b, src.Port())
 		return binary.BigEndian.AppendUint16(b, dst.Port())
 	}
@@ -52,6 +59,14 @@ func proxyWords(b []byte) (words string, rest []byte) {
 	line, behind, whole := strings.Cut(string(b), "\r\n")
 	if w := strings.Fields(line); whole && len(w) == 6 && w[0] == "PROXY" && w[1] == "TCP4" {
 		return fmt.Sprintf(" proxy=1:%s:%s>%s:%s", w[2], w[4], w[3], w[5]), []byte(behind)
+	}
+	if w := strings.Fields(line); whole && len(w) == 6 && w[0] == "PROXY" && w[1] == "TCP6" {
+		return fmt.Sprintf(" proxy=1:[%s]:%s>[%s]:%s", w[2], w[4], w[3], w[5]), []byte(behind)
+	}
+	if len(b) >= 52 && string(b[:12]) == proxySignature && b[12] == 0x21 && b[13]&0xf0 == 0x20 && b[14] == 0 && b[15] == 36 {
+		src := netip.AddrPortFrom(addr(b[16:32]), binary.BigEndian.Uint16(b[48:]))
+		dst := netip.AddrPortFrom(addr(b[32:48]), binary.BigEndian.Uint16(b[50:]))
+		return fmt.Sprintf(" proxy=2:%s>%s", src, dst), b[52:]
 	}
 	if len(b) >= 28 && string(b[:12]) == proxySignature && b[12] == 0x21 && b[13]&0xf0 == 0x10 && b[14] == 0 && b[15] == 12 {
 		src := netip.AddrPortFrom(addr(b[16:20]), binary.BigEndian.Uint16(b[24:]))
@@ -75,17 +90,40 @@ func uoaOption(text string) []byte {
 	if err != nil || !a.Addr().Is4() {
 		fail("uoa=%s: want 1.2.3.4:5", text)
 	}
-	ip := a.Addr().As4()
-	return append(binary.BigEndian.AppendUint16([]byte{optUOA, 8}, a.Port()), ip[:]...)
+	return toldAddress(optUOA, a)
+}
+
+// toldAddress makes the option that TOA and UOA share.
+func toldAddress(kind byte, a netip.AddrPort) []byte {
+	ip := a.Addr().AsSlice()
+	return append(binary.BigEndian.AppendUint16([]byte{kind, byte(4 + len(ip))}, a.Port()), ip...)
+}
+
+// opp makes a header of protocol 248 and the datagram behind it.
+func (p *parser) opp(l *layer, rest []string, ip below) []byte {
+	w := l.next("the address")
+	a, err := netip.ParseAddrPort(w)
+	if err != nil {
+		fail("opp %s: want 1.2.3.4:5 or [2001:db8::1]:5", w)
+	}
+	l.done()
+	option := toldAddress(optUOA, a)
+	b := []byte{0x10, protoUDP, 0, byte(4 + len(option))}
+	if a.Addr().Is6() {
+		b[0] = 0x20
+	}
+	_, datagram := p.transport(rest, ip)
+	return append(append(b, option...), datagram...)
 }
 
 // printOPP says what a packet of protocol 248 is.
-func printOPP(ip, l4 []byte, f *Frame, whole bool) string {
-	if len(l4) < 20 || l4[0] != 0x10 || l4[1] != protoUDP || binary.BigEndian.Uint16(l4[2:]) != 12 || l4[4] != optUOA || l4[5] != 8 {
-		return "opp hex " + hex.EncodeToString(l4)
+func printOPP(ip below, l4 []byte, f *Frame, whole bool) string {
+	for version, n := range map[byte]int{0x10: 4, 0x20: 16} {
+		head := 8 + n
+		if len(l4) >= head+8 && l4[0] == version && l4[1] == protoUDP && int(binary.BigEndian.Uint16(l4[2:])) == head && l4[4] == optUOA && int(l4[5]) == head-4 {
+			// UDP's checksum does not know that there is something in front.
+			return fmt.Sprintf("opp %s / %s", netip.AddrPortFrom(addr(l4[8:head]), binary.BigEndian.Uint16(l4[6:])), printUDP(ip, l4[head:], f, whole))
+		}
 	}
-	// UDP's checksum does not know that there is something in front.
-	plain := append([]byte{}, ip[:20]...)
-	plain[9] = protoUDP
-	return fmt.Sprintf("opp %s / %s", netip.AddrPortFrom(addr(l4[8:12]), binary.BigEndian.Uint16(l4[6:])), printUDP(plain, l4[12:], f, whole))
+	return "opp hex " + hex.EncodeToString(l4)
 }

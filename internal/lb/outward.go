@@ -1,0 +1,90 @@
+package lb
+
+import (
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/service"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// outward handles a packet that no service with a virtual address is for: if it
+// leads out of this box and a match service covers it, an inside host begins a
+// connection with one of the service's WAN addresses (SNAT). All else is none of
+// the balancer's business.
+func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
+	if !b.Tables.Services.Matching() {
+		return packet.Continue
+	}
+	rt, ok := b.Tables.Routes.Lookup4(be32(uint32(p.Key0 >> 32)))
+	if !ok || rt.Local() {
+		return packet.Continue
+	}
+	svc := b.Tables.Services.Match(&service.Outward{
+		Proto: p.Proto, Src: uint32(p.Key0), Dst: uint32(p.Key0 >> 32),
+		SrcPort: uint16(p.Key1), DstPort: uint16(p.Key1 >> 16), In: p.In, Out: rt.Port,
+	})
+	if svc == nil {
+		return packet.Continue
+	}
+	if p.Proto == protoTCP && !begins(p) {
+		return b.refuseMiddle(p)
+	}
+	if p.Proto == protoICMP && wire.ICMPv4(p.Data[p.L4:]).Type() != wire.ICMPv4EchoRequest {
+		return packet.Continue // an answer to nobody
+	}
+	dest, _ := choose(p, svc)
+	if dest == nil {
+		return p.DropFor(packet.LBNoDest)
+	}
+	o := opening{ends: forward.Ends{
+		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
+		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
+	}}
+	there := b.hopTo(o.ends.Virtual)
+	if there == 0 {
+		return p.DropFor(packet.LBNoRouteToDest)
+	}
+	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(there), 0, 0); v != packet.Continue {
+		return v
+	}
+	back := b.hopBack(p)
+	if back == 0 {
+		return p.DropFor(packet.LBNoRouteBack)
+	}
+	b.makeRoom()
+	pool := laddr.PoolOf(o.ends.Virtual, o.ends.VirtualPort)
+	if o.local = dest.WAN.Load(); o.local == nil {
+		return p.DropFor(packet.LBNoLocalAddr)
+	}
+	if o.lent, ok = o.local.Take(pool, b.Second); !ok {
+		return p.DropFor(packet.LBNoLocalPort)
+	}
+	o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
+	o.in, o.out = forward.SNAT(&o.ends)
+	o.in.NextHop, o.out.NextHop = there, back
+	o.conn = flow.NewConn{
+		Dest: dest.Index, Service: svc.State.Index, OwnTimeout: svc.ConnTimeout,
+		Local: o.local.Index, LocalPort: o.lent.Port, Pool: pool,
+	}
+	if p.Proto == protoTCP && o.lent.Recent {
+		o.conn.State |= flow.ConnNoTimestamp
+		o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
+	}
+	return b.enter(p, &o, svc, dest)
+}
+
+// begins reports whether a TCP segment may begin a connection.
+func begins(p *packet.Packet) bool {
+	return p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) == tcpSYN
+}
+
+// refuseMiddle drops a segment out of the middle of no known connection. Who sends
+// a plain ACK hears that there is none.
+func (b *Balancer) refuseMiddle(p *packet.Packet) packet.Verdict {
+	if p.TCPFlags&(tcpACK|tcpRST|tcpSYN) == tcpACK {
+		b.resetSender(p)
+	}
+	return p.DropFor(packet.LBNoConn)
+}
