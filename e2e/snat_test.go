@@ -103,7 +103,7 @@ func TestSNATManyHosts(t *testing.T) {
 	for i := range 200 {
 		d.run(d.rs(1), fmt.Sprintf("ip addr add 192.168.100.%d/24 dev eth0", 20+i))
 	}
-	d.startCmd(d.client(), exec.Command("python3", "testdata/udp_who.py", "5300"))
+	d.startCmd(d.client(), exec.Command("python3", "testdata/udp_who.py", internet, "5300"))
 	d.listeningUDP(d.client(), 5300)
 	if out := d.run(d.rs(1), fmt.Sprintf("python3 testdata/udp_hosts.py 192.168.100.20 200 100 %s 5300", internet)); out != "20000 20000 0\n" {
 		t.Errorf("flows, distinct ends, wrong answers: %q, want 20000 20000 0", out)

@@ -145,7 +145,7 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 	if len(lanes) == 0 {
 		return errors.New("no worker of type slave: nobody would carry packets")
 	}
-	big := 0
+	big := wholeFrames
 	for _, p := range d.ports {
 		if p.group != nil || p.bed != nil {
 			big = bigFrames
@@ -156,12 +156,13 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 		if err != nil {
 			return err
 		}
-		config := worker.Config{Name: lane.Name, ID: i, Pool: pool, Shared: d.shared, Snapshot: &d.snapshot, Conflicts: &d.conflicts}
+		config := worker.Config{Name: lane.Name, ID: i, Pool: pool, Shared: d.shared, Snapshot: &d.snapshot, Conflicts: &d.conflicts, Fragments: d.boot.Fragments}
 		if d.bed != nil {
 			config.Clock = d.bed.Clock
 		}
 		d.workers = append(d.workers, worker.New(config))
 	}
+	worker.GatherWith(d.workers)
 	if err := d.openQueues(lanes); err != nil {
 		return err
 	}
@@ -190,6 +191,10 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 // bigFrames is how many GSO super-frames a worker may hold, where a port can
 // bring any: 64 KiB each, taken only when used.
 const bigFrames = 512
+
+// wholeFrames is how many datagrams that came in fragments and are longer than a
+// small frame a worker may have in hand otherwise.
+const wholeFrames = 64
 
 // ErrClosed is the answer to who comes too late.
 var ErrClosed = errors.New("the director has ended")

@@ -68,7 +68,7 @@ func (s *Stack) echo4(p *packet.Packet, ip wire.IPv4) packet.Verdict {
 	ip.SetDst(asker)
 	ip.SetTTL(s.ttl())
 	ip.ComputeChecksum()
-	p.Flags = packet.Ours
+	p.Flags = packet.Ours | p.Flags&packet.Cut
 	s.Counters.EchoReplies++
 	return packet.Output
 }

@@ -126,7 +126,8 @@ func TestOutput4(t *testing.T) {
 		{"by gateway", made{src: vip, dst: far, proto: 17, l4: udp("")}, packet.Output, 0, "192.168.0.1", 1400},
 		{"as long as the MTU", made{src: vip, dst: near, proto: 17, l4: udp(big), df: true}, packet.Output, 0, "10.0.0.7", 1500},
 		{"longer than the MTU", made{src: vip, dst: near, proto: 17, l4: udp(big + "x"), df: true}, packet.Refuse, packet.IPTooBig, "", 1500},
-		{"longer than the route's MTU", made{src: vip, dst: far, proto: 17, l4: udp(big)}, packet.Refuse, packet.IPTooBig, "", 1400},
+		{"longer than the route's MTU", made{src: vip, dst: far, proto: 17, l4: udp(big), df: true}, packet.Refuse, packet.IPTooBig, "", 1400},
+		{"longer, and may be cut", made{src: vip, dst: far, proto: 17, l4: udp(big)}, packet.Output, 0, "192.168.0.1", 1400},
 		{"GSO that fits", made{src: vip, dst: far, proto: 6, l4: tcp(16, nil, string(make([]byte, 9000))), gsoType: packet.GSOTCPv4, gsoSize: 1360}, packet.Output, 0, "192.168.0.1", 1400},
 		{"GSO that does not", made{src: vip, dst: far, proto: 6, l4: tcp(16, nil, string(make([]byte, 9000))), gsoType: packet.GSOTCPv4 | packet.GSOECN, gsoSize: 1361}, packet.Refuse, packet.IPTooBig, "", 1400},
 		{"GSO of UDP that fits", made{src: vip, dst: far, proto: 17, l4: udp(string(make([]byte, 9000))), gsoType: packet.GSOUDPL4, gsoSize: 1372}, packet.Output, 0, "192.168.0.1", 1400},
@@ -142,6 +143,9 @@ func TestOutput4(t *testing.T) {
 			v := b.Output4(p)
 			if v != row.verdict || p.Reason != row.reason {
 				t.Fatalf("%v %v, want %v %v", v, p.Reason, row.verdict, row.reason)
+			}
+			if cut := p.Is(packet.Cut); cut != (row.name == "longer, and may be cut") || cut && p.MTU != row.mtu {
+				t.Errorf("to be cut: %v, into pieces of %d", cut, p.MTU)
 			}
 			if v == packet.Output {
 				h := b.table.Hops.At(p.NextHop)

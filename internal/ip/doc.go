@@ -3,11 +3,11 @@
 //
 // Enters: packets with L3 set (Input4); packets no service wanted (Deliver4);
 // packets with a settled destination (Output4); packets to be refused (Refuse);
-// packets about to leave (FinishChecksum, Segment).
-// Leaves: Continue with offsets, protocol, key and hash set; Output with NextHop
-// set; ICMP messages in the outbox.
-// Owns: a Stack is worker-owned.
-// Drops: IP*, ICMPMalformed, ICMPUnwanted, L4Malformed, NeighTableFull.
+// fragments (Join4); packets about to leave (FinishChecksum, Segment, Cut4).
+// Leaves: Continue with offsets, protocol, key and hash set; whole
+// datagrams with Cut set; Output with NextHop set; ICMP messages in the outbox.
+// Owns: a Stack is worker-owned, with the fragments that wait in it. IDs are shared.
+// Drops: IP*, ICMPMalformed, ICMPUnwanted, L4Malformed, NeighTableFull, PoolEmpty.
 // ICMPRateLimit counts errors that were not sent, beside the packet's own reason.
 // See: package wire for the headers, package route for destinations.
 package ip

@@ -25,7 +25,8 @@ var badSource = [4]uint64{1 << 0, 1 << 63, 0, 0xffff<<32 | 1<<63}
 // Input4 validates an IPv4 packet (RFC 1812, 5.2.2 and 5.3.7) and prepares it
 // for those who come next: Data ends with the packet (padding goes), L4 and
 // Proto are set, and a TCP or UDP packet that is no fragment gets Keyed, its key
-// words, Hash and TCPFlags, and Plain if no option asks for a closer look.
+// words, Hash and TCPFlags, and Plain if no option asks for a closer look. A
+// fragment is for Join4.
 func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
 	off := int(p.L3)
 	if len(p.Data) < off+wire.IPv4MinLen {
@@ -61,7 +62,7 @@ func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
 	p.Proto = uint8(w1 >> 8)
 	p.L4 = uint16(off + wire.IPv4MinLen)
 	if uint16(w0>>48)&fragMaskLE != 0 {
-		return p.DropFor(packet.IPFragment)
+		return packet.Fragment
 	}
 	return s.key4(p, d[wire.IPv4MinLen:], src, dst)
 }
@@ -92,7 +93,7 @@ func (s *Stack) options4(p *packet.Packet) packet.Verdict {
 	p.Proto = ip.Protocol()
 	p.L4 = uint16(off + hlen)
 	if ip.IsFragment() {
-		return p.DropFor(packet.IPFragment)
+		return packet.Fragment
 	}
 	v := s.key4(p, p.Data[p.L4:], src, dst)
 	p.Flags &^= packet.Plain

@@ -33,9 +33,7 @@ func (s *Stack) route4(p *packet.Packet) packet.Verdict {
 	if r.Local() {
 		return p.DropFor(packet.IPNoListener)
 	}
-	// What is longer than the way is refused with or without DF; fragmenting
-	// comes with step 3, and a sender that is told sends less either way.
-	if size := onWire(p, ip); size > r.MTU {
+	if size := onWire(p, ip); size > r.MTU && !p.CutTo(r.MTU, ip.DontFragment()) {
 		p.MTU = uint16(min(r.MTU, 65535))
 		return p.RefuseFor(packet.IPTooBig)
 	}

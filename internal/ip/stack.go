@@ -32,6 +32,8 @@ type Stack struct {
 	now       clock.Tick
 	errors    bucket
 	id        uint16 // identification of the next packet made here
+	frags     *assembly
+	ids       *IDs
 }
 
 // Counters count a worker's ICMP work.
@@ -65,8 +67,11 @@ func (s *Stack) SetPorts(ports *[port.Max]port.Facts) {
 	}
 }
 
-// Tick tells the time of a breath, for the rate of ICMP errors.
-func (s *Stack) Tick(now clock.Tick) { s.now = now }
+// Tick tells the time of a breath, for the rate of ICMP errors and for fragments.
+func (s *Stack) Tick(now clock.Tick) {
+	s.now = now
+	s.expireFragments(now)
+}
 
 func (s *Stack) ttl() uint8 {
 	if s.TTL == 0 {

@@ -103,8 +103,8 @@ func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop, key1 uint
 	return packet.Continue
 }
 
-// tooBig refuses a packet larger than its way out. A GSO frame is as large as
-// the segments it will be cut into.
+// tooBig refuses a packet larger than its way out, unless it may leave in
+// fragments. A GSO frame is as large as the segments it will be cut into.
 func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) packet.Verdict {
 	if p.Is(packet.GSO) {
 		head := int(p.L4-p.L3) + 8
@@ -114,6 +114,9 @@ func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) pac
 		if head+int(p.GSOSize) <= room {
 			return packet.Continue
 		}
+	}
+	if p.CutTo(room, wire.IPv4(d).DontFragment()) {
+		return packet.Continue
 	}
 	p.MTU = uint16(max(room, 0)) - grow
 	return p.RefuseFor(packet.IPTooBig)

@@ -48,7 +48,7 @@ func (b *Balancer) tryTOA(p *packet.Packet, hop *flow.NextHop, keep func(kind ui
 	var opts [maxOptions]byte
 	wire.PutTOA4(opts[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
 	room := maxOptions
-	if !p.Is(packet.GSO) && hop.MTU != 0 {
+	if p.Flags&(packet.GSO|packet.Cut) == 0 && hop.MTU != 0 {
 		room = min(room, int(hop.MTU)-(len(p.Data)-int(p.L3))+t.DataOffset()-20)
 	}
 	n, ok := gather(&opts, wire.OptTOA4Len, t.Options(), keep)

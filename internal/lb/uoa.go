@@ -22,9 +22,10 @@ func (b *Balancer) tellUOA(p *packet.Packet, asProtocol bool, r *forward.Rewritt
 		wire.PutUOA4(uoa[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
 	}
 	options := int(p.L4-p.L3) - wire.IPv4MinLen
-	// A super-frame is cut up by devices that know neither of the two, and a
-	// protocol behind other options is more than its readers expect.
-	room := !p.Is(packet.GSO) && fitsWith(p, n, hop) && (options == 0 || !asProtocol && options+n <= wire.IPv4MaxOptions)
+	// A super-frame is cut up by devices that know neither of the two, the readers
+	// don't put fragments together, and a protocol behind other options is more than
+	// they expect.
+	room := p.Flags&(packet.GSO|packet.Cut) == 0 && fitsWith(p, n, hop) && (options == 0 || !asProtocol && options+n <= wire.IPv4MaxOptions)
 	if room && completed(p) && insertUOA(p, uoa[:n], asProtocol) {
 		b.stats.UOASent++
 		return packet.Output

@@ -41,6 +41,9 @@ const (
 	// Encapsulated: an IP packet in an IP packet (Tunnel mode). L4 is the inner
 	// one's transport header; no device segments it or completes its checksums.
 	Encapsulated
+	// Cut: leaves in IP fragments of MTU bytes at most, if it is longer: it came in
+	// fragments, or its way is too narrow and its sender allows it.
+	Cut
 )
 
 // GSO types, as in struct virtio_net_hdr.
@@ -76,7 +79,7 @@ type Packet struct {
 	GSOType   uint8
 	_         uint8
 	GSOSize   uint16
-	MTU       uint16 // with Refuse for IPTooBig: the MTU to tell the sender
+	MTU       uint16 // with Refuse for IPTooBig: the MTU to tell the sender; with Cut: the longest piece, of the inner packet in a tunnel
 	Flags     Flags
 	NextHop   uint32 // flow.NextHopRef; 0: not known yet
 
@@ -134,6 +137,21 @@ func (p *Packet) DropFor(r Reason) Verdict {
 func (p *Packet) RefuseFor(r Reason) Verdict {
 	p.Reason = r
 	return Refuse
+}
+
+// CutTo has a packet that is longer than its way, room bytes, leave in fragments,
+// and reports whether that may be: not if its sender forbids it, unless it came in
+// fragments that fit. Super-frames are segmented, not fragmented.
+func (p *Packet) CutTo(room int, dontFragment bool) bool {
+	came := p.Flags&Cut != 0
+	if p.Flags&GSO != 0 || room < 68 || dontFragment && !(came && int(p.MTU) <= room) {
+		return false
+	}
+	if !came || int(p.MTU) > room {
+		p.Flags |= Cut
+		p.MTU = uint16(min(room, 65535))
+	}
+	return true
 }
 
 // Is reports whether all flags of f are set.

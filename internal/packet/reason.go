@@ -35,23 +35,29 @@ const (
 	NeighNoSource  // no address of our own to ask for the neighbour from
 
 	// IP.
-	IPHeader       // malformed IP header
-	IPChecksum     // wrong IP header checksum
-	IPSource       // impossible source address (RFC 1812, 5.3.7)
-	IPDestination  // impossible destination address (the same)
-	IPFragment     // fragment (step 3 forwards them)
-	IPTTL          // TTL ran out
-	IPVersion      // IPv6 (step 3) or no IP at all
-	IPMulticast    // multicast or broadcast that nobody wants
-	IPTooBig       // larger than the next hop's MTU with DF set, an ICMP error was sent
-	IPNoRoute      // no route to the destination
-	IPNotOurs      // for another machine and forwarding is off
-	IPNoListener   // for one of our addresses, but no service has that port
-	IPGSONoOffload // a GSO frame for a port that can't segment it
-	ICMPMalformed  // ICMP shorter than its header or wrong checksum
-	ICMPUnrelated  // ICMP error about a connection we don't know
-	ICMPUnwanted   // ICMP type we don't answer
-	ICMPRateLimit  // an ICMP error was due, but too many were sent
+	IPHeader        // malformed IP header
+	IPChecksum      // wrong IP header checksum
+	IPSource        // impossible source address (RFC 1812, 5.3.7)
+	IPDestination   // impossible destination address (the same)
+	IPFragment      // malformed fragment
+	IPFragTiny      // first fragment without its whole TCP header (RFC 1858)
+	IPFragOverlap   // overlaps another fragment of its datagram: all are refused (RFC 5722)
+	IPFragDuplicate // the same fragment again
+	IPFragTimeout   // others of its datagram did not come in time
+	IPFragFull      // made room for newer datagrams
+	IPFragTooMany   // of a datagram in more than 128 pieces
+	IPTTL           // TTL ran out
+	IPVersion       // IPv6 (step 3) or no IP at all
+	IPMulticast     // multicast or broadcast that nobody wants
+	IPTooBig        // larger than the next hop's MTU with DF set, an ICMP error was sent
+	IPNoRoute       // no route to the destination
+	IPNotOurs       // for another machine and forwarding is off
+	IPNoListener    // for one of our addresses, but no service has that port
+	IPGSONoOffload  // a GSO frame for a port that can't segment it
+	ICMPMalformed   // ICMP shorter than its header or wrong checksum
+	ICMPUnrelated   // ICMP error about a connection we don't know
+	ICMPUnwanted    // ICMP type we don't answer
+	ICMPRateLimit   // an ICMP error was due, but too many were sent
 
 	// Load balancer.
 	L4Malformed      // TCP or UDP header cut short or lying about its length
@@ -112,7 +118,13 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	IPChecksum:       {"ip_checksum", "wrong IP header checksum"},
 	IPSource:         {"ip_source", "impossible source address"},
 	IPDestination:    {"ip_destination", "impossible destination address"},
-	IPFragment:       {"ip_fragment", "IP fragment (not forwarded yet)"},
+	IPFragment:       {"ip_fragment", "malformed IP fragment: empty, not a multiple of 8 bytes, or beyond 64 KiB"},
+	IPFragTiny:       {"ip_frag_tiny", "first IP fragment without its whole TCP header: an attempt to get by a filter"},
+	IPFragOverlap:    {"ip_frag_overlap", "IP fragments that overlap: an attack, or a sender that uses an identification again too soon"},
+	IPFragDuplicate:  {"ip_frag_duplicate", "the same IP fragment came twice"},
+	IPFragTimeout:    {"ip_frag_timeout", "IP fragment whose datagram did not become whole in time: the others were lost on the way here (ipv4_defs { fragment { ttl } })"},
+	IPFragFull:       {"ip_frag_full", "IP fragment that made room for newer datagrams: a flood, or raise ipv4_defs { fragment { max_entries } }"},
+	IPFragTooMany:    {"ip_frag_too_many", "IP fragment of a datagram in more than 128 pieces"},
 	IPTTL:            {"ip_ttl", "TTL ran out: a loop, or traceroute"},
 	IPVersion:        {"ip_version", "IPv6 (not yet) or not IP at all"},
 	IPMulticast:      {"ip_multicast", "multicast or broadcast that nobody here wants"},
@@ -146,7 +158,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortTxError:      {"port_tx_error", "the kernel refused the frame"},
 	PortTxTooBig:     {"port_tx_too_big", "frame larger than the port's MTU"},
 	PortDown:         {"port_down", "the port is down"},
-	HandoffFull:      {"handoff_full", "the ring to the worker that sends on this port was full"},
+	HandoffFull:      {"handoff_full", "the ring to another worker, which sends on this port or puts fragments together, was full"},
 	PuntNoTwin:       {"punt_no_twin", "for the host's own kernel, but this port has no .kni twin"},
 	WalkFault:        {"walk_fault", "a defect in weir met while handling this packet: please report it"},
 }

@@ -10,6 +10,7 @@ const (
 	Refuse                   // as Drop, but first ip.Refuse sends the ICMP error that Reason calls for
 	Continue                 // on to the next stage
 	Neighbour                // ARP: for the neighbour table
+	Fragment                 // of a datagram: put together with the others (ip.Join4)
 	Output                   // destination settled, NextHop may be set: go to IP output
 	Follow                   // as Output, but first goes what the stage laid into the outbox
 	Transmit                 // link header complete, Out is set: go to the port
@@ -17,7 +18,7 @@ const (
 	Stolen                   // the stage holds the packet now and answers for it
 )
 
-var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "output", "follow", "transmit", "punt", "stolen"}
+var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "fragment", "output", "follow", "transmit", "punt", "stolen"}
 
 // String returns the word used in stories and traces.
 func (v Verdict) String() string {

@@ -15,6 +15,8 @@ type Boot struct {
 	// 0 means 1025 and 65535.
 	LocalFirst, LocalLast uint16
 
+	Fragments Fragments // ipv4_defs { fragment }
+
 	KNI bool // every port gets a Linux twin (kni)
 }
 
@@ -28,6 +30,37 @@ func (b *Boot) LocalPorts() (first, last uint16) {
 		last = 65535
 	}
 	return first, last
+}
+
+// Fragments bounds the datagrams that a worker puts together from fragments.
+type Fragments struct {
+	Buckets       int    // of the table in which they are looked up (bucket_number)
+	BucketEntries int    // most datagrams in a bucket (bucket_entries)
+	Entries       int    // most datagrams (max_entries); their fragments take at most 3 KiB for each
+	TTL           uint32 // seconds a datagram may take to become whole (ttl)
+}
+
+// DefaultFragments is what DPVS has.
+func DefaultFragments() Fragments {
+	return Fragments{Buckets: 4096, BucketEntries: 16, Entries: 4096, TTL: 1}
+}
+
+// OrDefault puts the defaults where nothing is said.
+func (f Fragments) OrDefault() Fragments {
+	d := DefaultFragments()
+	if f.Buckets > 0 {
+		d.Buckets = f.Buckets
+	}
+	if f.BucketEntries > 0 {
+		d.BucketEntries = f.BucketEntries
+	}
+	if f.Entries > 0 {
+		d.Entries = f.Entries
+	}
+	if f.TTL > 0 {
+		d.TTL = f.TTL
+	}
+	return d
 }
 
 // Tunables are settings of dpvs.conf that a reload may change, but those that say

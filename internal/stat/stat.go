@@ -31,6 +31,10 @@ type Worker struct {
 	HalfOpenEvicted uint64 // half-open connections ended to make room
 	CsumCompleted   uint64 // partial checksums completed in software
 	GSOSegmented    uint64 // super-frames cut up in software
+	Reassembled     uint64 // datagrams put together from fragments
+	FragmentsJoined uint64 // fragments that they came in
+	Fragmented      uint64 // datagrams that left in fragments
+	FragmentsMade   uint64 // fragments that they left in
 }
 
 // Add adds o to w.
@@ -58,4 +62,8 @@ func (w *Worker) Add(o *Worker) {
 	w.HalfOpenEvicted += o.HalfOpenEvicted
 	w.CsumCompleted += o.CsumCompleted
 	w.GSOSegmented += o.GSOSegmented
+	w.Reassembled += o.Reassembled
+	w.FragmentsJoined += o.FragmentsJoined
+	w.Fragmented += o.Fragmented
+	w.FragmentsMade += o.FragmentsMade
 }

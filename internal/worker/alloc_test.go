@@ -62,6 +62,7 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 		{"TCP with a PROXY header", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40002 > 81 PA seq=1001 ack=5001 data=1450"},
 		{"TCP with a PROXY header turned round", false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40003 > 84 PA seq=1001 ack=5001 proxy=1:9.9.9.9:9>8.8.8.8:8 data=9"},
 		{"UDP with an option", false, "ip 1.2.3.4 > 10.0.0.100 uoa=9.9.9.9:9 / udp 5353 > 54 data=100"},
+		{"UDP cut", false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=3000"},
 		{"TCP out", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 PA seq=5001 ack=1001 data=100"},
 		{"ICMP error", true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 53 data=4"},
 		{"echo", false, "ip 1.2.3.4 > 10.0.0.100 / icmp echo id=1 seq=1 data=56"},

@@ -37,14 +37,20 @@ var (
 
 func newWorld(t testing.TB, workers, frames, conns int, edit func(*spec.Spec)) *world {
 	t.Helper()
+	return newWorldOf(t, 1500, workers, frames, conns, edit)
+}
+
+// newWorldOf makes one with another MTU.
+func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.Spec)) *world {
+	t.Helper()
 	w := &world{t: t, nanos: uint64(clock.Now()+1) << clock.Shift}
 	owners := []int{0}
 	if workers == 2 {
 		owners = []int{0, 1}
 	}
-	w.lan = pipe.New(0, "lan", macLan, 1500).Queues(len(owners)).Offloads(true, true, false)
-	w.wan = pipe.New(1, "wan", macWan, 1500).Offloads(false, false, true)
-	boot := spec.Boot{ConnPool: conns, PktPool: frames}
+	w.lan = pipe.New(0, "lan", macLan, mtu).Queues(len(owners)).Offloads(true, true, false)
+	w.wan = pipe.New(1, "wan", macWan, mtu).Offloads(false, false, true)
+	boot := spec.Boot{ConnPool: conns, PktPool: frames, Fragments: spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}}
 	for range workers {
 		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
 	}
@@ -155,12 +161,13 @@ func (w *world) check() {
 	w.t.Helper()
 	var s stat.Worker
 	var ports port.Counters
-	held, announced := 0, uint64(0)
+	held, fragments, announced := 0, 0, uint64(0)
 	for _, l := range w.Lanes() {
 		if out, h := l.Pool().InUse(), l.Neigh().Held(); out != h {
 			w.t.Fatalf("%d packets are out of the pool, %d wait for neighbours", out, h)
 		}
 		held += l.Neigh().Held()
+		fragments += l.HeldFragments()
 		announced += l.Neigh().Counters.Announced + l.Neigh().Counters.Asked
 		s.Add(l.Stats())
 		for _, q := range l.AllQueues() {
@@ -180,7 +187,8 @@ func (w *world) check() {
 		}
 	}
 	// Errors are the only packets made here that have no counter outside of ip.
-	came := ports.RxPackets + s.RSTSent + s.SentAhead + announced
+	left += s.FragmentsJoined + s.Fragmented + uint64(fragments)
+	came := ports.RxPackets + s.RSTSent + s.SentAhead + announced + s.Reassembled + s.FragmentsMade
 	most := came + s.Drops[packet.IPTTL] + s.Drops[packet.IPTooBig] + s.Drops[packet.IPNoRoute] + s.Drops[packet.IPNoListener]
 	if left < came || left > most {
 		w.t.Fatalf("%d packets came or were made, and at most %d errors: %d left, were dropped, or wait", came, most-came, left)
@@ -214,6 +222,17 @@ var valid = []struct {
 	{false, "ip 1.2.3.4 > 10.0.0.100 ttl=1 / udp 5353 > 53"},
 	{false, "vlan 7 / ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 mf / udp 5353 > 53 data=8"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=9 frag=0+1480 / udp 5353 > 53 data=2000"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=9 frag=1480+1480 / udp 5353 > 53 data=2000"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=9 opts=94040000 frag=800+800 / udp 53 > 1025 data=1400"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=9 opts=94040000 frag=0+800 / udp 53 > 1025 data=1400"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=7 frag=0+1480 / udp 5353 > 56 data=2960"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=7 frag=1480+1480 / udp 5353 > 56 data=2960"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=7 frag=2960+1480 / udp 5353 > 56 data=2960"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=5 frag=0+800 / tcp 40000 > 81 PA seq=1001 ack=5001 data=1450"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 id=5 frag=800+800 / tcp 40000 > 81 PA seq=1001 ack=5001 data=1450"},
+	{false, "ip 1.2.3.4 > 10.0.0.1 id=3 frag=0+1480 / icmp echo id=1 seq=1 data=2000"},
+	{false, "ip 1.2.3.4 > 10.0.0.1 id=3 frag=1480+1480 / icmp echo id=1 seq=1 data=2000"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 81 S seq=1000 <mss 1460>"},
 	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 81 > 1025 SA seq=5000 ack=1001 <mss 1460>"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 81 A seq=1001 ack=5001 data=1450"},

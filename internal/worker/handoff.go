@@ -79,7 +79,11 @@ func (w *Worker) receiveHandoffs() (busy bool) {
 		for range handoffRing / len(w.burst) {
 			n := path.give.take(w.burst[:])
 			for _, p := range w.burst[:n] {
-				w.adopt(p, path.out)
+				if path.out == fragments {
+					w.gather(p)
+				} else {
+					w.adopt(p, path.out)
+				}
 				path.back.put(p) // never full: no more than handoffRing are not back
 			}
 			busy = busy || n > 0

@@ -9,7 +9,7 @@ import (
 // on is counted and freed here.
 func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
 	if v == packet.Transmit {
-		if p.Flags&(packet.CsumPartial|packet.GSO) == 0 || w.finish(p) {
+		if p.Flags&(packet.CsumPartial|packet.GSO|packet.Cut) == 0 || w.finish(p) {
 			w.tray(p)
 		}
 		return
@@ -57,7 +57,7 @@ func (w *Worker) tray(p *packet.Packet) {
 }
 
 // finish does for a port what it can't do itself: complete a checksum, cut up a
-// super-frame. It reports whether p itself is still to be sent.
+// super-frame or a datagram that is longer than its way. It reports whether p itself is still to be sent.
 func (w *Worker) finish(p *packet.Packet) bool {
 	out := &w.snap.Ports[p.Out&(port.Max-1)]
 	if p.Is(packet.GSO) && (!out.TxGSO || p.Is(packet.Encapsulated)) {
@@ -72,6 +72,9 @@ func (w *Worker) finish(p *packet.Packet) bool {
 		w.pool.Put(p)
 		return false
 	}
+	if p.Is(packet.Cut) && w.ip.Long4(p) {
+		return w.cut(p)
+	}
 	if !w.ip.FinishChecksum(p, out) {
 		p.Reason = packet.L4Malformed
 		w.drop(p)
@@ -79,6 +82,25 @@ func (w *Worker) finish(p *packet.Packet) bool {
 	}
 	return true
 }
+
+// cut lays a datagram's fragments on the tray. p itself is gone then.
+func (w *Worker) cut(p *packet.Packet) bool {
+	n, ok := 0, w.ip.FinishChecksum(p, &noOffload)
+	if !ok {
+		p.Reason = packet.L4Malformed
+	} else if n, ok = w.ip.Cut4(p, w.segments[:]); ok {
+		for _, f := range w.segments[:n] {
+			w.tray(f)
+		}
+		w.pool.Put(p)
+		return false
+	}
+	w.drop(p)
+	return false
+}
+
+// noOffload is a port that completes no checksum: fragments have none to complete.
+var noOffload port.Facts
 
 // send empties a tray onto its port: by this worker's own queue, or by that of
 // the worker to whom the port's queues belong.

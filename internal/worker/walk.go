@@ -4,7 +4,8 @@ import "weir/internal/packet"
 
 // walk takes a burst from the wire to the wire. The first pass finds out what
 // each packet is and calls its connection's memory in; the second takes each
-// through the rest of the house, from top to bottom.
+// through the rest of the house, from top to bottom. Of fragments, the one that
+// makes a datagram whole goes on as that datagram.
 //
 // w.in and w.at say how far the passes came, so that a walk that met a defect
 // goes on behind it (walkSafely).
@@ -17,6 +18,11 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	w.prefetch.Fetch()
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
+		if burst[i].Verdict == packet.Fragment {
+			if burst[i] = w.join(burst[i]); burst[i] == nil {
+				continue // the datagram is not whole yet
+			}
+		}
 		w.proceed(burst[i])
 	}
 	w.at = len(burst)

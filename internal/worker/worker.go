@@ -12,6 +12,7 @@ import (
 	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/spec"
 	"weir/internal/stat"
 )
 
@@ -45,6 +46,7 @@ type Worker struct {
 	made     [port.Burst]*packet.Packet // out of the outbox
 	segments [ip.MaxSegments]*packet.Packet
 	leading  *packet.Packet // goes ahead of the one in hand (lead)
+	peers    []*handoffPath // by worker: the way to give it fragments; nil at our own place
 	nports   int            // trays in use
 	in, at   int            // index in the burst of the packet that arrives, and that proceeds
 	mail     mailbox
@@ -67,6 +69,7 @@ type Config struct {
 	Shared    *lb.Shared
 	Snapshot  *atomic.Pointer[Snapshot] // never nil inside
 	Conflicts *neigh.Conflicts
+	Fragments spec.Fragments
 	Clock     func() uint64 // nanoseconds; nil: CLOCK_MONOTONIC
 }
 
@@ -80,6 +83,7 @@ func New(c Config) *Worker {
 	hops := &c.Shared.Flows.Hops
 	w.ether = ether.New(hops, w.snap.Ports)
 	w.ip = ip.New(hops, c.Shared.Flows.Seed(), w.snap.Ports, w.pool, &w.outbox, &w.stats)
+	w.ip.SetFragments(c.Fragments, new(ip.IDs))
 	w.neigh = neigh.New(hops, w.pool, &w.outbox, &w.stats, c.Conflicts)
 	w.lb = lb.New(c.Shared, w.own, w.snap.Ports, w.pool, &w.outbox, &w.stats)
 	return w
@@ -109,6 +113,29 @@ func (w *Worker) SendVia(out uint16, to *Worker) {
 	w.nports, to.nports = max(w.nports, int(out)+1), max(to.nports, int(out)+1)
 	w.paths = append(w.paths, path)
 	to.paths = append(to.paths, path)
+}
+
+// GatherWith makes all workers put fragments together, each the datagrams that fall
+// to it. Before they run.
+func GatherWith(all []*Worker) {
+	if len(all) < 2 {
+		return
+	}
+	for _, w := range all {
+		w.peers = make([]*handoffPath, len(all))
+		w.ip.ShareIDs(all[0].ip)
+	}
+	for i, w := range all {
+		for j, to := range all {
+			if i == j {
+				continue
+			}
+			path := &handoffPath{from: w, to: to, out: fragments}
+			w.peers[j] = path
+			w.paths = append(w.paths, path)
+			to.paths = append(to.paths, path)
+		}
+	}
 }
 
 // HasTx reports whether the worker has a queue of its own to send on a port.
@@ -148,12 +175,16 @@ func (w *Worker) Refresh() { w.begin(w.clock()) }
 func (w *Worker) Close() {
 	w.mail.close()
 	w.neigh.Flush()
+	w.ip.DropFragments()
 	w.drainOutboxInto(w.pool)
 	w.takeBack()
 }
 
 // Beats returns how many breaths the worker drew. From any goroutine.
 func (w *Worker) Beats() uint64 { return w.beats.Load() }
+
+// HeldFragments returns how many fragments wait for others.
+func (w *Worker) HeldFragments() int { return w.ip.HeldFragments() }
 
 // Held returns how many packets of the pool are on their way in the worker.
 func (w *Worker) Held() int { return w.pool.InUse() }

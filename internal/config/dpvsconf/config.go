@@ -60,6 +60,7 @@ func defaults() Config {
 			ConnPool:   DefaultConnPool,
 			PktPool:    DefaultPktPool,
 			NeighQueue: DefaultNeighQueue,
+			Fragments:  spec.DefaultFragments(),
 			KNI:        true,
 		},
 		Tunables: spec.Tunables{

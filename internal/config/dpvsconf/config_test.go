@@ -81,6 +81,7 @@ func TestDefaults(t *testing.T) {
 				{Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}}},
 			},
 			ConnPool: 2097151, PktPool: 16384, NeighQueue: 128, KNI: true,
+			Fragments: spec.Fragments{Buckets: 4096, BucketEntries: 16, Entries: 4096, TTL: 1},
 		},
 		Tunables: spec.Tunables{
 			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3,
@@ -132,6 +133,7 @@ func TestWholeGrammar(t *testing.T) {
 				}},
 			},
 			ConnPool: 4194304, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
+			Fragments: spec.Fragments{Buckets: 8192, BucketEntries: 8, Entries: 2048, TTL: 30},
 		},
 		Tunables: spec.Tunables{
 			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true,
@@ -184,9 +186,9 @@ func TestWarnings(t *testing.T) {
 		{"port_range", "sa_pool { port_range 5000-5999 }", nil},
 		{"UOA for all", "ipvs_defs { udp {\n uoa_mode opp\n uoa_max_trail 2\n } }", []string{"conf:6: uoa_mode is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa opp"}},
 		{"UOA in options for all", "ipvs_defs { udp {\n uoa_mode IPO\n } }", []string{"conf:6: uoa_mode is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa ipo"}},
-		{"unknown inside an ignored block", "ipv4_defs {\n fragment {\n bucket_nummer 4\n }\n }", []string{
-			"conf:6: fragment is not supported yet and is ignored",
-			"conf:7: unknown keyword bucket_nummer in fragment is ignored: did you mean bucket_number?",
+		{"unknown inside an ignored block", "ipv6_defs {\n route6 {\n methot hlist\n }\n }", []string{
+			"conf:5: ipv6_defs is not supported yet and is ignored",
+			"conf:7: unknown keyword methot in route6 is ignored: did you mean method?",
 		}},
 		{"an ignored keyword may have any value", "timer_defs {\n schedule_interval -1 x\n }", []string{"conf:6: schedule_interval is not needed by weir and is ignored: timers follow the clock, not a count of loops"}},
 		{"said twice", "global_defs {\n log_level INFO\n log_level DEBUG\n }", []string{"conf:7: log_level is said again in global_defs: this line counts, not conf:6"}},

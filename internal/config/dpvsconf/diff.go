@@ -29,6 +29,9 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if a.NeighQueue != b.NeighQueue {
 		needRestart = append(needRestart, "unres_queue_length")
 	}
+	if a.Fragments != b.Fragments {
+		needRestart = append(needRestart, "ipv4_defs fragment")
+	}
 	if a.ConnPool != b.ConnPool {
 		needRestart = append(needRestart, "conn_pool_size")
 	}

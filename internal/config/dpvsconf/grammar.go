@@ -9,6 +9,7 @@ const (
 	capPktPool                   = 65535
 	minConnPool, maxConnPool     = 65536, 67108863
 	minNeighQueue, maxNeighQueue = 16, 8192
+	maxFragEntries               = 65536 // 192 MiB a worker; DPVS names no bound
 )
 
 // Why Weir does without, in words that several keywords share.
@@ -84,7 +85,17 @@ func (r *reader) ipv4() rules {
 		"forwarding": r.flag(&r.cfg.Tunables.Forwarding),
 		// DPVS accepts 0, which no host may send (RFC 1122, 3.2.1.7).
 		"default_ttl": number(r, &r.cfg.Tunables.DefaultTTL, 1, 255, "64"),
-		"fragment":    r.later("bucket_number", "bucket_entries", "max_entries", "ttl"),
+		"fragment":    r.block(r.fragment()),
+	}
+}
+
+func (r *reader) fragment() rules {
+	f := &r.cfg.Boot.Fragments
+	return rules{
+		"bucket_number":  number(r, &f.Buckets, 32, 65536, "4096"),
+		"bucket_entries": number(r, &f.BucketEntries, 1, 256, "16"),
+		"max_entries":    number(r, &f.Entries, 32, maxFragEntries, "4096"),
+		"ttl":            number(r, &f.TTL, 1, 255, "1"),
 	}
 }
 

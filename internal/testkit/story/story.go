@@ -155,6 +155,7 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 	boot := spec.Boot{
 		ConnPool: number("conns", 1000), PktPool: number("frames", 1024), NeighQueue: number("neighqueue", 0),
 		LocalFirst: uint16(number("first", 0)), LocalLast: uint16(number("last", 0)),
+		Fragments: spec.Fragments{Buckets: 32, BucketEntries: number("fragbucket", 16), Entries: number("fragments", 32), TTL: 1},
 	}
 	for i := range number("workers", 1) {
 		boot.Workers = append(boot.Workers, spec.Worker{Name: fmt.Sprintf("cpu%d", i+1), Type: "slave", CPU: -1})

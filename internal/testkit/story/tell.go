@@ -137,6 +137,10 @@ func (c *counters) since(before counters) string {
 	note("half_open_evicted", a.HalfOpenEvicted, b.HalfOpenEvicted)
 	note("csum_completed", a.CsumCompleted, b.CsumCompleted)
 	note("gso_segmented", a.GSOSegmented, b.GSOSegmented)
+	note("reassembled", a.Reassembled, b.Reassembled)
+	note("joined", a.FragmentsJoined, b.FragmentsJoined)
+	note("fragmented", a.Fragmented, b.Fragmented)
+	note("fragments", a.FragmentsMade, b.FragmentsMade)
 	for r := range c.drops {
 		note("drop."+packet.Reason(r).String(), c.drops[r], before.drops[r])
 	}

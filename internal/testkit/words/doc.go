@@ -14,6 +14,10 @@
 //	ip6 fe80::1 > ff02::1:ff00:2 hlim=255 / ns who=2001:db8::2 <sll>
 //	eth to=all type=0x88cc / data=40
 //
+//	ip 10.0.0.9 > 10.0.0.1 id=7 frag=0+1480 / udp 53 > 5353 data=3000
+//
+// The last is a fragment: the whole datagram is said, and which part of it this is.
+//
 // What is as usual is left out. Checksums are right unless csum= says otherwise:
 // bad; partial (only the pseudo-header's sum, and marked so, as by a vnet
 // header); open (the same, but not marked); 0 (UDP without). They are over the

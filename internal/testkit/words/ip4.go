@@ -37,8 +37,12 @@ func (p *parser) ip(l *layer, rest []string) []byte {
 	proto := l.number("proto", -1)
 	length := l.number("len", -1)
 	csum, _ := l.take("csum")
+	part, isPart := l.take("frag")
 	l.done()
 	known, payload := p.transport(rest, over4(b))
+	if isPart {
+		payload = fragment(b, payload, part)
+	}
 	if proto < 0 {
 		proto = known
 	}
@@ -55,6 +59,22 @@ func (p *parser) ip(l *layer, rest []string) []byte {
 	}
 	binary.BigEndian.PutUint16(b[10:], sum)
 	return b
+}
+
+// fragment makes of a whole datagram's payload the part "OFFSET+LENGTH", and its
+// header say so.
+func fragment(header, payload []byte, part string) []byte {
+	var off, n int
+	if k, _ := fmt.Sscanf(part, "%d+%d", &off, &n); k != 2 || off%8 != 0 || off >= len(payload) {
+		fail("frag=%s: offset, a multiple of 8, and length, as in 0+1480", part)
+	}
+	end := min(off+n, len(payload))
+	word := binary.BigEndian.Uint16(header[6:])&0x4000 | uint16(off/8)
+	if end < len(payload) {
+		word |= 0x2000
+	}
+	binary.BigEndian.PutUint16(header[6:], word)
+	return payload[off:end]
 }
 
 // icmpKinds are the messages that have a name.
@@ -139,6 +159,14 @@ func printIP(d []byte, f *Frame) string {
 	if f != nil && !whole {
 		fmt.Fprintf(&b, " len=%d of %d", length, len(d))
 		d = d[:max(head, min(length, len(d)))]
+	}
+	if frag&0x1fff != 0 {
+		fmt.Fprintf(&b, " proto=%d / ", d[9])
+		b.WriteString(strings.TrimSpace(dataWords(d[head:])))
+		return b.String()
+	}
+	if frag&0x2000 != 0 {
+		f = nil // the sum is over the whole datagram
 	}
 	b.WriteString(" / ")
 	b.WriteString(printL4(over4(d), d[9], d[head:], f, whole && frag&0x3fff == 0))
