@@ -48,6 +48,9 @@ func (s *Spec) AddListed(k ServiceKey, kind ListKind, clients ...netip.Addr) err
 	if err != nil {
 		return err
 	}
+	if k.IsMatch() {
+		return refuse(NotSupported, kind.String(), "a %s of a match service is not supported yet: let the match itself leave clients out", kind)
+	}
 	list := svc.list(kind)
 	there := make(map[netip.Addr]bool, len(*list)+len(clients))
 	for _, a := range *list {
