@@ -68,7 +68,7 @@ func (w *Worker) Resting() int { return w.resting }
 type NewConn struct {
 	State     uint32 // protocol state and flags
 	Dest      uint32
-	Service   uint32
+	Template  uint32
 	Local     uint32
 	LocalPort uint16
 	Pool      uint8
@@ -106,7 +106,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
 	*t.Conn(i) = Conn{
-		In: inSlot, Out: outSlot, State: n.State, Dest: n.Dest, Service: n.Service,
+		In: inSlot, Out: outSlot, State: n.State, Dest: n.Dest, Template: n.Template,
 		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
 		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
 	}
