@@ -75,6 +75,10 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			Routes:   routes,
 			Timeouts: proto.NewTimeouts(d.tunables.Timeouts),
 			UOATrail: uint32(d.tunables.UOATrail),
+
+			QuiescentTemplates: d.tunables.QuiescentTemplates,
+			DefenceTCP:         d.tunables.DefenceTCP,
+			DefenceUDP:         d.tunables.DefenceUDP,
 		},
 	}}, nil
 }
@@ -111,6 +115,11 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
 	svc.QUIC, svc.HashID = s.QUIC, kind == sched.Conhash && s.HashTarget == "qid"
 	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
+	svc.Persistent, svc.Mask = clock.FromSeconds(s.Persistent), ^uint32(0)
+	if s.PersistentMask.Is4() {
+		svc.Mask = service.Wire(s.PersistentMask)
+	}
+	svc.OnePacket, svc.Quiescent = s.OnePacket, s.ExpireQuiescent
 	for _, l := range s.Locals {
 		svc.Locals = append(svc.Locals, locals[l.Addr])
 	}
@@ -121,13 +130,14 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		if err != nil {
 			return nil, err
 		}
+		dest.Place.Store(uint32(i))
 		svc.Dests = append(svc.Dests, dest)
 		svc.Modes = append(svc.Modes, sd.Forward)
 		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Datagrams: s.Proto == spec.UDP, Load: &dest.Load})
 		servers = append(servers, sched.Server{Addr: sd.Addr, Weight: sd.Weight})
 		svc.GCD = gcd(svc.GCD, sd.Weight)
 		for _, l := range svc.Locals {
-			l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
+			prepare(l, dest)
 		}
 	}
 	if kind.Hashes() {
@@ -135,6 +145,18 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		svc.Table = st.table
 	}
 	return svc, nil
+}
+
+// prepare makes the pools of a local address that a real server's connections may
+// want: one that is asked at the client's port, all.
+func prepare(l *laddr.Address, dest *service.Dest) {
+	if dest.Port != 0 {
+		l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
+		return
+	}
+	for pool := range laddr.Pools {
+		l.Prepare(uint8(pool))
+	}
 }
 
 func gcd(a, b uint32) uint32 {

@@ -64,11 +64,14 @@ func (w *Worker) Timers() int { return w.wheel.count }
 // Resting returns how many ended connections wait to be forgotten.
 func (w *Worker) Resting() int { return w.resting }
 
+// Owns reports whether this worker turns a connection's timer.
+func (w *Worker) Owns(c *Conn) bool { return c.Owner == w.id }
+
 // NewConn describes a connection for Insert.
 type NewConn struct {
 	State     uint32 // protocol state and flags
 	Dest      uint32
-	Template  uint32
+	Template  uint32 // that it holds
 	Local     uint32
 	LocalPort uint16
 	Pool      uint8

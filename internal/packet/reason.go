@@ -57,6 +57,8 @@ const (
 	L4Malformed     // TCP or UDP header cut short or lying about its length
 	LBNoService     // for a VIP, but no service on that port
 	LBNoConn        // not a first packet, and no connection is known
+	LBDefenceTCP    // defence_tcp_drop: for a VIP, and neither a connection nor the first packet of one
+	LBDefenceUDP    // defence_udp_drop: for a VIP that has no UDP service on that port
 	LBNoDest        // the service has no usable real server
 	LBNoLocalAddr   // full-NAT service without local address
 	LBNoLocalPort   // every port of the service's local addresses is used up
@@ -126,6 +128,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	L4Malformed:     {"l4_malformed", "malformed TCP or UDP header"},
 	LBNoService:     {"lb_no_service", "for a VIP, but no service has that port"},
 	LBNoConn:        {"lb_no_conn", "belongs to no known connection and can't begin one"},
+	LBDefenceTCP:    {"lb_defence_tcp", "TCP for a VIP that begins no connection and belongs to none (defence_tcp_drop)"},
+	LBDefenceUDP:    {"lb_defence_udp", "UDP for a VIP that has no such service (defence_udp_drop)"},
 	LBNoDest:        {"lb_no_dest", "no usable real server: all gone, weight 0 or overloaded"},
 	LBNoLocalAddr:   {"lb_no_laddr", "full-NAT service without local address: ipvsadm --add-laddr"},
 	LBNoLocalPort:   {"lb_no_lport", "all ports of the local addresses are in use (sa_miss): add local addresses"},
