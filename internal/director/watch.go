@@ -77,17 +77,17 @@ func (d *Director) recoverDests() {
 		svc := &d.spec.Services[i]
 		for _, sd := range svc.Dests {
 			dest := d.dests.byKey[destKey{svc.ServiceKey, sd.Addr}]
-			if dest.Check.Load() == nil {
-				continue
-			}
-			if dest.Load.Inhibited.Load() && !d.dests.down[dest] {
+			if dest.Check.Load() != nil && dest.Load.Inhibited.Load() && !d.dests.down[dest] {
 				d.dests.down[dest] = true
 				d.log.Warn(fmt.Sprintf("real server %s of %s is down: its connections fail; it gets no new ones for a while", sd.Addr, svc.ServiceKey))
 			}
 			if dest.Recover(d.now()) {
 				delete(d.dests.down, dest)
-				d.setEnding(dest, sd.Weight)
 				d.log.Info(fmt.Sprintf("real server %s of %s gets connections again", sd.Addr, svc.ServiceKey))
+			}
+			// A worker that judged at the same moment may have been a moment late.
+			if d.setEnding(dest, sd.Weight) {
+				d.shared.EndRound.Add(1)
 			}
 		}
 	}

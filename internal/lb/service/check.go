@@ -93,6 +93,10 @@ func (d *Dest) Recover(now clock.Tick) bool {
 		next := uint64(0)
 		switch {
 		case c == nil && was == 0:
+			// A worker that still saw the check may have been a moment late.
+			if d.Load.Inhibited.Load() {
+				d.Load.Inhibited.Store(false)
+			}
 			return false
 		case c == nil:
 		case was&healthDown == 0 || now.Before(clock.Tick(was)):

@@ -66,6 +66,10 @@ func TestCheck(t *testing.T) {
 	if !d.Recover(now) || d.Load.Inhibited.Load() || d.Health.Load() != 0 {
 		t.Error("the check was taken away, and it stays down")
 	}
+	d.Load.Inhibited.Store(true) // by a worker that saw the check a moment ago
+	if d.Recover(now) || d.Load.Inhibited.Load() {
+		t.Error("what a late worker said stays")
+	}
 }
 
 // TestCheckTogether: workers judge at once; each time down is counted once.
