@@ -144,7 +144,7 @@ struct weir_conn {
 	__u32 out; /* 0, 4 slots of the inbound and the outbound half; equal if there is only one */
 	__u32 state; /* 8 atomic: protocol state and ConnFlags */
 	__u32 dest; /* 12 index of the real server */
-	__u32 service; /* 16 index of the service */
+	__u32 template; /* 16 index of the persistence template that it holds; its users say what none is */
 	__u32 local; /* 20 index of the local address */
 	__u16 local_port; /* 24 its port, host order */
 	__u8 pool; /* 26 the pool the port came from */
@@ -164,7 +164,7 @@ _Static_assert(__builtin_offsetof(struct weir_conn, in) == 0, "In");
 _Static_assert(__builtin_offsetof(struct weir_conn, out) == 4, "Out");
 _Static_assert(__builtin_offsetof(struct weir_conn, state) == 8, "State");
 _Static_assert(__builtin_offsetof(struct weir_conn, dest) == 12, "Dest");
-_Static_assert(__builtin_offsetof(struct weir_conn, service) == 16, "Service");
+_Static_assert(__builtin_offsetof(struct weir_conn, template) == 16, "Template");
 _Static_assert(__builtin_offsetof(struct weir_conn, local) == 20, "Local");
 _Static_assert(__builtin_offsetof(struct weir_conn, local_port) == 24, "LocalPort");
 _Static_assert(__builtin_offsetof(struct weir_conn, pool) == 26, "Pool");

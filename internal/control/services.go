@@ -63,7 +63,7 @@ func fromView(v *director.ServiceView, perLocal func(netip.Addr) uint64) *weirv1
 		m.Dests = append(m.Dests, &weirv1.Dest{
 			Address: d.Addr.Addr().String(), Port: uint32(d.Addr.Port()), Forward: weirv1.Forward(d.Forward), Weight: d.Weight,
 			UThreshold: d.UThreshold, LThreshold: d.LThreshold, ActiveConns: uint32(d.Active), InactiveConns: uint32(d.Inactive),
-			Overloaded: d.Overloaded, Counters: fromCount(&d.Count), Rates: fromRates(&d.Rates),
+			PersistentConns: uint32(d.Templates), Overloaded: d.Overloaded, Inhibited: d.Inhibited, Counters: fromCount(&d.Count), Rates: fromRates(&d.Rates),
 		})
 		rates.Add(d.Rates)
 		c := m.Counters

@@ -70,7 +70,7 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.spec, d.states, d.lingering = next, c.states, lingering
 	d.snapshot.Store(c.snap)
 	d.forgetUnwanted(next)
-	d.setClosed(next)
+	d.watch(next)
 	if denies(old, next) {
 		d.denyAtOnce()
 	}
@@ -85,15 +85,6 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.setNeighbours(old, next)
 	d.announce(old, next)
 	return nil
-}
-
-// setClosed tells the real servers whether they get new connections.
-func (d *Director) setClosed(s *spec.Spec) {
-	for i := range s.Services {
-		for _, sd := range s.Services[i].Dests {
-			d.dests.byKey[destKey{s.Services[i].ServiceKey, sd.Addr}].Closed.Store(sd.Weight == 0)
-		}
-	}
 }
 
 // setLinks makes Linux switch what is wanted; if it can't, it puts back what was.

@@ -76,6 +76,10 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			Routes:   routes,
 			Timeouts: proto.NewTimeouts(s.SetTimeouts.Over(d.tunables.Timeouts)),
 			UOATrail: uint32(d.tunables.UOATrail),
+
+			QuiescentTemplates: d.tunables.QuiescentTemplates,
+			DefenceTCP:         d.tunables.DefenceTCP,
+			DefenceUDP:         d.tunables.DefenceUDP,
 		},
 	}}, nil
 }
@@ -116,6 +120,11 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	}
 	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
 	svc.Lists = st.compileLists(s)
+	svc.Persistent, svc.Mask = clock.FromSeconds(s.Persistent), ^uint32(0)
+	if s.PersistentMask.Is4() {
+		svc.Mask = service.Wire(s.PersistentMask)
+	}
+	svc.OnePacket, svc.Quiescent = s.OnePacket, s.ExpireQuiescent
 	for _, l := range s.Locals {
 		svc.Locals = append(svc.Locals, locals[l.Addr])
 	}
@@ -126,6 +135,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		if err != nil {
 			return nil, err
 		}
+		dest.Place.Store(uint32(i))
 		svc.Dests = append(svc.Dests, dest)
 		svc.Modes = append(svc.Modes, sd.Forward)
 		svc.Candidates = append(svc.Candidates, sched.Candidate{Weight: sd.Weight, Limit: sd.UThreshold, Low: sd.LThreshold, Datagrams: s.Proto == spec.UDP, Load: &dest.Load})
@@ -139,7 +149,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 			}
 		}
 		for _, l := range svc.Locals {
-			l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
+			prepare(l, dest)
 		}
 	}
 	if kind.Hashes() {
@@ -173,6 +183,18 @@ func (d *Director) matcher(k spec.ServiceKey) service.Matcher {
 		m.Out = p.facts.ID
 	}
 	return m
+}
+
+// prepare makes the pools of a local address that a real server's connections may
+// want: one that is asked at the client's port, all.
+func prepare(l *laddr.Address, dest *service.Dest) {
+	if dest.Port != 0 {
+		l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
+		return
+	}
+	for pool := range laddr.Pools {
+		l.Prepare(uint8(pool))
+	}
 }
 
 func gcd(a, b uint32) uint32 {

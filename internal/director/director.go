@@ -22,6 +22,7 @@ import (
 	"weir/internal/flow"
 	"weir/internal/lb"
 	"weir/internal/lb/laddr"
+	"weir/internal/lb/template"
 	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/spec"
@@ -100,7 +101,7 @@ func (d *Director) start() error {
 	if err != nil {
 		return err
 	}
-	d.shared = &lb.Shared{Flows: flows}
+	d.shared = &lb.Shared{Flows: flows, Templates: template.New(templatesFor(flows.Conns()), flows.Seed())}
 	if config.Seed == 0 {
 		if _, err := rand.Read(d.shared.Secret[:]); err != nil {
 			return err

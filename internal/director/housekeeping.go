@@ -41,6 +41,8 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 func (d *Director) KeepHouse() {
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
+	d.recoverDests()
+	d.forgetTemplates()
 	d.forgetDests()
 	d.forgetLocals()
 	d.estimateRates()

@@ -34,6 +34,8 @@ type destRegistry struct {
 	leaving []leavingDest
 	free    []uint32
 	next    uint32
+	ends    bool                   // connections of one that was dropped are to end now
+	down    map[*service.Dest]bool // those that the operator was told are down
 }
 
 type leavingDest struct {
@@ -41,7 +43,9 @@ type leavingDest struct {
 	since time.Time
 }
 
-func (r *destRegistry) init() { r.byKey = map[destKey]*service.Dest{} }
+func (r *destRegistry) init() {
+	r.byKey, r.down = map[destKey]*service.Dest{}, map[*service.Dest]bool{}
+}
 
 // get returns the real server, new if there is none.
 func (r *destRegistry) get(table *[service.MaxDests]atomic.Pointer[service.Dest], k destKey) (d *service.Dest, isNew bool, err error) {
@@ -69,6 +73,10 @@ func (r *destRegistry) get(table *[service.MaxDests]atomic.Pointer[service.Dest]
 func (r *destRegistry) drop(k destKey) {
 	if d := r.byKey[k]; d != nil {
 		d.Closed.Store(true)
+		if d.Quiescent.Load() && !d.Ending.Swap(true) {
+			r.ends = true
+		}
+		delete(r.down, d)
 		delete(r.byKey, k)
 		r.leaving = append(r.leaving, leavingDest{d, time.Now()})
 	}
@@ -80,7 +88,7 @@ func (r *destRegistry) gone(now time.Time) (ds []*service.Dest) {
 	kept := r.leaving[:0]
 	for _, l := range r.leaving {
 		// A worker may be scheduling to it in this very breath.
-		if l.dest.Refs() == 0 && now.Sub(l.since) > 2*time.Second {
+		if l.dest.Refs() == 0 && l.dest.Load.Templates.Load() == 0 && now.Sub(l.since) > 2*time.Second {
 			ds = append(ds, l.dest)
 		} else {
 			kept = append(kept, l)

@@ -52,7 +52,9 @@ type Count = lb.DestCount
 type DestView struct {
 	spec.Dest
 	Active, Inactive int32
+	Templates        int32 // of persistent clients
 	Overloaded       bool
+	Inhibited        bool // found down by the passive check
 	Count            Count
 	Rates            Rates
 }
@@ -80,6 +82,7 @@ func (d *Director) Services(keep func(spec.ServiceKey) bool) ([]ServiceView, err
 			dv := DestView{Dest: sd, Active: max(dest.Load.Active.Load(), 0), Inactive: max(dest.Load.Inactive.Load(), 0)}
 			dv.Overloaded = sd.UThreshold != 0 && (dest.Load.Overloaded.Load() || uint32(dv.Active+dv.Inactive) >= sd.UThreshold)
 			dv.Rates = d.rates.get(dest)
+			dv.Templates, dv.Inhibited = max(dest.Load.Templates.Load(), 0), dest.Load.Inhibited.Load()
 			v.Dests = append(v.Dests, dv)
 			index = append(index, dest.Index)
 		}
@@ -310,6 +313,7 @@ func (p *openPort) unserved() uint64 {
 type Gauges struct {
 	Conns, ConnsMax, HalfOpen, Slots uint64
 	Neighbours, NeighboursMax        uint64
+	Templates, TemplatesMax          uint64
 }
 
 // Gauges returns them.
@@ -318,6 +322,7 @@ func (d *Director) Gauges() Gauges {
 	return Gauges{
 		Conns: uint64(f.Len()), ConnsMax: uint64(f.Conns()), HalfOpen: uint64(max(d.shared.HalfOpen.Load(), 0)), Slots: uint64(f.Slots()),
 		Neighbours: uint64(f.Hops.Len()), NeighboursMax: flow.MaxNextHops - 1,
+		Templates: uint64(max(d.shared.Templates.Len(), 0)), TemplatesMax: uint64(d.shared.Templates.Cap()),
 	}
 }
 
@@ -397,6 +402,10 @@ func connView(t *flow.Table, i uint32, now clock.Tick) (v ConnView, ok bool) {
 	}
 	if v.Proto == spec.ICMP {
 		v.State = "ICMP_NORMAL"
+	}
+	if key1&flow.FlagReply != 0 { // of a one-packet service: the way of the answer is all there is
+		v.Client, v.Virtual = addrPort(uint32(addrs>>32), uint16(ports>>16)), addrPort(uint32(addrs), uint16(ports))
+		v.Local, v.Real = addrPort(uint32(k0>>32), uint16(key1>>16)), addrPort(uint32(k0), uint16(key1))
 	}
 	if idle := clock.Duration(now.Since(t.LastSeen(c))); idle < v.Timeout {
 		v.Remaining = v.Timeout - idle

@@ -67,7 +67,7 @@ func (c *crowd) end(w *Worker, i uint32, now clock.Tick) {
 	if !c.tab.Claim(i) {
 		return
 	}
-	n := conn.Service
+	n := conn.Template
 	c.in[n].Add(-1)
 	c.out[n&^1].Add(-1)
 	c.ended.Add(1)
@@ -76,7 +76,7 @@ func (c *crowd) end(w *Worker, i uint32, now clock.Tick) {
 
 func (c *crowd) insert(w *Worker, n uint32, r uint64, now clock.Tick) {
 	in, out := c.flows(n, r)
-	_, err := w.Insert(&in, &out, &NewConn{Service: n, Timeout: uint32(r>>40)%4000 + 1}, now)
+	_, err := w.Insert(&in, &out, &NewConn{Template: n, Timeout: uint32(r>>40)%4000 + 1}, now)
 	switch err {
 	case nil:
 		c.made.Add(1)
@@ -109,7 +109,7 @@ func (c *crowd) breathe(w *Worker, r *rand.Rand) {
 			continue
 		}
 		conn := c.tab.Conn(i)
-		if s := conn.Service; s != n && (f == &in || s != n^1) {
+		if s := conn.Template; s != n && (f == &in || s != n^1) {
 			c.wrong.Add(1)
 		}
 		switch r.IntN(8) {
@@ -125,7 +125,7 @@ func (c *crowd) breathe(w *Worker, r *rand.Rand) {
 		default:
 			atomic.StoreUint32(&h.Last, uint32(now))
 		}
-		if s := conn.Service; s != n && (f == &in || s != n^1) {
+		if s := conn.Template; s != n && (f == &in || s != n^1) {
 			c.wrong.Add(1)
 		}
 	}

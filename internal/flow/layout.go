@@ -117,7 +117,7 @@ type Conn struct {
 	In, Out   uint32 // 0, 4 slots of the inbound and the outbound half; equal if there is only one
 	State     uint32 // 8 atomic: protocol state and ConnFlags
 	Dest      uint32 // 12 index of the real server
-	Service   uint32 // 16 index of the service
+	Template  uint32 // 16 index of the persistence template that it holds; its users say what none is
 	Local     uint32 // 20 index of the local address
 	LocalPort uint16 // 24 its port, host order
 	Pool      uint8  // 26 the pool the port came from

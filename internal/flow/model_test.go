@@ -31,7 +31,7 @@ func newModel(t testing.TB, b Backing, now clock.Tick) *model {
 
 func (m *model) insert(t testing.TB, worker int, n, timeout uint32) {
 	in, out := pair(n)
-	i, err := m.tab.Worker(worker).Insert(&in, &out, &NewConn{Timeout: timeout, Service: n}, m.now)
+	i, err := m.tab.Worker(worker).Insert(&in, &out, &NewConn{Timeout: timeout, Template: n}, m.now)
 	_, there := m.live[n]
 	switch {
 	case there && err != ErrExists && err != ErrFull:
@@ -131,7 +131,7 @@ func (m *model) advance(t testing.TB, ticks uint32) {
 			w.Begin(m.now)
 			expire := func(i uint32) {
 				c := m.tab.Conn(i)
-				n := c.Service
+				n := c.Template
 				if int(c.Owner) != id || m.live[n] != i {
 					t.Fatalf("worker %d is to expire index %d of connection %d", id, i, n)
 				}

@@ -57,9 +57,6 @@ func (w *Worker) Begin(now clock.Tick) {
 // Sleep says that the worker holds no reference until its next Begin.
 func (w *Worker) Sleep() { w.breath.Store(breathAsleep) }
 
-// Owns reports whether the worker turns a connection's timer.
-func (w *Worker) Owns(i uint32) bool { return w.t.Conn(i).Owner == w.id }
-
 // Timers returns how many connections the worker turns the timer of, Resting
 // how many ended ones wait to be forgotten.
 func (w *Worker) Timers() int { return w.wheel.count }
@@ -67,11 +64,14 @@ func (w *Worker) Timers() int { return w.wheel.count }
 // Resting returns how many ended connections wait to be forgotten.
 func (w *Worker) Resting() int { return w.resting }
 
+// Owns reports whether this worker turns a connection's timer.
+func (w *Worker) Owns(c *Conn) bool { return c.Owner == w.id }
+
 // NewConn describes a connection for Insert.
 type NewConn struct {
 	State     uint32 // protocol state and flags
 	Dest      uint32
-	Service   uint32
+	Template  uint32 // that it holds
 	Local     uint32
 	LocalPort uint16
 	Pool      uint8
@@ -109,7 +109,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
 	*t.Conn(i) = Conn{
-		In: inSlot, Out: outSlot, State: n.State, Dest: n.Dest, Service: n.Service,
+		In: inSlot, Out: outSlot, State: n.State, Dest: n.Dest, Template: n.Template,
 		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
 		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
 	}

@@ -18,6 +18,7 @@ import (
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
+	"weir/internal/lb/template"
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/route"
@@ -32,6 +33,10 @@ type Tables struct {
 	// UOATrail is how many datagrams of a connection carry the client's address, if
 	// the service tells it by UOA.
 	UOATrail uint32
+	// QuiescentTemplates: a real server of weight 0 loses its persistent clients.
+	QuiescentTemplates bool
+	// DefenceTCP, DefenceUDP: what a VIP gets and serves not is dropped as such.
+	DefenceTCP, DefenceUDP bool
 }
 
 // Shared is what all workers' balancers share.
@@ -42,6 +47,10 @@ type Shared struct {
 	Secret [32]byte // of the sequence numbers given to reused local ports
 	// HalfOpen counts connections whose handshake is not complete.
 	HalfOpen atomic.Int64
+	// Templates are the persistent clients' real servers.
+	Templates *template.Store
+	// EndRound is raised when connections of some real server are to end now.
+	EndRound atomic.Uint32
 }
 
 // DestCount is one worker's count of one real server's packets; in is toward
@@ -66,6 +75,7 @@ type Balancer struct {
 	stats  *stat.Worker
 	counts []DestCount
 	half   halfOpen
+	sweep  sweep
 }
 
 // New makes the desk of worker own.
@@ -87,6 +97,9 @@ func (b *Balancer) Count(dest uint32) DestCount { return b.counts[dest] }
 // ZeroCount clears it. Only between bursts.
 func (b *Balancer) ZeroCount(dest uint32) { b.counts[dest] = DestCount{} }
 
-// Expire turns the timers: connections that were idle for their time end. It
-// reports whether more are due at once.
-func (b *Balancer) Expire() bool { return b.own.Advance(b.Now, b.expire) }
+// Expire turns the timers: connections that were idle for their time end, and those
+// whose real server is gone. It reports whether more are due at once.
+func (b *Balancer) Expire() bool {
+	ending := b.endQuiescent()
+	return b.own.Advance(b.Now, b.expire) || ending
+}

@@ -10,6 +10,7 @@ import (
 	"weir/internal/lb/proto"
 	"weir/internal/lb/sched"
 	"weir/internal/lb/service"
+	"weir/internal/lb/template"
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/route"
@@ -42,7 +43,7 @@ func newBed(t testing.TB) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{t: t, sh: &Shared{Flows: flows}}
+	b := &bed{t: t, sh: &Shared{Flows: flows, Templates: template.New(1, 1)}}
 	if b.sh.Locals, err = laddr.NewSet(1025, 1034); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // client is denied by the tables in force. Only between bursts.
 func (b *Balancer) Deny(from, to uint32) {
 	for i := from; i < to; i++ {
-		if !b.own.Owns(i) {
+		if !b.own.Owns(b.flows.Conn(i)) {
 			continue
 		}
 		c := b.flows.Conn(i)

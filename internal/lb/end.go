@@ -17,6 +17,7 @@ func (b *Balancer) expire(ci uint32) {
 	if proto.State(atomic.LoadUint32(&c.State)&flow.ConnStateMask) == proto.TCPEstablished {
 		b.resetBoth(c)
 	}
+	b.unanswered(c)
 	b.end(ci)
 	b.stats.Expired++
 }
@@ -38,6 +39,7 @@ func (b *Balancer) end(ci uint32) {
 	if s&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.Add(-1)
 	}
+	b.letGo(c.Template)
 	local, pool, port := c.Local, c.Pool, c.LocalPort
 	expected := uint32(0)
 	if local != laddr.None && proto.State(s&flow.ConnStateMask) < proto.UDPOneWay {

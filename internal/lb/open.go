@@ -32,7 +32,7 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		case b.Tables.Services.HasLocal(vip):
 			return p.DropFor(packet.LBNoConn)
 		case b.Tables.Services.HasVIP(vip):
-			return p.DropFor(packet.LBNoService)
+			return p.DropFor(b.defended(p, packet.LBNoService))
 		}
 		return b.outward(p)
 	}
@@ -40,9 +40,26 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		return p.DropFor(why)
 	}
 	if p.Proto == protoTCP && !begins(p) {
-		return b.refuseMiddle(p)
+		v := b.refuseMiddle(p)
+		p.Reason = b.defended(p, p.Reason)
+		return v
+	}
+	if svc.OnePacket {
+		return b.onePacket(p, svc)
 	}
 	return b.open(p, svc)
+}
+
+// defended is the reason to drop what a VIP gets and does not serve: otherwise, or
+// that dpvs.conf says so.
+func (b *Balancer) defended(p *packet.Packet, otherwise packet.Reason) packet.Reason {
+	switch {
+	case p.Proto == protoTCP && b.Tables.DefenceTCP:
+		return packet.LBDefenceTCP
+	case p.Proto == protoUDP && b.Tables.DefenceUDP:
+		return packet.LBDefenceUDP
+	}
+	return otherwise
 }
 
 // opening is a connection that is about to be made.
@@ -58,22 +75,18 @@ type opening struct {
 // open makes a connection for its first packet: real server, what the forwarding
 // mode borrows, the ways there and back, the half-flows. All of it happens here, once.
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
-	dest, mode := choose(p, svc)
+	dest, mode, held := b.choose(p, svc)
 	if dest == nil {
 		return p.DropFor(packet.LBNoDest)
 	}
-	var o opening
-	o.ends = forward.Ends{
-		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
-		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
-		Real: dest.Wire, RealPort: wirePort(dest.Port),
-	}
-	o.conn = flow.NewConn{Dest: dest.Index, Service: svc.State.Index, Local: laddr.None, OwnTimeout: svc.ConnTimeout}
+	o := newOpening(p, svc, dest, held)
 	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
+		b.giveBack(&o)
 		return v
 	}
 	b.makeRoom()
 	if why := b.shape(p, &o, svc, dest, mode); why != packet.NoReason {
+		b.giveBack(&o)
 		return p.DropFor(why)
 	}
 	return b.enter(p, &o, svc, dest)
@@ -94,9 +107,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	}
 	ci, err := b.own.Insert(&o.in, out, &o.conn, b.Now)
 	if err != nil {
-		if o.local != nil {
-			o.local.Give(o.conn.Pool, o.lent.Port, b.Second, o.lent.Seen)
-		}
+		b.giveBack(o)
 		switch err {
 		case flow.ErrFull:
 			return p.DropFor(packet.LBTableFull)
@@ -233,6 +244,9 @@ func (b *Balancer) takePort(svc *service.Service, pool uint8) (*laddr.Address, l
 // lie, if it goes to the same real server: its tuple is known already, client or
 // not. It is a guess, and costs nothing but a line of cache when it is wrong.
 func (b *Balancer) foresee(svc *service.Service, dest *service.Dest, pool, protocol uint8) {
+	if dest.Port == 0 {
+		return // which one is asked for nobody knows
+	}
 	a := svc.Locals[(int(svc.State.Local.Load())+1)%len(svc.Locals)]
 	if port, ok := a.Peek(pool); ok {
 		k0, k1 := flow.Tuple(dest.Wire, a.Wire, wirePort(dest.Port), wirePort(port), protocol)

@@ -5,6 +5,7 @@ import (
 	"weir/internal/lb/forward"
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/service"
+	"weir/internal/lb/template"
 	"weir/internal/packet"
 	"weir/internal/wire"
 )
@@ -34,7 +35,7 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	if p.Proto == protoICMP && wire.ICMPv4(p.Data[p.L4:]).Type() != wire.ICMPv4EchoRequest {
 		return packet.Continue // an answer to nobody
 	}
-	dest, _ := choose(p, svc)
+	dest, _ := schedule(p, svc)
 	if dest == nil {
 		return p.DropFor(packet.LBNoDest)
 	}
@@ -65,7 +66,7 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	o.in, o.out = forward.SNAT(&o.ends)
 	o.in.NextHop, o.out.NextHop = there, back
 	o.conn = flow.NewConn{
-		Dest: dest.Index, Service: svc.State.Index, OwnTimeout: svc.ConnTimeout,
+		Dest: dest.Index, Template: template.None, OwnTimeout: svc.ConnTimeout,
 		Local: o.local.Index, LocalPort: o.lent.Port, Pool: pool,
 	}
 	if p.Proto == protoTCP && o.lent.Recent {

@@ -161,7 +161,7 @@ func TestChoose(t *testing.T) {
 	goes := func(host byte, payload []byte) *service.Dest {
 		p := datagram(b, netip.AddrFrom4([4]byte{1, 2, 3, host}), payload)
 		defer b.pool.Put(p)
-		d, _ := choose(p, svc)
+		d, _ := schedule(p, svc)
 		return d
 	}
 	seen := func(payload func(i byte) []byte) int {
@@ -193,7 +193,7 @@ func TestChoose(t *testing.T) {
 	svc.QUIC = true
 	p := datagram(b, client, short([]byte(strings.Repeat("\x00", 20)), ""))
 	defer b.pool.Put(p)
-	if n := testing.AllocsPerRun(100, func() { choose(p, svc) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { schedule(p, svc) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -236,7 +236,7 @@ func BenchmarkChooseQUIC(b *testing.B) {
 	p := datagram(bed, client, short(makeID("c0a80103", "01bc", "0badcafe"), ""))
 	defer bed.pool.Put(p)
 	for b.Loop() {
-		if d, _ := choose(p, svc); d != svc.Dests[2] {
+		if d, _ := schedule(p, svc); d != svc.Dests[2] {
 			b.Fatal("not the named one")
 		}
 	}

@@ -98,6 +98,7 @@ func (b *Balancer) answeredUDP(c *flow.Conn, ci uint32) {
 	}
 	if atomic.CompareAndSwapUint32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
 		b.setTimeout(ci, c, proto.UDPNormal)
+		b.succeeded(c)
 	}
 	b.flows.SetFast(c.Out, true)
 }
@@ -214,6 +215,9 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, d proto.Directi
 	}
 	if old != now {
 		b.changed(c, ci, old, now)
+		if d == proto.Outbound && flags&tcpRST != 0 && proto.State(old&flow.ConnStateMask) == proto.TCPSynRecv {
+			b.failed(c) // it refuses connections
+		}
 	}
 	if proto.State(now&flow.ConnStateMask) == proto.TCPEstablished && c.SeqDelta == 0 && now&connProxy == 0 {
 		if d == proto.Outbound || old&flow.ConnStateMask != now&flow.ConnStateMask {
@@ -232,6 +236,7 @@ func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
 	case came&flow.ConnActive != 0:
 		load.Active.Add(1)
 		load.Inactive.Add(-1)
+		b.succeeded(c)
 	case gone&flow.ConnActive != 0:
 		load.Active.Add(-1)
 		load.Inactive.Add(1)

@@ -65,6 +65,8 @@ const (
 	LBNoConn         // not a first packet, and no connection is known
 	LBBlacklisted    // the client is on the service's blacklist
 	LBNotWhitelisted // the service has a whitelist and the client is not on it
+	LBDefenceTCP     // defence_tcp_drop: for a VIP, and neither a connection nor the first packet of one
+	LBDefenceUDP     // defence_udp_drop: for a VIP that has no UDP service on that port
 	LBNoDest         // the service has no usable real server
 	LBNoLocalAddr    // full-NAT service without local address
 	LBNoLocalPort    // every port of the service's local addresses is used up
@@ -142,6 +144,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBNoConn:         {"lb_no_conn", "belongs to no known connection and can't begin one"},
 	LBBlacklisted:    {"lb_blacklisted", "the client is on the service's blacklist: ipvsadm -B"},
 	LBNotWhitelisted: {"lb_not_whitelisted", "the service has a whitelist and the client is not on it: ipvsadm -W"},
+	LBDefenceTCP:     {"lb_defence_tcp", "TCP for a VIP that begins no connection and belongs to none (defence_tcp_drop)"},
+	LBDefenceUDP:     {"lb_defence_udp", "UDP for a VIP that has no such service (defence_udp_drop)"},
 	LBNoDest:         {"lb_no_dest", "no usable real server: all gone, weight 0 or overloaded"},
 	LBNoLocalAddr:    {"lb_no_laddr", "full-NAT service without local address: ipvsadm --add-laddr"},
 	LBNoLocalPort:    {"lb_no_lport", "all ports of the local addresses are in use (sa_miss): add local addresses"},

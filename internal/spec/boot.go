@@ -74,7 +74,12 @@ type Tunables struct {
 	DefaultTTL   uint8
 	NeighTimeout uint32 // seconds a neighbour stays REACHABLE
 	UOATrail     uint8  // datagrams of a UDP connection that carry UOA; 0: none does
-	BusyPoll     bool   // idle workers spin instead of sleeping; fixed at start
+	// QuiescentTemplates: a real server of weight 0 loses its persistent clients.
+	QuiescentTemplates bool
+	// DefenceTCP, DefenceUDP: what a VIP gets and does not serve is dropped.
+	DefenceTCP, DefenceUDP bool
+
+	BusyPoll bool // idle workers spin instead of sleeping; fixed at start
 }
 
 // Driver is how a port is driven.

@@ -146,16 +146,29 @@ func TestRefusals(t *testing.T) {
 		{"service of all ports", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(vip, 0) }), Invalid, "service", "PORT"},
 		{"unknown scheduler", service(func(v *Service) { v.Scheduler = "best" }), NotExists, "scheduler", `"best" is not known: use rr, wrr, wlc, lc, sed, nq, fo, sh, dh, mh, conhash`},
 		{"no scheduler", service(func(v *Service) { v.Scheduler = "" }), NotExists, "scheduler", "rr"},
-		{"persistent", service(func(v *Service) { v.Persistent = 5 }), NotSupported, "service", "-p"},
-		{"persistent by net", service(func(v *Service) { v.PersistentMask = vip }), NotSupported, "service", "-p"},
-		{"one packet", service(func(v *Service) { v.OnePacket = true }), NotSupported, "service", "--ops"},
+		{"persistent for ever", service(func(v *Service) { v.Persistent = MaxPersistent + 1 }), Invalid, "service", "must be 1 to 2160000 seconds"},
+		{"mask without persistence", service(func(v *Service) { v.PersistentMask = netip.MustParseAddr("255.255.255.0") }), Invalid, "service", "give -p, or leave -M out"},
+		{"mask with a hole", service(func(v *Service) { v.Persistent, v.PersistentMask = 5, netip.MustParseAddr("255.0.255.0") }), Invalid, "service", "persistence mask 255.0.255.0: its ones must come before its zeros"},
+		{"mask of IPv6", service(func(v *Service) { v.Persistent, v.PersistentMask = 5, v6 }), Invalid, "service", "persistence mask"},
+		{"persistent QUIC", service(func(v *Service) { v.Proto, v.Persistent, v.QUIC = UDP, 5, true }), Invalid, "service", "leave out --quic or -p"},
+		{"persistence engine", service(func(v *Service) { v.PE = "sip" }), NotSupported, "service", "--pe"},
+		{"one packet of TCP", service(func(v *Service) { v.OnePacket = true }), Invalid, "service", "UDP services alone: leave --ops out"},
+		{"one packet, persistent", service(func(v *Service) { v.Proto, v.OnePacket, v.Persistent = UDP, true, 5 }), Invalid, "service", "leave out --ops or -p"},
+		{"one packet with UOA", service(func(v *Service) { v.Proto, v.OnePacket, v.UOA = UDP, true, "opp" }), NotSupported, "service", "leave out --ops or --uoa opp"},
+		{"one packet with PROXY", service(func(v *Service) { v.Proto, v.OnePacket, v.ProxyProtocol = UDP, true, "v2" }), NotSupported, "service", "--proxy-protocol v2"},
 		{"syn proxy", service(func(v *Service) { v.SynProxy = true }), NotSupported, "service", "-j"},
 		{"hash target of rr", service(func(v *Service) { v.HashTarget = "sip" }), Invalid, "service", "leave out --hash-target sip"},
 		{"unknown hash target", service(func(v *Service) { v.Scheduler, v.HashTarget = "conhash", "dip" }), Invalid, "service", `hash target "dip" is not known: use sip, qid`},
 		{"connection id of TCP", service(func(v *Service) { v.Scheduler, v.HashTarget = "conhash", "qid" }), Invalid, "service", "UDP services alone: use sip"},
-		{"expire quiescent", service(func(v *Service) { v.ExpireQuiescent = true }), NotSupported, "service", "--expire-quiescent"},
 		{"QUIC over TCP", service(func(v *Service) { v.QUIC = true }), Invalid, "service", "leave --quic out"},
-		{"dest check", service(func(v *Service) { v.DestCheck = []string{"x"} }), NotSupported, "service", "--dest-check"},
+		{"dest check", service(func(v *Service) { v.DestCheck = []string{"x"} }), Invalid, "service", `dest-check "x": want default, or DOWN,UP,WAITs,MIN-MAXs`},
+		{"dest check that asks", service(func(v *Service) { v.DestCheck = []string{"ping"} }), NotSupported, "service", "dest-check ping needs a health checker"},
+		{"two dest checks", service(func(v *Service) { v.DestCheck = []string{"default", "1,3s"} }), Invalid, "service", "dest-check 1,3s: there is one passive check already"},
+		{"dest check of no failures", service(func(v *Service) { v.DestCheck = []string{"0,3s"} }), Invalid, "service", `"0,3s"`},
+		{"dest check of many failures", service(func(v *Service) { v.DestCheck = []string{"256,3s"} }), Invalid, "service", `"256,3s"`},
+		{"dest check without unit", service(func(v *Service) { v.DestCheck = []string{"1,3"} }), Invalid, "service", `"1,3"`},
+		{"dest check backwards", service(func(v *Service) { v.DestCheck = []string{"1,1,3s,6-5s"} }), Invalid, "service", `"1,1,3s,6-5s"`},
+		{"dest check for days", service(func(v *Service) { v.DestCheck = []string{"1,1,3s,6-86401s"} }), Invalid, "service", "seconds 1 to 86400"},
 		{"timeout of over a year", service(func(v *Service) { v.ConnTimeout = 31536000 }), Invalid, "service", "31536000"},
 		{"unknown proxy protocol", service(func(v *Service) { v.ProxyProtocol = "v3" }), Invalid, "service", `PROXY protocol "v3" is not known: use v1, v2, v1-insecure, v2-insecure`},
 		{"proxy protocol disable", service(func(v *Service) { v.ProxyProtocol = "disable" }), Invalid, "service", `PROXY protocol "disable" is not known`},
@@ -195,6 +208,13 @@ func TestRefusals(t *testing.T) {
 		{"match that tells clients", func(s *Spec) error {
 			return s.AddService(Service{ServiceKey: outward, Scheduler: "rr", ProxyProtocol: "v2"})
 		}, Invalid, "service", "a match service tells nobody of clients"},
+		{"port of an all-ports service", func(s *Spec) error {
+			all := ServiceKey{Proto: TCP, Virtual: netip.AddrPortFrom(vip, 0)}
+			if err := s.AddService(Service{ServiceKey: all, Scheduler: "rr", Persistent: 5}); err != nil {
+				return err
+			}
+			return s.AddDest(all, Dest{Addr: rs1, Forward: FullNAT})
+		}, Invalid, "dest", "asked at the client's: leave the port out"},
 		{"DR at another port", dest(func(d *Dest) { d.Forward, d.Addr = DirectRoute, netip.MustParseAddrPort("192.168.1.9:8080") }), Invalid, "dest", "192.168.1.9:8080: with Route the real server is asked at the service's own port, 80: leave the port out"},
 		{"NAT without port", dest(func(d *Dest) { d.Forward, d.Addr = Masq, netip.MustParseAddrPort("192.168.1.9:0") }), Invalid, "dest", "192.168.1.9: a Masq real server needs a port"},
 		{"too heavy", dest(func(d *Dest) { d.Weight = 65536 }), Invalid, "dest", "65536"},

@@ -86,6 +86,14 @@ func (svc *Service) check() error {
 	if err := svc.ServiceKey.check(); err != nil {
 		return err
 	}
+	switch {
+	case svc.IsMatch():
+		if svc.Persistent != 0 || svc.OnePacket || len(svc.DestCheck) != 0 || svc.QUIC {
+			return refuse(Invalid, "service", "a match service (SNAT) has WAN addresses, not real servers: leave out -p, -o, --quic and --dest-check")
+		}
+	case svc.Virtual.Port() == 0 && svc.Persistent == 0:
+		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT, or -p for all ports", svc.Virtual.Addr())
+	}
 	if !slices.Contains(schedulers, svc.Scheduler) {
 		return refuse(NotExists, "scheduler", "scheduler %q is not known: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
 	}
@@ -93,12 +101,8 @@ func (svc *Service) check() error {
 		set  bool
 		what string
 	}{
-		{svc.Persistent != 0 || svc.PersistentMask.IsValid(), "persistence (-p)"},
 		{svc.PE != "", "a persistence engine (--pe)"},
-		{svc.OnePacket, "one-packet scheduling (--ops)"},
 		{svc.SynProxy, "the SYN proxy (-j)"},
-		{svc.ExpireQuiescent, "--expire-quiescent"},
-		{len(svc.DestCheck) != 0, "--dest-check"},
 	} {
 		if later.set {
 			return refuse(NotSupported, "service", "%s is not supported yet: leave it out", later.what)
@@ -110,7 +114,16 @@ func (svc *Service) check() error {
 	if err := svc.checkHash(); err != nil {
 		return err
 	}
-	return svc.checkTelling()
+	if err := svc.checkPersistence(); err != nil {
+		return err
+	}
+	if err := svc.checkTelling(); err != nil {
+		return err
+	}
+	if _, err := svc.PassiveCheck(); err != nil {
+		return err
+	}
+	return svc.checkOnePacket()
 }
 
 // check refuses a service that can't be addressed so.
@@ -130,9 +143,6 @@ func (k ServiceKey) check() error {
 	}
 	if k.Proto != TCP && k.Proto != UDP {
 		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t) or UDP (-u)", k.Proto)
-	}
-	if k.Virtual.Port() == 0 {
-		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT", vip)
 	}
 	return nil
 }
@@ -263,7 +273,10 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 		}
 		d.Addr = netip.AddrPortFrom(ip, vport)
 	}
-	if d.Addr.Port() == 0 {
+	switch all := svc.Virtual.Port() == 0; {
+	case all && d.Addr.Port() != 0:
+		return refuse(Invalid, "dest", "%s: the service is for all ports, and the real server is asked at the client's: leave the port out", d.Addr)
+	case !all && d.Addr.Port() == 0:
 		return refuse(Invalid, "dest", "%s: a %s real server needs a port", ip, d.Forward)
 	}
 	return d.checkLoad()

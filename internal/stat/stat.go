@@ -10,31 +10,37 @@ import "weir/internal/packet"
 
 // Worker holds one worker's counters.
 type Worker struct {
-	Drops           [packet.NumReasons]uint64
-	Breaths         uint64 // rounds
-	Bursts          uint64 // receive calls that brought packets
-	Forwarded       uint64 // packets of connections that left
-	Answered        uint64 // ARP and ICMP answers, RST: packets made or turned round here
-	Consumed        uint64 // packets that ended here without loss (ARP learnt)
-	NewConns        uint64
-	Expired         uint64
-	RoutedAnew      uint64 // flows that looked up their route again
-	TOASent         uint64 // packets that carried the client's address
-	TOAFailed       uint64 // packets that should have but had no room
-	UOASent         uint64 // datagrams that carried the client's address, or that one with it went ahead of
-	SentAhead       uint64 // packets made to tell it ahead of one that had no room
-	UOAFailed       uint64 // datagrams that went without for lack of memory
-	ProxySent       uint64 // packets that carried a PROXY header
-	ProxyTaken      uint64 // PROXY headers of clients that were taken out or replaced
-	ClaimsTaken     uint64 // TOA and UOA options of clients that were taken out
-	RSTSent         uint64
-	HalfOpenEvicted uint64 // half-open connections ended to make room
-	CsumCompleted   uint64 // partial checksums completed in software
-	GSOSegmented    uint64 // super-frames cut up in software
-	Reassembled     uint64 // datagrams put together from fragments
-	FragmentsJoined uint64 // fragments that they came in
-	Fragmented      uint64 // datagrams that left in fragments
-	FragmentsMade   uint64 // fragments that they left in
+	Drops            [packet.NumReasons]uint64
+	Breaths          uint64 // rounds
+	Bursts           uint64 // receive calls that brought packets
+	Forwarded        uint64 // packets of connections that left
+	Answered         uint64 // ARP and ICMP answers, RST: packets made or turned round here
+	Consumed         uint64 // packets that ended here without loss (ARP learnt)
+	NewConns         uint64
+	Expired          uint64
+	RoutedAnew       uint64 // flows that looked up their route again
+	TOASent          uint64 // packets that carried the client's address
+	TOAFailed        uint64 // packets that should have but had no room
+	UOASent          uint64 // datagrams that carried the client's address, or that one with it went ahead of
+	SentAhead        uint64 // packets made to tell it ahead of one that had no room
+	UOAFailed        uint64 // datagrams that went without for lack of memory
+	ProxySent        uint64 // packets that carried a PROXY header
+	ProxyTaken       uint64 // PROXY headers of clients that were taken out or replaced
+	ClaimsTaken      uint64 // TOA and UOA options of clients that were taken out
+	RSTSent          uint64
+	HalfOpenEvicted  uint64 // half-open connections ended to make room
+	CsumCompleted    uint64 // partial checksums completed in software
+	GSOSegmented     uint64 // super-frames cut up in software
+	Reassembled      uint64 // datagrams put together from fragments
+	FragmentsJoined  uint64 // fragments that they came in
+	Fragmented       uint64 // datagrams that left in fragments
+	FragmentsMade    uint64 // fragments that they left in
+	TemplatesMade    uint64 // persistence templates made
+	TemplatesMoved   uint64 // persistence templates whose real server was unavailable and that got another
+	TemplatesEvicted uint64 // persistence templates that went before their time to make room
+	TemplatesFull    uint64 // connections made without a persistence template: the store was full
+	QuiescentEnded   uint64 // connections ended because their real server was deleted, had no weight or was inhibited (--expire-quiescent)
+	DestsDown        uint64 // times that a real server was found down (--dest-check)
 }
 
 // Add adds o to w.
@@ -60,6 +66,12 @@ func (w *Worker) Add(o *Worker) {
 	w.ClaimsTaken += o.ClaimsTaken
 	w.RSTSent += o.RSTSent
 	w.HalfOpenEvicted += o.HalfOpenEvicted
+	w.TemplatesMade += o.TemplatesMade
+	w.TemplatesMoved += o.TemplatesMoved
+	w.TemplatesEvicted += o.TemplatesEvicted
+	w.TemplatesFull += o.TemplatesFull
+	w.QuiescentEnded += o.QuiescentEnded
+	w.DestsDown += o.DestsDown
 	w.CsumCompleted += o.CsumCompleted
 	w.GSOSegmented += o.GSOSegmented
 	w.Reassembled += o.Reassembled

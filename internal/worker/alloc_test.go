@@ -2,11 +2,13 @@ package worker_test
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/port/pipe"
+	"weir/internal/spec"
 	"weir/internal/testkit/words"
 )
 
@@ -131,6 +133,32 @@ func TestNewConnectionsAllocateNothing(t *testing.T) {
 			t.Errorf("%d connections for %d clients", n, client-1)
 		}
 	})
+	for _, row := range []struct {
+		name string
+		edit func(*spec.Service)
+	}{
+		{"persistent", func(s *spec.Service) { s.Persistent = 60 }},
+		{"one packet", func(s *spec.Service) { s.OnePacket = true }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, 1, 1024, 20000, func(s *spec.Spec) {
+				row.edit(s.Find(spec.ServiceKey{Proto: spec.UDP, Virtual: netip.MustParseAddrPort("10.0.0.100:53")}))
+			})
+			data := frame(t, "ip 1.2.3.4 > 10.0.0.100 / udp 1 > 53 data=100 csum=0", false)
+			client := uint16(1)
+			noAllocs(t, func() {
+				for range port.Burst {
+					binary.BigEndian.PutUint16(data[34:], client)
+					client++
+					w.wan.Inject(data)
+				}
+				w.Lanes()[0].Breathe()
+				if n := w.drain(w.lan, nil); n != port.Burst {
+					t.Fatalf("%d of %d new flows", n, port.Burst)
+				}
+			})
+		})
+	}
 	t.Run("TCP lives", func(t *testing.T) {
 		w := newWorld(t, 1, 1024, 20000, nil)
 		var in, out [][]byte

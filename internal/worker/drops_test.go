@@ -10,6 +10,7 @@ import (
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
+	"weir/internal/lb/template"
 	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/port"
@@ -44,7 +45,7 @@ func bare(t *testing.T, routes *route.Table) (*worker.Worker, *pipe.Port) {
 		LB: lb.Tables{Services: service.NewTable(nil), Routes: routes, Timeouts: proto.NewTimeouts(spec.DefaultTimeouts())},
 	})
 	w := worker.New(worker.Config{
-		Name: "bare", Pool: pool, Shared: &lb.Shared{Flows: flows, Locals: locals}, Snapshot: &snapshot, Conflicts: &neigh.Conflicts{},
+		Name: "bare", Pool: pool, Shared: &lb.Shared{Flows: flows, Locals: locals, Templates: template.New(1, 1)}, Snapshot: &snapshot, Conflicts: &neigh.Conflicts{},
 	})
 	t.Cleanup(func() {
 		w.Close()

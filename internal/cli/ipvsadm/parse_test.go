@@ -49,6 +49,10 @@ func TestParseService(t *testing.T) {
 			ConnTimeout: 60, ExpireQuiescent: true,
 		}},
 
+		{"-A -t 10.0.0.100:80 -s rr --dest-check default", &weirv1.Service{Key: key, Scheduler: "rr", DestCheck: []string{"default"}}},
+		{"-A -t 10.0.0.100:80 -s rr --dest-check=1,1,3s,5-3600s", &weirv1.Service{Key: key, Scheduler: "rr", DestCheck: []string{"1,1,3s,5-3600s"}}},
+		{"-E -t 10.0.0.100:80 -s rr --dest-check 1,3s", &weirv1.Service{Key: key, Scheduler: "rr", DestCheck: []string{"1,3s"}}},
+
 		{"-A -t 10.0.0.100:80 -s conhash", &weirv1.Service{Key: key, Scheduler: "conhash"}},
 		{"-A -t 10.0.0.100:80 -s conhash --hash-target sip", &weirv1.Service{Key: key, Scheduler: "conhash", HashTarget: "sip"}},
 		{"-E --hash-target=qid -u 10.0.0.100:53 --quic --scheduler conhash", &weirv1.Service{Key: udp, Scheduler: "conhash", HashTarget: "qid", Quic: true}},

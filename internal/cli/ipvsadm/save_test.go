@@ -81,6 +81,9 @@ func TestSaveAnyService(t *testing.T) {
 			ExpireQuiescent: rapid.Bool().Draw(rt, "expire"),
 			ConnTimeout:     number("timeout", maxConnTimeout),
 		}
+		if check := rapid.SampledFrom([]string{"", "default", "2,3s", "1,2,3s,4-5s"}).Draw(rt, "check"); check != "" {
+			s.DestCheck = []string{check}
+		}
 		if rapid.Bool().Draw(rt, "udp") {
 			s.Key.Protocol = weirv1.Protocol_PROTOCOL_UDP
 			s.OnePacket = rapid.Bool().Draw(rt, "ops")

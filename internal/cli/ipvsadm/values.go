@@ -185,14 +185,15 @@ func (l *line) setDestCheck(arg string, _ bool) error {
 	case "disable":
 		l.service.DestCheck = nil
 		return nil
-	case "default", "tcp", "udp", "sctp", "ping":
+	case "tcp", "udp", "sctp", "ping":
+		l.needs("an active health check (dest-check " + arg + ")")
+	case "default":
 	default:
 		if !destCheckTimes.MatchString(arg) {
 			return wrong("invalid dest_check config")
 		}
 	}
 	l.service.DestCheck = append(l.service.DestCheck, arg)
-	l.needs("the 'dest-check' option")
 	return nil
 }
 

@@ -145,6 +145,7 @@ func TestWholeGrammar(t *testing.T) {
 				UDP: spec.UDPTimeouts{OneWay: 31, Normal: 32},
 			},
 			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30, UOATrail: 5,
+			QuiescentTemplates: true, DefenceTCP: true, DefenceUDP: true,
 		},
 	}
 	if d := cmp.Diff(&want, c); d != "" {

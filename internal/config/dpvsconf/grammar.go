@@ -104,7 +104,7 @@ func (r *reader) conn() rules {
 		"conn_pool_size":            number(r, &r.cfg.Boot.ConnPool, minConnPool, maxConnPool, "2097151"),
 		"conn_pool_cache":           r.unused(noDPDK),
 		"conn_init_timeout":         r.unused("a connection has a state, and its timeout, from its first packet on"),
-		"expire_quiescent_template": r.later(),
+		"expire_quiescent_template": r.flag(&r.cfg.Tunables.QuiescentTemplates),
 		"fast_xmit_close":           r.unused("packets follow routes; only where none leads to a client do they go back the way they came"),
 		"redirect":                  r.unused("all workers share one connection table"),
 		"xmit_ttl":                  r.unused("the TTL is always decremented, as routers do"),
@@ -114,7 +114,7 @@ func (r *reader) conn() rules {
 func (r *reader) udp() rules {
 	u := &r.cfg.Tunables.Timeouts.UDP
 	return rules{
-		"defence_udp_drop": r.unused("what a virtual address serves no port for is always dropped, and counted"),
+		"defence_udp_drop": r.flag(&r.cfg.Tunables.DefenceUDP),
 		"uoa_mode":         r.uoaMode,
 		"uoa_max_trail":    number(r, &r.cfg.Tunables.UOATrail, 0, 255, "3"),
 		"timeout": r.block(rules{
@@ -128,7 +128,7 @@ func (r *reader) udp() rules {
 func (r *reader) tcp() rules {
 	t := &r.cfg.Tunables.Timeouts.TCP
 	return rules{
-		"defence_tcp_drop": r.unused("what a virtual address serves no port for is always dropped, and counted"),
+		"defence_tcp_drop": r.flag(&r.cfg.Tunables.DefenceTCP),
 		"timeout": r.block(rules{
 			"none":        r.seconds(&t.None),
 			"established": r.seconds(&t.Established),

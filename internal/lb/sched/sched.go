@@ -61,6 +61,10 @@ type Load struct {
 	Active, Inactive atomic.Int32
 	// Overloaded: it reached its limit and did not come below Low yet.
 	Overloaded atomic.Bool
+	// Inhibited: its passive check found it down; it counts as of weight 0.
+	Inhibited atomic.Bool
+	// Templates is how many persistence templates name it.
+	Templates atomic.Int32
 }
 
 // Candidate is a real server to choose from.
@@ -76,7 +80,7 @@ type Candidate struct {
 
 // Usable reports whether the real server takes a new connection.
 func (c *Candidate) Usable() bool {
-	if c.Weight == 0 {
+	if c.Weight == 0 || c.Load.Inhibited.Load() {
 		return false
 	}
 	if c.Limit == 0 {

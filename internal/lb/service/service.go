@@ -10,6 +10,7 @@ package service
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"weir/internal/lb/acl"
@@ -37,6 +38,15 @@ type Dest struct {
 	// Closed: it is to get no new connections (weight 0, or removed). A client
 	// that begins anew with the ports of a former connection goes elsewhere.
 	Closed atomic.Bool
+	// Quiescent: its service wants connections to end when it takes no new ones.
+	Quiescent atomic.Bool
+	// Ending: its connections are to end now (--expire-quiescent).
+	Ending atomic.Bool
+	// Check is how its service watches it, nil for not at all; Health is what was seen.
+	Check  atomic.Pointer[Check]
+	Health atomic.Uint64
+	// Place is where it stood in the latest table of its service: a guess for IndexOf.
+	Place atomic.Uint32
 }
 
 // Refs returns how many connections use the real server.
@@ -65,6 +75,10 @@ type Service struct {
 	Lists       *acl.Lists // nil: everybody may come
 	QUIC        bool       // a connection id that names a real server chooses it
 	HashID      bool       // the scheduler hashes the QUIC connection id
+	Persistent  uint32     // ticks a client keeps its real server; 0: not persistent
+	Mask        uint32     // of the client's address, as on the wire
+	OnePacket   bool       // every datagram is scheduled anew
+	Quiescent   bool       // connections of a real server without weight end
 	State       *State
 }
 
@@ -86,13 +100,26 @@ func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 	return s.Dests[i], s.Modes[i]
 }
 
+// IndexOf returns the place of a real server in Dests, or -1 if it is not there
+// any more.
+func (s *Service) IndexOf(d *Dest) int {
+	if d == nil {
+		return -1
+	}
+	if i := int(d.Place.Load()); i < len(s.Dests) && s.Dests[i] == d {
+		return i
+	}
+	return slices.Index(s.Dests, d)
+}
+
 // Table finds services by protocol, address and port: open addressing in one
 // slice, at most half full.
 type Table struct {
-	cells   []cell
-	mask    uint64
-	all     []*Service
-	matches []*Service // without virtual address, the newest first
+	cells    []cell
+	mask     uint64
+	all      []*Service
+	matches  []*Service // without virtual address, the newest first
+	allPorts bool       // there are services for all ports of their VIP
 }
 
 type cell struct {
@@ -131,6 +158,7 @@ func NewTable(all []*Service) *Table {
 		vip := Wire(s.Key.Virtual.Addr())
 		t.put(serviceKey(uint8(s.Key.Proto), vip, WirePort(s.Key.Virtual.Port())), s)
 		t.put(keyVIP|uint64(vip), nil)
+		t.allPorts = t.allPorts || s.Key.Virtual.Port() == 0
 		for _, l := range s.Locals {
 			t.put(keyLocal|uint64(l.Wire), nil)
 		}
@@ -167,9 +195,13 @@ func (t *Table) find(key uint64) (*Service, bool) {
 	}
 }
 
-// Lookup returns the service of a destination given as on the wire, or nil.
+// Lookup returns the service of a destination given as on the wire, or nil: the one
+// of that port, else the one of all ports.
 func (t *Table) Lookup(proto uint8, vip uint32, port uint16) *Service {
 	s, _ := t.find(serviceKey(proto, vip, port))
+	if s == nil && t.allPorts {
+		s, _ = t.find(serviceKey(proto, vip, 0))
+	}
 	return s
 }
 

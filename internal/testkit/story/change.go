@@ -16,18 +16,19 @@ import (
 //	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
 //	neigh wan 10.0.0.9 STATION
 //	service tcp 10.0.0.100:80 [wrr] [timeout=60] [hash=sip|qid] [quic=on]
-//	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0]
+//	        [persistent=360] [mask=255.255.255.0] [ops=on] [quiescent=on] [check=default]
+//	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0] [low=0]
 //	laddr tcp 10.0.0.100:80 192.168.1.200 lan
 //	black tcp 10.0.0.100:80 1.2.3.4
 //	white tcp 10.0.0.100:80 1.2.3.4
-//	forwarding on
+//	forwarding on, defence_tcp on, defence_udp on, quiescent_templates on
 //	no ... takes away
 func (s *Story) change(lines []string) error {
 	tunables := s.tunables
 	err := s.d.Change(func(sp *spec.Spec) error {
 		for _, l := range lines {
 			w := strings.Fields(l)
-			if len(w) == 0 || w[0] == "forwarding" {
+			if len(w) == 0 || s.switchOf(&tunables, w[0]) != nil {
 				continue
 			}
 			e := edit{s: s, spec: sp, no: w[0] == "no"}
@@ -41,8 +42,10 @@ func (s *Story) change(lines []string) error {
 		return nil
 	})
 	for _, l := range lines {
-		if v, ok := strings.CutPrefix(l, "forwarding "); ok {
-			tunables.Forwarding = v == "on"
+		if w := strings.Fields(l); len(w) == 2 {
+			if on := s.switchOf(&tunables, w[0]); on != nil {
+				*on = w[1] == "on"
+			}
 		}
 	}
 	if err != nil || tunables == s.tunables {
@@ -50,6 +53,14 @@ func (s *Story) change(lines []string) error {
 	}
 	s.tunables = tunables
 	return s.d.Reload(tunables)
+}
+
+// switchOf is the setting of dpvs.conf with a name, or nil.
+func (s *Story) switchOf(t *spec.Tunables, name string) *bool {
+	return map[string]*bool{
+		"forwarding": &t.Forwarding, "defence_tcp": &t.DefenceTCP, "defence_udp": &t.DefenceUDP,
+		"quiescent_templates": &t.QuiescentTemplates,
+	}[name]
 }
 
 // edit is one line on its way into a spec.
@@ -184,6 +195,15 @@ func (e *edit) service(w []string) error {
 	svc := spec.Service{ServiceKey: k, Scheduler: "rr", ConnTimeout: uint32(e.number("timeout", 0))}
 	svc.HashTarget, svc.QUIC = e.named["hash"], e.named["quic"] == "on"
 	svc.NoTOA, svc.UOA, svc.ProxyProtocol = e.named["toa"] == "off", e.named["uoa"], e.named["proxy"]
+	svc.Persistent, svc.OnePacket, svc.ExpireQuiescent = uint32(e.number("persistent", 0)), e.named["ops"] == "on", e.named["quiescent"] == "on"
+	if v, ok := e.named["mask"]; ok {
+		if svc.PersistentMask, err = netip.ParseAddr(v); err != nil {
+			return err
+		}
+	}
+	if v, ok := e.named["check"]; ok {
+		svc.DestCheck = []string{v}
+	}
 	if len(w) > 2 {
 		svc.Scheduler = w[2]
 	}
@@ -205,7 +225,7 @@ func (e *edit) dest(w []string) error {
 	if e.no {
 		return e.spec.DeleteDest(k, addr)
 	}
-	d := spec.Dest{Addr: addr, Forward: spec.FullNAT, Weight: uint32(e.number("weight", 1)), UThreshold: uint32(e.number("max", 0))}
+	d := spec.Dest{Addr: addr, Forward: spec.FullNAT, Weight: uint32(e.number("weight", 1)), UThreshold: uint32(e.number("max", 0)), LThreshold: uint32(e.number("low", 0))}
 	if mode, ok := e.named["mode"]; ok {
 		if d.Forward, ok = map[string]spec.Forward{"dr": spec.DirectRoute, "tunnel": spec.Tunnel, "nat": spec.Masq, "snat": spec.SNAT}[mode]; !ok {
 			return fmt.Errorf("no forwarding mode is called %s", mode)

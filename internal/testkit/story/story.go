@@ -116,6 +116,9 @@ func (s *Story) command(d *datadriven.TestData) (string, error) {
 		return s.dests()
 	case "neigh":
 		return s.neighbours()
+	case "house": // what the director does once a second
+		s.d.KeepHouse()
+		return s.tell(false), nil
 	case "locals":
 		return s.locals(), nil
 	}

@@ -135,6 +135,12 @@ func (c *counters) since(before counters) string {
 	note("claims_taken", a.ClaimsTaken, b.ClaimsTaken)
 	note("rst_sent", a.RSTSent, b.RSTSent)
 	note("half_open_evicted", a.HalfOpenEvicted, b.HalfOpenEvicted)
+	note("templates_made", a.TemplatesMade, b.TemplatesMade)
+	note("templates_moved", a.TemplatesMoved, b.TemplatesMoved)
+	note("templates_evicted", a.TemplatesEvicted, b.TemplatesEvicted)
+	note("templates_full", a.TemplatesFull, b.TemplatesFull)
+	note("quiescent_ended", a.QuiescentEnded, b.QuiescentEnded)
+	note("dests_down", a.DestsDown, b.DestsDown)
 	note("csum_completed", a.CsumCompleted, b.CsumCompleted)
 	note("gso_segmented", a.GSOSegmented, b.GSOSegmented)
 	note("reassembled", a.Reassembled, b.Reassembled)
@@ -189,8 +195,18 @@ func (s *Story) dests() (string, error) {
 	for _, svc := range all {
 		fmt.Fprintf(&b, "%s %s\n", svc.ServiceKey, svc.Scheduler)
 		for _, d := range svc.Dests {
-			fmt.Fprintf(&b, "  %s weight=%d active=%d inactive=%d conns=%d in=%d/%d out=%d/%d\n", d.Addr, d.Weight, d.Active, d.Inactive,
+			fmt.Fprintf(&b, "  %s weight=%d active=%d inactive=%d conns=%d in=%d/%d out=%d/%d", d.Addr, d.Weight, d.Active, d.Inactive,
 				d.Count.Conns, d.Count.InPkts, d.Count.InBytes, d.Count.OutPkts, d.Count.OutBytes)
+			if d.Templates != 0 {
+				fmt.Fprintf(&b, " persistent=%d", d.Templates)
+			}
+			if d.Overloaded {
+				b.WriteString(" overloaded")
+			}
+			if d.Inhibited {
+				b.WriteString(" inhibited")
+			}
+			b.WriteByte('\n')
 		}
 	}
 	return b.String(), nil

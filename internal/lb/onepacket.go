@@ -1,0 +1,115 @@
+package lb
+
+import (
+	"weir/internal/clock"
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/proto"
+	"weir/internal/lb/service"
+	"weir/internal/lb/template"
+	"weir/internal/packet"
+	"weir/internal/spec"
+	"weir/internal/wire"
+)
+
+// answerWait is how long an answer to a datagram of a one-packet service may take:
+// its way back, in full-NAT with a local port, is kept for so long.
+const answerWait = 5 * clock.PerSecond
+
+// onePacket forwards a datagram of a service that schedules every one anew (--ops).
+// There is no inbound half-flow, so that the next one comes here again. With DR and
+// Tunnel nothing is kept at all.
+func (b *Balancer) onePacket(p *packet.Packet, svc *service.Service) packet.Verdict {
+	dest, mode := schedule(p, svc)
+	if dest == nil {
+		return p.DropFor(packet.LBNoDest)
+	}
+	o := newOpening(p, svc, dest, template.None)
+	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
+		return v
+	}
+	if why := b.shape(p, &o, svc, dest, mode); why != packet.NoReason {
+		return p.DropFor(why)
+	}
+	if !o.oneWay {
+		if why := b.awaitAnswer(&o, dest, mode); why != packet.NoReason {
+			return p.DropFor(why)
+		}
+	}
+	if p.L4-p.L3 > wire.IPv4MinLen {
+		b.blankUOA(p)
+	}
+	d := p.Data[p.L3:]
+	count := &b.counts[dest.Index]
+	count.Conns++
+	count.InPkts++
+	count.InBytes += uint64(len(d))
+	p.NextHop = o.in.NextHop
+	r := forward.Rewritten{Addrs: o.in.NewAddrs, Ports: o.in.NewPorts, DeltaIP: o.in.DeltaIP, DeltaL4: o.in.DeltaL4}
+	if o.in.Tunnel {
+		return encapsulate(p, &r)
+	}
+	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
+	return packet.Output
+}
+
+// awaitAnswer makes a connection of the outbound half alone. In NAT the one of an
+// earlier datagram of the same client port to the same real server does as well.
+func (b *Balancer) awaitAnswer(o *opening, dest *service.Dest, mode spec.Forward) packet.Reason {
+	n := &o.conn
+	if n.OwnTimeout == 0 {
+		n.OwnTimeout = uint32(answerWait)
+	}
+	n.State |= uint32(proto.UDPOneWay)
+	n.Timeout = n.OwnTimeout
+	_, err := b.own.Insert(&o.out, nil, n, b.Now)
+	if err == nil {
+		dest.Load.Inactive.Add(1)
+		b.stats.NewConns++
+		return packet.NoReason
+	}
+	b.giveBack(o)
+	switch {
+	case err == flow.ErrFull:
+		return packet.LBTableFull
+	case err == flow.ErrExists && mode == spec.Masq:
+		h, key1 := b.flows.Find(o.out.Key0, o.out.Key1, b.flows.Hash(o.out.Key0, o.out.Key1))
+		if h == nil {
+			break
+		}
+		pub := h.Load()
+		if !h.Same(key1) {
+			break
+		}
+		if pub.Addrs != o.out.NewAddrs || pub.Ports != o.out.NewPorts {
+			return packet.LBNATClash
+		}
+		h.Last = uint32(b.Now)
+		return packet.NoReason
+	}
+	return packet.LBConnRace
+}
+
+// giveBack returns what a connection borrowed that is not made after all.
+func (b *Balancer) giveBack(o *opening) {
+	if o.local != nil {
+		o.local.Give(o.conn.Pool, o.lent.Port, b.Second, o.lent.Seen)
+	}
+	b.letGo(o.conn.Template)
+}
+
+// newOpening begins a connection to a real server. One without a port of its own is
+// asked at the client's.
+func newOpening(p *packet.Packet, svc *service.Service, dest *service.Dest, held uint32) (o opening) {
+	o.ends = forward.Ends{
+		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
+		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
+		Real: dest.Wire, RealPort: wirePort(dest.Port),
+	}
+	if dest.Port == 0 {
+		o.ends.RealPort = o.ends.VirtualPort
+	}
+	o.conn = flow.NewConn{Dest: dest.Index, Template: held, Local: laddr.None, OwnTimeout: svc.ConnTimeout}
+	return o
+}
