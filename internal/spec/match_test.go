@@ -28,10 +28,14 @@ func TestWANAddresses(t *testing.T) {
 		edit func(*Spec) error
 		want string // "": no refusal
 	}{
-		{"with ports", func(s *Spec) error { return s.AddDest(inside, Dest{Addr: netip.AddrPortFrom(wan, 0), Forward: SNAT, Weight: 1}) }, ""},
+		{"with ports", func(s *Spec) error {
+			return s.AddDest(inside, Dest{Addr: netip.AddrPortFrom(wan, 0), Forward: SNAT, Weight: 1})
+		}, ""},
 		{"a real server", func(s *Spec) error { return s.AddDest(inside, Dest{Addr: rs1, Forward: FullNAT}) }, "a match service has WAN addresses for SNAT (-J), not FullNat real servers"},
 		{"at a port", func(s *Spec) error { return s.AddDest(inside, Dest{Addr: netip.AddrPortFrom(wan, 80), Forward: SNAT}) }, "10.0.0.7:80: the ports of a WAN address are chosen for each connection: give 10.0.0.7:0"},
-		{"of nobody", func(s *Spec) error { return s.AddDest(inside, Dest{Addr: netip.MustParseAddrPort("10.0.0.8:0"), Forward: SNAT}) }, "10.0.0.8 is no address of this box: dpip addr add 10.0.0.8/LEN dev PORT sapool"},
+		{"of nobody", func(s *Spec) error {
+			return s.AddDest(inside, Dest{Addr: netip.MustParseAddrPort("10.0.0.8:0"), Forward: SNAT})
+		}, "10.0.0.8 is no address of this box: dpip addr add 10.0.0.8/LEN dev PORT sapool"},
 		{"without ports", func(s *Spec) error { return s.AddDest(inside, Dest{Addr: netip.AddrPortFrom(vip, 0), Forward: SNAT}) }, "10.0.0.100 has no ports to give: dpip addr set 10.0.0.100/"},
 		{"and a local address", func(s *Spec) error {
 			_, err := s.AddLocal(inside, LocalAddress{Addr: lip, Port: "lan"})
