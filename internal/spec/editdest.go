@@ -1,0 +1,127 @@
+package spec
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Real servers of services, and the WAN addresses of match services.
+
+// AddDest adds a real server.
+func (s *Spec) AddDest(k ServiceKey, d Dest) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	if err := s.checkDest(svc, &d); err != nil {
+		return err
+	}
+	if svc.dest(d.Addr) >= 0 {
+		return refuse(Exists, "dest", "destination already exists: %s of service %s; -e edits it", d.Addr, k)
+	}
+	svc.Dests = append(svc.Dests, d)
+	return nil
+}
+
+func (svc *Service) dest(a netip.AddrPort) int {
+	return slices.IndexFunc(svc.Dests, func(d Dest) bool { return d.Addr == a })
+}
+
+func (s *Spec) checkDest(svc *Service, d *Dest) error {
+	ip := d.Addr.Addr()
+	if err := ipv4Only("dest", ip); err != nil {
+		return err
+	}
+	if !station(ip) {
+		return refuse(Invalid, "dest", "%s can't be a real server: give a unicast address", ip)
+	}
+	if svc.IsMatch() || d.Forward == SNAT {
+		return s.checkWAN(svc, d)
+	}
+	switch d.Forward {
+	case FullNAT:
+	case Masq, DirectRoute, Tunnel:
+		if svc.ProxyProtocol != "" || svc.UOA != "" {
+			return refuse(Invalid, "dest", "a service that tells the client's address by %s needs full-NAT (-b): with %s the real server sees the client anyway", telling(svc), d.Forward)
+		}
+	default:
+		return refuse(NotSupported, "dest", "forwarding mode %s is not supported yet: use -b, -g, -i or -m", d.Forward)
+	}
+	if s.FindAddress(ip) != nil {
+		return refuse(Invalid, "dest", "%s is an address of this box: a real server is another machine", ip)
+	}
+	if vport := svc.Virtual.Port(); d.Forward == DirectRoute || d.Forward == Tunnel {
+		if d.Addr.Port() != 0 && d.Addr.Port() != vport {
+			return refuse(Invalid, "dest", "%s: with %s the real server is asked at the service's own port, %d: leave the port out", d.Addr, d.Forward, vport)
+		}
+		d.Addr = netip.AddrPortFrom(ip, vport)
+	}
+	switch all := svc.Virtual.Port() == 0; {
+	case all && d.Addr.Port() != 0:
+		return refuse(Invalid, "dest", "%s: the service is for all ports, and the real server is asked at the client's: leave the port out", d.Addr)
+	case !all && d.Addr.Port() == 0:
+		return refuse(Invalid, "dest", "%s: a %s real server needs a port", ip, d.Forward)
+	}
+	return d.checkLoad()
+}
+
+// checkWAN refuses what can't be an address that inside hosts go out with.
+func (s *Spec) checkWAN(svc *Service, d *Dest) error {
+	ip := d.Addr.Addr()
+	switch {
+	case !svc.IsMatch():
+		return refuse(Invalid, "dest", "SNAT (-J) is for match services: add the service with -H MATCH instead of -t or -u")
+	case d.Forward != SNAT:
+		return refuse(Invalid, "dest", "a match service has WAN addresses for SNAT (-J), not %s real servers", d.Forward)
+	case d.Addr.Port() != 0:
+		return refuse(Invalid, "dest", "%s: the ports of a WAN address are chosen for each connection: give %s:0", d.Addr, ip)
+	}
+	if a := s.FindAddress(ip); a == nil {
+		return refuse(Invalid, "dest", "%s is no address of this box: dpip addr add %s/LEN dev PORT sapool", ip, ip)
+	} else if !a.SAPool {
+		return refuse(Invalid, "dest", "%s has no ports to give: dpip addr set %s dev %s sapool", ip, a.Prefix, a.Port)
+	}
+	return d.checkLoad()
+}
+
+// checkLoad refuses weights and thresholds that are none.
+func (d *Dest) checkLoad() error {
+	if d.Weight > 65535 {
+		return refuse(Invalid, "dest", "weight %d: must be 0 to 65535", d.Weight)
+	}
+	if d.UThreshold != 0 && d.LThreshold > d.UThreshold {
+		return refuse(Invalid, "dest", "l-threshold %d is above u-threshold %d", d.LThreshold, d.UThreshold)
+	}
+	return nil
+}
+
+// EditDest changes a real server's weight, mode and thresholds.
+func (s *Spec) EditDest(k ServiceKey, d Dest) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	if err := s.checkDest(svc, &d); err != nil {
+		return err
+	}
+	i := svc.dest(d.Addr)
+	if i < 0 {
+		return refuse(NotExists, "dest", "no such destination: %s of service %s", d.Addr, k)
+	}
+	svc.Dests[i] = d
+	return nil
+}
+
+// DeleteDest removes a real server; connections it has go on until they end.
+func (s *Spec) DeleteDest(k ServiceKey, a netip.AddrPort) error {
+	svc, err := s.find(k)
+	if err != nil {
+		return err
+	}
+	i := svc.dest(a)
+	if i < 0 {
+		return refuse(NotExists, "dest", "no such destination: %s of service %s", a, k)
+	}
+	svc.Dests = slices.Delete(svc.Dests, i, i+1)
+	return nil
+}
