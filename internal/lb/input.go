@@ -151,7 +151,12 @@ func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
 func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forward.Rewritten) (*flow.NextHop, flow.NextHopRef) {
 	to := uint32(r.Addrs >> 32)
 	if key1&flow.FlagTunnel == 0 && atomic.LoadUint32(&b.flows.Conn(h.Conn).State)&flow.ConnOneWay != 0 {
-		to = b.sh.Dests[h.Dest].Load().Wire // DR: the packet's destination is the VIP
+		// DR: the packet's destination is the VIP, and a MAC reaches no further than the link.
+		d := b.sh.Dests[h.Dest].Load()
+		if d == nil || !b.onLink(d.Wire) {
+			return nil, 0
+		}
+		to = d.Wire
 	}
 	ref := b.hopTo(to)
 	if ref == 0 {
