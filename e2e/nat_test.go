@@ -126,12 +126,14 @@ func TestNATAnswersOnAnotherWorker(t *testing.T) {
 ./ipvsadm -a -t 10.0.0.100:80 -r 192.168.100.2 -m
 ./ipvsadm -a -t 10.0.0.100:80 -r 192.168.100.3 -m
 `)
+			// First: a port that the load used would find its old connection, and the
+			// real server of that one, not the next in turn.
+			d.curl()
 			roleOf[loadResult](d.bed, d.client(), "http-load 10.0.0.100:80 500 16 new").ok(t, 500)
 			roleOf[loadResult](d.bed, d.client(), "http-load 10.0.0.100:80 2000 16 kept").ok(t, 2000)
 			if got := d.workerPackets(); len(got) != 2 || got[0] < 2000 || got[1] < 2000 {
 				t.Errorf("the workers received %v packets, want thousands each", got)
 			}
-			d.curl()
 		})
 	}
 }
