@@ -14,14 +14,15 @@
  * LayoutVersion is raised with every change of this file that another engine
  * could notice.
  */
-#define WEIR_LAYOUT_VERSION 1
+#define WEIR_LAYOUT_VERSION 2
 
 /* Magic begins a table's header: "WEIRFLOW" in memory. */
 #define WEIR_MAGIC 0x574f4c4652494557ULL
 
-/* Sizes of the records in bytes: one cache line each. */
+/* Sizes of the records in bytes: one cache line each, the wide half-flow two. */
 #define WEIR_HEADER_SIZE 128
 #define WEIR_HALF_SIZE 64
+#define WEIR_WIDE_SIZE 128
 #define WEIR_CONN_SIZE 64
 #define WEIR_NEXT_HOP_SIZE 64
 
@@ -38,7 +39,7 @@ struct weir_header {
 	__u64 magic; /* 0 */
 	__u32 version; /* 8 */
 	__u32 half_size; /* 12 */
-	__u64 slots; /* 16 half-flow slots, a power of two */
+	__u64 slots; /* 16 half-flow slots, a power of two; and as many wide ones */
 	__u64 seed; /* 24 secret of the hash */
 	__u32 conns; /* 32 connections at most */
 	__u32 conn_size; /* 36 */
@@ -47,7 +48,7 @@ struct weir_header {
 	__u32 probe_fast; /* 48 */
 	__u32 probe_max; /* 52 */
 	__u32 tick_shift; /* 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC */
-	__u32 reserved_60; /* 60 */
+	__u32 wide_size; /* 60 */
 	__u8 reserved_64[64];
 };
 _Static_assert(sizeof(struct weir_header) == 128, "size of struct weir_header");
@@ -63,6 +64,7 @@ _Static_assert(__builtin_offsetof(struct weir_header, hop_size) == 44, "HopSize"
 _Static_assert(__builtin_offsetof(struct weir_header, probe_fast) == 48, "ProbeFast");
 _Static_assert(__builtin_offsetof(struct weir_header, probe_max) == 52, "ProbeMax");
 _Static_assert(__builtin_offsetof(struct weir_header, tick_shift) == 56, "TickShift");
+_Static_assert(__builtin_offsetof(struct weir_header, wide_size) == 60, "WideSize");
 
 /*
  * Half is a half-flow: one direction of a connection. A packet touches its own
@@ -72,7 +74,7 @@ _Static_assert(__builtin_offsetof(struct weir_header, tick_shift) == 56, "TickSh
 struct weir_half {
 	__u64 key0; /* 0  published: source address | destination << 32, each as on the wire (little-endian load) */
 	__u64 key1; /* 8  the publishing word, see below; written last */
-	__u64 new_addrs; /* 16 published: like Key0, what the packet gets */
+	__u64 new_addrs; /* 16 published: like Key0, what the packet gets; of IPv4 with FlagCross, the slot of the half-flow that comes back */
 	__u32 new_ports; /* 24 published: source port | destination << 16, as on the wire */
 	__u16 delta_ip; /* 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included */
 	__u16 delta_l4; /* 30 published: the same for the TCP or UDP checksum */
@@ -116,7 +118,11 @@ _Static_assert(__builtin_offsetof(struct weir_half, dest) == 60, "Dest");
 #define WEIR_FLAG_PENDING 0x40000000000ULL /* a worker is moving in; readers pass by */
 #define WEIR_FLAG_DEAD 0x80000000000ULL /* the tenant left at tick Last; the slot rests, the probe goes on */
 #define WEIR_FLAG_REPLY 0x100000000000ULL /* this half is outbound: from the real server */
-#define WEIR_FLAG_TUNNEL 0x200000000000ULL /* packets keep what they have and go into an IP packet with NewAddrs */
+#define WEIR_FLAG_TUNNEL 0x200000000000ULL /* packets keep what they have and go into an IP packet with the new addresses */
+#define WEIR_FLAG_CROSS 0x400000000000ULL /* packets become, or with FlagTunnel go into, those of the other IP family */
+
+/* WideBit in a slot's number says that it is one of the wide array. */
+#define WEIR_WIDE_BIT 0x80000000U
 
 /* matchMask selects what a lookup compares: key and Valid. */
 #define WEIR_MATCH_MASK 0x1ffffffffffULL
@@ -136,12 +142,60 @@ static inline __u64 weir_hash(__u64 seed, __u64 k0, __u64 k1)
 }
 
 /*
+ * FoldWords makes of the source and destination address of an IPv6 packet, two words
+ * each, read little-endian, the number that stands for them in Key0.
+ */
+static inline __u64 weir_fold_words(__u64 seed, __u64 a, __u64 b, __u64 c, __u64 d)
+{
+	__u64 h = ((a ^ seed) * WEIR_HASH_C1);
+	h ^= (h >> 32);
+	h = ((h ^ b) * WEIR_HASH_C2);
+	h ^= (h >> 32);
+	h = ((h ^ c) * WEIR_HASH_C1);
+	h ^= (h >> 32);
+	h = ((h ^ d) * WEIR_HASH_C2);
+	return (h ^ (h >> 32));
+}
+
+/*
+ * Addr is an address as it lies on the wire, read in two little-endian words; an
+ * IPv4 address is ::ffff:a.b.c.d.
+ */
+struct weir_addr {
+	__u64 hi; /* 0 the first 8 bytes */
+	__u64 lo; /* 8 the last 8 bytes */
+};
+_Static_assert(sizeof(struct weir_addr) == 16, "size of struct weir_addr");
+_Static_assert(__builtin_offsetof(struct weir_addr, hi) == 0, "Hi");
+_Static_assert(__builtin_offsetof(struct weir_addr, lo) == 8, "Lo");
+
+/*
+ * Wide is a half-flow of IPv6 packets. It lies in an array of its own, under the
+ * same rules as Half. Its Key0 is FoldWords of the addresses, which follow; who
+ * looks for it compares them too. What the packet gets lies here, or with FlagCross
+ * in the half's NewAddrs.
+ */
+struct weir_wide {
+	struct weir_half half; /* 0 */
+	struct weir_addr src; /* 64 published: source address */
+	struct weir_addr dst; /* 80 published: destination address */
+	struct weir_addr new_src; /* 96 published: what the packet gets; with FlagTunnel the outer ones */
+	struct weir_addr new_dst; /* 112 published: likewise */
+};
+_Static_assert(sizeof(struct weir_wide) == 128, "size of struct weir_wide");
+_Static_assert(__builtin_offsetof(struct weir_wide, half) == 0, "Half");
+_Static_assert(__builtin_offsetof(struct weir_wide, src) == 64, "Src");
+_Static_assert(__builtin_offsetof(struct weir_wide, dst) == 80, "Dst");
+_Static_assert(__builtin_offsetof(struct weir_wide, new_src) == 96, "NewSrc");
+_Static_assert(__builtin_offsetof(struct weir_wide, new_dst) == 112, "NewDst");
+
+/*
  * Conn is what only the workers need of a connection: state, timer links, what
  * was borrowed and must be given back. It is found through Half.Conn.
  */
 struct weir_conn {
-	__u32 in; /* 0, 4 slots of the inbound and the outbound half; equal if there is only one */
-	__u32 out; /* 0, 4 slots of the inbound and the outbound half; equal if there is only one */
+	__u32 in; /* 0, 4 slots (see WideBit) of the inbound and the outbound half; equal if there is only one */
+	__u32 out; /* 0, 4 slots (see WideBit) of the inbound and the outbound half; equal if there is only one */
 	__u32 state; /* 8 atomic: protocol state and ConnFlags */
 	__u32 dest; /* 12 index of the real server */
 	__u32 template; /* 16 index of the persistence template that it holds; its users say what none is */

@@ -121,7 +121,7 @@ func (c *crowd) breathe(w *Worker, r *rand.Rand) {
 		case 3:
 			w.SetTimeout(i, r.Uint32N(4000), now)
 		case 4:
-			c.tab.SetFast(c.tab.slot(h), r.IntN(2) == 0)
+			c.tab.SetFast(slotOf(c.tab, h), r.IntN(2) == 0)
 		default:
 			atomic.StoreUint32(&h.Last, uint32(now))
 		}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"testing"
+	"unsafe"
 
 	"weir/internal/clock"
 )
@@ -139,7 +140,7 @@ func checkTable(t testing.TB, tab *Table, live map[uint32]uint32) {
 				t.Fatalf("connection %d: found %t, torn %t, index %d, want %d", n, ok, torn, conn, i)
 			}
 			c := tab.Conn(i)
-			if s := tab.slot(h); s != c.In && s != c.Out || (s == c.Out) != f.Reply {
+			if s := slotOf(tab, h); s != c.In && s != c.Out || (s == c.Out) != f.Reply {
 				t.Fatalf("connection %d: slot %d is neither of %d and %d, or the wrong one", n, s, c.In, c.Out)
 			}
 			if h.Key1&FlagReply != 0 != f.Reply {
@@ -147,4 +148,12 @@ func checkTable(t testing.TB, tab *Table, live map[uint32]uint32) {
 			}
 		}
 	}
+}
+
+// slotOf is the slot in which a half-flow lies.
+func slotOf(t *Table, h *Half) uint32 {
+	if w := t.Wide(h); w != nil {
+		return WideBit | uint32((uintptr(unsafe.Pointer(w))-uintptr(t.wides))/WideSize)
+	}
+	return uint32((uintptr(unsafe.Pointer(h)) - uintptr(t.halves)) / HalfSize)
 }

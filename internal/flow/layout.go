@@ -1,22 +1,21 @@
 package flow
 
-import "encoding/binary"
-
 // This file is the layout: offsets, sizes, flags, hash. It is plain C as well
 // as Go; `make generate` derives bpf/flow.h from it and a test compiles that
 // header and compares every offset. Whoever changes it raises LayoutVersion.
 
 // LayoutVersion is raised with every change of this file that another engine
 // could notice.
-const LayoutVersion = 1
+const LayoutVersion = 2
 
 // Magic begins a table's header: "WEIRFLOW" in memory.
 const Magic uint64 = 0x574f4c4652494557
 
-// Sizes of the records in bytes: one cache line each.
+// Sizes of the records in bytes: one cache line each, the wide half-flow two.
 const (
 	HeaderSize  = 128
 	HalfSize    = 64
+	WideSize    = 128
 	ConnSize    = 64
 	NextHopSize = 64
 )
@@ -34,7 +33,7 @@ type Header struct {
 	Magic     uint64 // 0
 	Version   uint32 // 8
 	HalfSize  uint32 // 12
-	Slots     uint64 // 16 half-flow slots, a power of two
+	Slots     uint64 // 16 half-flow slots, a power of two; and as many wide ones
 	Seed      uint64 // 24 secret of the hash
 	Conns     uint32 // 32 connections at most
 	ConnSize  uint32 // 36
@@ -43,7 +42,7 @@ type Header struct {
 	ProbeFast uint32 // 48
 	ProbeMax  uint32 // 52
 	TickShift uint32 // 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC
-	_         uint32 // 60
+	WideSize  uint32 // 60
 	_         [64]byte
 }
 
@@ -53,7 +52,7 @@ type Header struct {
 type Half struct {
 	Key0     uint64 // 0  published: source address | destination << 32, each as on the wire (little-endian load)
 	Key1     uint64 // 8  the publishing word, see below; written last
-	NewAddrs uint64 // 16 published: like Key0, what the packet gets
+	NewAddrs uint64 // 16 published: like Key0, what the packet gets; of IPv4 with FlagCross, the slot of the half-flow that comes back
 	NewPorts uint32 // 24 published: source port | destination << 16, as on the wire
 	DeltaIP  uint16 // 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included
 	DeltaL4  uint16 // 30 published: the same for the TCP or UDP checksum
@@ -84,8 +83,12 @@ const (
 	FlagPending                                  // a worker is moving in; readers pass by
 	FlagDead                                     // the tenant left at tick Last; the slot rests, the probe goes on
 	FlagReply                                    // this half is outbound: from the real server
-	FlagTunnel                                   // packets keep what they have and go into an IP packet with NewAddrs
+	FlagTunnel                                   // packets keep what they have and go into an IP packet with the new addresses
+	FlagCross                                    // packets become, or with FlagTunnel go into, those of the other IP family
 )
+
+// WideBit in a slot's number says that it is one of the wide array.
+const WideBit uint32 = 1 << 31
 
 // matchMask selects what a lookup compares: key and Valid.
 const matchMask = KeyMask | FlagValid
@@ -113,25 +116,42 @@ func Hash(seed, k0, k1 uint64) uint64 {
 	return h ^ h>>15
 }
 
-// Fold makes of the source and destination address of an IPv6 packet, as they lie
-// in its header, the number that stands for them in Key0. Who finds it compares the
-// addresses as well (Wide): two pairs fold to one number once in 2^64, and nobody
-// who does not know the seed can look for such pairs.
-func Fold(seed uint64, a *[32]byte) uint64 {
-	h := (binary.LittleEndian.Uint64(a[0:8]) ^ seed) * hashC1
+// FoldWords makes of the source and destination address of an IPv6 packet, two words
+// each, read little-endian, the number that stands for them in Key0.
+func FoldWords(seed, a, b, c, d uint64) uint64 {
+	h := (a ^ seed) * hashC1
 	h ^= h >> 32
-	h = (h ^ binary.LittleEndian.Uint64(a[8:16])) * hashC2
+	h = (h ^ b) * hashC2
 	h ^= h >> 32
-	h = (h ^ binary.LittleEndian.Uint64(a[16:24])) * hashC1
+	h = (h ^ c) * hashC1
 	h ^= h >> 32
-	h = (h ^ binary.LittleEndian.Uint64(a[24:32])) * hashC2
+	h = (h ^ d) * hashC2
 	return h ^ h>>32
+}
+
+// Addr is an address as it lies on the wire, read in two little-endian words; an
+// IPv4 address is ::ffff:a.b.c.d.
+type Addr struct {
+	Hi uint64 // 0 the first 8 bytes
+	Lo uint64 // 8 the last 8 bytes
+}
+
+// Wide is a half-flow of IPv6 packets. It lies in an array of its own, under the
+// same rules as Half. Its Key0 is FoldWords of the addresses, which follow; who
+// looks for it compares them too. What the packet gets lies here, or with FlagCross
+// in the half's NewAddrs.
+type Wide struct {
+	Half   Half // 0
+	Src    Addr // 64 published: source address
+	Dst    Addr // 80 published: destination address
+	NewSrc Addr // 96 published: what the packet gets; with FlagTunnel the outer ones
+	NewDst Addr // 112 published: likewise
 }
 
 // Conn is what only the workers need of a connection: state, timer links, what
 // was borrowed and must be given back. It is found through Half.Conn.
 type Conn struct {
-	In, Out   uint32 // 0, 4 slots of the inbound and the outbound half; equal if there is only one
+	In, Out   uint32 // 0, 4 slots (see WideBit) of the inbound and the outbound half; equal if there is only one
 	State     uint32 // 8 atomic: protocol state and ConnFlags
 	Dest      uint32 // 12 index of the real server
 	Template  uint32 // 16 index of the persistence template that it holds; its users say what none is

@@ -16,7 +16,7 @@ import (
 func TestOffsets(t *testing.T) {
 	structs := map[string]reflect.Type{
 		"Header": reflect.TypeFor[Header](), "Half": reflect.TypeFor[Half](),
-		"Conn": reflect.TypeFor[Conn](), "NextHop": reflect.TypeFor[NextHop](),
+		"Wide": reflect.TypeFor[Wide](), "Addr": reflect.TypeFor[Addr](), "Conn": reflect.TypeFor[Conn](), "NextHop": reflect.TypeFor[NextHop](),
 	}
 	source, err := os.ReadFile("layout.go")
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 
 // memory is a table's mappings. They lie outside of the Go heap.
 type memory struct {
-	header, halves, conns, hops []byte
-	maps                        []*ebpf.Map // header, halves, hops; BPFArray only
+	header, halves, wides, conns, hops []byte
+	maps                               []*ebpf.Map // header, halves, wides, hops; BPFArray only
 }
 
 const bpfFlagMmapable = 1 << 10
@@ -44,6 +44,7 @@ func mapMemory(b Backing, slots, conns int) (*memory, error) {
 	}{
 		{"weir_header", &m.header, 1, HeaderSize, true},
 		{"weir_halves", &m.halves, slots, HalfSize, true},
+		{"weir_wides", &m.wides, slots, WideSize, true},
 		{"weir_hops", &m.hops, MaxNextHops, NextHopSize, true},
 		{"weir_conns", &m.conns, conns, ConnSize, false},
 	} {
@@ -73,12 +74,19 @@ func mapAnonymous(size int) ([]byte, error) {
 // populateStep is how much Populate takes at once.
 const populateStep = 8 << 20
 
-// Populate takes the memory of half-flows and connections from the kernel now,
-// which otherwise is done where a worker first writes: 2 MiB are cleared there
+// Populate takes the memory of IPv4's half-flows and of connections from the kernel
+// now, which otherwise is done where a worker first writes: 2 MiB are cleared there
 // while packets wait. It changes nothing, may run beside the workers, and ends
 // early with stop. An error says that the kernel can't (before Linux 5.14).
 func (t *Table) Populate(stop <-chan struct{}) error {
-	for _, b := range [][]byte{t.mem.halves, t.mem.conns} {
+	return populate(stop, t.mem.halves, t.mem.conns)
+}
+
+// PopulateWide is Populate for the half-flows of IPv6.
+func (t *Table) PopulateWide(stop <-chan struct{}) error { return populate(stop, t.mem.wides) }
+
+func populate(stop <-chan struct{}, all ...[]byte) error {
+	for _, b := range all {
 		for ; len(b) > 0; b = b[min(populateStep, len(b)):] {
 			select {
 			case <-stop:
@@ -96,6 +104,9 @@ func (t *Table) Populate(stop <-chan struct{}) error {
 // Bytes is the size of what Populate takes.
 func (t *Table) Bytes() int { return len(t.mem.halves) + len(t.mem.conns) }
 
+// WideBytes is the size of what PopulateWide takes.
+func (t *Table) WideBytes() int { return len(t.mem.wides) }
+
 func (m *memory) mapArray(name string, entries, size int) ([]byte, error) {
 	a, err := ebpf.NewMap(&ebpf.MapSpec{
 		Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: uint32(entries), Flags: bpfFlagMmapable,
@@ -109,7 +120,7 @@ func (m *memory) mapArray(name string, entries, size int) ([]byte, error) {
 }
 
 func (m *memory) close() {
-	for _, b := range [][]byte{m.header, m.halves, m.conns, m.hops} {
+	for _, b := range [][]byte{m.header, m.halves, m.wides, m.conns, m.hops} {
 		if b != nil {
 			_ = unix.Munmap(b)
 		}

@@ -6,15 +6,24 @@ import "unsafe"
 // those lines in at once: their misses overlap instead of following each other.
 // It is worker-owned.
 type Prefetcher struct {
-	addrs [64]unsafe.Pointer
+	addrs [128]unsafe.Pointer
 	n     int
 }
 
-// Want adds the home of a hash. Beyond 64 it does nothing.
+// Want adds the home of a hash. Beyond 128 lines it does nothing.
 func (f *Prefetcher) Want(t *Table, hash uint64) {
 	if f.n < len(f.addrs) {
 		f.addrs[f.n] = t.Home(hash)
 		f.n++
+	}
+}
+
+// WantWide is Want for an IPv6 packet: two lines.
+func (f *Prefetcher) WantWide(t *Table, hash uint64) {
+	if f.n+1 < len(f.addrs) {
+		w := unsafe.Pointer(t.wide(hash))
+		f.addrs[f.n], f.addrs[f.n+1] = w, unsafe.Add(w, HalfSize)
+		f.n += 2
 	}
 }
 

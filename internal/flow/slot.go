@@ -20,11 +20,14 @@ import (
 // yield and the sender repeats.
 func (w *Worker) place(f *Flow, conn, dest uint32, now clock.Tick) (uint32, error) {
 	t := w.t
-	home := t.Hash(f.Key0, f.Key1) & t.mask
+	if f.Wide {
+		f.Key0 = FoldWords(t.seed, f.Src.Hi, f.Src.Lo, f.Dst.Hi, f.Dst.Lo)
+	}
+	home := t.home(f)
 again:
 	spot, word := uint64(ProbeMax), uint64(0)
 	for n := range uint64(ProbeMax) {
-		h := t.Half(uint32(home + n))
+		h := t.Half(t.past(home, n))
 		k := atomic.LoadUint64(&h.Key1)
 		if taken(k) {
 			if h.bears(k, f) {
@@ -42,7 +45,8 @@ again:
 	if spot == ProbeMax {
 		return None, ErrFull
 	}
-	h := t.Half(uint32(home + spot))
+	slot := t.past(home, spot)
+	h := t.Half(slot)
 	gen := word &^ (genOne - 1)
 	if gen == 0 {
 		// An emptied slot forgot its generation: time stands in for it.
@@ -60,11 +64,13 @@ again:
 	if f.Tunnel {
 		flags |= FlagTunnel
 	}
+	if f.Cross {
+		flags |= FlagCross
+	}
 	if f.Fast && spot < ProbeFast {
 		flags |= FlagFast
 	}
 	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
-	slot := uint32((home + spot) & t.mask)
 	t.hold(home, spot)
 	if !t.alone(f, home, spot) {
 		w.withdraw(slot, now)
@@ -75,17 +81,37 @@ again:
 	h.Conn, h.Dest = conn, dest
 	h.Bytes, h.Seq, h.Ack = 0, 0, 0
 	h.NextHop, h.Last = f.NextHop, uint32(now)
+	if wide := t.Wide(h); wide != nil {
+		wide.Src.store(f.Src)
+		wide.Dst.store(f.Dst)
+		wide.NewSrc.store(f.NewSrc)
+		wide.NewDst.store(f.NewDst)
+	}
 	// Nobody reads these words before publish, which orders them.
 	return slot, nil
+}
+
+// home is the slot where a search for f begins.
+func (t *Table) home(f *Flow) uint32 {
+	home := uint32(t.Hash(f.Key0, f.Key1) & t.mask)
+	if f.Wide {
+		home |= WideBit
+	}
+	return home
+}
+
+// past is the n-th slot behind another one of the same array.
+func (t *Table) past(slot uint32, n uint64) uint32 {
+	return slot&WideBit | uint32((uint64(slot)+n)&t.mask)
 }
 
 // hold makes sure that the slots between home and a claimed spot are not 0, and
 // won't be while the spot is taken. It goes backwards: a slot can be emptied
 // only by who saw the next one empty (empty), so once that one is held, whoever
 // is still about to empty this one has marked it, and we take the mark away.
-func (t *Table) hold(home, spot uint64) {
+func (t *Table) hold(home uint32, spot uint64) {
 	for n := spot; n > 0; {
-		h := t.Half(uint32(home + n - 1))
+		h := t.Half(t.past(home, n-1))
 		w := atomic.LoadUint64(&h.Key1)
 		if !taken(w) && (w == 0 || w&KeyMask != 0) && !atomic.CompareAndSwapUint64(&h.Key1, w, w&^KeyMask|FlagDead) {
 			continue
@@ -97,12 +123,12 @@ func (t *Table) hold(home, spot uint64) {
 // alone reports whether no slot but the spot bears f's key. Behind the spot it
 // may stop at 0: who is moving in beyond that has not held his path yet, and
 // looks for us after he did.
-func (t *Table) alone(f *Flow, home, spot uint64) bool {
+func (t *Table) alone(f *Flow, home uint32, spot uint64) bool {
 	for n := range uint64(ProbeMax) {
 		if n == spot {
 			continue
 		}
-		h := t.Half(uint32(home + n))
+		h := t.Half(t.past(home, n))
 		w := atomic.LoadUint64(&h.Key1)
 		if taken(w) && h.bears(w, f) {
 			return false
@@ -153,7 +179,7 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 	w.marks++
 	mark := uint64(w.id+1)<<32 | uint64(w.marks)
 	for range emptyBudget {
-		h, next := w.t.Half(slot), w.t.Half(slot+1)
+		h, next := w.t.Half(slot), w.t.Half(w.t.past(slot, 1))
 		k := atomic.LoadUint64(&h.Key1)
 		if k&FlagDead == 0 || !rested(h, now) || atomic.LoadUint64(&next.Key1) != 0 {
 			return
@@ -169,7 +195,7 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 		if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
 			continue
 		}
-		slot--
+		slot = w.t.past(slot, w.t.mask) // the one before
 	}
 }
 

@@ -27,6 +27,7 @@ const None = ^uint32(0)
 type Table struct {
 	halves unsafe.Pointer
 	mask   uint64
+	wides  unsafe.Pointer // as many
 	seed   uint64
 	conns  unsafe.Pointer
 	nconns uint32
@@ -85,7 +86,7 @@ func New(c Config) (*Table, error) {
 		seed = binary.LittleEndian.Uint64(b[:])
 	}
 	t := &Table{
-		halves: base(mem.halves), mask: uint64(slots - 1), seed: seed,
+		halves: base(mem.halves), wides: base(mem.wides), mask: uint64(slots - 1), seed: seed,
 		conns: base(mem.conns), nconns: uint32(conns), chain: chainLen(conns, c.Workers),
 		mem: mem, hdr: (*Header)(base(mem.header)), nwork: c.Workers,
 	}
@@ -95,7 +96,7 @@ func New(c Config) (*Table, error) {
 	*t.hdr = Header{
 		Version: LayoutVersion, HalfSize: HalfSize, Slots: uint64(slots), Seed: seed,
 		Conns: uint32(conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
-		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift,
+		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift, WideSize: WideSize,
 	}
 	atomic.StoreUint64(&t.hdr.Magic, Magic)
 	for i := range c.Workers {
@@ -113,7 +114,7 @@ func (t *Table) Worker(i int) *Worker { return t.workers[i] }
 // Header returns the table's description of itself.
 func (t *Table) Header() *Header { return t.hdr }
 
-// Maps returns the BPF maps of a BPFArray table (header, halves, next hops), nil
+// Maps returns the BPF maps of a BPFArray table (header, halves, wide halves, next hops), nil
 // otherwise. They stay the table's.
 func (t *Table) Maps() []*ebpf.Map { return t.mem.maps }
 
@@ -123,7 +124,8 @@ func (t *Table) Seed() uint64 { return t.seed }
 // Hash of a tuple in this table.
 func (t *Table) Hash(k0, k1 uint64) uint64 { return Hash(t.seed, k0, k1) }
 
-// Slots and Conns are the bounds: half-flow slots, and connections.
+// Slots and Conns are the bounds: half-flow slots for each IP family, and
+// connections.
 func (t *Table) Slots() int { return int(t.mask + 1) }
 
 // Conns returns how many connections may exist at once.
@@ -138,16 +140,18 @@ func (t *Table) Used() uint32 { return min(t.fresh.Load(), t.nconns) }
 
 // Half returns the half-flow in a slot.
 func (t *Table) Half(slot uint32) *Half {
+	if slot&WideBit != 0 {
+		return &t.wide(uint64(slot)).Half
+	}
 	return (*Half)(unsafe.Add(t.halves, uintptr(uint64(slot)&t.mask)*HalfSize))
 }
+
+// Has reports whether there is a slot of that number: it is not None.
+func (t *Table) Has(slot uint32) bool { return uint64(slot&^WideBit) <= t.mask }
 
 // Conn returns a connection by its index.
 func (t *Table) Conn(i uint32) *Conn {
 	return (*Conn)(unsafe.Add(t.conns, uintptr(i)*ConnSize))
-}
-
-func (t *Table) slot(h *Half) uint32 {
-	return uint32((uintptr(unsafe.Pointer(h)) - uintptr(t.halves)) / HalfSize)
 }
 
 // Home returns the address of the slot where a search for hash begins, to be
@@ -186,17 +190,24 @@ var (
 	ErrRace   = errors.New("flow table: another worker inserts the same tuple")
 )
 
-// Flow describes one direction for Insert: the tuple its packets bear and the
-// tuple they get, addresses and ports as on the wire.
+// Flow describes one direction for Insert: the tuple its packets bear and what
+// they get, addresses and ports as on the wire.
 type Flow struct {
-	Key0, Key1       uint64 // Key1 without flags
-	NewAddrs         uint64
+	Key0, Key1       uint64 // Key1 without flags; Key0 of IPv4
+	NewAddrs         uint64 // of IPv4: what it gets, or goes into
 	NewPorts         uint32
 	DeltaIP, DeltaL4 uint16
 	NextHop          NextHopRef
 	Reply            bool
 	Fast             bool
 	Tunnel           bool
+	// Wide: its packets are IPv6, and bear Src and Dst. Cross: they become, or go
+	// into, IPv4; of IPv4, IPv6. What becomes IPv6 becomes, or goes into, NewSrc and
+	// NewDst. Of IPv4 they must be the addresses, turned round, of the connection's
+	// other half, except in a tunnel, where they are kept for nobody.
+	Wide, Cross    bool
+	Src, Dst       Addr
+	NewSrc, NewDst Addr
 }
 
 // SetFast lets any engine forward a half-flow's plain packets, or takes that

@@ -86,7 +86,7 @@ type NewConn struct {
 // Another worker may have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
-	if out != nil {
+	if out != nil && !out.Wide {
 		t.Touch(out.Key0, out.Key1) // the inbound half's place was looked at a moment ago
 	}
 	i := w.take()
@@ -105,6 +105,8 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 			w.give(i)
 			return None, err
 		}
+		t.link(in, inSlot, outSlot)
+		t.link(out, outSlot, inSlot)
 	}
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
@@ -119,6 +121,14 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	t.publish(outSlot)
 	t.publish(inSlot)
 	return i, nil
+}
+
+// link lets an IPv4 half-flow whose packets become IPv6 find their addresses: those
+// of the other half.
+func (t *Table) link(f *Flow, slot, other uint32) {
+	if f.Cross && !f.Wide && !f.Tunnel {
+		t.Half(slot).NewAddrs = uint64(other &^ WideBit)
+	}
 }
 
 // Claim takes it on the caller to end connection i and reports whether the

@@ -59,7 +59,7 @@ func generate(source []byte) ([]byte, error) {
 func (l *layout) decl(d ast.Decl) error {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
-		if d.Name.Name == "Hash" {
+		if d.Name.Name == "Hash" || d.Name.Name == "FoldWords" {
 			return l.function(d)
 		}
 		return nil // Go's own way to pack a tuple
@@ -181,6 +181,11 @@ func (l *layout) field(f *types.Var, offset int64, c *ast.CommentGroup) error {
 }
 
 func cType(t types.Type) string {
+	if named, ok := types.Unalias(t).(*types.Named); ok {
+		if _, ok := named.Underlying().(*types.Struct); ok {
+			return "struct weir_" + snake(named.Obj().Name())
+		}
+	}
 	basic, ok := types.Unalias(t).(*types.Basic)
 	if !ok {
 		return ""
