@@ -101,7 +101,7 @@ func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals in
 		{Port: "dpdk1", Prefix: netip.PrefixFrom(vip, 16)},
 		{Port: "dpdk0", Prefix: netip.MustParsePrefix("192.168.100.1/16")},
 	}
-	dest := &service.Dest{Addr: netip.AddrPortFrom(rip, servicePort), Wire: service.Wire(rip), Port: servicePort}
+	dest := &service.Dest{Addr: netip.AddrPortFrom(rip, servicePort), Wire: flow.AddrOf(rip), Port: servicePort}
 	b.shared.Dests[0].Store(dest)
 	var all []*service.Service
 	for _, p := range []spec.Proto{spec.UDP, spec.TCP} {
@@ -121,7 +121,7 @@ func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals in
 		b.locals = append(b.locals, ip)
 		addrs = append(addrs, spec.Address{Port: "dpdk0", Prefix: netip.PrefixFrom(ip, 32), SAPool: true})
 		for _, s := range all {
-			s.Locals = append(s.Locals, a)
+			s.Locals[0] = append(s.Locals[0], a)
 		}
 	}
 	routes, err := route.Build(named, addrs, []spec.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Via: gateway, Port: "dpdk1"}})

@@ -1,11 +1,11 @@
 package director
 
 import (
-	"math/bits"
 	"net/netip"
 	"slices"
 
 	"weir/internal/clock"
+	"weir/internal/flow"
 	"weir/internal/lb"
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/proto"
@@ -120,13 +120,17 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	}
 	svc.Tell = service.TellOf(s.Proto == spec.TCP && !s.NoTOA, s.UOA, s.ProxyProtocol)
 	svc.Lists = st.compileLists(s)
-	svc.Persistent, svc.Mask = clock.FromSeconds(s.Persistent), ^uint32(0)
+	svc.Persistent, svc.Mask = clock.FromSeconds(s.Persistent), flow.Addr{Hi: ^uint64(0), Lo: ^uint64(0)}
+	if s.PersistentMask.IsValid() {
+		svc.Mask = flow.AddrOf(s.PersistentMask)
+	}
 	if s.PersistentMask.Is4() {
-		svc.Mask = service.Wire(s.PersistentMask)
+		svc.Mask.Hi, svc.Mask.Lo = ^uint64(0), svc.Mask.Lo|uint64(^uint32(0)) // what makes it an IPv4 address stays
 	}
 	svc.OnePacket, svc.Quiescent = s.OnePacket, s.ExpireQuiescent
 	for _, l := range s.Locals {
-		svc.Locals = append(svc.Locals, locals[l.Addr])
+		a := locals[l.Addr]
+		svc.Locals[service.Family(a.Wire)] = append(svc.Locals[service.Family(a.Wire)], a)
 	}
 	var servers []sched.Server
 	for i := range s.Dests {
@@ -148,7 +152,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 				wan.Prepare(uint8(pool)) // who will be asked is not known
 			}
 		}
-		for _, l := range svc.Locals {
+		for _, l := range svc.Locals[service.Family(dest.Wire)] {
 			prepare(l, dest)
 		}
 	}
@@ -162,13 +166,20 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 // matcher compiles what packets a match service is for.
 func (d *Director) matcher(k spec.ServiceKey) service.Matcher {
 	m := service.Matcher{
-		Proto: uint8(k.Proto), SrcLast: ^uint32(0), DstLast: ^uint32(0), SrcPortLast: ^uint16(0), DstPortLast: ^uint16(0),
+		Proto: uint8(k.Proto), SrcPortLast: ^uint16(0), DstPortLast: ^uint16(0),
 		In: service.AnyPort, Out: service.AnyPort,
 	}
-	// A range of zeros is every address, as in 0.0.0.0:1-1024.
-	span := func(r spec.Range, first, last *uint32, firstPort, lastPort *uint16) {
-		if r.First.IsValid() && !r.Last.IsUnspecified() {
-			*first, *last = bits.ReverseBytes32(service.Wire(r.First)), bits.ReverseBytes32(service.Wire(r.Last))
+	first4, last4 := sched.IPv4([4]byte{}), sched.IPv4([4]byte{255, 255, 255, 255})
+	// A range of zeros is every address of the family, as in 0.0.0.0:1-1024. IPv6
+	// packets have no addresses that stand for IPv4 ones.
+	span := func(r spec.Range, first, last *sched.Addr, firstPort, lastPort *uint16) {
+		switch {
+		case r.First.IsValid() && !r.Last.IsUnspecified():
+			*first, *last = sched.AddrOf(r.First), sched.AddrOf(r.Last)
+		case k.Match.Family == 6:
+			*last = sched.Addr{Hi: ^uint64(0), Lo: ^uint64(0)}
+		default:
+			*first, *last = first4, last4
 		}
 		if r.LastPort != 0 {
 			*firstPort, *lastPort = r.FirstPort, r.LastPort

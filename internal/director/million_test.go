@@ -36,16 +36,16 @@ func BenchmarkMillionConns(b *testing.B) {
 		b.Fatal(err)
 	}
 	e := forward.Ends{
-		Proto: 17, Virtual: service.Wire(dns.Virtual.Addr()), VirtualPort: service.WirePort(53),
-		Real: service.Wire(netip.MustParseAddr("192.168.1.2")), RealPort: service.WirePort(53), Local: service.Wire(netip.MustParseAddr("192.168.1.200")),
+		Proto: 17, Virtual: flow.AddrOf(dns.Virtual.Addr()), VirtualPort: service.WirePort(53),
+		Real: flow.AddrOf(netip.MustParseAddr("192.168.1.2")), RealPort: service.WirePort(53), Local: flow.AddrOf(netip.MustParseAddr("192.168.1.200")),
 	}
 	dest := d.dests.byKey[destKey{dns, netip.MustParseAddrPort("192.168.1.2:53")}]
 	for from := 0; from < conns; from += 1 << 14 {
 		if err := d.ask(func(_ int, w *worker.Worker) {
 			w.Refresh()
 			for i := from; i < from+1<<14; i++ {
-				e.Client, e.ClientPort = uint32(i>>8)*2654435761|1, uint16(i)
-				e.LocalPort, e.Real = uint16(i), uint32(i>>16) // so that answers' tuples differ
+				e.Client, e.ClientPort = flow.V4(uint32(i>>8)*2654435761|1), uint16(i)
+				e.LocalPort, e.Real = uint16(i), flow.V4(uint32(i>>16)) // so that answers' tuples differ
 				in, out := forward.FullNAT(&e)
 				in.Fast = true
 				if _, err := w.Flows().Insert(&in, &out, &flow.NewConn{Dest: dest.Index, Local: laddr.None, State: uint32(proto.UDPNormal), Timeout: 1 << 30}, d.now()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/flow"
 	"weir/internal/lb/acl"
 	"weir/internal/lb/sched"
 	"weir/internal/lb/service"
@@ -63,7 +64,7 @@ func (r *destRegistry) get(table *[service.MaxDests]atomic.Pointer[service.Dest]
 	default:
 		return nil, false, &spec.Refusal{Code: spec.NoResource, Object: "dest", Why: fmt.Sprintf("%d real servers are in use: no room for another", service.MaxDests)}
 	}
-	d = &service.Dest{Index: i, Service: k.service, Addr: k.addr, Wire: service.Wire(k.addr.Addr()), Port: k.addr.Port()}
+	d = &service.Dest{Index: i, Service: k.service, Addr: k.addr, Wire: flow.AddrOf(k.addr.Addr()), Port: k.addr.Port()}
 	r.byKey[k] = d
 	table[i].Store(d)
 	return d, true, nil

@@ -51,8 +51,15 @@ func (t *Table) ahead(i uint32) {
 }
 
 // Touch calls in the lines where a tuple's half-flow will be placed.
-func (t *Table) Touch(k0, k1 uint64) {
-	home := t.Hash(k0, k1)
-	addrs := [2]unsafe.Pointer{t.Home(home), t.Home(home + 1)}
+func (t *Table) Touch(f *Flow) {
+	addrs := [2]unsafe.Pointer{}
+	if f.Wide {
+		k0 := FoldWords(t.seed, f.Src.Hi, f.Src.Lo, f.Dst.Hi, f.Dst.Lo)
+		w := unsafe.Pointer(t.wide(t.Hash(k0, f.Key1)))
+		addrs[0], addrs[1] = w, unsafe.Add(w, HalfSize)
+	} else {
+		home := t.Hash(f.Key0, f.Key1)
+		addrs[0], addrs[1] = t.Home(home), t.Home(home+1)
+	}
 	prefetch(&addrs[0], 2)
 }

@@ -86,8 +86,8 @@ type NewConn struct {
 // Another worker may have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
-	if out != nil && !out.Wide {
-		t.Touch(out.Key0, out.Key1) // the inbound half's place was looked at a moment ago
+	if out != nil {
+		t.Touch(out) // the inbound half's place was looked at a moment ago
 	}
 	i := w.take()
 	if i == None {

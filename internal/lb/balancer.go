@@ -1,13 +1,14 @@
 // Package lb is the desk of the director: it knows the connection of each
 // packet, or makes one, and rewrites the packet accordingly.
 //
-// Enters: IPv4 packets that ip.Input4 accepted, with their tuple in Key0, Key1.
+// Enters: packets that ip.Input accepted, with their tuple in Key0, Key1 and, of
+// IPv6, in their header.
 // Leaves: Output with the packet rewritten, TTL lowered, MTU checked and NextHop
 // set; Continue when it is nothing of ours; Refuse when the sender must be told.
 // Owns: a Balancer is worker-owned. The flow table, real servers and local
 // addresses it works on are shared (atomic); its Tables are immutable.
 // Drops: the reasons LB*, IPTTL, IPTooBig, ICMPMalformed, ICMPUnrelated.
-// See: LVS (ip_vs_core), RFC 3022, and docs/flow-table.md.
+// See: LVS (ip_vs_core), RFC 3022, RFC 7915, and docs/flow-table.md.
 package lb
 
 import (
@@ -76,6 +77,9 @@ type Balancer struct {
 	counts []DestCount
 	half   halfOpen
 	sweep  sweep
+
+	src, dst flow.Addr // what the packet in hand (slow) bore when it came
+	ident    uint16    // identification of the next packet that becomes IPv4
 }
 
 // New makes the desk of worker own.

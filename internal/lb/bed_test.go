@@ -67,12 +67,12 @@ func newBed(t testing.TB) *bed {
 	}
 	var all []*service.Service
 	for i, k := range []spec.ServiceKey{{Proto: spec.TCP, Virtual: netip.AddrPortFrom(vip, 80)}, {Proto: spec.UDP, Virtual: netip.AddrPortFrom(vip, 53)}} {
-		d := &service.Dest{Index: uint32(i), Service: k, Addr: netip.AddrPortFrom(rs, k.Virtual.Port()), Wire: service.Wire(rs), Port: k.Virtual.Port()}
+		d := &service.Dest{Index: uint32(i), Service: k, Addr: netip.AddrPortFrom(rs, k.Virtual.Port()), Wire: flow.AddrOf(rs), Port: k.Virtual.Port()}
 		b.sh.Dests[i].Store(d)
 		local.Prepare(laddr.PoolOf(d.Wire, service.WirePort(d.Port)))
 		all = append(all, &service.Service{
 			Key: k, GCD: 1, Dests: []*service.Dest{d}, Modes: []spec.Forward{spec.FullNAT}, Candidates: []sched.Candidate{{Weight: 1, Load: &d.Load}},
-			Locals: []*laddr.Address{local}, State: &service.State{}, Tell: service.TellOf(k.Proto == spec.TCP, "", ""),
+			Locals: [2][]*laddr.Address{{local}}, State: &service.State{}, Tell: service.TellOf(k.Proto == spec.TCP, "", ""),
 		})
 	}
 	b.Balancer = New(b.sh, flows.Worker(0), facts, b.pool, &b.out, &b.stats)
@@ -92,7 +92,7 @@ func (b *bed) packet(proto uint8, src, dst netip.Addr, sport, dport uint16, tcpF
 	}
 	p.Resize(14 + n)
 	clear(p.Data)
-	p.L3, p.L4, p.Proto, p.In = 14, 34, proto, 1
+	p.L3, p.L4, p.EtherType, p.Proto, p.In = 14, 34, wire.EtherTypeIPv4, proto, 1
 	ip := wire.IPv4(p.Data[14:])
 	ip.SetVersionIHL(20)
 	ip.SetTotalLength(uint16(n))
@@ -113,7 +113,7 @@ func (b *bed) packet(proto uint8, src, dst netip.Addr, sport, dport uint16, tcpF
 		u.SetLength(8)
 	}
 	wire.CompleteL4(ip)
-	p.Key0, p.Key1 = flow.Tuple(service.Wire(src), service.Wire(dst), service.WirePort(sport), service.WirePort(dport), proto)
+	p.Key0, p.Key1 = flow.Tuple(flow.AddrOf(src).V4(), flow.AddrOf(dst).V4(), service.WirePort(sport), service.WirePort(dport), proto)
 	p.Hash = b.flows.Hash(p.Key0, p.Key1)
 	p.Flags = packet.Keyed | packet.Plain
 	return p

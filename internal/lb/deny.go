@@ -22,7 +22,7 @@ func (b *Balancer) Deny(from, to uint32) {
 		}
 		c := b.flows.Conn(i)
 		in := atomic.LoadUint32(&c.In)
-		if uint64(in) >= uint64(b.flows.Slots()) || atomic.LoadUint32(&c.State)&(flow.ConnDying|flow.ConnDenied) != 0 {
+		if !b.flows.Has(in) || atomic.LoadUint32(&c.State)&(flow.ConnDying|flow.ConnDenied) != 0 {
 			continue
 		}
 		h := b.flows.Half(in)
@@ -30,8 +30,8 @@ func (b *Balancer) Deny(from, to uint32) {
 		if key1&flow.FlagValid == 0 || key1&flow.FlagReply != 0 || atomic.LoadUint32(&h.Conn) != i {
 			continue
 		}
-		key0 := atomic.LoadUint64(&h.Key0)
-		if !h.Same(key1) || b.listed(key0, key1) == packet.NoReason {
+		src, dst := b.flows.Key(h)
+		if !h.Same(key1) || b.listed(src, dst, key1) == packet.NoReason {
 			continue
 		}
 		orState(&c.State, flow.ConnDenied)
@@ -40,18 +40,19 @@ func (b *Balancer) Deny(from, to uint32) {
 }
 
 // listed says why a client may not talk to a service, by the tables in force.
-func (b *Balancer) listed(key0, key1 uint64) packet.Reason {
-	svc := b.Tables.Services.Lookup(uint8(key1>>32), uint32(key0>>32), uint16(key1>>16))
+func (b *Balancer) listed(src, dst flow.Addr, key1 uint64) packet.Reason {
+	svc := b.Tables.Services.Lookup(uint8(key1>>32), dst, uint16(key1>>16))
 	if svc == nil {
 		return packet.NoReason
 	}
-	return svc.Lists.Check(uint32(key0))
+	return svc.Lists.Check(src)
 }
 
 // denied asks the lists for a packet of a connection that they denied once. If
 // they take it now, the connection is as before.
 func (b *Balancer) denied(p *packet.Packet, c *flow.Conn) packet.Reason {
-	if why := b.listed(p.Key0, p.Key1); why != packet.NoReason {
+	src, dst := ends(p)
+	if why := b.listed(src, dst, p.Key1); why != packet.NoReason {
 		return why
 	}
 	andState(&c.State, ^flow.ConnDenied)

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"weir/internal/flow"
+	"weir/internal/lb/forward"
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/proto"
 	"weir/internal/packet"
@@ -70,22 +71,30 @@ func (b *Balancer) resetBoth(c *flow.Conn) {
 		return // in == out: the real server's numbers were never seen (ConnOneWay)
 	}
 	hin, hout := b.flows.Half(in), b.flows.Half(out)
-	b.sendReset(hin.NewAddrs, hin.NewPorts, hout.Ack, 0, false, hin.NextHop)
-	b.sendReset(hout.NewAddrs, hout.NewPorts, hout.Seq, 0, false, hout.NextHop)
+	b.resetAlong(hin, hout.Ack)
+	b.resetAlong(hout, hout.Seq)
+}
+
+// resetAlong sends a RST to where a half-flow's packets go.
+func (b *Balancer) resetAlong(h *flow.Half, seq uint32) {
+	var r forward.Rewritten
+	if pub, ok := b.load(h, atomic.LoadUint64(&h.Key1), &r); ok {
+		b.sendReset(r.From(), r.To(), pub.Ports, seq, 0, false, pub.NextHop)
+	}
 }
 
 // resetSender answers a segment of no known connection (RFC 9293, 3.10.7.1).
 func (b *Balancer) resetSender(p *packet.Packet) {
 	t := wire.TCP(p.Data[p.L4:])
-	addrs := p.Key0>>32 | p.Key0<<32
+	src, dst := ends(p)
 	ports := uint32(p.Key1)>>16 | uint32(p.Key1)<<16
 	if ref := b.hopBack(p); ref != 0 {
-		b.sendReset(addrs, ports, t.Ack(), 0, false, ref)
+		b.sendReset(dst, src, ports, t.Ack(), 0, false, ref)
 	}
 }
 
-// sendReset makes a RST segment. addrs and ports are as in flow.Half.NewAddrs.
-func (b *Balancer) sendReset(addrs uint64, ports uint32, seq, ack uint32, withAck bool, hop flow.NextHopRef) {
+// sendReset makes a RST segment. ports are as in flow.Half.NewPorts.
+func (b *Balancer) sendReset(from, to flow.Addr, ports uint32, seq, ack uint32, withAck bool, hop flow.NextHopRef) {
 	if b.outbox.Full() {
 		return
 	}
@@ -93,21 +102,30 @@ func (b *Balancer) sendReset(addrs uint64, ports uint32, seq, ack uint32, withAc
 	if r == nil {
 		return
 	}
-	const size = 14 + 20 + 20
-	r.Resize(size)
+	r.L3, r.EtherType, r.Proto, r.L4 = wire.EthernetLen, wire.EtherTypeIPv4, protoTCP, wire.EthernetLen+wire.IPv4MinLen
+	if !from.Is4() {
+		r.EtherType, r.L4 = wire.EtherTypeIPv6, wire.EthernetLen+wire.IPv6Len
+	}
+	r.Resize(int(r.L4) + wire.TCPMinLen)
 	clear(r.Data)
-	r.L3, r.L4, r.EtherType, r.Proto = 14, 34, wire.EtherTypeIPv4, protoTCP
 	r.Flags = packet.Ours
-	ip := wire.IPv4(r.Data[14:])
-	ip.SetVersionIHL(20)
-	ip.SetTotalLength(40)
-	ip.SetFlagsFragment(wire.IPv4DontFragment)
-	ip.SetTTL(64)
-	ip.SetProtocol(protoTCP)
-	ip.SetSrc(be32(uint32(addrs)))
-	ip.SetDst(be32(uint32(addrs >> 32)))
-	ip.ComputeChecksum()
-	t := wire.TCP(r.Data[34:])
+	if is6(r) {
+		ip := wire.IPv6(r.Data[r.L3:])
+		ip.SetVersionClassFlow(0, 0)
+		ip.SetNextHeader(protoTCP)
+		ip.SetHopLimit(64)
+		from.Put(ip[8:24])
+		to.Put(ip[24:40])
+	} else {
+		ip := wire.IPv4(r.Data[r.L3:])
+		ip.SetVersionIHL(wire.IPv4MinLen)
+		ip.SetFlagsFragment(wire.IPv4DontFragment)
+		ip.SetTTL(64)
+		ip.SetProtocol(protoTCP)
+		ip.SetSrc(from.IP().As4())
+		ip.SetDst(to.IP().As4())
+	}
+	t := wire.TCP(r.Data[r.L4:])
 	t.SetSrcPort(wirePort(uint16(ports)))
 	t.SetDstPort(wirePort(uint16(ports >> 16)))
 	t.SetSeq(seq)
@@ -118,7 +136,7 @@ func (b *Balancer) sendReset(addrs uint64, ports uint32, seq, ack uint32, withAc
 		flags |= tcpACK
 	}
 	t.SetFlags(flags)
-	wire.CompleteL4(ip)
+	measure(r)
 	if _, current := b.flows.Hops.Current(hop); current {
 		r.NextHop = hop
 	}

@@ -14,6 +14,8 @@ const (
 	protoICMP = 1
 	protoTCP  = 6
 	protoUDP  = 17
+
+	protoICMPv6 = 58
 )
 
 // TCP flag bits.
@@ -30,10 +32,13 @@ const (
 // miss or related.
 func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 	if !p.Is(packet.Keyed) {
-		if p.Proto == protoICMP {
+		if p.Proto == protoICMP || p.Proto == protoICMPv6 {
 			return b.related(p)
 		}
 		return packet.Continue
+	}
+	if is6(p) {
+		return b.input6(p)
 	}
 	h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash)
 	if h == nil {
@@ -45,8 +50,23 @@ func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 	return b.fast(p, h, key1)
 }
 
+// input6 is Input for IPv6.
+func (b *Balancer) input6(p *packet.Packet) packet.Verdict {
+	w, key1 := b.flows.FindWide(p.Key0, p.Key1, p.Hash, addrs6(p))
+	if w == nil {
+		return b.miss(p)
+	}
+	if key1&flow.FlagFast == 0 || p.TCPFlags&(tcpSYN|tcpFIN|tcpRST) != 0 || p.Flags&packet.Plain == 0 {
+		return b.slow(p, &w.Half, key1)
+	}
+	return b.fast6(p, w, key1)
+}
+
 // fast forwards a packet of which nothing but the rewrite is asked.
 func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
+	if key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
+		return b.fastOther(p, h, key1)
+	}
 	pub := h.Load()
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
@@ -60,44 +80,107 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, d, hop, key1, 0); v != packet.Continue {
+	if d[8] <= 1 {
+		return p.RefuseFor(packet.IPTTL)
+	}
+	if room := int(hop.MTU); len(d) > room && room != 0 {
+		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+			return v
+		}
+	}
+	b.count(p, h, key1, pub.Dest, d)
+	p.NextHop = ref
+	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
+	return packet.Output
+}
+
+// fast6 is fast for IPv6.
+func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Verdict {
+	h := &w.Half
+	if key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
+		return b.fastOther(p, h, key1)
+	}
+	pub := h.Load()
+	r := forward.Rewritten{Ports: pub.Ports, DeltaL4: pub.DeltaL4, How: forward.Same6}
+	r.Src, r.Dst = w.LoadNew()
+	if !h.Same(key1) {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	ref := pub.NextHop
+	hop, current := b.flows.Hops.Current(ref)
+	if !current {
+		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
+			return p.DropFor(noWay(key1))
+		}
+	}
+	d := p.Data[p.L3:]
+	if d[7] <= 1 {
+		return p.RefuseFor(packet.IPTTL)
+	}
+	if room := int(hop.MTU); len(d) > room && room != 0 {
+		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+			return v
+		}
+	}
+	b.count(p, h, key1, pub.Dest, d)
+	p.NextHop = ref
+	r.Apply6(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
+	return packet.Output
+}
+
+// fastOther is fast for packets that become the other family's, or go into another.
+func (b *Balancer) fastOther(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
+	var r forward.Rewritten
+	pub, ok := b.load(h, key1, &r)
+	if !ok {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	ref := pub.NextHop
+	hop, current := b.flows.Hops.Current(ref)
+	if !current {
+		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
+			return p.DropFor(noWay(key1))
+		}
+	}
+	if v := b.fits(p, hop, r.How, 0); v != packet.Continue {
 		return v
 	}
+	b.count(p, h, key1, pub.Dest, p.Data[p.L3:])
+	p.NextHop = ref
+	return b.become(p, &r)
+}
+
+// count notes a packet that is about to be forwarded by a fast half-flow.
+func (b *Balancer) count(p *packet.Packet, h *flow.Half, key1 uint64, dest uint32, d []byte) {
 	h.Last = uint32(b.Now)
 	n := uint64(len(d))
 	h.Bytes += n
-	c := &b.counts[pub.Dest&(uint32(len(b.counts))-1)]
+	c := &b.counts[dest&(uint32(len(b.counts))-1)]
 	if key1&flow.FlagReply != 0 {
 		c.OutPkts++
 		c.OutBytes += n
 		if p.Proto == protoTCP {
 			b.remember(p, h, d)
 		}
-	} else {
-		c.InPkts++
-		c.InBytes += n
+		return
 	}
-	p.NextHop = ref
-	if key1&flow.FlagTunnel != 0 {
-		return encapsulate(p, &r)
-	}
-	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
-	return packet.Output
+	c.InPkts++
+	c.InBytes += n
 }
 
 // fits checks what must be told to the sender before the packet changes: TTL
-// and size.
-// An IPv4 packet in a tunnel has 20 bytes less; a client whose segments still grow
+// and size. What grows on its way has less room; a client whose segments still grow
 // by its address is told of grow bytes less.
-func (b *Balancer) fits(p *packet.Packet, d []byte, hop *flow.NextHop, key1 uint64, grow uint16) packet.Verdict {
-	if d[8] <= 1 {
+func (b *Balancer) fits(p *packet.Packet, hop *flow.NextHop, how forward.How, grow uint16) packet.Verdict {
+	d := p.Data[p.L3:]
+	ttl := d[8]
+	if is6(p) {
+		ttl = d[7]
+	}
+	if ttl <= 1 {
 		return p.RefuseFor(packet.IPTTL)
 	}
-	room := int(hop.MTU)
-	if key1&flow.FlagTunnel != 0 {
-		room -= wire.IPv4MinLen // of the outer header
-	}
-	if len(d) > room && hop.MTU != 0 {
+	if room := int(hop.MTU) - longer(p, how); len(d) > room && hop.MTU != 0 {
 		return b.tooBig(p, d, room, grow)
 	}
 	return packet.Continue
@@ -115,10 +198,13 @@ func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) pac
 			return packet.Continue
 		}
 	}
-	if p.CutTo(room, wire.IPv4(d).DontFragment()) {
+	if p.CutTo(room, is6(p) || wire.IPv4(d).DontFragment()) {
 		return packet.Continue
 	}
-	p.MTU = uint16(max(room, 0)) - grow
+	if room = max(room, 0) - int(grow); is6(p) {
+		room = max(room, wire.IPv6MinMTU) // nobody goes below (RFC 8200, 5)
+	}
+	p.MTU = uint16(max(room, 0))
 	return p.RefuseFor(packet.IPTooBig)
 }
 
@@ -149,8 +235,8 @@ func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
 // reroute looks a half-flow's route up again after routes changed: inbound to the
 // real server, outbound to the client.
 func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forward.Rewritten) (*flow.NextHop, flow.NextHopRef) {
-	to := uint32(r.Addrs >> 32)
-	if key1&flow.FlagTunnel == 0 && atomic.LoadUint32(&b.flows.Conn(h.Conn).State)&flow.ConnOneWay != 0 {
+	to := r.To()
+	if !r.How.Tunnels() && atomic.LoadUint32(&b.flows.Conn(h.Conn).State)&flow.ConnOneWay != 0 {
 		// DR: the packet's destination is the VIP, and a MAC reaches no further than the link.
 		d := b.sh.Dests[h.Dest].Load()
 		if d == nil || !b.onLink(d.Wire) {
@@ -167,10 +253,9 @@ func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forwa
 	return b.flows.Hops.At(ref), ref
 }
 
-// hopTo returns the next hop on the way to an address (as on the wire, read
-// little-endian), or 0.
-func (b *Balancer) hopTo(wire uint32) flow.NextHopRef {
-	dst := addrOf(wire)
+// hopTo returns the next hop on the way to an address, or 0.
+func (b *Balancer) hopTo(to flow.Addr) flow.NextHopRef {
+	dst := to.IP()
 	rt, ok := b.Tables.Routes.Lookup(dst)
 	if !ok || rt.Local() {
 		return 0

@@ -37,7 +37,7 @@ func (b *Balancer) onePacket(p *packet.Packet, svc *service.Service) packet.Verd
 			return p.DropFor(why)
 		}
 	}
-	if p.L4-p.L3 > wire.IPv4MinLen {
+	if !is6(p) && p.L4-p.L3 > wire.IPv4MinLen {
 		b.blankUOA(p)
 	}
 	d := p.Data[p.L3:]
@@ -46,12 +46,11 @@ func (b *Balancer) onePacket(p *packet.Packet, svc *service.Service) packet.Verd
 	count.InPkts++
 	count.InBytes += uint64(len(d))
 	p.NextHop = o.in.NextHop
-	r := forward.Rewritten{Addrs: o.in.NewAddrs, Ports: o.in.NewPorts, DeltaIP: o.in.DeltaIP, DeltaL4: o.in.DeltaL4}
-	if o.in.Tunnel {
-		return encapsulate(p, &r)
+	r := forward.Rewritten{
+		Addrs: o.in.NewAddrs, Ports: o.in.NewPorts, DeltaIP: o.in.DeltaIP, DeltaL4: o.in.DeltaL4,
+		Src: o.in.NewSrc, Dst: o.in.NewDst, How: wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode),
 	}
-	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
-	return packet.Output
+	return b.become(p, &r)
 }
 
 // awaitAnswer makes a connection of the outbound half alone. In NAT the one of an
@@ -74,15 +73,15 @@ func (b *Balancer) awaitAnswer(o *opening, dest *service.Dest, mode spec.Forward
 	case err == flow.ErrFull:
 		return packet.LBTableFull
 	case err == flow.ErrExists && mode == spec.Masq:
-		h, key1 := b.flows.Find(o.out.Key0, o.out.Key1, b.flows.Hash(o.out.Key0, o.out.Key1))
+		h, key1 := b.flows.FindFlow(&o.out)
 		if h == nil {
 			break
 		}
-		pub := h.Load()
-		if !h.Same(key1) {
+		var r forward.Rewritten
+		if _, ok := b.load(h, key1, &r); !ok {
 			break
 		}
-		if pub.Addrs != o.out.NewAddrs || pub.Ports != o.out.NewPorts {
+		if r.Addrs != o.out.NewAddrs || r.Src != o.out.NewSrc || r.Dst != o.out.NewDst || r.Ports != o.out.NewPorts {
 			return packet.LBNATClash
 		}
 		h.Last = uint32(b.Now)
@@ -102,8 +101,9 @@ func (b *Balancer) giveBack(o *opening) {
 // newOpening begins a connection to a real server. One without a port of its own is
 // asked at the client's.
 func newOpening(p *packet.Packet, svc *service.Service, dest *service.Dest, held uint32) (o opening) {
+	src, dst := ends(p)
 	o.ends = forward.Ends{
-		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
+		Proto: p.Proto, Client: src, Virtual: dst,
 		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
 		Real: dest.Wire, RealPort: wirePort(dest.Port),
 	}

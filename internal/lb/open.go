@@ -3,7 +3,6 @@ package lb
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"net/netip"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -19,13 +18,13 @@ import (
 // under the reason that fits best.
 func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	// A slot on the way may have been in transit when we looked (flow.empty).
-	if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
+	if h, key1 := b.find(p); h != nil {
 		return b.slow(p, h, key1)
 	}
-	if p.Proto == protoICMP {
+	if p.Proto == protoICMP || p.Proto == protoICMPv6 {
 		return b.outward(p)
 	}
-	vip := uint32(p.Key0 >> 32)
+	client, vip := ends(p)
 	svc := b.Tables.Services.Lookup(p.Proto, vip, uint16(p.Key1>>16))
 	if svc == nil {
 		switch {
@@ -36,7 +35,7 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		}
 		return b.outward(p)
 	}
-	if why := svc.Lists.Check(uint32(p.Key0)); why != packet.NoReason {
+	if why := svc.Lists.Check(client); why != packet.NoReason {
 		return p.DropFor(why)
 	}
 	if p.Proto == protoTCP && !begins(p) {
@@ -112,7 +111,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		case flow.ErrFull:
 			return p.DropFor(packet.LBTableFull)
 		case flow.ErrExists: // another worker was faster
-			if h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash); h != nil {
+			if h, key1 := b.find(p); h != nil {
 				return b.slow(p, h, key1)
 			}
 			if o.local == nil {
@@ -126,12 +125,12 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		b.sh.HalfOpen.Add(1)
 		b.half.push(ci, uint32(b.Now))
 	}
-	if o.local != nil && len(svc.Locals) > 0 {
+	if o.local != nil && !svc.Key.IsMatch() {
 		b.foresee(svc, dest, o.conn.Pool, p.Proto)
 	}
 	b.counts[dest.Index].Conns++
 	b.stats.NewConns++
-	h, key1 := b.flows.Find(p.Key0, p.Key1, p.Hash)
+	h, key1 := b.find(p)
 	if h == nil {
 		return p.DropFor(packet.LBLateRewrite)
 	}
@@ -141,17 +140,14 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 // ways finds the way to the real server and, where answers come by here, the way
 // back; the packet has to fit the one there. It is Continue when all is well.
 func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest, mode spec.Forward) packet.Verdict {
-	if mode == spec.FullNAT && len(svc.Locals) == 0 {
+	if mode == spec.FullNAT && len(svc.Locals[service.Family(dest.Wire)]) == 0 {
 		return p.DropFor(packet.LBNoLocalAddr)
 	}
 	if o.in.NextHop = b.hopTo(dest.Wire); o.in.NextHop == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
-	shape := uint64(0)
-	if mode == spec.Tunnel {
-		shape = flow.FlagTunnel
-	}
-	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(o.in.NextHop), shape, 0); v != packet.Continue {
+	how := wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode)
+	if v := b.fits(p, b.flows.Hops.At(o.in.NextHop), how, 0); v != packet.Continue {
 		return v
 	}
 	if o.oneWay = mode == spec.DirectRoute || mode == spec.Tunnel; o.oneWay {
@@ -161,6 +157,18 @@ func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest
 		return p.DropFor(packet.LBNoRouteBack)
 	}
 	return packet.Continue
+}
+
+// wayOf is what becomes of a client's packets to a real server.
+func wayOf(from4, to4 bool, mode spec.Forward) forward.How {
+	var key1 uint64
+	if from4 != to4 {
+		key1 |= flow.FlagCross
+	}
+	if mode == spec.Tunnel {
+		key1 |= flow.FlagTunnel
+	}
+	return forward.HowOf(!from4, key1)
 }
 
 // shape makes the half-flows of a forwarding mode. Full-NAT takes a local port for
@@ -175,7 +183,7 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 		o.in = forward.Direct(&o.ends)
 	case spec.Tunnel:
 		from := b.tunnelFrom(dest.Wire)
-		if from == 0 {
+		if from == (flow.Addr{}) {
 			return packet.LBNoTunnelFrom
 		}
 		o.in = forward.Tunnel(&o.ends, from)
@@ -183,7 +191,7 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 		o.in, o.out = forward.NAT(&o.ends)
 	case spec.FullNAT:
 		pool := laddr.PoolOf(dest.Wire, o.ends.RealPort)
-		if o.local, o.lent = b.takePort(svc, pool); o.local == nil {
+		if o.local, o.lent = b.takePort(svc, dest, pool); o.local == nil {
 			return packet.LBNoLocalPort
 		}
 		o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
@@ -204,35 +212,37 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 
 // onLink reports whether a real server is a neighbour: the route to it has no
 // gateway.
-func (b *Balancer) onLink(wire uint32) bool {
-	rt, ok := b.Tables.Routes.Lookup(addrOf(wire))
+func (b *Balancer) onLink(real flow.Addr) bool {
+	rt, ok := b.Tables.Routes.Lookup(real.IP())
 	return ok && !rt.Gateway.IsValid()
 }
 
 // tunnelFrom is the address that tunnelled packets to a real server come from: the
-// route's src, or the one to speak from on its port; 0 if there is none.
-func (b *Balancer) tunnelFrom(wire uint32) uint32 {
-	dst := addrOf(wire)
+// route's src, or the one to speak from on its port; the zero Addr if there is none.
+func (b *Balancer) tunnelFrom(real flow.Addr) flow.Addr {
+	dst := real.IP()
 	rt, ok := b.Tables.Routes.Lookup(dst)
 	if !ok {
-		return 0
+		return flow.Addr{}
 	}
 	src := rt.Src
-	if !src.Is4() {
-		if src = b.Tables.Routes.Source(rt.Port, dst); !src.Is4() {
-			return 0
-		}
+	if !src.IsValid() {
+		src = b.Tables.Routes.Source(rt.Port, dst)
 	}
-	return service.Wire(src)
+	if src.Is4() != dst.Is4() {
+		return flow.Addr{}
+	}
+	return flow.AddrOf(src)
 }
 
-// takePort goes round the service's local addresses until one has a port in
-// the real server's pool; it looks at 16 at most.
-func (b *Balancer) takePort(svc *service.Service, pool uint8) (*laddr.Address, laddr.Lent) {
-	n := len(svc.Locals)
+// takePort goes round the service's local addresses of the real server's family
+// until one has a port in its pool; it looks at 16 at most.
+func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8) (*laddr.Address, laddr.Lent) {
+	locals := svc.Locals[service.Family(dest.Wire)]
+	n := len(locals)
 	first := int(svc.State.Local.Add(1))
 	for i := range min(n, 16) {
-		a := svc.Locals[(first+i)%n]
+		a := locals[(first+i)%n]
 		if lent, ok := a.Take(pool, b.Second); ok {
 			return a, lent
 		}
@@ -247,17 +257,19 @@ func (b *Balancer) foresee(svc *service.Service, dest *service.Dest, pool, proto
 	if dest.Port == 0 {
 		return // which one is asked for nobody knows
 	}
-	a := svc.Locals[(int(svc.State.Local.Load())+1)%len(svc.Locals)]
+	locals := svc.Locals[service.Family(dest.Wire)]
+	a := locals[(int(svc.State.Local.Load())+1)%len(locals)]
 	if port, ok := a.Peek(pool); ok {
-		k0, k1 := flow.Tuple(dest.Wire, a.Wire, wirePort(dest.Port), wirePort(port), protocol)
-		b.flows.Touch(k0, k1)
+		f := flow.TupleOf(dest.Wire, a.Wire, wirePort(dest.Port), wirePort(port), protocol)
+		b.flows.Touch(&f)
 	}
 }
 
 // hopBack returns the way to the client of a new connection: by route, or where
 // there is none, to the machine its first packet came from.
 func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
-	if ref := b.hopTo(uint32(p.Key0)); ref != 0 {
+	src, _ := ends(p)
+	if ref := b.hopTo(src); ref != 0 {
 		return ref
 	}
 	in := &b.ports[p.In]
@@ -271,16 +283,14 @@ func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
 func (b *Balancer) newISN(e *forward.Ends, expected uint32) uint32 {
 	if expected != 0 {
 		const beyond = 1 << 17 // any window the former connection can have had open
-		return expected + beyond + uint32(b.flows.Hash(uint64(e.Local)<<32|uint64(e.Real), uint64(e.LocalPort)))&0xffff
+		return expected + beyond + uint32(b.flows.Hash(e.Local.Lo^e.Real.Lo^e.Local.Hi^e.Real.Hi, uint64(e.LocalPort)))&0xffff
 	}
-	var m [44]byte
+	var m [68]byte
 	copy(m[:32], b.sh.Secret[:])
-	binary.LittleEndian.PutUint32(m[32:], e.Local)
-	binary.LittleEndian.PutUint32(m[36:], e.Real)
-	binary.LittleEndian.PutUint16(m[40:], e.LocalPort)
-	binary.LittleEndian.PutUint16(m[42:], e.RealPort)
+	e.Local.Put(m[32:])
+	e.Real.Put(m[48:])
+	binary.LittleEndian.PutUint16(m[64:], e.LocalPort)
+	binary.LittleEndian.PutUint16(m[66:], e.RealPort)
 	h := sha256.Sum256(m[:])
 	return binary.LittleEndian.Uint32(h[:]) + uint32(b.Nanos>>6)
 }
-
-func addrOf(w uint32) netip.Addr { return netip.AddrFrom4(be32(w)) }

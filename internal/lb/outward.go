@@ -7,6 +7,7 @@ import (
 	"weir/internal/lb/service"
 	"weir/internal/lb/template"
 	"weir/internal/packet"
+	"weir/internal/spec"
 	"weir/internal/wire"
 )
 
@@ -18,12 +19,13 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	if !b.Tables.Services.Matching() {
 		return packet.Continue
 	}
-	rt, ok := b.Tables.Routes.Lookup4(be32(uint32(p.Key0 >> 32)))
+	src, dst := ends(p)
+	rt, ok := b.Tables.Routes.Lookup(dst.IP())
 	if !ok || rt.Local() {
 		return packet.Continue
 	}
 	svc := b.Tables.Services.Match(&service.Outward{
-		Proto: p.Proto, Src: uint32(p.Key0), Dst: uint32(p.Key0 >> 32),
+		Proto: p.Proto, Src: src, Dst: dst,
 		SrcPort: uint16(p.Key1), DstPort: uint16(p.Key1 >> 16), In: p.In, Out: rt.Port,
 	})
 	if svc == nil {
@@ -32,7 +34,8 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	if p.Proto == protoTCP && !begins(p) {
 		return b.refuseMiddle(p)
 	}
-	if p.Proto == protoICMP && wire.ICMPv4(p.Data[p.L4:]).Type() != wire.ICMPv4EchoRequest {
+	if !is6(p) && p.Proto == protoICMP && wire.ICMPv4(p.Data[p.L4:]).Type() != wire.ICMPv4EchoRequest ||
+		is6(p) && p.Proto == protoICMPv6 && wire.ICMPv6(p.Data[p.L4:]).Type() != wire.ICMPv6EchoRequest {
 		return packet.Continue // an answer to nobody
 	}
 	dest, _ := schedule(p, svc)
@@ -40,14 +43,14 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 		return p.DropFor(packet.LBNoDest)
 	}
 	o := opening{ends: forward.Ends{
-		Proto: p.Proto, Client: uint32(p.Key0), Virtual: uint32(p.Key0 >> 32),
+		Proto: p.Proto, Client: src, Virtual: dst,
 		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
 	}}
 	there := b.hopTo(o.ends.Virtual)
 	if there == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
-	if v := b.fits(p, p.Data[p.L3:], b.flows.Hops.At(there), 0, 0); v != packet.Continue {
+	if v := b.fits(p, b.flows.Hops.At(there), wayOf(src.Is4(), src.Is4(), spec.SNAT), 0); v != packet.Continue {
 		return v
 	}
 	back := b.hopBack(p)

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"weir/internal/flow"
-	"weir/internal/lb/forward"
 	"weir/internal/packet"
 	"weir/internal/wire"
 )
@@ -27,7 +26,7 @@ import (
 // A client's header must come in one segment, as its specification wants it, and
 // in a secure service before any other; else it stays what it then is, data behind
 // our header.
-func (b *Balancer) proxyTCP(p *packet.Packet, c *flow.Conn, in *flow.Half, s uint32, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+func (b *Balancer) proxyTCP(p *packet.Packet, c *flow.Conn, in *flow.Half, s uint32, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	t := wire.TCP(p.Data[p.L4:])
 	secure := s&flow.ConnProxyInsecure == 0
 	if p.TCPFlags&tcpSYN != 0 {
@@ -78,7 +77,7 @@ func (b *Balancer) proxyTCP(p *packet.Packet, c *flow.Conn, in *flow.Half, s uin
 		shiftSeq(p, wire.TCP(p.Data[p.L4:]), now-seq)
 		return packet.Output
 	}
-	return b.splitTCP(p, take, head, now-seq, r, hop, ref)
+	return b.splitTCP(p, take, head, now-seq, hop, ref)
 }
 
 // proxySYN begins the stream, unless the server answered already. Data in a SYN
@@ -100,7 +99,8 @@ func (b *Balancer) proxySYN(p *packet.Packet, t wire.TCP, in *flow.Half, s uint3
 	}
 }
 
-// ownHeader is what the director says of a client's packet.
+// ownHeader is what the director says of a client's packet, which may be rewritten
+// already.
 func (b *Balancer) ownHeader(p *packet.Packet, s uint32) wire.ProxyHeader {
 	version := uint8(2)
 	if s&flow.ConnProxyV1 != 0 {
@@ -108,8 +108,8 @@ func (b *Balancer) ownHeader(p *packet.Packet, s uint32) wire.ProxyHeader {
 	}
 	return wire.ProxyHeader{
 		Version: version, Proto: p.Proto,
-		Source:      netip.AddrPortFrom(addrOf(uint32(p.Key0)), wirePort(uint16(p.Key1))),
-		Destination: netip.AddrPortFrom(addrOf(uint32(p.Key0>>32)), wirePort(uint16(p.Key1>>16))),
+		Source:      netip.AddrPortFrom(b.src.IP(), wirePort(uint16(p.Key1))),
+		Destination: netip.AddrPortFrom(b.dst.IP(), wirePort(uint16(p.Key1>>16))),
 	}
 }
 
@@ -161,7 +161,7 @@ func fitsWith(p *packet.Packet, n int, hop *flow.NextHop) bool {
 // splitTCP sends the header, and as much of the data behind it as fits, in a
 // segment of its own ahead of the rest. take bytes of the data are the client's
 // own header.
-func (b *Balancer) splitTCP(p *packet.Packet, take int, head []byte, shift uint32, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+func (b *Balancer) splitTCP(p *packet.Packet, take int, head []byte, shift uint32, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	t := wire.TCP(p.Data[p.L4:])
 	front := int(p.L4) + t.DataOffset()
 	data := p.Data[front+take:]
@@ -176,7 +176,7 @@ func (b *Balancer) splitTCP(p *packet.Packet, take int, head []byte, shift uint3
 	qt := wire.TCP(q.Data[q.L4:])
 	qt.SetFlags(t.Flags() &^ (tcpFIN | tcpPSH))
 	qt.SetSeq(t.Seq() + shift)
-	b.sendAhead(q, r, ref)
+	b.sendAhead(q, ref)
 
 	spliceData(p, take+n, nil)
 	if p.Is(packet.GSO) && len(p.Data)-front <= int(p.GSOSize) {
@@ -188,13 +188,8 @@ func (b *Balancer) splitTCP(p *packet.Packet, take int, head []byte, shift uint3
 
 // sendAhead completes a packet that copyHead began, and puts it on its way. It
 // has its final size.
-func (b *Balancer) sendAhead(q *packet.Packet, r *forward.Rewritten, ref flow.NextHopRef) {
-	ip := wire.IPv4(q.Data[q.L3:])
-	l4 := int(q.L4 - q.L3)
-	ip.SetTotalLength(uint16(len(ip)))
-	ip.ComputeChecksum()
-	wire.CompleteL4At(ip, l4, q.Proto)
-	r.Apply(ip, l4, q.Proto, false)
+func (b *Balancer) sendAhead(q *packet.Packet, ref flow.NextHopRef) {
+	measure(q)
 	q.NextHop = ref
 	b.outbox.Push(q, packet.Output)
 	b.stats.SentAhead++
@@ -202,7 +197,7 @@ func (b *Balancer) sendAhead(q *packet.Packet, r *forward.Rewritten, ref flow.Ne
 
 // proxyUDP puts the header into a connection's first datagram, or in one of its
 // own ahead of it, if it has no room. Version 2 alone speaks of datagrams.
-func (b *Balancer) proxyUDP(p *packet.Packet, s uint32, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+func (b *Balancer) proxyUDP(p *packet.Packet, s uint32, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	n := int(wire.UDP(p.Data[p.L4:]).Length())
 	theirs, take, ok := wire.ParseProxy(p.Data[int(p.L4)+wire.UDPLen : int(p.L4)+n])
 	if ok = ok && theirs.Version == 2; !ok {
@@ -228,7 +223,7 @@ func (b *Balancer) proxyUDP(p *packet.Packet, s uint32, r *forward.Rewritten, ho
 	}
 	copy(q.Data[front:], head)
 	wire.UDP(q.Data[q.L4:]).SetLength(uint16(wire.UDPLen + len(head)))
-	b.sendAhead(q, r, ref)
+	b.sendAhead(q, ref)
 	if take > 0 {
 		spliceData(p, take, nil)
 	}
@@ -237,7 +232,7 @@ func (b *Balancer) proxyUDP(p *packet.Packet, s uint32, r *forward.Rewritten, ho
 
 // inboundUDP tells the real server who the client is in the first datagrams of a
 // connection. After them the connection is fast.
-func (b *Balancer) inboundUDP(p *packet.Packet, c *flow.Conn, in *flow.Half, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+func (b *Balancer) inboundUDP(p *packet.Packet, c *flow.Conn, in *flow.Half, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	const tells = connProxy | flow.ConnUOAOption | flow.ConnUOAProtocol
 	s := atomic.LoadUint32(&c.State)
 	if s&tells == 0 {
@@ -256,7 +251,7 @@ func (b *Balancer) inboundUDP(p *packet.Packet, c *flow.Conn, in *flow.Half, r *
 	}
 	atomic.StoreUint32(&in.Seq, sent+1)
 	if s&connProxy != 0 {
-		return b.proxyUDP(p, s, r, hop, ref)
+		return b.proxyUDP(p, s, hop, ref)
 	}
-	return b.tellUOA(p, s&flow.ConnUOAProtocol != 0, r, hop, ref)
+	return b.tellUOA(p, s&flow.ConnUOAProtocol != 0, hop, ref)
 }

@@ -13,7 +13,8 @@ import (
 // schedule finds a real server for a packet: the one that its QUIC connection id
 // names, if the service listens to that, else the scheduler's.
 func schedule(p *packet.Packet, svc *service.Service) (*service.Dest, spec.Forward) {
-	k := sched.Key{Client: sched.IPv4(be32(uint32(p.Key0))), Virtual: sched.IPv4(be32(uint32(p.Key0 >> 32))), Port: wirePort(uint16(p.Key1))}
+	src, dst := ends(p)
+	k := sched.Key{Client: sched.FromWire(src), Virtual: sched.FromWire(dst), Port: wirePort(uint16(p.Key1))}
 	if svc.QUIC || svc.HashID {
 		data := p.Data[int(p.L4)+wire.UDPLen:]
 		if svc.QUIC {

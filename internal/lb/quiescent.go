@@ -60,7 +60,7 @@ const outboxSpare = 128
 // published when all else of it is written.
 func (b *Balancer) lives(ci uint32, c *flow.Conn) bool {
 	in := atomic.LoadUint32(&c.In)
-	if uint64(in) >= uint64(b.flows.Slots()) || atomic.LoadUint32(&c.State)&flow.ConnDying != 0 {
+	if !b.flows.Has(in) || atomic.LoadUint32(&c.State)&flow.ConnDying != 0 {
 		return false
 	}
 	h := b.flows.Half(in)

@@ -29,8 +29,8 @@ func TestTupleIsTaken(t *testing.T) {
 	b := newBed(t)
 	local := b.sh.Locals.At(0)
 	e := forward.Ends{
-		Proto: protoUDP, Client: service.Wire(client), Virtual: service.Wire(vip), ClientPort: service.WirePort(9), VirtualPort: service.WirePort(53),
-		Local: local.Wire, LocalPort: service.WirePort(1025), Real: service.Wire(rs), RealPort: service.WirePort(53),
+		Proto: protoUDP, Client: flow.AddrOf(client), Virtual: flow.AddrOf(vip), ClientPort: service.WirePort(9), VirtualPort: service.WirePort(53),
+		Local: local.Wire, LocalPort: service.WirePort(1025), Real: flow.AddrOf(rs), RealPort: service.WirePort(53),
 	}
 	in, out := forward.FullNAT(&e)
 	if _, err := b.own.Insert(&in, &out, &flow.NewConn{Timeout: 1000}, b.Now); err != nil {

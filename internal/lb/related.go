@@ -10,116 +10,214 @@ import (
 	"weir/internal/wire"
 )
 
+// quote is the packet that an ICMP error quotes: places are offsets in Packet.Data.
+type quote struct {
+	l3, l4   int
+	proto    uint8
+	src, dst flow.Addr
+	ports    uint32 // as in flow.Half.NewPorts; of an echo, see ip.Stack.keyEcho4
+}
+
 // related takes an ICMP error about a connection to the other end: the packet
 // it quotes is the one we sent, and must look there like the one that was sent
 // to us (RFC 5508). Other ICMP is not the balancer's.
 func (b *Balancer) related(p *packet.Packet) packet.Verdict {
-	m := wire.ICMPv4(p.Data[p.L4:])
-	if len(m) < wire.ICMPv4Len || !m.IsError() {
-		return packet.Continue
+	var q quote
+	v := b.quoted4(p, &q)
+	if is6(p) {
+		v = b.quoted6(p, &q)
 	}
-	quoted := wire.IPv4(m[wire.ICMPv4Len:])
-	if len(quoted) < wire.IPv4MinLen || quoted.Version() != 4 || quoted.HeaderLength() < wire.IPv4MinLen || len(quoted) < quoted.HeaderLength()+8 {
-		return p.DropFor(packet.ICMPMalformed)
-	}
-	proto := quoted.Protocol()
-	if proto != protoTCP && proto != protoUDP && proto != protoICMP || quoted.FragmentOffset() != 0 {
-		return packet.Continue
-	}
-	l4 := quoted[quoted.HeaderLength():]
-	ports := binary.LittleEndian.Uint32(l4[0:4])
-	if proto == protoICMP {
-		var echo bool
-		if ports, echo = echoPorts(l4); !echo {
-			return packet.Continue
-		}
+	if v != packet.Output {
+		return v
 	}
 	// The quoted packet went the other way: its tuple, turned round, is the
 	// tuple of the half-flow this error travels with.
-	src := binary.LittleEndian.Uint32(quoted[12:16])
-	dst := binary.LittleEndian.Uint32(quoted[16:20])
-	k0, k1 := flow.Tuple(dst, src, uint16(ports>>16), uint16(ports), proto)
-	h, key1 := b.flows.Find(k0, k1, b.flows.Hash(k0, k1))
+	f := flow.TupleOf(q.dst, q.src, uint16(q.ports>>16), uint16(q.ports), q.proto)
+	h, key1 := b.flows.FindFlow(&f)
 	if h == nil {
-		ours := uint32(k0 >> 32)
-		if b.Tables.Services.HasLocal(ours) || b.Tables.Services.HasVIP(ours) {
+		if b.Tables.Services.HasLocal(q.src) || b.Tables.Services.HasVIP(q.src) {
 			return p.DropFor(packet.ICMPUnrelated)
 		}
 		return packet.Continue
 	}
-	if !m.ChecksumOK() {
+	if !errorWhole(p) {
 		return p.DropFor(packet.ICMPMalformed)
 	}
-	pub := h.Load()
-	if !h.Same(key1) {
+	var r forward.Rewritten
+	pub, ok := b.load(h, key1, &r)
+	if !ok {
 		return p.DropFor(packet.LBLateRewrite)
 	}
-	addrs, now, ref := pub.Addrs, pub.Ports, pub.NextHop
+	ref := pub.NextHop
 	c := b.flows.Conn(pub.Conn)
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
-		r := forward.Rewritten{Addrs: addrs}
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
 			return p.DropFor(noWay(key1))
 		}
 	}
-	if v := b.fits(p, p.Data[p.L3:], hop, key1, 0); v != packet.Continue {
+	if v := b.fits(p, hop, r.How, 0); v != packet.Continue {
 		return v
 	}
-	if atomic.LoadUint32(&c.State)&flow.ConnOneWay != 0 {
-		return passOn(p, ref, key1, addrs)
+	p.Flags |= packet.Related
+	p.NextHop = ref
+	state := atomic.LoadUint32(&c.State)
+	if state&flow.ConnOneWay != 0 {
+		return passOn(p, &r)
 	}
 	reply := key1&flow.FlagReply != 0
-	was := wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0))
-	if proto == protoTCP && reply {
-		state := atomic.LoadUint32(&c.State)
+	l4 := p.Data[q.l4:]
+	was := wire.Sum(l4[:8], q.sum())
+	if q.proto == protoTCP && reply {
 		if s := b.streamOf(c, state); s.moves() {
 			binary.BigEndian.PutUint32(l4[4:8], s.toClient(binary.BigEndian.Uint32(l4[4:8])))
 		}
-		b.leaveRoomForTOA(m, state)
+		leaveRoomForTOA(p, c, state)
 	}
-	binary.LittleEndian.PutUint32(quoted[12:16], uint32(addrs>>32))
-	binary.LittleEndian.PutUint32(quoted[16:20], uint32(addrs))
-	if proto == protoICMP {
-		quoteEcho(l4, uint16(now)|uint16(now>>16))
+	now := quote{src: r.To(), dst: r.From()}
+	if q.proto == protoICMP || q.proto == protoICMPv6 {
+		quoteEcho(l4, uint16(pub.Ports)|uint16(pub.Ports>>16))
 	} else {
-		binary.LittleEndian.PutUint16(l4[0:2], uint16(now>>16))
-		binary.LittleEndian.PutUint16(l4[2:4], uint16(now))
-		keepSum(l4, proto, was, wire.Sum(quoted[12:20], wire.Sum(l4[:8], 0)))
+		binary.LittleEndian.PutUint16(l4[0:2], uint16(pub.Ports>>16))
+		binary.LittleEndian.PutUint16(l4[2:4], uint16(pub.Ports))
 	}
+	if q.proto != protoICMP {
+		keepSum(l4, q.proto, was, wire.Sum(l4[:8], now.sum()))
+	}
+	// A direction whose packets keep their source keeps that of errors too: it is
+	// what traceroute shows.
+	from, _ := endsOf(p)
+	if r.From() != q.dst {
+		from = r.From()
+	}
+	switch r.How {
+	case forward.To4:
+		return b.errorTo4(p, &q, &r)
+	case forward.To6:
+		return b.errorTo6(p, &q, &r)
+	case forward.Same6:
+		ip := wire.IPv6(p.Data[p.L3:])
+		r.Dst.Put(p.Data[q.l3+8:])
+		r.Src.Put(p.Data[q.l3+24:])
+		from.Put(ip[8:24])
+		r.Dst.Put(ip[24:40])
+		ip.SetHopLimit(ip.HopLimit() - 1)
+		wire.ICMPv6(p.Data[p.L4:]).ComputeChecksum(ip.Src(), ip.Dst())
+		return packet.Output
+	}
+	quoted, ip := wire.IPv4(p.Data[q.l3:]), wire.IPv4(p.Data[p.L3:])
+	binary.LittleEndian.PutUint64(quoted[12:20], r.Addrs>>32|r.Addrs<<32)
 	quoted.ComputeChecksum()
-	m.ComputeChecksum()
-	ip := wire.IPv4(p.Data[p.L3:])
-	from := binary.LittleEndian.Uint32(ip[12:16])
-	binary.LittleEndian.PutUint64(ip[12:20], addrs)
-	if uint32(addrs) == uint32(k0) {
-		// This direction's packets keep their source, so the error keeps its own: it
-		// is what traceroute shows.
-		binary.LittleEndian.PutUint32(ip[12:16], from)
-	}
+	wire.ICMPv4(p.Data[p.L4:]).ComputeChecksum()
+	binary.LittleEndian.PutUint64(ip[12:20], uint64(from.V4())|r.Addrs>>32<<32)
 	ip.SetTTL(ip.TTL() - 1)
 	ip.ComputeChecksum()
-	p.Flags |= packet.Related
-	p.NextHop = ref
 	return packet.Output
 }
 
-// echoPorts returns what stands for the ports of a quoted ICMP echo: see
-// ip.Stack.keyEcho4. Other ICMP has none.
-func echoPorts(m []byte) (ports uint32, ok bool) {
-	id := uint32(binary.LittleEndian.Uint16(m[4:6]))
-	switch {
-	case m[1] != 0:
-	case m[0] == wire.ICMPv4EchoRequest:
-		return id, true
-	case m[0] == wire.ICMPv4EchoReply:
-		return id << 16, true
+// sum is that of a quoted packet's addresses, for its transport checksum.
+func (q *quote) sum() uint64 {
+	var b [32]byte
+	if q.src.Is4() {
+		binary.LittleEndian.PutUint32(b[0:4], q.src.V4())
+		binary.LittleEndian.PutUint32(b[4:8], q.dst.V4())
+		return wire.Sum(b[:8], 0)
 	}
-	return 0, false
+	q.src.Put(b[0:16])
+	q.dst.Put(b[16:32])
+	return wire.Sum(b[:], 0)
 }
 
-// quoteEcho gives a quoted echo another id, as on the wire read little-endian.
+// endsOf are the addresses in a packet's header, keyed or not.
+func endsOf(p *packet.Packet) (src, dst flow.Addr) {
+	d := p.Data[p.L3:]
+	if is6(p) {
+		return flow.AddrAt(d[8:24]), flow.AddrAt(d[24:40])
+	}
+	return flow.V4(binary.LittleEndian.Uint32(d[12:16])), flow.V4(binary.LittleEndian.Uint32(d[16:20]))
+}
+
+// errorWhole reports whether an ICMP error's checksum is right.
+func errorWhole(p *packet.Packet) bool {
+	if is6(p) {
+		ip := wire.IPv6(p.Data[p.L3:])
+		return wire.ICMPv6(p.Data[p.L4:]).ChecksumOK(ip.Src(), ip.Dst())
+	}
+	return wire.ICMPv4(p.Data[p.L4:]).ChecksumOK()
+}
+
+// quoted4 finds what an ICMP error quotes: Output if that may be a connection's.
+func (b *Balancer) quoted4(p *packet.Packet, q *quote) packet.Verdict {
+	if is6(p) {
+		return packet.Continue
+	}
+	m := wire.ICMPv4(p.Data[p.L4:])
+	if len(m) < wire.ICMPv4Len || !m.IsError() {
+		return packet.Continue
+	}
+	ip := wire.IPv4(m[wire.ICMPv4Len:])
+	if len(ip) < wire.IPv4MinLen || ip.Version() != 4 || ip.HeaderLength() < wire.IPv4MinLen || len(ip) < ip.HeaderLength()+8 {
+		return p.DropFor(packet.ICMPMalformed)
+	}
+	q.l3 = int(p.L4) + wire.ICMPv4Len
+	q.l4, q.proto = q.l3+ip.HeaderLength(), ip.Protocol()
+	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoICMP || ip.FragmentOffset() != 0 {
+		return packet.Continue
+	}
+	q.src, q.dst = flow.V4(binary.LittleEndian.Uint32(ip[12:16])), flow.V4(binary.LittleEndian.Uint32(ip[16:20]))
+	return q.portsOf(p.Data[q.l4:], wire.ICMPv4EchoRequest, wire.ICMPv4EchoReply)
+}
+
+// quoted6 is quoted4 for ICMPv6.
+func (b *Balancer) quoted6(p *packet.Packet, q *quote) packet.Verdict {
+	m := wire.ICMPv6(p.Data[p.L4:])
+	if p.Proto != protoICMPv6 || len(m) < wire.ICMPv6Len || !m.IsError() {
+		return packet.Continue
+	}
+	ip := wire.IPv6(m[wire.ICMPv6Len:])
+	if len(ip) < wire.IPv6Len || ip.Version() != 6 {
+		return p.DropFor(packet.ICMPMalformed)
+	}
+	chain, fault := wire.WalkIPv6(ip)
+	if fault != wire.ChainOK || len(ip) < int(chain.Offset)+8 {
+		return p.DropFor(packet.ICMPMalformed)
+	}
+	q.l3 = int(p.L4) + wire.ICMPv6Len
+	q.l4, q.proto = q.l3+int(chain.Offset), chain.Proto
+	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoICMPv6 || chain.IsLater() {
+		return packet.Continue
+	}
+	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
+	return q.portsOf(p.Data[q.l4:], wire.ICMPv6EchoRequest, wire.ICMPv6EchoReply)
+}
+
+// portsOf reads the ports, or what stands for those of an echo (ip.Stack.keyEcho4).
+// Other ICMP has none.
+func (q *quote) portsOf(l4 []byte, request, reply uint8) packet.Verdict {
+	if q.proto == protoTCP || q.proto == protoUDP {
+		q.ports = binary.LittleEndian.Uint32(l4[0:4])
+		return packet.Output
+	}
+	id := uint32(binary.LittleEndian.Uint16(l4[4:6]))
+	switch {
+	case l4[1] != 0:
+	case l4[0] == request:
+		q.ports = id
+		return packet.Output
+	case l4[0] == reply:
+		q.ports = id << 16
+		return packet.Output
+	}
+	return packet.Continue
+}
+
+// quoteEcho gives a quoted echo another id, as on the wire read little-endian. Its
+// checksum follows; that of ICMPv6 has to follow the addresses too (keepSum).
 func quoteEcho(m []byte, id uint16) {
+	if m[0] >= wire.ICMPv6EchoRequest {
+		binary.LittleEndian.PutUint16(m[4:6], id)
+		return
+	}
 	was := binary.BigEndian.Uint16(m[4:6])
 	binary.LittleEndian.PutUint16(m[4:6], id)
 	binary.BigEndian.PutUint16(m[2:4], wire.Update16(binary.BigEndian.Uint16(m[2:4]), was, binary.BigEndian.Uint16(m[4:6])))
@@ -127,11 +225,14 @@ func quoteEcho(m []byte, id uint16) {
 
 // passOn sends an error about packets that the real server itself sent to its
 // client (DR, Tunnel) to that server, as it came.
-func passOn(p *packet.Packet, ref flow.NextHopRef, key1, addrs uint64) packet.Verdict {
-	p.Flags |= packet.Related
-	p.NextHop = ref
-	if key1&flow.FlagTunnel != 0 {
-		return encapsulate(p, &forward.Rewritten{Addrs: addrs})
+func passOn(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
+	if r.How.Tunnels() {
+		return encapsulate(p, r)
+	}
+	if is6(p) {
+		ip := wire.IPv6(p.Data[p.L3:])
+		ip.SetHopLimit(ip.HopLimit() - 1)
+		return packet.Output
 	}
 	ip := wire.IPv4(p.Data[p.L3:])
 	ip.SetTTL(ip.TTL() - 1)
@@ -140,12 +241,15 @@ func passOn(p *packet.Packet, ref flow.NextHopRef, key1, addrs uint64) packet.Ve
 }
 
 // keepSum lets the quoted packet's own checksum, if the quote reaches so far,
-// follow what changed in the addresses and the first 8 bytes. Those of UDP hold
-// the checksum itself, which cancels out.
+// follow what changed in the addresses and the first 8 bytes. Those of UDP and
+// ICMPv6 hold the checksum itself, which cancels out.
 func keepSum(l4 []byte, proto uint8, was, now uint64) {
 	at := 16
-	if proto == protoUDP {
+	switch proto {
+	case protoUDP:
 		at = 6
+	case protoICMPv6:
+		at = 2
 	}
 	if len(l4) < at+2 {
 		return
@@ -154,21 +258,31 @@ func keepSum(l4 []byte, proto uint8, was, now uint64) {
 	if proto == protoUDP && sum == 0 {
 		return // there is none
 	}
-	sum = ^wire.Fold(uint64(^sum) + uint64(^wire.Fold(was)) + uint64(wire.Fold(now)))
+	sum = wire.UpdateSum(sum, was, now)
 	if proto == protoUDP && sum == 0 {
 		sum = 0xffff
 	}
 	binary.BigEndian.PutUint16(l4[at:], sum)
 }
 
-// leaveRoomForTOA lowers the MTU of a frag-needed message while the director
-// still adds the client's address to this client's segments.
-func (b *Balancer) leaveRoomForTOA(m wire.ICMPv4, state uint32) {
-	const unreachable, fragNeeded = 3, 4
-	if m.Type() != unreachable || m.Code() != fragNeeded || state&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
+// leaveRoomForTOA lowers the MTU of a message that says a packet was too big while
+// the director still adds the client's address to this client's segments.
+func leaveRoomForTOA(p *packet.Packet, c *flow.Conn, state uint32) {
+	if state&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
+		return
+	}
+	n := toaLen(c)
+	if is6(p) {
+		if m := wire.ICMPv6(p.Data[p.L4:]); m.Type() == wire.ICMPv6PacketTooBig && m.MTU() >= wire.IPv6MinMTU+uint32(n) {
+			m.SetMTU(m.MTU() - uint32(n))
+		}
+		return
+	}
+	m := wire.ICMPv4(p.Data[p.L4:])
+	if m.Type() != wire.ICMPv4Unreachable || m.Code() != wire.ICMPv4FragNeeded {
 		return
 	}
 	if mtu := m.NextHopMTU(); mtu > 576 {
-		m.SetNextHopMTU(mtu - wire.OptTOA4Len)
+		m.SetNextHopMTU(mtu - n)
 	}
 }

@@ -14,11 +14,11 @@ import (
 // TCP, the packets that carry the client's address, the first answer of UDP,
 // connections whose sequence numbers are moved, IP options.
 func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
-	pub := h.Load()
-	if !h.Same(key1) {
+	var r forward.Rewritten
+	pub, ok := b.load(h, key1, &r)
+	if !ok {
 		return p.DropFor(packet.LBLateRewrite)
 	}
-	r := forward.Rewritten{Addrs: pub.Addrs, Ports: pub.Ports, DeltaIP: pub.DeltaIP, DeltaL4: pub.DeltaL4}
 	ref, ci := pub.NextHop, pub.Conn
 	c := b.flows.Conn(ci)
 	if atomic.LoadUint32(&c.State)&flow.ConnDying != 0 {
@@ -41,24 +41,33 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, d, hop, key1, b.grows(c, reply)); v != packet.Continue {
+	if v := b.fits(p, hop, r.How, b.grows(c, reply)); v != packet.Continue {
 		return v
 	}
 	n := uint64(len(d))
-	if !reply && p.L4-p.L3 > wire.IPv4MinLen {
+	if !reply && !is6(p) && p.L4-p.L3 > wire.IPv4MinLen {
 		b.blankUOA(p)
 	}
+	b.src, b.dst = ends(p)
+	if reply && p.Proto == protoTCP {
+		b.remember(p, h, d)
+	}
 	v := packet.Output
+	if !r.How.Tunnels() {
+		// What is put into the packet below goes into what leaves.
+		if v = b.become(p, &r); v != packet.Output {
+			return v
+		}
+	}
 	switch {
 	case p.Proto != protoTCP && reply:
 		b.answeredUDP(c, ci)
 	case p.Proto != protoTCP:
-		v = b.inboundUDP(p, c, h, &r, hop, ref)
+		v = b.inboundUDP(p, c, h, hop, ref)
 	case reply:
-		b.remember(p, h, d)
 		b.outboundTCP(p, c, ci)
 	default:
-		v = b.inboundTCP(p, c, ci, h, &r, hop, ref)
+		v = b.inboundTCP(p, c, ci, h, hop, ref)
 	}
 	if v == packet.Drop {
 		return v
@@ -74,10 +83,9 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		count.InBytes += n
 	}
 	p.NextHop = ref
-	if key1&flow.FlagTunnel != 0 {
+	if r.How.Tunnels() {
 		return encapsulate(p, &r)
 	}
-	r.Apply(p.Data[p.L3:], int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	return v
 }
 
@@ -85,6 +93,14 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 func (b *Balancer) grows(c *flow.Conn, reply bool) uint16 {
 	if reply || atomic.LoadUint32(&c.State)&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
 		return 0
+	}
+	return toaLen(c)
+}
+
+// toaLen is how long the option is that tells a connection's client.
+func toaLen(c *flow.Conn) uint16 {
+	if atomic.LoadUint32(&c.In)&flow.WideBit != 0 {
+		return wire.OptTOA6Len
 	}
 	return wire.OptTOA4Len
 }
@@ -111,7 +127,7 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 		c.ServerISN = t.Seq()
 		orState(&c.State, flow.ConnServerISN)
 		if s&flow.ConnTOA != 0 {
-			lowerMSS(p, t, wire.OptTOA4Len)
+			lowerMSS(p, t, toaLen(c))
 		}
 	}
 	m := b.streamOf(c, s)
@@ -128,7 +144,7 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 // client's address in the segments that acknowledge its SYN and nothing more:
 // the handshake's last and all that follow until the client acknowledges data.
 // A service that speaks the PROXY protocol tells in the stream instead.
-func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow.Half, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow.Half, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	syn := p.TCPFlags&(tcpSYN|tcpRST|tcpACK) == tcpSYN
 	if syn {
 		b.restart(c)
@@ -140,7 +156,7 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	v := packet.Output
 	switch {
 	case s&connProxy != 0:
-		if v = b.proxyTCP(p, c, h, s, r, hop, ref); v == packet.Drop {
+		if v = b.proxyTCP(p, c, h, s, hop, ref); v == packet.Drop {
 			return v
 		}
 	case c.SeqDelta != 0:

@@ -80,24 +80,6 @@ func tally(p *packet.Packet, old, new uint64) {
 	u.SetChecksum(sum)
 }
 
-// lengthen makes an IPv4 header say that its packet is n bytes longer.
-func lengthen(p *packet.Packet, n int) {
-	ip := wire.IPv4(p.Data[p.L3:])
-	was := ip.TotalLength()
-	ip.SetTotalLength(was + uint16(n))
-	ip.SetChecksum(wire.Update16(ip.Checksum(), was, was+uint16(n)))
-}
-
-// completed makes a partial checksum a whole one: the packet is about to become
-// what a device can't complete. It reports whether the packet had what it claims.
-func completed(p *packet.Packet) bool {
-	if !p.Is(packet.CsumPartial) {
-		return true
-	}
-	p.Flags &^= packet.CsumPartial
-	return wire.CompleteL4(wire.IPv4(p.Data[p.L3:]))
-}
-
 // copyHead makes a packet with p's headers, the first n bytes, that goes to the
 // same place, with size bytes of memory behind them. It returns nil if there is
 // no memory, or it does not fit a small frame.

@@ -19,7 +19,8 @@ func (b *Balancer) choose(p *packet.Packet, svc *service.Service) (d *service.De
 		return d, mode, template.None
 	}
 	k := template.Key{Service: uint64(svc.Key.Proto)<<16 | uint64(svc.Key.Virtual.Port())}
-	k.Client[0], k.Virtual[0] = uint64(uint32(p.Key0)&svc.Mask), p.Key0>>32
+	src, dst := ends(p)
+	k.Client, k.Virtual = [2]uint64{src.Hi & svc.Mask.Hi, src.Lo & svc.Mask.Lo}, [2]uint64{dst.Hi, dst.Lo}
 	ref, named := b.sh.Templates.Find(&k, svc.Persistent, b.Now)
 	if ref != template.None {
 		if i := svc.IndexOf(b.sh.Dests[named].Load()); i >= 0 && b.keeps(svc, i) {

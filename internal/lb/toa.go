@@ -1,8 +1,6 @@
 package lb
 
 import (
-	"encoding/binary"
-
 	"weir/internal/flow"
 	"weir/internal/packet"
 	"weir/internal/wire"
@@ -46,12 +44,12 @@ func (b *Balancer) tellInSYN(p *packet.Packet, t wire.TCP, hop *flow.NextHop) bo
 func (b *Balancer) tryTOA(p *packet.Packet, hop *flow.NextHop, keep func(kind uint8) bool) bool {
 	t := wire.TCP(p.Data[p.L4:])
 	var opts [maxOptions]byte
-	wire.PutTOA4(opts[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
+	toa := b.putTOA(&opts, wirePort(uint16(p.Key1)))
 	room := maxOptions
 	if p.Flags&(packet.GSO|packet.Cut) == 0 && hop.MTU != 0 {
 		room = min(room, int(hop.MTU)-(len(p.Data)-int(p.L3))+t.DataOffset()-20)
 	}
-	n, ok := gather(&opts, wire.OptTOA4Len, t.Options(), keep)
+	n, ok := gather(&opts, toa, t.Options(), keep)
 	if !ok || n > room {
 		return false
 	}
@@ -64,6 +62,17 @@ func (b *Balancer) tryTOA(p *packet.Packet, hop *flow.NextHop, keep func(kind ui
 	}
 	b.stats.TOASent++
 	return true
+}
+
+// putTOA writes the option for the client of the packet in hand, and returns how
+// long it is.
+func (b *Balancer) putTOA(into *[maxOptions]byte, port uint16) int {
+	if b.src.Is4() {
+		wire.PutTOA4(into[:], port, b.src.IP().As4())
+		return wire.OptTOA4Len
+	}
+	wire.PutTOA6(into[:], port, b.src.IP().As16())
+	return wire.OptTOA6Len
 }
 
 func keepAll(kind uint8) bool       { return kind != wire.OptTOA }
@@ -87,13 +96,4 @@ func gather(into *[maxOptions]byte, n int, from []byte, keep func(kind uint8) bo
 		into[n] = wire.OptNOP
 	}
 	return n, true
-}
-
-// wirePort turns a port read little-endian from the wire into its number.
-func wirePort(p uint16) uint16 { return p<<8 | p>>8 }
-
-// be32 turns an address read little-endian from the wire into its bytes.
-func be32(w uint32) (a [4]byte) {
-	binary.LittleEndian.PutUint32(a[:], w)
-	return a
 }

@@ -3,42 +3,83 @@ package lb
 import (
 	"encoding/binary"
 
+	"weir/internal/flow"
 	"weir/internal/lb/forward"
 	"weir/internal/packet"
 	"weir/internal/wire"
 )
 
-// protoIPIP is IPv4 in IPv4 (RFC 2003).
-const protoIPIP = 4
+// IP protocol numbers of a packet in a packet (RFC 2003, 2473, 4213).
+const (
+	protoIPIP = 4
+	protoIPv6 = 41
+)
 
-// encapsulate puts a packet into another one (RFC 2003): TTL goes down by one, as
-// it does for everything that is forwarded, and TTL, TOS and DF are copied to the
-// outer header. A checksum that is still open is completed, for no device would
-// find it in there; a super-frame's are when it is cut up.
+// encapsulate puts a packet into another one, of either family (RFC 2003, RFC 2473,
+// RFC 4213): TTL goes down by one, as it does for everything that is forwarded, and
+// TTL, TOS and DF are copied to the outer header. A checksum that is still open is
+// completed, for no device would find it in there; a super-frame's are when it is
+// cut up.
 func encapsulate(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	if !p.Is(packet.GSO) && !completed(p) {
 		return p.DropFor(packet.L4Malformed)
 	}
-	inner := wire.IPv4(p.Data[p.L3:])
-	inner.SetTTL(inner.TTL() - 1)
-	inner.ComputeChecksum()
-	if !splice(p, int(p.L3), 0, blankHeader[:]) {
+	if r.How == forward.In6 && r.Src == (flow.Addr{}) {
+		return p.DropFor(packet.LBNoTunnelFrom)
+	}
+	in := carried(p)
+	n := wire.IPv4MinLen
+	if r.How == forward.In6 {
+		n = wire.IPv6Len
+	}
+	var blank [wire.IPv6Len]byte
+	if !splice(p, int(p.L3), 0, blank[:n]) {
 		return p.DropFor(packet.IPTooBig)
 	}
-	p.L4 += wire.IPv4MinLen
+	p.L4 += uint16(n)
 	p.Flags |= packet.Encapsulated
+	if r.How == forward.In6 {
+		p.EtherType = wire.EtherTypeIPv6
+		outer := wire.IPv6(p.Data[p.L3:])
+		// The label keeps a connection on one way, and connections apart (RFC 6438).
+		outer.SetVersionClassFlow(in.class, uint32(p.Hash>>32))
+		outer.SetPayloadLength(uint16(min(len(outer)-wire.IPv6Len, 65535))) // of a super-frame it counts for nothing
+		outer.SetNextHeader(in.proto)
+		outer.SetHopLimit(in.ttl)
+		r.Src.Put(outer[8:24])
+		r.Dst.Put(outer[24:40])
+		return packet.Output
+	}
+	p.EtherType = wire.EtherTypeIPv4
 	outer := wire.IPv4(p.Data[p.L3:])
-	inner = outer[wire.IPv4MinLen:]
 	outer.SetVersionIHL(wire.IPv4MinLen)
-	outer.SetTOS(inner.TOS())
-	outer.SetTotalLength(uint16(min(len(outer), 65535))) // of a super-frame it counts for nothing
-	outer.SetID(inner.ID())
-	outer.SetFlagsFragment(inner.FlagsFragment() & wire.IPv4DontFragment)
-	outer.SetTTL(inner.TTL())
-	outer.SetProtocol(protoIPIP)
+	outer.SetTOS(in.class)
+	outer.SetTotalLength(uint16(min(len(outer), 65535))) // likewise
+	outer.SetID(in.id)
+	outer.SetFlagsFragment(in.dontFragment)
+	outer.SetTTL(in.ttl)
+	outer.SetProtocol(in.proto)
 	binary.LittleEndian.PutUint64(outer[12:20], r.Addrs)
 	outer.ComputeChecksum()
 	return packet.Output
 }
 
-var blankHeader [wire.IPv4MinLen]byte
+// inner is what the outer header of a packet in a packet takes from it.
+type inner struct {
+	class, ttl, proto uint8
+	id, dontFragment  uint16
+}
+
+// carried lowers the TTL of a packet and returns what the outer header takes.
+func carried(p *packet.Packet) inner {
+	if is6(p) {
+		ip := wire.IPv6(p.Data[p.L3:])
+		ip.SetHopLimit(ip.HopLimit() - 1)
+		// Nobody fragments an IPv6 packet on its way, nor what it travels in.
+		return inner{class: ip.TrafficClass(), ttl: ip.HopLimit(), proto: protoIPv6, dontFragment: wire.IPv4DontFragment}
+	}
+	ip := wire.IPv4(p.Data[p.L3:])
+	ip.SetTTL(ip.TTL() - 1)
+	ip.ComputeChecksum()
+	return inner{class: ip.TOS(), ttl: ip.TTL(), proto: protoIPIP, id: ip.ID(), dontFragment: ip.FlagsFragment() & wire.IPv4DontFragment}
+}

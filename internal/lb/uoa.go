@@ -2,64 +2,81 @@ package lb
 
 import (
 	"weir/internal/flow"
-	"weir/internal/lb/forward"
 	"weir/internal/packet"
 	"weir/internal/wire"
 )
 
-// tellUOA puts the client's address into a datagram: as an IP option behind the
-// fixed header, or as the header of a protocol of its own in front of UDP. Where
-// there is no room, in the IP header or on the way, an empty datagram with the
-// address goes ahead. Without memory for that one the datagram goes alone: the
-// next ones of the trail tell.
-func (b *Balancer) tellUOA(p *packet.Packet, asProtocol bool, r *forward.Rewritten, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
-	var uoa [wire.OPP4Len]byte
-	n := wire.OptUOA4Len
-	if asProtocol {
-		n = wire.OPP4Len
-		wire.PutOPP4(uoa[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
-	} else {
-		wire.PutUOA4(uoa[:], wirePort(uint16(p.Key1)), be32(uint32(p.Key0)))
+// tellUOA puts the client's address into a datagram, which is rewritten already: as
+// an IP option behind the fixed header, or as the header of a protocol of its own in
+// front of UDP. The option is for IPv4 in IPv4: others get the protocol. Where there
+// is no room, in the IP header or on the way, an empty datagram with the address goes
+// ahead. Without memory for that one the datagram goes alone: the next ones of the
+// trail tell.
+func (b *Balancer) tellUOA(p *packet.Packet, asProtocol bool, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
+	asProtocol = asProtocol || is6(p) || !b.src.Is4()
+	var room [wire.OPP6Len]byte
+	uoa := b.putUOA(&room, asProtocol, wirePort(uint16(p.Key1)))
+	n, fixed := len(uoa), wire.IPv4MinLen
+	if is6(p) {
+		fixed = wire.IPv6Len
 	}
-	options := int(p.L4-p.L3) - wire.IPv4MinLen
+	options := int(p.L4-p.L3) - fixed
 	// A super-frame is cut up by devices that know neither of the two, the readers
 	// don't put fragments together, and a protocol behind other options is more than
 	// they expect.
-	room := p.Flags&(packet.GSO|packet.Cut) == 0 && fitsWith(p, n, hop) && (options == 0 || !asProtocol && options+n <= wire.IPv4MaxOptions)
-	if room && completed(p) && insertUOA(p, uoa[:n], asProtocol) {
+	fits := p.Flags&(packet.GSO|packet.Cut) == 0 && fitsWith(p, n, hop) && (options == 0 || !asProtocol && options+n <= wire.IPv4MaxOptions)
+	if fits && completed(p) && insertUOA(p, uoa, asProtocol) {
 		b.stats.UOASent++
 		return packet.Output
 	}
-	front := int(p.L3) + wire.IPv4MinLen
+	front := int(p.L3) + fixed
 	q := b.copyHead(p, front, n+wire.UDPLen)
 	if q == nil {
 		b.stats.UOAFailed++
 		return packet.Output
 	}
-	copy(q.Data[front:], uoa[:n])
+	copy(q.Data[front:], uoa)
 	q.L4 = uint16(front + n)
-	headerUOA(wire.IPv4(q.Data[q.L3:]), wire.IPv4MinLen, n, asProtocol)
+	headerUOA(q, fixed, n, asProtocol)
 	u := wire.UDP(q.Data[q.L4:])
 	copy(u, p.Data[p.L4:p.L4+4]) // ports
 	u.SetLength(wire.UDPLen)
-	b.sendAhead(q, r, ref)
+	b.sendAhead(q, ref)
 	b.stats.UOASent++
 	return packet.Follow
 }
 
+// putUOA writes what tells of the client of the packet in hand.
+func (b *Balancer) putUOA(into *[wire.OPP6Len]byte, asProtocol bool, port uint16) []byte {
+	switch {
+	case !b.src.Is4():
+		wire.PutOPP6(into[:], port, b.src.IP().As16())
+		return into[:wire.OPP6Len]
+	case asProtocol:
+		wire.PutOPP4(into[:], port, b.src.IP().As4())
+		return into[:wire.OPP4Len]
+	}
+	wire.PutUOA4(into[:], port, b.src.IP().As4())
+	return into[:wire.OptUOA4Len]
+}
+
 // insertUOA makes room for the option or the protocol's header and puts it there.
 func insertUOA(p *packet.Packet, uoa []byte, asProtocol bool) bool {
-	at := int(p.L3) + wire.IPv4MinLen
-	if asProtocol {
-		at = int(p.L4)
+	at := int(p.L4)
+	if !asProtocol {
+		at = int(p.L3) + wire.IPv4MinLen
 	}
 	hlen := int(p.L4 - p.L3)
 	if !splice(p, at, 0, uoa) {
 		return false
 	}
 	p.L4 += uint16(len(uoa))
+	headerUOA(p, hlen, len(uoa), asProtocol)
+	if is6(p) {
+		lengthen(p, len(uoa))
+		return true
+	}
 	ip := wire.IPv4(p.Data[p.L3:])
-	headerUOA(ip, hlen, len(uoa), asProtocol)
 	ip.SetTotalLength(uint16(len(ip)))
 	ip.ComputeChecksum()
 	return true
@@ -67,7 +84,12 @@ func insertUOA(p *packet.Packet, uoa []byte, asProtocol bool) bool {
 
 // headerUOA makes an IP header of hlen bytes, with n bytes of UOA in it or behind
 // it, say so.
-func headerUOA(ip wire.IPv4, hlen, n int, asProtocol bool) {
+func headerUOA(p *packet.Packet, hlen, n int, asProtocol bool) {
+	if is6(p) {
+		wire.IPv6(p.Data[p.L3:]).SetNextHeader(wire.ProtoOPP)
+		return
+	}
+	ip := wire.IPv4(p.Data[p.L3:])
 	if asProtocol {
 		ip.SetVersionIHL(hlen)
 		ip.SetProtocol(wire.ProtoOPP)

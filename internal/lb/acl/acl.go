@@ -8,9 +8,9 @@
 package acl
 
 import (
-	"encoding/binary"
 	"net/netip"
 
+	"weir/internal/flow"
 	"weir/internal/packet"
 )
 
@@ -28,9 +28,8 @@ func Compile(black, white []netip.Addr) *Lists {
 }
 
 // Check says why a client is denied, NoReason if it is not: the blacklist is asked
-// first; then, if anybody is on the whitelist, the client must be. The address is
-// as on the wire, read little-endian.
-func (l *Lists) Check(client uint32) packet.Reason {
+// first; then, if anybody is on the whitelist, the client must be.
+func (l *Lists) Check(client flow.Addr) packet.Reason {
 	switch {
 	case l == nil:
 		return packet.NoReason
@@ -42,10 +41,10 @@ func (l *Lists) Check(client uint32) packet.Reason {
 	return packet.NoReason
 }
 
-// set holds IPv4 addresses: open addressing in one slice, at most half full. 0 is
-// an empty cell, since nobody is 0.0.0.0. IPv6 addresses will have a slice of their own.
+// set holds addresses of both families: open addressing in one slice, at most half
+// full. The zero Addr is an empty cell, since nobody is ::.
 type set struct {
-	cells []uint32
+	cells []flow.Addr
 	shift uint8 // of the hash: its upper bits choose the cell
 }
 
@@ -57,30 +56,33 @@ func newSet(all []netip.Addr) set {
 	for size < 2*len(all) {
 		size, shift = size<<1, shift-1
 	}
-	s := set{cells: make([]uint32, size), shift: shift}
-	for _, a := range all {
-		b := a.As4()
-		w := binary.LittleEndian.Uint32(b[:])
-		i := s.home(w)
-		for s.cells[i] != 0 && s.cells[i] != w {
+	s := set{cells: make([]flow.Addr, size), shift: shift}
+	for _, ip := range all {
+		a := flow.AddrOf(ip)
+		i := s.home(a)
+		for s.cells[i] != (flow.Addr{}) && s.cells[i] != a {
 			i = (i + 1) & (len(s.cells) - 1)
 		}
-		s.cells[i] = w
+		s.cells[i] = a
 	}
 	return s
 }
 
-func (s *set) home(w uint32) int { return int(uint64(w) * 0x9E3779B97F4A7C15 >> s.shift) }
+func (s *set) home(a flow.Addr) int {
+	const odd = 0x9E3779B97F4A7C15
+	h := (a.Hi*odd ^ a.Lo) * odd
+	return int((h ^ h>>32) * odd >> s.shift)
+}
 
-func (s *set) has(w uint32) bool {
+func (s *set) has(a flow.Addr) bool {
 	if len(s.cells) == 0 {
 		return false
 	}
-	for i := s.home(w); ; i++ {
+	for i := s.home(a); ; i++ {
 		switch s.cells[i&(len(s.cells)-1)] {
-		case w:
-			return w != 0
-		case 0:
+		case a:
+			return a != flow.Addr{}
+		case flow.Addr{}:
 			return false
 		}
 	}

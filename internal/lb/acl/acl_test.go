@@ -1,26 +1,25 @@
 package acl
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"weir/internal/flow"
 	"weir/internal/packet"
 )
-
-func wire(a netip.Addr) uint32 {
-	b := a.As4()
-	return binary.LittleEndian.Uint32(b[:])
-}
 
 // TestAgainstMaps compares the compiled lists with what is obviously right.
 func TestAgainstMaps(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		// Few addresses, so that they meet; neighbours, so that cells crowd.
 		addr := rapid.Custom(func(rt *rapid.T) netip.Addr {
-			return netip.AddrFrom4([4]byte{rapid.SampledFrom([]byte{1, 10, 192}).Draw(rt, "net"), 0, 0, rapid.Byte().Draw(rt, "host")})
+			net, host := rapid.SampledFrom([]byte{1, 10, 192}).Draw(rt, "net"), rapid.Byte().Draw(rt, "host")
+			if rapid.Bool().Draw(rt, "six") {
+				return netip.AddrFrom16([16]byte{0: 0x20, 1: net, 15: host})
+			}
+			return netip.AddrFrom4([4]byte{net, 0, 0, host})
 		})
 		black := rapid.SliceOfN(addr, 0, 200).Draw(rt, "black")
 		white := rapid.SliceOfN(addr, 0, 200).Draw(rt, "white")
@@ -41,7 +40,7 @@ func TestAgainstMaps(t *testing.T) {
 			case len(white) > 0 && !isWhite[a]:
 				want = packet.LBNotWhitelisted
 			}
-			if got := l.Check(wire(a)); got != want {
+			if got := l.Check(flow.AddrOf(a)); got != want {
 				rt.Fatalf("%s: %v, want %v", a, got, want)
 			}
 		}
@@ -50,14 +49,14 @@ func TestAgainstMaps(t *testing.T) {
 
 func TestNobodyIsListed(t *testing.T) {
 	l := Compile(nil, nil)
-	if l != nil || l.Check(1) != packet.NoReason {
+	if l != nil || l.Check(flow.V4(1)) != packet.NoReason {
 		t.Error("empty lists deny somebody")
 	}
 	one := []netip.Addr{netip.MustParseAddr("1.2.3.4")}
-	if r := Compile(one, nil).Check(0); r != packet.NoReason {
+	if r := Compile(one, nil).Check(flow.V4(0)); r != packet.NoReason {
 		t.Errorf("0.0.0.0 is on a blacklist: %v", r)
 	}
-	if r := Compile(nil, one).Check(0); r != packet.LBNotWhitelisted {
+	if r := Compile(nil, one).Check(flow.Addr{}); r != packet.LBNotWhitelisted {
 		t.Errorf("0.0.0.0 is on a whitelist: %v", r)
 	}
 }
@@ -68,7 +67,7 @@ func TestAllocations(t *testing.T) {
 		list = append(list, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
 	l := Compile(list, list)
-	if n := testing.AllocsPerRun(100, func() { l.Check(0x01020304); l.Check(wire(list[7])) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { l.Check(flow.V4(0x01020304)); l.Check(flow.AddrOf(list[7])) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -82,7 +81,7 @@ func BenchmarkCheck(b *testing.B) {
 			}
 			l := Compile(list, nil)
 			for i := range b.N {
-				l.Check(uint32(i) * 2654435761)
+				l.Check(flow.V4(uint32(i) * 2654435761))
 			}
 		})
 	}

@@ -5,7 +5,7 @@
 // Leaves: flow.Flow values for the table; packets rewritten in place.
 // Owns: nothing.
 // Drops: nothing.
-// See: RFC 1624 (incremental checksums), RFC 3022.
+// See: RFC 1624 (incremental checksums), RFC 3022, RFC 7915 (IPv4 to IPv6 and back).
 package forward
 
 import (
@@ -14,17 +14,73 @@ import (
 	"weir/internal/flow"
 )
 
+// How says what becomes of a half-flow's packets.
+type How uint8
+
+// What becomes of them.
+const (
+	Same4 How = iota // IPv4 stays IPv4
+	Same6            // IPv6 stays IPv6
+	To4              // IPv6 becomes IPv4 (NAT64 inbound, NAT46 outbound)
+	To6              // IPv4 becomes IPv6
+	In4              // goes as it is into an IPv4 packet
+	In6              // goes as it is into an IPv6 packet
+)
+
+// HowOf reads it from a half-flow's flags. six: the half-flow is of IPv6.
+func HowOf(six bool, key1 uint64) How {
+	out6 := six != (key1&flow.FlagCross != 0)
+	switch {
+	case key1&flow.FlagTunnel != 0 && out6:
+		return In6
+	case key1&flow.FlagTunnel != 0:
+		return In4
+	case six && out6:
+		return Same6
+	case six:
+		return To4
+	case out6:
+		return To6
+	}
+	return Same4
+}
+
+// Tunnels reports whether packets go into another.
+func (h How) Tunnels() bool { return h >= In4 }
+
+// Leaves6 reports whether packets leave as IPv6.
+func (h How) Leaves6() bool { return h == Same6 || h == To6 || h == In6 }
+
 // Rewritten is what a half-flow gives a packet, copied out of the record.
 type Rewritten struct {
-	Addrs            uint64
+	Addrs            uint64 // of packets that leave as IPv4; of a tunnel, the outer ones
 	Ports            uint32
 	DeltaIP, DeltaL4 uint16
+	How              How
+	Src, Dst         flow.Addr // of those that leave as IPv6; likewise
+}
+
+// To is where packets go: of a tunnel, its end.
+func (r *Rewritten) To() flow.Addr {
+	if r.How.Leaves6() {
+		return r.Dst
+	}
+	return flow.V4(uint32(r.Addrs >> 32))
+}
+
+// From is where they come from: of a tunnel, its beginning.
+func (r *Rewritten) From() flow.Addr {
+	if r.How.Leaves6() {
+		return r.Src
+	}
+	return flow.V4(uint32(r.Addrs))
 }
 
 // Apply rewrites an IPv4 packet in place: d begins at its header, l4 is where
-// TCP, UDP or an ICMP echo begins, of which the id is what ports are to the others. Addresses, ports, TTL - 1 and both checksums change, in
-// that all sums are kept as they are, but for the difference. With partial the
-// L4 checksum is left to whoever completes it.
+// TCP, UDP or an ICMP echo begins, of which the id is what ports are to the others.
+// Addresses, ports, TTL - 1 and both checksums change, in that all sums are kept as
+// they are, but for the difference. With partial the L4 checksum is left to whoever
+// completes it.
 func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
 	ip := d[:20]
 	ip[8]--
@@ -65,24 +121,82 @@ func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
 	binary.LittleEndian.PutUint16(u[6:8], sum)
 }
 
-// flowOf makes one direction: packets with tuple (src, dst, sport, dport) get
-// (nsrc, ndst, nsport, ndport). All as on the wire, read little-endian.
-func flowOf(proto uint8, src, dst uint32, sport, dport uint16, nsrc, ndst uint32, nsport, ndport uint16) flow.Flow {
-	k0, k1 := flow.Tuple(src, dst, sport, dport, proto)
-	f := flow.Flow{
-		Key0: k0, Key1: k1,
-		NewAddrs: uint64(nsrc) | uint64(ndst)<<32,
-		NewPorts: uint32(nsport) | uint32(ndport)<<16,
+// Apply6 is Apply for an IPv6 packet that stays one. There is no header checksum.
+func (r *Rewritten) Apply6(d []byte, l4 int, proto uint8, partial bool) {
+	ip := d[:40]
+	ip[7]--
+	r.Src.Put(ip[8:24])
+	r.Dst.Put(ip[24:40])
+	r.ApplyL4(d[l4:], proto, partial)
+}
+
+// ApplyL4 rewrites the transport header alone: of packets that leave as IPv6, or
+// become the other family's.
+func (r *Rewritten) ApplyL4(l4 []byte, proto uint8, partial bool) {
+	at := 16
+	switch proto {
+	case 6:
+		binary.LittleEndian.PutUint32(l4[0:4], r.Ports)
+	case 58:
+		binary.LittleEndian.PutUint16(l4[4:6], uint16(r.Ports)|uint16(r.Ports>>16))
+		at, partial = 2, false
+	default:
+		binary.LittleEndian.PutUint32(l4[0:4], r.Ports)
+		at = 6
 	}
-	addrs := sum64(^f.Key0) + sum64(f.NewAddrs)
-	// TTL is the low byte of its word read little-endian: TTL - 1 is word - 1,
-	// and ~m + (m-1) is 0xfffe.
-	f.DeltaIP = fold(addrs + 0xfffe)
-	f.DeltaL4 = fold(addrs + sum32(^uint32(k1)) + sum32(f.NewPorts))
+	old := binary.LittleEndian.Uint16(l4[at : at+2])
+	if partial || at == 6 && old == 0 {
+		return
+	}
+	s := uint32(^old) + uint32(r.DeltaL4)
+	s = s&0xffff + s>>16
+	sum := ^uint16(s + s>>16)
+	if sum == 0 && at == 6 {
+		sum = 0xffff
+	}
+	binary.LittleEndian.PutUint16(l4[at:at+2], sum)
+}
+
+// tuple is one side of a half-flow.
+type tuple struct {
+	src, dst     flow.Addr
+	sport, dport uint16
+}
+
+// flowOf makes one direction: packets with the tuple old get new, whichever family
+// either is of.
+func flowOf(proto uint8, old, new tuple) flow.Flow {
+	f := flow.TupleOf(old.src, old.dst, old.sport, old.dport, proto)
+	f.NewPorts = uint32(new.sport) | uint32(new.dport)<<16
+	f.Cross = old.src.Is4() != new.src.Is4()
+	was, is := sumAddrs(old), sumAddrs(new)
+	ports := sum32(^uint32(f.Key1)) + sum32(f.NewPorts)
+	switch {
+	case new.src.Is4():
+		f.NewAddrs = uint64(new.src.V4()) | uint64(new.dst.V4())<<32
+	default:
+		f.NewSrc, f.NewDst = new.src, new.dst
+	}
+	if !f.Wide && !f.Cross {
+		// TTL is the low byte of its word read little-endian: TTL - 1 is word - 1,
+		// and ~m + (m-1) is 0xfffe.
+		f.DeltaIP = fold(sum64(^f.Key0) + sum64(f.NewAddrs) + 0xfffe)
+	}
 	if proto == 1 { // ICMP's checksum knows no addresses
-		f.DeltaL4 = fold(sum32(^uint32(k1)) + sum32(f.NewPorts))
+		f.DeltaL4 = fold(ports)
+		return f
 	}
+	f.DeltaL4 = fold(uint64(^was) + uint64(is) + ports)
 	return f
+}
+
+// sumAddrs is the sum of a pseudo-header's addresses: those of IPv4 count without
+// what makes them 16 bytes here.
+func sumAddrs(t tuple) uint16 {
+	if t.src.Is4() {
+		return fold(sum32(t.src.V4()) + sum32(t.dst.V4()))
+	}
+	return fold(sum64(t.src.Hi) + sum64(t.src.Lo) + sum64(t.dst.Hi) + sum64(t.dst.Lo))
 }
 
 func sum64(v uint64) uint64 { return sum32(uint32(v)) + sum32(uint32(v>>32)) }

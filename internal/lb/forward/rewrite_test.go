@@ -26,7 +26,7 @@ func ends(rnd *rand.Rand, proto uint8) *Ends {
 	}
 	u16 := func() uint16 { return uint16(u32()) }
 	return &Ends{
-		Proto: proto, Client: u32(), Virtual: u32(), Local: u32(), Real: u32(),
+		Proto: proto, Client: flow.V4(u32()), Virtual: flow.V4(u32()), Local: flow.V4(u32()), Real: flow.V4(u32()),
 		ClientPort: u16(), VirtualPort: u16(), LocalPort: u16(), RealPort: u16(),
 	}
 }
@@ -166,7 +166,7 @@ func TestDamageStays(t *testing.T) {
 // TestFullNATTuples: what goes in as client > VIP goes out as LIP > RS, and the
 // answer back.
 func TestFullNATTuples(t *testing.T) {
-	e := &Ends{Proto: 6, Client: 1, Virtual: 2, Local: 3, Real: 4, ClientPort: 11, VirtualPort: 12, LocalPort: 13, RealPort: 14}
+	e := &Ends{Proto: 6, Client: flow.V4(1), Virtual: flow.V4(2), Local: flow.V4(3), Real: flow.V4(4), ClientPort: 11, VirtualPort: 12, LocalPort: 13, RealPort: 14}
 	in, out := FullNAT(e)
 	for _, row := range []struct {
 		name         string

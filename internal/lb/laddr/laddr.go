@@ -15,6 +15,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"weir/internal/flow"
 )
 
 // Pools is how many pools of ports an address has.
@@ -42,7 +44,7 @@ func Second(s uint64) uint16 { return uint16(s) | 1 }
 type Address struct {
 	Index uint32     // in its Set
 	IP    netip.Addr // the address
-	Wire  uint32     // the same as on the wire, read little-endian
+	Wire  flow.Addr  // the same as on the wire
 
 	first, last uint16
 	used, miss  atomic.Int64
@@ -50,10 +52,10 @@ type Address struct {
 	wanted      bool // guarded by Set.mu: configured now
 }
 
-// PoolOf returns the pool for a real server, given as on the wire, read
+// PoolOf returns the pool for a real server, given as on the wire, its port read
 // little-endian.
-func PoolOf(ip uint32, port uint16) uint8 {
-	low := ip>>24 | ip>>8&0xff00 // the last two bytes, as a number
+func PoolOf(ip flow.Addr, port uint16) uint8 {
+	low := uint32(ip.Lo>>56 | ip.Lo>>40&0xff00) // the last two bytes, as a number
 	return uint8((low + uint32(port>>8|port<<8)) % Pools)
 }
 
@@ -178,11 +180,7 @@ func (s *Set) Add(ip netip.Addr) (*Address, error) {
 	default:
 		return nil, fmt.Errorf("%d local addresses are in use: no room for %s", Max, ip)
 	}
-	b := ip.As4()
-	a := &Address{
-		Index: i, IP: ip, first: s.first, last: s.last, wanted: true,
-		Wire: uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24,
-	}
+	a := &Address{Index: i, IP: ip, first: s.first, last: s.last, wanted: true, Wire: flow.AddrOf(ip)}
 	s.byIP[ip] = a
 	s.byIndex[i].Store(a)
 	return a, nil

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"weir/internal/flow"
 )
 
 var lip = netip.MustParseAddr("192.168.1.200")
@@ -63,11 +65,11 @@ func TestPoolOf(t *testing.T) {
 		ip, port := netip.AddrFrom4([4]byte{byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32())}), uint16(rnd.Uint32())
 		b := ip.As4()
 		want := (uint32(b[2])<<8 + uint32(b[3]) + uint32(port)) % 16
-		if got := PoolOf(wire(ip), swap(port)); uint32(got) != want {
+		if got := PoolOf(flow.AddrOf(ip), swap(port)); uint32(got) != want {
 			t.Fatalf("%s port %d is in pool %d, want %d", ip, port, got, want)
 		}
 	}
-	if got := PoolOf(wire(netip.MustParseAddr("192.168.1.2")), swap(80)); got != (0x0102+80)%16 {
+	if got := PoolOf(flow.AddrOf(netip.MustParseAddr("192.168.1.2")), swap(80)); got != (0x0102+80)%16 {
 		t.Errorf("192.168.1.2:80 is in pool %d", got)
 	}
 }

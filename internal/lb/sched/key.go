@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"weir/internal/flow"
 )
 
 // Addr is an IP address as 128 bits in network order, IPv4 as ::ffff:a.b.c.d.
@@ -19,6 +21,14 @@ func AddrOf(a netip.Addr) Addr {
 	b := a.As16()
 	return Addr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
+
+// FromWire returns an address that was read from a packet.
+func FromWire(a flow.Addr) Addr { return Addr{bits.ReverseBytes64(a.Hi), bits.ReverseBytes64(a.Lo)} }
+
+// Within reports whether the address, as a number, is one of first to last.
+func (a Addr) Within(first, last Addr) bool { return !a.less(first) && !last.less(a) }
+
+func (a Addr) less(b Addr) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
 
 // fold is the 32-bit number that LVS's sh and dh hash: the IPv4 address, or the
 // four words of an IPv6 address, XORed.

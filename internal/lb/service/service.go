@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"weir/internal/flow"
 	"weir/internal/lb/acl"
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/sched"
@@ -29,8 +30,8 @@ type Dest struct {
 	Index   uint32
 	Service spec.ServiceKey
 	Addr    netip.AddrPort
-	Wire    uint32 // address and port as on the wire, read little-endian
-	Port    uint16
+	Wire    flow.Addr // the address as on the wire
+	Port    uint16    // host order; 0: asked at the client's
 	Load    sched.Load
 	// WAN is the address itself, where the real server is one of ours that inside
 	// hosts go out with (SNAT).
@@ -65,18 +66,18 @@ type Service struct {
 	Scheduler   sched.Kind
 	GCD         uint32 // of the weights
 	Candidates  []sched.Candidate
-	Table       *sched.Table   // of the schedulers that hash, beside Candidates
-	Dests       []*Dest        // beside Candidates
-	Modes       []spec.Forward // beside Dests
-	Locals      []*laddr.Address
-	ConnTimeout uint32 // ticks; 0: the protocol's
+	Table       *sched.Table        // of the schedulers that hash, beside Candidates
+	Dests       []*Dest             // beside Candidates
+	Modes       []spec.Forward      // beside Dests
+	Locals      [2][]*laddr.Address // for real servers of IPv4, of IPv6
+	ConnTimeout uint32              // ticks; 0: the protocol's
 	Tell        Tell
 	Match       Matcher    // of a service without virtual address
 	Lists       *acl.Lists // nil: everybody may come
 	QUIC        bool       // a connection id that names a real server chooses it
 	HashID      bool       // the scheduler hashes the QUIC connection id
 	Persistent  uint32     // ticks a client keeps its real server; 0: not persistent
-	Mask        uint32     // of the client's address, as on the wire
+	Mask        flow.Addr  // of the client's address, as on the wire
 	OnePacket   bool       // every datagram is scheduled anew
 	Quiescent   bool       // connections of a real server without weight end
 	State       *State
@@ -112,6 +113,14 @@ func (s *Service) IndexOf(d *Dest) int {
 	return slices.Index(s.Dests, d)
 }
 
+// Family is the place of an address's family in Service.Locals.
+func Family(a flow.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
 // Table finds services by protocol, address and port: open addressing in one
 // slice, at most half full.
 type Table struct {
@@ -123,19 +132,21 @@ type Table struct {
 }
 
 type cell struct {
-	key uint64
-	svc *Service // nil: a mere address, see HasVIP and HasLocal
+	addr flow.Addr
+	key  uint64   // 0: empty
+	svc  *Service // nil: a mere address, see HasVIP and HasLocal
 }
 
-// Kinds of keys above the port.
+// Kinds of keys: a service's has protocol and port in it, the others are alone.
 const (
 	keyService = 1 << 56
 	keyVIP     = 2 << 56
 	keyLocal   = 3 << 56
 )
 
-func mix(k uint64) uint64 {
-	k *= 0x9E3779B97F4A7C15
+func mix(a flow.Addr, k uint64) uint64 {
+	const odd = 0x9E3779B97F4A7C15
+	k = ((a.Hi*odd^a.Lo)*odd ^ k) * odd
 	return k ^ k>>29
 }
 
@@ -143,7 +154,7 @@ func mix(k uint64) uint64 {
 func NewTable(all []*Service) *Table {
 	n := 16
 	for _, s := range all {
-		n += 4 + 2*len(s.Locals)
+		n += 4 + 2*(len(s.Locals[0])+len(s.Locals[1]))
 	}
 	size := 1
 	for size < 2*n {
@@ -155,38 +166,40 @@ func NewTable(all []*Service) *Table {
 			t.matches = append([]*Service{s}, t.matches...)
 			continue
 		}
-		vip := Wire(s.Key.Virtual.Addr())
-		t.put(serviceKey(uint8(s.Key.Proto), vip, WirePort(s.Key.Virtual.Port())), s)
-		t.put(keyVIP|uint64(vip), nil)
+		vip := flow.AddrOf(s.Key.Virtual.Addr())
+		t.put(vip, serviceKey(uint8(s.Key.Proto), WirePort(s.Key.Virtual.Port())), s)
+		t.put(vip, keyVIP, nil)
 		t.allPorts = t.allPorts || s.Key.Virtual.Port() == 0
-		for _, l := range s.Locals {
-			t.put(keyLocal|uint64(l.Wire), nil)
+		for _, locals := range s.Locals {
+			for _, l := range locals {
+				t.put(l.Wire, keyLocal, nil)
+			}
 		}
 	}
 	return t
 }
 
-func serviceKey(proto uint8, vip uint32, port uint16) uint64 {
-	return keyService | uint64(proto)<<48 | uint64(port)<<32 | uint64(vip)
+func serviceKey(proto uint8, port uint16) uint64 {
+	return keyService | uint64(proto)<<16 | uint64(port)
 }
 
-func (t *Table) put(key uint64, s *Service) {
-	for i := mix(key); ; i++ {
+func (t *Table) put(a flow.Addr, key uint64, s *Service) {
+	for i := mix(a, key); ; i++ {
 		c := &t.cells[i&t.mask]
-		if c.key == key {
+		if c.key == key && c.addr == a {
 			return
 		}
 		if c.key == 0 {
-			*c = cell{key, s}
+			*c = cell{a, key, s}
 			return
 		}
 	}
 }
 
-func (t *Table) find(key uint64) (*Service, bool) {
-	for i := mix(key); ; i++ {
+func (t *Table) find(a flow.Addr, key uint64) (*Service, bool) {
+	for i := mix(a, key); ; i++ {
 		c := &t.cells[i&t.mask]
-		if c.key == key {
+		if c.key == key && c.addr == a {
 			return c.svc, true
 		}
 		if c.key == 0 {
@@ -197,33 +210,22 @@ func (t *Table) find(key uint64) (*Service, bool) {
 
 // Lookup returns the service of a destination given as on the wire, or nil: the one
 // of that port, else the one of all ports.
-func (t *Table) Lookup(proto uint8, vip uint32, port uint16) *Service {
-	s, _ := t.find(serviceKey(proto, vip, port))
+func (t *Table) Lookup(proto uint8, vip flow.Addr, port uint16) *Service {
+	s, _ := t.find(vip, serviceKey(proto, port))
 	if s == nil && t.allPorts {
-		s, _ = t.find(serviceKey(proto, vip, 0))
+		s, _ = t.find(vip, serviceKey(proto, 0))
 	}
 	return s
 }
 
 // HasVIP reports whether any service has this virtual address.
-func (t *Table) HasVIP(ip uint32) bool { _, ok := t.find(keyVIP | uint64(ip)); return ok }
+func (t *Table) HasVIP(ip flow.Addr) bool { _, ok := t.find(ip, keyVIP); return ok }
 
 // HasLocal reports whether any service has this local address.
-func (t *Table) HasLocal(ip uint32) bool { _, ok := t.find(keyLocal | uint64(ip)); return ok }
+func (t *Table) HasLocal(ip flow.Addr) bool { _, ok := t.find(ip, keyLocal); return ok }
 
 // All returns the services in order of insertion.
 func (t *Table) All() []*Service { return t.all }
 
-// Wire returns an IPv4 address as it lies in a packet, read little-endian.
-func Wire(a netip.Addr) uint32 {
-	b := a.As4()
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
-}
-
 // WirePort returns a port as it lies in a packet, read little-endian.
 func WirePort(p uint16) uint16 { return p>>8 | p<<8 }
-
-// Addr is the inverse of Wire.
-func Addr(w uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(w), byte(w >> 8), byte(w >> 16), byte(w >> 24)})
-}

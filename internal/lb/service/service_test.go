@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"weir/internal/flow"
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/sched"
 	"weir/internal/spec"
@@ -38,7 +39,7 @@ func FuzzTable(f *testing.F) {
 				continue
 			}
 			local := netip.AddrFrom4([4]byte{10, 0, in[4] >> 6, in[5]})
-			s := &Service{Key: k, Locals: []*laddr.Address{{IP: local, Wire: Wire(local)}}}
+			s := &Service{Key: k, Locals: [2][]*laddr.Address{{{IP: local, Wire: flow.AddrOf(local)}}}}
 			services[k] = s
 			vips[k.Virtual.Addr()], locals[local] = true, true
 			all = append(all, s)
@@ -49,13 +50,13 @@ func FuzzTable(f *testing.F) {
 		}
 		look := func(k spec.ServiceKey) {
 			ip := k.Virtual.Addr()
-			if got := table.Lookup(uint8(k.Proto), Wire(ip), WirePort(k.Virtual.Port())); got != services[k] {
+			if got := table.Lookup(uint8(k.Proto), flow.AddrOf(ip), WirePort(k.Virtual.Port())); got != services[k] {
 				t.Fatalf("%s: found %v, want %v", k, got, services[k])
 			}
-			if got := table.HasVIP(Wire(ip)); got != vips[ip] {
+			if got := table.HasVIP(flow.AddrOf(ip)); got != vips[ip] {
 				t.Fatalf("%s is a VIP: %v", ip, got)
 			}
-			if got := table.HasLocal(Wire(ip)); got != locals[ip] {
+			if got := table.HasLocal(flow.AddrOf(ip)); got != locals[ip] {
 				t.Fatalf("%s is a local address: %v", ip, got)
 			}
 		}
@@ -66,18 +67,14 @@ func FuzzTable(f *testing.F) {
 			look(spec.ServiceKey{Proto: s.Key.Proto ^ spec.TCP ^ spec.UDP, Virtual: p})
 			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(p.Addr(), p.Port()+1)})
 			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(p.Addr().Next(), p.Port())})
-			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(s.Locals[0].IP, p.Port())})
+			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(s.Locals[0][0].IP, p.Port())})
 		}
 		look(key(spec.TCP, [4]byte{0, 0, 0, 0}, 0))
 		look(key(spec.TCP, [4]byte{255, 255, 255, 255}, 65535))
 	})
 }
 
-func TestWire(t *testing.T) {
-	ip := netip.MustParseAddr("1.2.3.4")
-	if w := Wire(ip); w != 0x04030201 || Addr(w) != ip {
-		t.Errorf("%s is %#x on the wire, and that is %s", ip, w, Addr(w))
-	}
+func TestWirePort(t *testing.T) {
 	if w := WirePort(80); w != 0x5000 || WirePort(w) != 80 {
 		t.Errorf("port 80 is %#x on the wire", w)
 	}
@@ -117,7 +114,7 @@ func TestPick(t *testing.T) {
 func TestLookupAllocatesNothing(t *testing.T) {
 	k := key(spec.TCP, [4]byte{10, 0, 0, 1}, 80)
 	table := NewTable([]*Service{{Key: k}})
-	w, p := Wire(k.Virtual.Addr()), WirePort(80)
+	w, p := flow.AddrOf(k.Virtual.Addr()), WirePort(80)
 	if n := testing.AllocsPerRun(100, func() { _ = table.Lookup(6, w, p); _ = table.HasVIP(w); _ = table.HasLocal(w) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

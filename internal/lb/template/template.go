@@ -15,8 +15,8 @@ import (
 	"weir/internal/clock"
 )
 
-// Key names a template. IPv4 addresses lie as on the wire in the first word; the
-// client's is masked. Service is protocol << 16 | port, 0 for all ports of a VIP.
+// Key names a template. Addresses are the words of a flow.Addr; the client's is
+// masked. Service is protocol << 16 | port, 0 for all ports of a VIP.
 type Key struct {
 	Client, Virtual [2]uint64
 	Service         uint64

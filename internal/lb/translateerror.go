@@ -1,0 +1,151 @@
+package lb
+
+import (
+	"encoding/binary"
+
+	"weir/internal/flow"
+	"weir/internal/lb/forward"
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
+
+// ICMP errors about connections between the families (RFC 7915, 4.2 and 5.2): the
+// message becomes the other family's, and so does the packet that it quotes, whose
+// transport header was put right already. Where it comes from in the network of the
+// one family has no address in the other: it comes from where the connection's
+// packets come from, so that its receiver believes it.
+
+// grown is by how much a packet that becomes IPv6 is longer.
+const grown = wire.IPv6Len - wire.IPv4MinLen
+
+// errorTo4 makes an ICMPv6 error an ICMP one.
+func (b *Balancer) errorTo4(p *packet.Packet, q *quote, r *forward.Rewritten) packet.Verdict {
+	old, m := wire.IPv6(p.Data[p.L3:]), wire.ICMPv6(p.Data[p.L4:])
+	var head [wire.IPv4MinLen + wire.ICMPv4Len + wire.IPv4MinLen]byte
+	ip, e, quoted := wire.IPv4(head[:wire.IPv4MinLen]), wire.ICMPv4(head[wire.IPv4MinLen:wire.IPv4MinLen+wire.ICMPv4Len]), wire.IPv4(head[wire.IPv4MinLen+wire.ICMPv4Len:])
+	if !kindTo4(e, m) {
+		return p.DropFor(packet.ICMPUnwanted)
+	}
+	was := wire.IPv6(p.Data[q.l3:])
+	header4(quoted, was.TrafficClass(), int(was.PayloadLength())-(q.l4-q.l3-wire.IPv6Len), was.HopLimit(), q.proto, r.To(), r.From())
+	quoted.SetFlagsFragment(wire.IPv4DontFragment)
+	quoted.ComputeChecksum()
+	front, at := int(p.L3), q.l4-int(p.L3)
+	data := len(p.Data) - q.l4
+	header4(ip, old.TrafficClass(), wire.ICMPv4Len+wire.IPv4MinLen+data, old.HopLimit()-1, protoICMP, r.From(), r.To())
+	b.ident++
+	ip.SetID(b.ident)
+	ip.ComputeChecksum()
+	splice(p, front, at, head[:]) // shorter: there is room
+	p.EtherType, p.Proto, p.L4 = wire.EtherTypeIPv4, protoICMP, p.L3+wire.IPv4MinLen
+	wire.ICMPv4(p.Data[p.L4:]).ComputeChecksum()
+	return packet.Output
+}
+
+// errorTo6 makes an ICMP error an ICMPv6 one.
+func (b *Balancer) errorTo6(p *packet.Packet, q *quote, r *forward.Rewritten) packet.Verdict {
+	old, m := wire.IPv4(p.Data[p.L3:]), wire.ICMPv4(p.Data[p.L4:])
+	var head [wire.IPv6Len + wire.ICMPv6Len + wire.IPv6Len]byte
+	ip, e, quoted := wire.IPv6(head[:wire.IPv6Len]), wire.ICMPv6(head[wire.IPv6Len:wire.IPv6Len+wire.ICMPv6Len]), wire.IPv6(head[wire.IPv6Len+wire.ICMPv6Len:])
+	if !kindTo6(e, m) {
+		return p.DropFor(packet.ICMPUnwanted)
+	}
+	was := wire.IPv4(p.Data[q.l3:])
+	header6(quoted, was.TOS(), int(was.TotalLength())-was.HeaderLength(), was.TTL(), q.proto, r.To(), r.From())
+	front, at := int(p.L3), q.l4-int(p.L3)
+	// No error is longer than the least MTU (RFC 4443, 2.4 c).
+	if most := wire.IPv6MinMTU - len(head); len(p.Data)-q.l4 > most {
+		p.Resize(q.l4 + most)
+	}
+	header6(ip, old.TOS(), wire.ICMPv6Len+wire.IPv6Len+len(p.Data)-q.l4, old.TTL()-1, protoICMPv6, r.From(), r.To())
+	if !splice(p, front, at, head[:]) {
+		return p.DropFor(packet.IPTooBig)
+	}
+	p.EtherType, p.Proto, p.L4 = wire.EtherTypeIPv6, protoICMPv6, p.L3+wire.IPv6Len
+	ip = wire.IPv6(p.Data[p.L3:])
+	wire.ICMPv6(p.Data[p.L4:]).ComputeChecksum(ip.Src(), ip.Dst())
+	return packet.Output
+}
+
+func header4(ip wire.IPv4, class uint8, payload int, ttl, proto uint8, src, dst flow.Addr) {
+	ip.SetVersionIHL(wire.IPv4MinLen)
+	ip.SetTOS(class)
+	ip.SetTotalLength(uint16(wire.IPv4MinLen + payload))
+	ip.SetTTL(ttl)
+	ip.SetProtocol(proto)
+	binary.LittleEndian.PutUint32(ip[12:16], src.V4())
+	binary.LittleEndian.PutUint32(ip[16:20], dst.V4())
+}
+
+func header6(ip wire.IPv6, class uint8, payload int, ttl, proto uint8, src, dst flow.Addr) {
+	ip.SetVersionClassFlow(class, 0)
+	ip.SetPayloadLength(uint16(payload))
+	ip.SetNextHeader(proto)
+	ip.SetHopLimit(ttl)
+	src.Put(ip[8:24])
+	dst.Put(ip[24:40])
+}
+
+// kindTo4 gives e the type, code and MTU that m has in ICMP (RFC 7915, 5.2), and
+// reports whether there are such.
+func kindTo4(e wire.ICMPv4, m wire.ICMPv6) bool {
+	kind, code := wire.ICMPv4Unreachable, uint8(0)
+	switch m.Type() {
+	case wire.ICMPv6Unreachable:
+		const host, prohibited, port = 1, 10, 3
+		switch m.Code() {
+		case 1:
+			code = prohibited
+		case 4:
+			code = port
+		default:
+			code = host
+		}
+	case wire.ICMPv6PacketTooBig:
+		code = wire.ICMPv4FragNeeded
+		e.SetNextHopMTU(uint16(min(m.MTU(), 65535) - min(m.MTU(), grown)))
+	case wire.ICMPv6TimeExceeded:
+		kind, code = wire.ICMPv4TimeExceeded, m.Code()
+	case wire.ICMPv6ParameterProblem:
+		const protocol, unknownNext = 2, 1
+		if m.Code() != unknownNext {
+			return false // what it points to is no more
+		}
+		code = protocol
+	default:
+		return false
+	}
+	e.SetType(kind)
+	e.SetCode(code)
+	return true
+}
+
+// kindTo6 is the inverse (RFC 7915, 4.2).
+func kindTo6(e wire.ICMPv6, m wire.ICMPv4) bool {
+	kind, code := wire.ICMPv6Unreachable, uint8(0)
+	switch m.Type() {
+	case wire.ICMPv4Unreachable:
+		switch m.Code() {
+		case 2: // protocol
+			const unknownNext, nextHeader = 1, 6
+			kind, code = wire.ICMPv6ParameterProblem, unknownNext
+			e.SetPointer(nextHeader)
+		case 3: // port
+			code = 4
+		case wire.ICMPv4FragNeeded:
+			kind = wire.ICMPv6PacketTooBig
+			e.SetMTU(max(uint32(m.NextHopMTU())+grown, wire.IPv6MinMTU))
+		case 9, 10, 13, 15: // prohibited
+			code = 1
+		case 14: // precedence: no such thing
+			return false
+		}
+	case wire.ICMPv4TimeExceeded:
+		kind, code = wire.ICMPv6TimeExceeded, m.Code()
+	default:
+		return false
+	}
+	e.SetType(kind)
+	e.SetCode(code)
+	return true
+}
