@@ -108,6 +108,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		t.link(in, inSlot, outSlot)
 		t.link(out, outSlot, inSlot)
 	}
+	inWord, outWord := t.pending(inSlot), t.pending(outSlot)
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
 	*t.Conn(i) = Conn{
@@ -118,8 +119,8 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	w.wheel.add(i, now+clock.Tick(timeout))
 	t.live.Add(1)
 	w.owned++
-	t.publish(outSlot)
-	t.publish(inSlot)
+	t.publish(outSlot, outWord)
+	t.publish(inSlot, inWord)
 	return i, nil
 }
 
@@ -141,9 +142,16 @@ func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDyin
 func (w *Worker) Remove(i uint32, now clock.Tick) {
 	t := w.t
 	c := t.Conn(i)
-	t.kill(c.In, now)
-	if c.Out != c.In {
-		t.kill(c.Out, now)
+	first, second := c.In, c.Out
+	if first&WideBit != 0 {
+		// An IPv4 half-flow that becomes IPv6 has its addresses in the wide one, which
+		// may get a new tenant a rest after it was killed, however long we are put off
+		// the core in between: the half-flow that points there goes first.
+		first, second = second, first
+	}
+	t.kill(first, now)
+	if second != first {
+		t.kill(second, now)
 	}
 	t.live.Add(-1)
 	if c.Owner != w.id {
