@@ -20,14 +20,11 @@ type crowd struct {
 	now     atomic.Uint32
 	in, out [crowdConns]atomic.Int32 // how often a tuple lives
 	torn    atomic.Int64
-	// homeless counts IPv4 half-flows that lived on without the wide one that has
-	// their addresses.
-	homeless atomic.Int64
-	twice    atomic.Int64
-	wrong    atomic.Int64 // a connection's record changed its tenant under a worker's eyes
-	ended    atomic.Int64
-	made     atomic.Int64
-	refused  [3]atomic.Int64 // exists, race, full
+	twice   atomic.Int64
+	wrong   atomic.Int64 // a connection's record changed its tenant under a worker's eyes
+	ended   atomic.Int64
+	made    atomic.Int64
+	refused [3]atomic.Int64 // exists, race, full
 }
 
 const crowdConns = 320
@@ -58,16 +55,8 @@ func (c *crowd) look(n uint32, reply bool) (h *Half, conn uint32, ok bool) {
 	got.src, got.dst = c.tab.Key(h)
 	got.newSrc, got.newDst = c.tab.Gets(h, key1)
 	got.p = h.Load()
-	homeless := false
-	if f.Cross && !f.Wide {
-		other := c.tab.wide(atomic.LoadUint64(&h.NewAddrs))
-		homeless = !taken(atomic.LoadUint64(&other.Half.Key1))
-	}
 	if !h.Same(key1) {
 		return nil, None, false
-	}
-	if homeless {
-		c.homeless.Add(1)
 	}
 	if reply {
 		n = n&^1 | got.p.Ports&1
@@ -199,9 +188,6 @@ func TestConcurrent(t *testing.T) {
 		}
 		if c.torn.Load() != 0 || c.twice.Load() != 0 || c.wrong.Load() != 0 {
 			t.Errorf("%d torn reads, %d tuples twice, %d indexes reused too early", c.torn.Load(), c.twice.Load(), c.wrong.Load())
-		}
-		if c.homeless.Load() != 0 {
-			t.Errorf("%d half-flows lived on without the one that has their addresses", c.homeless.Load())
 		}
 		if n := c.made.Load() - c.ended.Load(); n != int64(c.tab.Len()) {
 			t.Errorf("Len %d, want %d", c.tab.Len(), n)

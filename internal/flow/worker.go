@@ -142,13 +142,7 @@ func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDyin
 func (w *Worker) Remove(i uint32, now clock.Tick) {
 	t := w.t
 	c := t.Conn(i)
-	first, second := c.In, c.Out
-	if first&WideBit != 0 {
-		// An IPv4 half-flow that becomes IPv6 has its addresses in the wide one, which
-		// may get a new tenant a rest after it was killed, however long we are put off
-		// the core in between: the half-flow that points there goes first.
-		first, second = second, first
-	}
+	first, second := c.leaving()
 	t.kill(first, now)
 	if second != first {
 		t.kill(second, now)
@@ -163,6 +157,17 @@ func (w *Worker) Remove(i uint32, now clock.Tick) {
 		w.wheel.remove(i)
 		w.rest(i, now)
 	}
+}
+
+// leaving are the slots of a connection in the order in which they become invisible.
+// An IPv4 half-flow that becomes IPv6 has its addresses in the wide one, whose slot
+// may get a new tenant once it has rested, however long a worker is put off the core
+// between the two: the one that points there goes first.
+func (c *Conn) leaving() (first, second uint32) {
+	if c.In&WideBit != 0 {
+		return c.Out, c.In
+	}
+	return c.In, c.Out
 }
 
 // Kick asks a connection's owner to look at it soon: its timeout became
