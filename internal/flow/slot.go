@@ -206,6 +206,8 @@ const emptyBudget = 1024
 // taken reports whether a Key1 is a tenant's, who lives there or is moving in.
 func taken(w uint64) bool { return w&(FlagValid|FlagPending) != 0 }
 
+// bears compares what stands for an IPv6 pair of addresses, not the pair: who moves in
+// has not written it yet. Two pairs that fold alike keep each other out (Fold).
 func (h *Half) bears(w uint64, f *Flow) bool {
 	return (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0
 }
