@@ -141,20 +141,31 @@ static inline __u64 weir_hash(__u64 seed, __u64 k0, __u64 k1)
 	return (h ^ (h >> 15));
 }
 
+/* foldHalf is half a word. */
+#define WEIR_FOLD_HALF 0xffffffffULL
+
 /*
  * FoldWords makes of the source and destination address of an IPv6 packet, two words
- * each, read little-endian, the number that stands for them in Key0.
+ * each, read little-endian, the number that stands for them in Key0. It is NH
+ * (RFC 4418, section 5.2.2): products of halves to which secrets were added. A hash
+ * that is seeded once and then adds word by word folds pairs with a certain difference
+ * alike whatever the seed, and one client could take what another one needs.
  */
 static inline __u64 weir_fold_words(__u64 seed, __u64 a, __u64 b, __u64 c, __u64 d)
 {
-	__u64 h = ((a ^ seed) * WEIR_HASH_C1);
-	h ^= (h >> 32);
-	h = ((h ^ b) * WEIR_HASH_C2);
-	h ^= (h >> 32);
-	h = ((h ^ c) * WEIR_HASH_C1);
-	h ^= (h >> 32);
-	h = ((h ^ d) * WEIR_HASH_C2);
-	return (h ^ (h >> 32));
+	__u64 k = (seed * WEIR_HASH_C1);
+	k ^= (k >> 32);
+	__u64 l = (k * WEIR_HASH_C2);
+	l ^= (l >> 32);
+	__u64 m = (l * WEIR_HASH_C1);
+	m ^= (m >> 32);
+	__u64 n = (m * WEIR_HASH_C2);
+	n ^= (n >> 32);
+	__u64 h = (((a + k) & WEIR_FOLD_HALF) * (((a >> 32) + (k >> 32)) & WEIR_FOLD_HALF));
+	h += (((b + l) & WEIR_FOLD_HALF) * (((b >> 32) + (l >> 32)) & WEIR_FOLD_HALF));
+	h += (((c + m) & WEIR_FOLD_HALF) * (((c >> 32) + (m >> 32)) & WEIR_FOLD_HALF));
+	h += (((d + n) & WEIR_FOLD_HALF) * (((d >> 32) + (n >> 32)) & WEIR_FOLD_HALF));
+	return h;
 }
 
 /*

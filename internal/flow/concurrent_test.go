@@ -29,37 +29,45 @@ type crowd struct {
 
 const crowdConns = 320
 
-func (c *crowd) flows(n uint32, r uint64) (in, out Flow) {
+// flows are connection n's; r's lowest bit becomes n's, so that who finds the
+// outbound half-flow knows whose it is.
+func (c *crowd) flows(n, r uint32) (in, out Flow) {
 	in, _ = pair(n)
 	_, out = pair(n &^ 1)
-	whole(&in, r)
-	whole(&out, r*3)
+	r = r&^1 | n&1
+	whole(&in, &out, r)
+	whole(&out, &in, r)
 	return in, out
 }
 
-// whole fills what a packet gets from one random word.
-func whole(f *Flow, r uint64) {
-	f.NewAddrs = r
-	_, f.NewPorts, f.DeltaIP, f.DeltaL4, f.NextHop = derived(r, f.Key0)
-}
-
-// look is what a reader does; a torn copy is counted.
-func (c *crowd) look(f *Flow) (h *Half, conn uint32, ok bool) {
-	h, key1 := c.tab.Find(f.Key0, f.Key1, c.tab.Hash(f.Key0, f.Key1))
+// look is what a reader does with one half-flow of connection n; a torn copy is
+// counted.
+func (c *crowd) look(n uint32, reply bool) (h *Half, conn uint32, ok bool) {
+	f, back := c.flows(n, 0)
+	if reply {
+		f, back = back, f
+	}
+	h, key1 := c.tab.FindFlow(&f)
 	if h == nil {
 		return nil, None, false
 	}
-	k0, got := atomic.LoadUint64(&h.Key0), Flow{Key0: f.Key0, NewAddrs: h.NewAddrs, NewPorts: h.NewPorts, DeltaIP: h.DeltaIP, DeltaL4: h.DeltaL4, NextHop: h.NextHop}
-	conn = h.Conn
+	var got copied
+	got.src, got.dst = c.tab.Key(h)
+	got.newSrc, got.newDst = c.tab.Gets(h, key1)
+	got.p = h.Load()
 	if !h.Same(key1) {
 		return nil, None, false
 	}
-	want := Flow{Key0: f.Key0}
-	whole(&want, got.NewAddrs)
-	if got != want || k0 != f.Key0 {
+	if reply {
+		n = n&^1 | got.p.Ports&1
+		back, f = c.flows(n, got.p.Ports)
+	} else {
+		f, back = c.flows(n, got.p.Ports)
+	}
+	if got.torn(&f) {
 		c.torn.Add(1)
 	}
-	return h, conn, true
+	return h, got.p.Conn, true
 }
 
 func (c *crowd) end(w *Worker, i uint32, now clock.Tick) {
@@ -75,7 +83,7 @@ func (c *crowd) end(w *Worker, i uint32, now clock.Tick) {
 }
 
 func (c *crowd) insert(w *Worker, n uint32, r uint64, now clock.Tick) {
-	in, out := c.flows(n, r)
+	in, out := c.flows(n, uint32(r))
 	_, err := w.Insert(&in, &out, &NewConn{Template: n, Timeout: uint32(r>>40)%4000 + 1}, now)
 	switch err {
 	case nil:
@@ -98,18 +106,14 @@ func (c *crowd) breathe(w *Worker, r *rand.Rand) {
 	w.Begin(now)
 	for range 1 + r.IntN(32) {
 		n := r.Uint32N(crowdConns)
-		in, out := c.flows(n, 0)
-		f := &in
-		if r.IntN(2) == 0 {
-			f = &out
-		}
-		h, i, ok := c.look(f)
+		reply := r.IntN(2) == 0
+		h, i, ok := c.look(n, reply)
 		if !ok {
 			c.insert(w, n, r.Uint64(), now)
 			continue
 		}
 		conn := c.tab.Conn(i)
-		if s := conn.Template; s != n && (f == &in || s != n^1) {
+		if s := conn.Template; s != n && (!reply || s != n^1) {
 			c.wrong.Add(1)
 		}
 		switch r.IntN(8) {
@@ -125,7 +129,7 @@ func (c *crowd) breathe(w *Worker, r *rand.Rand) {
 		default:
 			atomic.StoreUint32(&h.Last, uint32(now))
 		}
-		if s := conn.Template; s != n && (f == &in || s != n^1) {
+		if s := conn.Template; s != n && (!reply || s != n^1) {
 			c.wrong.Add(1)
 		}
 	}
@@ -165,9 +169,9 @@ func TestConcurrent(t *testing.T) {
 						reads.Add(n)
 						return
 					}
-					in, out := c.flows(r.Uint32N(crowdConns), 0)
-					c.look(&in)
-					c.look(&out)
+					i := r.Uint32N(crowdConns)
+					c.look(i, false)
+					c.look(i, true)
 					if n%64 == 0 {
 						runtime.Gosched()
 					}
@@ -208,7 +212,7 @@ func (c *crowd) drain(t *testing.T) {
 			t.Errorf("worker %d still owns %d connections, %d timers, %d resting", w.id, w.owned, w.Timers(), w.Resting())
 		}
 	}
-	checkTable(t, c.tab, nil)
+	checkTable(t, c.tab, nil, pair)
 	if _, valid, pending, dead := slots(c.tab); valid != 0 || pending != 0 || dead > c.tab.Slots()/50 {
 		t.Errorf("%d valid, %d pending and %d dead slots are left", valid, pending, dead)
 	}
@@ -217,21 +221,28 @@ func (c *crowd) drain(t *testing.T) {
 // A connection may be ended by the first packet that finds it, while Insert has
 // not returned yet.
 func TestEndDuringInsert(t *testing.T) {
-	const rounds = 10000
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) { endDuringInsert(t, k.flows) })
+	}
+}
+
+func endDuringInsert(t *testing.T, flows flowsOf) {
+	const rounds = 3000
 	tab := newTable(t, Config{Conns: 384, Workers: 2, Seed: 1})
 	start := clock.Tick(1 << 20)
 	startAt(tab, start)
 	var now, ended atomic.Uint32
 	now.Store(uint32(start))
-	in, out := pair(7)
+	in, out := flows(7)
 	var done atomic.Bool
 	var wg sync.WaitGroup
+	reply := out // Insert writes into its own
 	wg.Go(func() {
 		w := tab.Worker(1)
 		for !done.Load() {
 			at := clock.Tick(now.Load())
 			w.Begin(at)
-			h, key1 := tab.Find(out.Key0, out.Key1, tab.Hash(out.Key0, out.Key1))
+			h, key1 := tab.FindFlow(&reply)
 			if h == nil {
 				w.Sleep()
 				runtime.Gosched()
@@ -261,17 +272,22 @@ func TestEndDuringInsert(t *testing.T) {
 	}
 	done.Store(true)
 	wg.Wait()
-	checkTable(t, tab, nil)
+	checkTable(t, tab, nil, pair)
 }
 
 // Of two workers that insert the same tuples at the same moment one wins, or
 // none; then both repeat.
 func TestSameTupleRaced(t *testing.T) {
-	const rounds = 20000
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) { sameTupleRaced(t, k.flows) })
+	}
+}
+
+func sameTupleRaced(t *testing.T, flows flowsOf) {
+	const rounds = 6000
 	tab := newTable(t, Config{Conns: 384, Workers: 2, Seed: 1})
 	start := clock.Tick(1 << 20)
 	startAt(tab, start)
-	in, out := pair(3)
 	var errs [2]error
 	var conn [2]uint32
 	var met atomic.Int32
@@ -285,6 +301,7 @@ func TestSameTupleRaced(t *testing.T) {
 	for id := range 2 {
 		wg.Go(func() {
 			w := tab.Worker(id)
+			in, out := flows(3)
 			for n := range int32(rounds) {
 				now := start + clock.Tick(n)*2*Rest
 				w.Begin(now)

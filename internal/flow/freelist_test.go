@@ -111,6 +111,12 @@ func TestTakeAndGiveConcurrently(t *testing.T) {
 
 // A full table says so, and takes connections again when others ended and rested.
 func TestFullAndAgain(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) { fullAndAgain(t, k.flows) })
+	}
+}
+
+func fullAndAgain(t *testing.T, flows flowsOf) {
 	both(t, func(t *testing.T, b Backing) {
 		tab := newTable(t, Config{Conns: 3000, Workers: 1, Backing: b, Seed: 9})
 		w := tab.Worker(0)
@@ -120,7 +126,7 @@ func TestFullAndAgain(t *testing.T) {
 			var conns []uint32
 			n, refused := uint32(round)<<20, 0
 			for {
-				in, out := pair(n)
+				in, out := flows(n)
 				n++
 				i, err := w.Insert(&in, &out, &NewConn{Timeout: 1 << 20}, now)
 				if err == nil {
@@ -142,7 +148,7 @@ func TestFullAndAgain(t *testing.T) {
 				tab.Claim(i)
 				w.Remove(i, now)
 			}
-			in, out := pair(n)
+			in, out := flows(n)
 			if _, err := w.Insert(&in, &out, &NewConn{Timeout: 1}, now); err != ErrFull {
 				t.Fatalf("round %d: %v while all rest, want %v", round, err, ErrFull)
 			}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"iter"
 	"testing"
 	"unsafe"
 
@@ -31,38 +32,112 @@ func startAt(tab *Table, now clock.Tick) {
 	}
 }
 
-// pair returns the two directions of connection n: the inbound tuple's words
-// and what a packet gets can be told from n alone, and are told by derived.
-func pair(n uint32) (in, out Flow) {
+// flowsOf makes the two directions of connection n: the inbound tuple and what a
+// packet gets can be told from n alone.
+type flowsOf func(n uint32) (in, out Flow)
+
+// pair mixes the kinds of connections; neighbours 2k and 2k+1 are of one kind.
+func pair(n uint32) (in, out Flow) { return kinds[n>>1&3].flows(n) }
+
+// kinds of connections, by the families of their two sides.
+var kinds = [4]struct {
+	name  string
+	flows flowsOf
+}{{"IPv4", narrow}, {"IPv6", broad}, {"NAT64", nat64}, {"NAT46", nat46}}
+
+func narrow(n uint32) (in, out Flow) { return connect(n, false, false) }
+func broad(n uint32) (in, out Flow)  { return connect(n, true, true) }
+func nat64(n uint32) (in, out Flow)  { return connect(n, true, false) }
+func nat46(n uint32) (in, out Flow)  { return connect(n, false, true) }
+
+// connect is connection n of a client of one family to a real server of one.
+func connect(n uint32, client6, real6 bool) (in, out Flow) {
 	const client, vip, local, real = 0x0a000000, 0x6400000a, 0xc801a8c0, 0x0201a8c0
-	in.Key0, in.Key1 = Tuple(client+n, vip, uint16(n), 80, 6)
-	out.Key0, out.Key1 = Tuple(real, local+n>>16, 80, uint16(n), 6)
+	in.tuple(client6, client+n, vip, uint16(n), 80)
+	out.tuple(real6, real, local+n>>16, 80, uint16(n))
 	out.Reply = true
-	for _, f := range []*Flow{&in, &out} {
-		f.NewAddrs, f.NewPorts, f.DeltaIP, f.DeltaL4, f.NextHop = derived(f.Key0, f.Key1)
-	}
+	in.Cross, out.Cross = client6 != real6, client6 != real6
+	whole(&in, &out, uint32(Hash(99, uint64(n), 1)))
+	whole(&out, &in, uint32(Hash(99, uint64(n), 2)))
 	return in, out
 }
 
-func derived(k0, k1 uint64) (addrs uint64, ports uint32, ip, l4 uint16, hop NextHopRef) {
-	h := Hash(99, k0, k1)
-	return h, uint32(h >> 7), uint16(h >> 13), uint16(h >> 29), uint32(h >> 31)
+// tuple gives f the tuple of these addresses, or of IPv6 ones that end in them.
+func (f *Flow) tuple(wide bool, src, dst uint32, sport, dport uint16) {
+	end := func(w uint32) Addr { return Addr{Hi: 0xb80d0120, Lo: uint64(w) << 32} }
+	if wide {
+		*f = TupleOf(end(src), end(dst), sport, dport, 6)
+	} else {
+		*f = TupleOf(V4(src), V4(dst), sport, dport, 6)
+	}
 }
 
-// find looks a flow up as a reader must: copy, then ask again. ok is false when
-// the half-flow changed meanwhile; torn when the copied words are not the key's.
-func find(tab *Table, f *Flow) (h *Half, conn uint32, ok, torn bool) {
-	h, key1 := tab.Find(f.Key0, f.Key1, tab.Hash(f.Key0, f.Key1))
-	if h == nil {
-		return nil, None, false, false
+// whole fills what a packet gets from one random word, which NewPorts keeps; back is
+// the half-flow that comes back.
+func whole(f, back *Flow, r uint32) {
+	h := Hash(99, uint64(r), f.Key1)
+	f.NewPorts, f.DeltaIP, f.DeltaL4, f.NextHop = r, uint16(h>>13), uint16(h>>29), uint32(h>>31)
+	switch {
+	case f.Wide && !f.Cross:
+		f.NewSrc, f.NewDst = Addr{h, h * 3}, Addr{h * 5, h * 7}
+	case !f.Wide && f.Cross:
+		f.NewSrc, f.NewDst = back.Dst, back.Src
+	default:
+		f.NewAddrs = h
 	}
-	c := *h
-	if !h.Same(key1) {
+}
+
+// gets is what Gets has to say of f.
+func (f *Flow) gets() (src, dst Addr) {
+	if f.Wide != f.Cross {
+		return f.NewSrc, f.NewDst
+	}
+	return V4(uint32(f.NewAddrs)), V4(uint32(f.NewAddrs >> 32))
+}
+
+// key is what Key has to say of f.
+func (f *Flow) key() (src, dst Addr) {
+	if f.Wide {
+		return f.Src, f.Dst
+	}
+	return V4(uint32(f.Key0)), V4(uint32(f.Key0 >> 32))
+}
+
+// copied is all that a reader takes from a half-flow.
+type copied struct {
+	src, dst, newSrc, newDst Addr
+	p                        Published
+}
+
+// read looks a flow up as a reader must: copy, then ask again. ok is false when the
+// half-flow changed meanwhile.
+func read(tab *Table, f *Flow) (h *Half, c copied, ok bool) {
+	h, key1 := tab.FindFlow(f)
+	if h == nil {
+		return nil, c, false
+	}
+	c.src, c.dst = tab.Key(h)
+	c.newSrc, c.newDst = tab.Gets(h, key1)
+	c.p = h.Load()
+	return h, c, h.Same(key1)
+}
+
+// torn reports whether what was read of f is not what was inserted.
+func (c *copied) torn(f *Flow) bool {
+	want := copied{p: c.p}
+	want.src, want.dst = f.key()
+	want.newSrc, want.newDst = f.gets()
+	want.p.Ports, want.p.DeltaIP, want.p.DeltaL4, want.p.NextHop = f.NewPorts, f.DeltaIP, f.DeltaL4, f.NextHop
+	return *c != want
+}
+
+// find is read of what was inserted as f.
+func find(tab *Table, f *Flow) (h *Half, conn uint32, ok, torn bool) {
+	h, c, ok := read(tab, f)
+	if !ok {
 		return h, None, false, false
 	}
-	addrs, ports, ip, l4, hop := derived(f.Key0, f.Key1)
-	torn = c.Key0 != f.Key0 || c.NewAddrs != addrs || c.NewPorts != ports || c.DeltaIP != ip || c.DeltaL4 != l4 || c.NextHop != hop
-	return h, c.Conn, true, torn
+	return h, c.p.Conn, true, c.torn(f)
 }
 
 // free counts the indexes that no connection has and that do not rest.
@@ -77,9 +152,20 @@ func free(tab *Table) int {
 	return n
 }
 
+// allSlots are the numbers of the table's slots, of both arrays.
+func allSlots(tab *Table) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for i := range uint32(tab.Slots()) {
+			if !yield(i) || !yield(i|WideBit) {
+				return
+			}
+		}
+	}
+}
+
 // slots counts the table's slots by what they are.
 func slots(tab *Table) (empty, valid, pending, dead int) {
-	for i := range uint32(tab.Slots()) {
+	for i := range allSlots(tab) {
 		switch k := tab.Half(i).Key1; {
 		case k == 0:
 			empty++
@@ -95,7 +181,7 @@ func slots(tab *Table) (empty, valid, pending, dead int) {
 }
 
 // checkTable checks what must hold while no worker is at work.
-func checkTable(t testing.TB, tab *Table, live map[uint32]uint32) {
+func checkTable(t testing.TB, tab *Table, live map[uint32]uint32, flows flowsOf) {
 	t.Helper()
 	owned := 0
 	for _, w := range tab.workers[:tab.nwork] {
@@ -110,22 +196,29 @@ func checkTable(t testing.TB, tab *Table, live map[uint32]uint32) {
 	if tab.Len() != len(live) {
 		t.Fatalf("Len %d, the model has %d", tab.Len(), len(live))
 	}
-	type tuple struct{ k0, k1 uint64 }
+	type tuple struct {
+		src, dst Addr
+		k1       uint64
+	}
 	seen := make(map[tuple]uint32)
-	for i := range uint32(tab.Slots()) {
+	for i := range allSlots(tab) {
 		h := tab.Half(i)
 		if h.Key1&FlagValid == 0 {
 			continue
 		}
-		k := tuple{h.Key0, h.Key1 & KeyMask}
+		k := tuple{k1: h.Key1 & KeyMask}
+		k.src, k.dst = tab.Key(h)
 		if other, ok := seen[k]; ok {
-			t.Fatalf("tuple %x is in slots %d and %d", k, other, i)
+			t.Fatalf("tuple %x is in slots %#x and %#x", k, other, i)
 		}
 		seen[k] = i
-		home := uint32(tab.Hash(k.k0, k.k1) & tab.mask)
-		for s := home; s&uint32(tab.mask) != i; s++ {
-			if tab.Half(s).Key1 == 0 {
-				t.Fatalf("slot %d is valid, and slot %d between it and its home %d is empty", i, s, home)
+		if far(tab, i) >= ProbeMax {
+			t.Fatalf("slot %#x lies %d behind its home", i, far(tab, i))
+		}
+		for n := range far(tab, i) {
+			// Backwards, by an arithmetic of its own.
+			if s := i&WideBit | (i-uint32(n)-1)&uint32(tab.mask); tab.Half(s).Key1 == 0 {
+				t.Fatalf("slot %#x is valid, and slot %#x between it and its home is empty", i, s)
 			}
 		}
 	}
@@ -133,7 +226,7 @@ func checkTable(t testing.TB, tab *Table, live map[uint32]uint32) {
 		t.Fatalf("%d valid slots, want %d", len(seen), 2*len(live))
 	}
 	for n, i := range live {
-		in, out := pair(n)
+		in, out := flows(n)
 		for _, f := range []*Flow{&in, &out} {
 			h, conn, ok, torn := find(tab, f)
 			if !ok || torn || conn != i {
@@ -141,10 +234,10 @@ func checkTable(t testing.TB, tab *Table, live map[uint32]uint32) {
 			}
 			c := tab.Conn(i)
 			if s := slotOf(tab, h); s != c.In && s != c.Out || (s == c.Out) != f.Reply {
-				t.Fatalf("connection %d: slot %d is neither of %d and %d, or the wrong one", n, s, c.In, c.Out)
+				t.Fatalf("connection %d: slot %#x is neither of %#x and %#x, or the wrong one", n, s, c.In, c.Out)
 			}
-			if h.Key1&FlagReply != 0 != f.Reply {
-				t.Fatalf("connection %d: reply flag is wrong", n)
+			if h.Key1&FlagReply != 0 != f.Reply || h.Key1&FlagCross != 0 != f.Cross || (tab.Wide(h) != nil) != f.Wide {
+				t.Fatalf("connection %d: its half-flow's flags, %#x, or its array is wrong", n, h.Key1)
 			}
 		}
 	}
@@ -156,4 +249,10 @@ func slotOf(t *Table, h *Half) uint32 {
 		return WideBit | uint32((uintptr(unsafe.Pointer(w))-uintptr(t.wides))/WideSize)
 	}
 	return uint32((uintptr(unsafe.Pointer(h)) - uintptr(t.halves)) / HalfSize)
+}
+
+// far is how far behind its home a slot's half-flow lies.
+func far(t *Table, slot uint32) uint64 {
+	h := t.Half(slot)
+	return (uint64(slot) - t.Hash(h.Key0, h.Key1)) & t.mask
 }

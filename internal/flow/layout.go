@@ -116,17 +116,28 @@ func Hash(seed, k0, k1 uint64) uint64 {
 	return h ^ h>>15
 }
 
+// foldHalf is half a word.
+const foldHalf = 1<<32 - 1
+
 // FoldWords makes of the source and destination address of an IPv6 packet, two words
-// each, read little-endian, the number that stands for them in Key0.
+// each, read little-endian, the number that stands for them in Key0. It is NH
+// (RFC 4418, section 5.2.2): products of halves to which secrets were added. A hash
+// that is seeded once and then adds word by word folds pairs with a certain difference
+// alike whatever the seed, and one client could take what another one needs.
 func FoldWords(seed, a, b, c, d uint64) uint64 {
-	h := (a ^ seed) * hashC1
-	h ^= h >> 32
-	h = (h ^ b) * hashC2
-	h ^= h >> 32
-	h = (h ^ c) * hashC1
-	h ^= h >> 32
-	h = (h ^ d) * hashC2
-	return h ^ h>>32
+	k := seed * hashC1
+	k ^= k >> 32
+	l := k * hashC2
+	l ^= l >> 32
+	m := l * hashC1
+	m ^= m >> 32
+	n := m * hashC2
+	n ^= n >> 32
+	h := ((a + k) & foldHalf) * ((a>>32 + k>>32) & foldHalf)
+	h += ((b + l) & foldHalf) * ((b>>32 + l>>32) & foldHalf)
+	h += ((c + m) & foldHalf) * ((c>>32 + m>>32) & foldHalf)
+	h += ((d + n) & foldHalf) * ((d>>32 + n>>32) & foldHalf)
+	return h
 }
 
 // Addr is an address as it lies on the wire, read in two little-endian words; an

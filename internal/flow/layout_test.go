@@ -69,10 +69,15 @@ func TestSizes(t *testing.T) {
 	}{
 		{"Header", unsafe.Sizeof(Header{}), HeaderSize},
 		{"Half", unsafe.Sizeof(Half{}), HalfSize},
+		{"Wide", unsafe.Sizeof(Wide{}), WideSize},
+		{"Addr", unsafe.Sizeof(Addr{}), 16},
 		{"Conn", unsafe.Sizeof(Conn{}), ConnSize},
 		{"NextHop", unsafe.Sizeof(NextHop{}), NextHopSize},
 		{"Header is two cache lines", HeaderSize, 128},
 		{"Half is a cache line", HalfSize, 64},
+		{"Wide is two", WideSize, 2 * HalfSize},
+		{"Wide begins with a Half", unsafe.Offsetof(Wide{}.Half), 0},
+		{"Wide's addresses begin its second line", unsafe.Offsetof(Wide{}.Src), HalfSize},
 		{"Half.Key1", unsafe.Offsetof(Half{}.Key1), 8},
 		{"NextHop.Key is aligned", unsafe.Offsetof(NextHop{}.Key) % 8, 0},
 	} {
@@ -89,7 +94,7 @@ func TestSizes(t *testing.T) {
 // The flags lie between key and generation, one bit each.
 func TestFlagsDoNotOverlap(t *testing.T) {
 	all := uint64(KeyMask)
-	for _, f := range []uint64{FlagValid, FlagFast, FlagPending, FlagDead, FlagReply} {
+	for _, f := range []uint64{FlagValid, FlagFast, FlagPending, FlagDead, FlagReply, FlagTunnel, FlagCross} {
 		if all&f != 0 || f >= genOne {
 			t.Errorf("flag %#x overlaps with %#x or the generation", f, all)
 		}
@@ -129,7 +134,7 @@ func TestHeader(t *testing.T) {
 		h := tab.Header()
 		want := Header{
 			Magic: Magic, Version: LayoutVersion, HalfSize: 64, Slots: 4096, Seed: 77, Conns: 1536, ConnSize: 64,
-			NextHops: MaxNextHops, HopSize: 64, ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: 20,
+			NextHops: MaxNextHops, HopSize: 64, ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: 20, WideSize: 128,
 		}
 		if *h != want {
 			t.Errorf("header %+v, want %+v", *h, want)
@@ -137,8 +142,18 @@ func TestHeader(t *testing.T) {
 		if tab.Slots() != 4096 || tab.Conns() != 1536 || tab.Seed() != 77 {
 			t.Errorf("%d slots, %d connections, seed %d", tab.Slots(), tab.Conns(), tab.Seed())
 		}
-		if n := len(tab.Maps()); n != map[Backing]int{Anonymous: 0, BPFArray: 3}[b] {
+		if n := len(tab.Maps()); n != map[Backing]int{Anonymous: 0, BPFArray: 4}[b] {
 			t.Errorf("%d maps", n)
+		}
+		for slot, there := range map[uint32]bool{
+			0: true, 4095: true, 4096: false, WideBit: true, WideBit | 4095: true, WideBit | 4096: false, None: false,
+		} {
+			if tab.Has(slot) != there {
+				t.Errorf("Has(%#x) is %t", slot, !there)
+			}
+			if there && slotOf(tab, tab.Half(slot)) != slot {
+				t.Errorf("slot %#x lies at %#x", slot, slotOf(tab, tab.Half(slot)))
+			}
 		}
 	})
 }
@@ -157,12 +172,19 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// A connection takes 256 bytes at most at the table's rated fill.
+// At the table's rated fill a connection of IPv4 takes 256 bytes at most, one of IPv6
+// 416: an array none of whose slots is in use takes no memory, except of BPF.
 func TestMemoryPerConnection(t *testing.T) {
 	for _, conns := range []int{384, 1_000_000, 3_000_000, 12_000_000} {
 		tab := newTable(t, Config{Conns: conns, Workers: 1})
 		if n := (tab.Slots()*HalfSize + tab.Conns()*ConnSize) / tab.Conns(); n > 256 {
 			t.Errorf("%d connections: %d bytes each, want 256 at most", tab.Conns(), n)
+		}
+		if n := (tab.Slots()*WideSize + tab.Conns()*ConnSize) / tab.Conns(); n > 416 {
+			t.Errorf("%d connections of IPv6: %d bytes each, want 416 at most", tab.Conns(), n)
+		}
+		if h, w := tab.Bytes(), tab.WideBytes(); h != tab.Slots()*HalfSize+tab.Conns()*ConnSize || w != tab.Slots()*WideSize {
+			t.Errorf("%d connections: %d bytes and %d for IPv6, which is not what the records take", tab.Conns(), h, w)
 		}
 	}
 }

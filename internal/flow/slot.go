@@ -140,12 +140,14 @@ func (t *Table) alone(f *Flow, home uint32, spot uint64) bool {
 	return true
 }
 
-// publish makes a placed half-flow valid, unless its connection already ended.
-func (t *Table) publish(slot uint32) {
-	h := t.Half(slot)
-	if w := atomic.LoadUint64(&h.Key1); w&FlagPending != 0 {
-		atomic.CompareAndSwapUint64(&h.Key1, w, w&^FlagPending|FlagValid)
-	}
+// pending is the Key1 of a placed half-flow, which nobody but its worker changes
+// before publish.
+func (t *Table) pending(slot uint32) uint64 { return atomic.LoadUint64(&t.Half(slot).Key1) }
+
+// publish makes a placed half-flow valid, unless its connection already ended:
+// then the slot is not what pending said, even if another tenant is moving in.
+func (t *Table) publish(slot uint32, pending uint64) {
+	atomic.CompareAndSwapUint64(&t.Half(slot).Key1, pending, pending&^FlagPending|FlagValid)
 }
 
 // withdraw takes back a half-flow that never was valid: nobody read it, so the
@@ -204,6 +206,8 @@ const emptyBudget = 1024
 // taken reports whether a Key1 is a tenant's, who lives there or is moving in.
 func taken(w uint64) bool { return w&(FlagValid|FlagPending) != 0 }
 
+// bears compares what stands for an IPv6 pair of addresses, not the pair: who moves in
+// has not written it yet. Two pairs that fold alike keep each other out (Fold).
 func (h *Half) bears(w uint64, f *Flow) bool {
 	return (w^f.Key1)&KeyMask == 0 && atomic.LoadUint64(&h.Key0) == f.Key0
 }

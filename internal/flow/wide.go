@@ -119,8 +119,10 @@ func (t *Table) Gets(h *Half, key1 uint64) (src, dst Addr) {
 	return V4(uint32(n)), V4(uint32(n >> 32))
 }
 
-// Fold is FoldWords of the addresses as they lie in an IPv6 header. Two pairs fold
-// to one number once in 2^64, and nobody who does not know the seed can look for such.
+// Fold is FoldWords of the addresses as they lie in an IPv6 header. Two pairs fold to
+// one number about once in 2^32 tables, whoever chooses them, unless he knows the
+// seed; two that nobody chose once in 2^63. Insert refuses the second one
+// (ErrExists), if its ports are the same too.
 func Fold(seed uint64, a *[32]byte) uint64 {
 	return FoldWords(seed, binary.LittleEndian.Uint64(a[0:8]), binary.LittleEndian.Uint64(a[8:16]),
 		binary.LittleEndian.Uint64(a[16:24]), binary.LittleEndian.Uint64(a[24:32]))

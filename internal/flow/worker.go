@@ -108,6 +108,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		t.link(in, inSlot, outSlot)
 		t.link(out, outSlot, inSlot)
 	}
+	inWord, outWord := t.pending(inSlot), t.pending(outSlot)
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
 	*t.Conn(i) = Conn{
@@ -118,8 +119,8 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	w.wheel.add(i, now+clock.Tick(timeout))
 	t.live.Add(1)
 	w.owned++
-	t.publish(outSlot)
-	t.publish(inSlot)
+	t.publish(outSlot, outWord)
+	t.publish(inSlot, inWord)
 	return i, nil
 }
 
@@ -141,9 +142,10 @@ func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDyin
 func (w *Worker) Remove(i uint32, now clock.Tick) {
 	t := w.t
 	c := t.Conn(i)
-	t.kill(c.In, now)
-	if c.Out != c.In {
-		t.kill(c.Out, now)
+	first, second := c.leaving()
+	t.kill(first, now)
+	if second != first {
+		t.kill(second, now)
 	}
 	t.live.Add(-1)
 	if c.Owner != w.id {
@@ -155,6 +157,17 @@ func (w *Worker) Remove(i uint32, now clock.Tick) {
 		w.wheel.remove(i)
 		w.rest(i, now)
 	}
+}
+
+// leaving are the slots of a connection in the order in which they become invisible.
+// An IPv4 half-flow that becomes IPv6 has its addresses in the wide one, whose slot
+// may get a new tenant once it has rested, however long a worker is put off the core
+// between the two: the one that points there goes first.
+func (c *Conn) leaving() (first, second uint32) {
+	if c.In&WideBit != 0 {
+		return c.Out, c.In
+	}
+	return c.In, c.Out
 }
 
 // Kick asks a connection's owner to look at it soon: its timeout became

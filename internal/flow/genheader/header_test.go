@@ -33,7 +33,7 @@ func TestCommittedHeaderIsCurrent(t *testing.T) {
 	}
 }
 
-// A C compiler sees what Go sees: sizes, offsets, constants, hash.
+// A C compiler sees what Go sees: sizes, offsets, constants, hash, fold.
 func TestCAgreesWithGo(t *testing.T) {
 	var c, want strings.Builder
 	c.WriteString("#include <stdio.h>\n#include <stddef.h>\n#include \"flow.h\"\nint main(void)\n{\n")
@@ -43,6 +43,7 @@ func TestCAgreesWithGo(t *testing.T) {
 	}
 	for name, typ := range map[string]reflect.Type{
 		"weir_header": reflect.TypeFor[flow.Header](), "weir_half": reflect.TypeFor[flow.Half](),
+		"weir_wide": reflect.TypeFor[flow.Wide](), "weir_addr": reflect.TypeFor[flow.Addr](),
 		"weir_conn": reflect.TypeFor[flow.Conn](), "weir_next_hop": reflect.TypeFor[flow.NextHop](),
 	} {
 		say("sizeof(struct "+name+")", uint64(typ.Size()))
@@ -56,7 +57,8 @@ func TestCAgreesWithGo(t *testing.T) {
 	for expr, n := range map[string]uint64{
 		"WEIR_MAGIC": flow.Magic, "WEIR_LAYOUT_VERSION": flow.LayoutVersion, "WEIR_KEY_MASK": flow.KeyMask,
 		"WEIR_FLAG_VALID": flow.FlagValid, "WEIR_FLAG_FAST": flow.FlagFast, "WEIR_FLAG_PENDING": flow.FlagPending,
-		"WEIR_FLAG_DEAD": flow.FlagDead, "WEIR_FLAG_REPLY": flow.FlagReply, "WEIR_MATCH_MASK": flow.KeyMask | flow.FlagValid,
+		"WEIR_FLAG_DEAD": flow.FlagDead, "WEIR_FLAG_REPLY": flow.FlagReply, "WEIR_FLAG_TUNNEL": flow.FlagTunnel,
+		"WEIR_FLAG_CROSS": flow.FlagCross, "WEIR_WIDE_BIT": uint64(flow.WideBit), "WEIR_WIDE_SIZE": flow.WideSize, "WEIR_MATCH_MASK": flow.KeyMask | flow.FlagValid,
 		"WEIR_PROBE_FAST": flow.ProbeFast, "WEIR_PROBE_MAX": flow.ProbeMax, "WEIR_HOP_RESOLVED": uint64(flow.HopResolved),
 		"WEIR_HOP_BACK": uint64(flow.HopBack), "WEIR_CONN_EXPIRE_NOW": uint64(flow.ConnExpireNow),
 	} {
@@ -75,6 +77,11 @@ func TestCAgreesWithGo(t *testing.T) {
 			t.Fatalf("%q: %v", line, err)
 		}
 		say(fmt.Sprintf("weir_hash(0x%xULL, 0x%xULL, 0x%xULL)", seed, k0, k1), h)
+		// The same words in other places, of addresses.
+		for _, w := range [][4]uint64{{k0, k1, h, 0}, {0, h, k0, k1}, {h, k0, ^k1, ^k0}, {^k0, ^h, k0 << 32, k1 << 24}} {
+			say(fmt.Sprintf("weir_fold_words(0x%xULL, 0x%xULL, 0x%xULL, 0x%xULL, 0x%xULL)", seed, w[0], w[1], w[2], w[3]),
+				flow.FoldWords(seed, w[0], w[1], w[2], w[3]))
+		}
 	}
 	c.WriteString("\treturn 0;\n}\n")
 
@@ -116,6 +123,7 @@ func TestGenerateRefuses(t *testing.T) {
 		"a loop":          "package flow\nfunc Hash(a, b, c uint64) uint64 { for { } }",
 		"a call":          "package flow\nfunc Hash(a, b, c uint64) uint64 { return Hash(a, b, c) }",
 		"and-not":         "package flow\nfunc Hash(a, b, c uint64) uint64 { return a &^ b }",
+		"a loop in fold":  "package flow\nfunc FoldWords(a, b, c, d, e uint64) uint64 { for { } }",
 		"a pair assigned": "package flow\nfunc Hash(a, b, c uint64) uint64 { a, b = b, a; return a }",
 		"an import":       "package flow\nimport \"unsafe\"\ntype Half struct { P unsafe.Pointer }",
 		"a negative one":  "package flow\nconst Shift = -1",

@@ -1,7 +1,7 @@
 // Command genheader derives bpf/flow.h, the flow table's layout in C, from
 // internal/flow/layout.go.
 //
-// Enters: layout.go: constants, structs, the function Hash.
+// Enters: layout.go: constants, structs, the functions Hash and FoldWords.
 // Leaves: a C header that needs nothing but the kernel's integer types.
 // Owns: nothing.
 // Drops: nothing: what it cannot say in C is an error.
