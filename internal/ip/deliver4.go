@@ -59,7 +59,7 @@ func (s *Stack) echo4(p *packet.Packet, ip wire.IPv4) packet.Verdict {
 	if _, ours := s.Table.Local(netip.AddrFrom4(asker)); ours {
 		return p.DropFor(packet.IPSource)
 	}
-	if !s.way(p, p, asker) {
+	if !s.way(p, p, netip.AddrFrom4(asker)) {
 		return p.DropFor(packet.NeighTableFull)
 	}
 	m.SetType(wire.ICMPv4EchoReply)
