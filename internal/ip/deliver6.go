@@ -13,14 +13,14 @@ import (
 // group does not come so far (group6).
 func (s *Stack) Deliver6(p *packet.Packet) packet.Verdict {
 	ip := wire.IPv6(p.Data[p.L3:])
-	dst := netip.AddrFrom16(ip.Dst())
-	r, ok := s.Table.Lookup(dst)
+	dst := ip.Dst()
+	r, ok := s.Table.LookupOn6(p.In, dst)
 	switch {
 	case ok && r.Local():
 		return s.local6(p, ip, r)
 	case !s.Forwarding:
 		return p.DropFor(packet.IPNotOurs)
-	case dst.IsLinkLocalUnicast(), isLinkLocal6(ip.Src()):
+	case isLinkLocal6(dst), isLinkLocal6(ip.Src()):
 		return p.DropFor(packet.IPScope)
 	case !ok:
 		return p.RefuseFor(packet.IPNoRoute)
@@ -69,7 +69,7 @@ func (s *Stack) echo6(p *packet.Packet, ip wire.IPv6) packet.Verdict {
 		return p.DropFor(packet.ICMPUnwanted)
 	}
 	from := netip.AddrFrom16(asker)
-	if _, ours := s.Table.Local(from); ours {
+	if s.ours(p, from) {
 		return p.DropFor(packet.IPSource)
 	}
 	if !s.way(p, p, from) {

@@ -14,7 +14,7 @@ import (
 func (s *Stack) route6(p *packet.Packet) packet.Verdict {
 	ip := wire.IPv6(p.Data[p.L3:])
 	dst := netip.AddrFrom16(ip.Dst())
-	r, ok := s.Table.Lookup(dst)
+	r, ok := s.Table.LookupOn(p.In, dst)
 	if !ok {
 		return p.RefuseFor(packet.IPNoRoute)
 	}

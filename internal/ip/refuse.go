@@ -52,7 +52,7 @@ func (s *Stack) Refuse(p *packet.Packet) {
 
 func (s *Stack) refuse4(p *packet.Packet) {
 	kind, code, ok := errorFor4(p.Reason)
-	if !ok || !answerable4(p) || !s.mayTell(netip.AddrFrom4(wire.IPv4(p.Data[p.L3:]).Src())) {
+	if !ok || !answerable4(p) || !s.mayTell(p, netip.AddrFrom4(wire.IPv4(p.Data[p.L3:]).Src())) {
 		return
 	}
 	s.told(s.makeError4(p, kind, code))
@@ -60,15 +60,15 @@ func (s *Stack) refuse4(p *packet.Packet) {
 
 func (s *Stack) refuse6(p *packet.Packet) {
 	kind, code, ok := errorFor6(p.Reason)
-	if !ok || !answerable6(p) || !s.mayTell(netip.AddrFrom16(wire.IPv6(p.Data[p.L3:]).Src())) {
+	if !ok || !answerable6(p) || !s.mayTell(p, netip.AddrFrom16(wire.IPv6(p.Data[p.L3:]).Src())) {
 		return
 	}
 	s.told(s.makeError6(p, kind, code))
 }
 
-// mayTell reports whether a sender is another than us, and the rate leaves room.
-func (s *Stack) mayTell(sender netip.Addr) bool {
-	if _, ours := s.Table.Local(sender); ours {
+// mayTell reports whether p's sender is another than us, and the rate leaves room.
+func (s *Stack) mayTell(p *packet.Packet, sender netip.Addr) bool {
+	if s.ours(p, sender) {
 		return false
 	}
 	if !s.errors.take(s.now) {

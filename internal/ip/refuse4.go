@@ -104,7 +104,7 @@ func (s *Stack) header4(b wire.IPv4, src, dst [4]byte) {
 // if it is ours, else one of the port it came in on (RFC 1812, 4.3.2.4).
 func (s *Stack) errorSource4(p *packet.Packet, about wire.IPv4) ([4]byte, bool) {
 	dst := about.Dst()
-	if _, ours := s.Table.Local(netip.AddrFrom4(dst)); ours {
+	if s.ours(p, netip.AddrFrom4(dst)) {
 		return dst, true
 	}
 	a := s.Table.Source(p.In, netip.AddrFrom4(about.Src()))

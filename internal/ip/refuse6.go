@@ -94,7 +94,7 @@ func (s *Stack) makeError6(p *packet.Packet, kind, code uint8) bool {
 // if it is ours, else one of the port it came in on (RFC 4443, 2.2).
 func (s *Stack) errorSource6(p *packet.Packet, about wire.IPv6) ([16]byte, bool) {
 	dst := about.Dst()
-	if _, ours := s.Table.Local(netip.AddrFrom16(dst)); ours {
+	if s.ours(p, netip.AddrFrom16(dst)) {
 		return dst, true
 	}
 	a := s.Table.Source(p.In, netip.AddrFrom16(about.Src()))
