@@ -16,6 +16,7 @@ type Boot struct {
 	LocalFirst, LocalLast uint16
 
 	Fragments Fragments // ipv4_defs { fragment }
+	IPv6      IPv6      // ipv6_defs
 
 	KNI bool // every port gets a Linux twin (kni)
 }
@@ -71,6 +72,7 @@ type Tunables struct {
 	LogTimestamp bool // fixed at start
 	Timeouts     Timeouts
 	Forwarding   bool
+	Forwarding6  bool // ipv6_defs { forwarding }
 	DefaultTTL   uint8
 	NeighTimeout uint32 // seconds a neighbour stays REACHABLE
 	UOATrail     uint8  // datagrams of a UDP connection that carry UOA; 0: none does
