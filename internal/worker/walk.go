@@ -36,8 +36,12 @@ func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 	v := w.ether.Input(p) // MAC, ethertype
 	if v == packet.Continue {
 		v = w.ip.Input(p) // header, tuple
-		if v == packet.Continue && p.Is(packet.Keyed) && p.EtherType == wire.EtherTypeIPv4 {
-			w.prefetch.Want(w.flows, p.Hash)
+		if v == packet.Continue && p.Is(packet.Keyed) {
+			if p.EtherType == wire.EtherTypeIPv4 {
+				w.prefetch.Want(w.flows, p.Hash)
+			} else {
+				w.prefetch.WantWide(w.flows, p.Hash)
+			}
 		}
 	}
 	return v
