@@ -64,6 +64,8 @@ const (
 	// DirectorDeleteNeighbourProcedure is the fully-qualified name of the Director's DeleteNeighbour
 	// RPC.
 	DirectorDeleteNeighbourProcedure = "/weir.v1.Director/DeleteNeighbour"
+	// DirectorListMulticastProcedure is the fully-qualified name of the Director's ListMulticast RPC.
+	DirectorListMulticastProcedure = "/weir.v1.Director/ListMulticast"
 	// DirectorListLinksProcedure is the fully-qualified name of the Director's ListLinks RPC.
 	DirectorListLinksProcedure = "/weir.v1.Director/ListLinks"
 	// DirectorSetLinkProcedure is the fully-qualified name of the Director's SetLink RPC.
@@ -127,6 +129,7 @@ type DirectorClient interface {
 	ListNeighbours(context.Context, *connect.Request[ListNeighboursRequest]) (*connect.Response[ListNeighboursResponse], error)
 	AddNeighbour(context.Context, *connect.Request[AddNeighbourRequest]) (*connect.Response[AddNeighbourResponse], error)
 	DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error)
+	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
 	ListWorkers(context.Context, *connect.Request[ListWorkersRequest]) (*connect.Response[ListWorkersResponse], error)
@@ -232,6 +235,12 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			httpClient,
 			baseURL+DirectorDeleteNeighbourProcedure,
 			connect.WithSchema(directorMethods.ByName("DeleteNeighbour")),
+			connect.WithClientOptions(opts...),
+		),
+		listMulticast: connect.NewClient[ListMulticastRequest, ListMulticastResponse](
+			httpClient,
+			baseURL+DirectorListMulticastProcedure,
+			connect.WithSchema(directorMethods.ByName("ListMulticast")),
 			connect.WithClientOptions(opts...),
 		),
 		listLinks: connect.NewClient[ListLinksRequest, ListLinksResponse](
@@ -383,6 +392,7 @@ type directorClient struct {
 	listNeighbours     *connect.Client[ListNeighboursRequest, ListNeighboursResponse]
 	addNeighbour       *connect.Client[AddNeighbourRequest, AddNeighbourResponse]
 	deleteNeighbour    *connect.Client[DeleteNeighbourRequest, DeleteNeighbourResponse]
+	listMulticast      *connect.Client[ListMulticastRequest, ListMulticastResponse]
 	listLinks          *connect.Client[ListLinksRequest, ListLinksResponse]
 	setLink            *connect.Client[SetLinkRequest, SetLinkResponse]
 	listWorkers        *connect.Client[ListWorkersRequest, ListWorkersResponse]
@@ -465,6 +475,11 @@ func (c *directorClient) AddNeighbour(ctx context.Context, req *connect.Request[
 // DeleteNeighbour calls weir.v1.Director.DeleteNeighbour.
 func (c *directorClient) DeleteNeighbour(ctx context.Context, req *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error) {
 	return c.deleteNeighbour.CallUnary(ctx, req)
+}
+
+// ListMulticast calls weir.v1.Director.ListMulticast.
+func (c *directorClient) ListMulticast(ctx context.Context, req *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error) {
+	return c.listMulticast.CallUnary(ctx, req)
 }
 
 // ListLinks calls weir.v1.Director.ListLinks.
@@ -591,6 +606,7 @@ type DirectorHandler interface {
 	ListNeighbours(context.Context, *connect.Request[ListNeighboursRequest]) (*connect.Response[ListNeighboursResponse], error)
 	AddNeighbour(context.Context, *connect.Request[AddNeighbourRequest]) (*connect.Response[AddNeighbourResponse], error)
 	DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error)
+	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
 	ListWorkers(context.Context, *connect.Request[ListWorkersRequest]) (*connect.Response[ListWorkersResponse], error)
@@ -692,6 +708,12 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		DirectorDeleteNeighbourProcedure,
 		svc.DeleteNeighbour,
 		connect.WithSchema(directorMethods.ByName("DeleteNeighbour")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorListMulticastHandler := connect.NewUnaryHandler(
+		DirectorListMulticastProcedure,
+		svc.ListMulticast,
+		connect.WithSchema(directorMethods.ByName("ListMulticast")),
 		connect.WithHandlerOptions(opts...),
 	)
 	directorListLinksHandler := connect.NewUnaryHandler(
@@ -852,6 +874,8 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorAddNeighbourHandler.ServeHTTP(w, r)
 		case DirectorDeleteNeighbourProcedure:
 			directorDeleteNeighbourHandler.ServeHTTP(w, r)
+		case DirectorListMulticastProcedure:
+			directorListMulticastHandler.ServeHTTP(w, r)
 		case DirectorListLinksProcedure:
 			directorListLinksHandler.ServeHTTP(w, r)
 		case DirectorSetLinkProcedure:
@@ -951,6 +975,10 @@ func (UnimplementedDirectorHandler) AddNeighbour(context.Context, *connect.Reque
 
 func (UnimplementedDirectorHandler) DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteNeighbour is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ListMulticast is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error) {

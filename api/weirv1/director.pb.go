@@ -408,10 +408,10 @@ func (x *GetVersionResponse) GetUptimeSeconds() uint64 {
 
 type Address struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "192.168.100.200/32"
+	// "192.168.100.200/32", "2001:db8::1/64"
 	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
-	// "" for none.
+	// "" for none, as always with IPv6.
 	Broadcast string `protobuf:"bytes,3,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	Scope     Scope  `protobuf:"varint,4,opt,name=scope,proto3,enum=weir.v1.Scope" json:"scope,omitempty"`
 	// Seconds; 0 is forever.
@@ -794,8 +794,10 @@ func (*DeleteAddressResponse) Descriptor() ([]byte, []int) {
 }
 
 type FlushAddressesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// 4 or 6; 0 for both.
+	Family        uint32 `protobuf:"varint,2,opt,name=family,proto3" json:"family,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +839,13 @@ func (x *FlushAddressesRequest) GetDevice() string {
 	return ""
 }
 
+func (x *FlushAddressesRequest) GetFamily() uint32 {
+	if x != nil {
+		return x.Family
+	}
+	return 0
+}
+
 type FlushAddressesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -875,9 +884,9 @@ func (*FlushAddressesResponse) Descriptor() ([]byte, []int) {
 
 type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "10.0.0.0/16"; the default route is "0.0.0.0/0".
+	// "10.0.0.0/16"; the default routes are "0.0.0.0/0" and "::/0".
 	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Gateway; "" when on link.
+	// Gateway, of the prefix's family, link-local ones too; "" when on link.
 	Via string `protobuf:"bytes,2,opt,name=via,proto3" json:"via,omitempty"`
 	// Preferred source; "" for none.
 	Src    string `protobuf:"bytes,3,opt,name=src,proto3" json:"src,omitempty"`
@@ -1235,8 +1244,10 @@ func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
 }
 
 type FlushRoutesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// 4 or 6; 0 for both.
+	Family        uint32 `protobuf:"varint,2,opt,name=family,proto3" json:"family,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1276,6 +1287,13 @@ func (x *FlushRoutesRequest) GetDevice() string {
 		return x.Device
 	}
 	return ""
+}
+
+func (x *FlushRoutesRequest) GetFamily() uint32 {
+	if x != nil {
+		return x.Family
+	}
+	return 0
 }
 
 type FlushRoutesResponse struct {
@@ -1657,6 +1675,159 @@ func (*DeleteNeighbourResponse) Descriptor() ([]byte, []int) {
 	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
 }
 
+// MulticastGroup is a group that a device listens to.
+type MulticastGroup struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// "33:33:00:00:00:01"
+	Lladdr string `protobuf:"bytes,2,opt,name=lladdr,proto3" json:"lladdr,omitempty"`
+	// "ff02::1"
+	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MulticastGroup) Reset() {
+	*x = MulticastGroup{}
+	mi := &file_weirv1_director_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MulticastGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MulticastGroup) ProtoMessage() {}
+
+func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MulticastGroup.ProtoReflect.Descriptor instead.
+func (*MulticastGroup) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *MulticastGroup) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *MulticastGroup) GetLladdr() string {
+	if x != nil {
+		return x.Lladdr
+	}
+	return ""
+}
+
+func (x *MulticastGroup) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type ListMulticastRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this device; "" for all.
+	Device        string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMulticastRequest) Reset() {
+	*x = ListMulticastRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMulticastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMulticastRequest) ProtoMessage() {}
+
+func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMulticastRequest.ProtoReflect.Descriptor instead.
+func (*ListMulticastRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListMulticastRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+// By device, in the order of dpvs.conf.
+type ListMulticastResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Groups        []*MulticastGroup      `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMulticastResponse) Reset() {
+	*x = ListMulticastResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMulticastResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMulticastResponse) ProtoMessage() {}
+
+func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMulticastResponse.ProtoReflect.Descriptor instead.
+func (*ListMulticastResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListMulticastResponse) GetGroups() []*MulticastGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Port index + 1.
@@ -1690,7 +1861,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1873,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1886,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Link) GetNumber() uint32 {
@@ -1890,7 +2061,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2073,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2086,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -1997,7 +2168,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2180,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2193,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -2041,7 +2212,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2224,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2237,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2089,7 +2260,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2272,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2285,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -2146,7 +2317,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2329,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2342,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
 }
 
 type Worker struct {
@@ -2198,7 +2369,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2381,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2394,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -2332,7 +2503,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2515,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2528,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
 }
 
 type ListWorkersResponse struct {
@@ -2369,7 +2540,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2552,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2565,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -2414,7 +2585,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2597,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +2610,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -2464,7 +2635,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2647,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,13 +2660,13 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 type ServiceKey struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Protocol Protocol               `protobuf:"varint,1,opt,name=protocol,proto3,enum=weir.v1.Protocol" json:"protocol,omitempty"`
-	// "10.0.0.100"; empty with match.
+	// "10.0.0.100", "2001:db8::100"; empty with match.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	Port    uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
 	// Instead of address and port: what packets the service is for (SNAT).
@@ -2506,7 +2677,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2518,7 +2689,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2531,7 +2702,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -2578,7 +2749,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2590,7 +2761,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2603,7 +2774,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -2641,7 +2812,7 @@ func (x *Match) GetOif() string {
 	return ""
 }
 
-// AddressRange is a span of addresses, and of ports unless last_port is 0, with
+// AddressRange is a span of addresses of one family, and of ports unless last_port is 0, with
 // both ends.
 type AddressRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2655,7 +2826,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2838,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2851,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -2726,7 +2897,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +2909,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +2922,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -2804,7 +2975,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2987,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +3000,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -2868,18 +3039,20 @@ func (x *Rates) GetOutBps() uint64 {
 }
 
 type Service struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Key             *ServiceKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Scheduler       string                 `protobuf:"bytes,2,opt,name=scheduler,proto3" json:"scheduler,omitempty"`
-	Persistent      uint32                 `protobuf:"varint,3,opt,name=persistent,proto3" json:"persistent,omitempty"`
-	PersistentMask  string                 `protobuf:"bytes,4,opt,name=persistent_mask,json=persistentMask,proto3" json:"persistent_mask,omitempty"`
-	OnePacket       bool                   `protobuf:"varint,5,opt,name=one_packet,json=onePacket,proto3" json:"one_packet,omitempty"`
-	Pe              string                 `protobuf:"bytes,6,opt,name=pe,proto3" json:"pe,omitempty"`
-	SynProxy        bool                   `protobuf:"varint,7,opt,name=syn_proxy,json=synProxy,proto3" json:"syn_proxy,omitempty"`
-	HashTarget      string                 `protobuf:"bytes,8,opt,name=hash_target,json=hashTarget,proto3" json:"hash_target,omitempty"`
-	ExpireQuiescent bool                   `protobuf:"varint,9,opt,name=expire_quiescent,json=expireQuiescent,proto3" json:"expire_quiescent,omitempty"`
-	Quic            bool                   `protobuf:"varint,10,opt,name=quic,proto3" json:"quic,omitempty"`
-	ConnTimeout     uint32                 `protobuf:"varint,11,opt,name=conn_timeout,json=connTimeout,proto3" json:"conn_timeout,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Key        *ServiceKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Scheduler  string                 `protobuf:"bytes,2,opt,name=scheduler,proto3" json:"scheduler,omitempty"`
+	Persistent uint32                 `protobuf:"varint,3,opt,name=persistent,proto3" json:"persistent,omitempty"`
+	// "255.255.255.0"; of an IPv6 service the length of a prefix, "64". "" for the
+	// whole address.
+	PersistentMask  string `protobuf:"bytes,4,opt,name=persistent_mask,json=persistentMask,proto3" json:"persistent_mask,omitempty"`
+	OnePacket       bool   `protobuf:"varint,5,opt,name=one_packet,json=onePacket,proto3" json:"one_packet,omitempty"`
+	Pe              string `protobuf:"bytes,6,opt,name=pe,proto3" json:"pe,omitempty"`
+	SynProxy        bool   `protobuf:"varint,7,opt,name=syn_proxy,json=synProxy,proto3" json:"syn_proxy,omitempty"`
+	HashTarget      string `protobuf:"bytes,8,opt,name=hash_target,json=hashTarget,proto3" json:"hash_target,omitempty"`
+	ExpireQuiescent bool   `protobuf:"varint,9,opt,name=expire_quiescent,json=expireQuiescent,proto3" json:"expire_quiescent,omitempty"`
+	Quic            bool   `protobuf:"varint,10,opt,name=quic,proto3" json:"quic,omitempty"`
+	ConnTimeout     uint32 `protobuf:"varint,11,opt,name=conn_timeout,json=connTimeout,proto3" json:"conn_timeout,omitempty"`
 	// v1 v2 v1-insecure v2-insecure; "" for none.
 	ProxyProtocol string   `protobuf:"bytes,12,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
 	DestCheck     []string `protobuf:"bytes,13,rep,name=dest_check,json=destCheck,proto3" json:"dest_check,omitempty"`
@@ -2890,6 +3063,7 @@ type Service struct {
 	// TCP segments carry no TOA option.
 	NoToa bool `protobuf:"varint,17,opt,name=no_toa,json=noToa,proto3" json:"no_toa,omitempty"`
 	// What carries the client's address to UDP real servers: ipo opp; "" for nothing.
+	// Real servers may be of another family than the client.
 	Uoa string `protobuf:"bytes,18,opt,name=uoa,proto3" json:"uoa,omitempty"`
 	// Answers only.
 	Rates         *Rates `protobuf:"bytes,30,opt,name=rates,proto3" json:"rates,omitempty"`
@@ -2899,7 +3073,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3085,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +3098,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -3082,7 +3256,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3094,7 +3268,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3107,7 +3281,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Dest) GetAddress() string {
@@ -3214,7 +3388,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3226,7 +3400,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3239,7 +3413,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -3280,7 +3454,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3466,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3479,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -3326,7 +3500,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +3512,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +3525,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -3377,7 +3551,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3389,7 +3563,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3402,7 +3576,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -3420,7 +3594,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3432,7 +3606,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3445,7 +3619,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 type EditServiceRequest struct {
@@ -3457,7 +3631,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3643,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3656,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -3500,7 +3674,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +3686,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +3699,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 type DeleteServiceRequest struct {
@@ -3537,7 +3711,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3549,7 +3723,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3562,7 +3736,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -3580,7 +3754,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3766,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +3779,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 type FlushServicesRequest struct {
@@ -3616,7 +3790,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3628,7 +3802,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3641,7 +3815,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 type FlushServicesResponse struct {
@@ -3652,7 +3826,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3664,7 +3838,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3677,7 +3851,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 type AddDestRequest struct {
@@ -3690,7 +3864,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3702,7 +3876,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3715,7 +3889,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -3740,7 +3914,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3926,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3939,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 type EditDestRequest struct {
@@ -3778,7 +3952,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +3964,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +3977,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -3828,7 +4002,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3840,7 +4014,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3853,7 +4027,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 type DeleteDestRequest struct {
@@ -3866,7 +4040,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3878,7 +4052,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3891,7 +4065,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -3916,7 +4090,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3928,7 +4102,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3941,7 +4115,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -3956,7 +4130,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3968,7 +4142,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3981,7 +4155,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -4008,7 +4182,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4020,7 +4194,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4033,7 +4207,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -4054,7 +4228,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4066,7 +4240,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4079,7 +4253,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -4104,7 +4278,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4116,7 +4290,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4129,14 +4303,14 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 type AccessList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   *ServiceKey            `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Kind  AccessKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.v1.AccessKind" json:"kind,omitempty"`
-	// "1.2.3.4", in order of insertion.
+	// "1.2.3.4", of the service's family; in order of insertion.
 	Entries       []string `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4144,7 +4318,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4156,7 +4330,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4169,7 +4343,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -4205,7 +4379,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4391,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4404,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -4257,7 +4431,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4269,7 +4443,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4282,7 +4456,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -4303,7 +4477,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +4489,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +4502,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -4346,7 +4520,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4358,7 +4532,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4371,7 +4545,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 type DeleteAccessRequest struct {
@@ -4383,7 +4557,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4395,7 +4569,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4408,7 +4582,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -4426,7 +4600,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4438,7 +4612,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4451,7 +4625,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 type ZeroCountersRequest struct {
@@ -4464,7 +4638,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4476,7 +4650,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4489,7 +4663,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -4507,7 +4681,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4519,7 +4693,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4532,7 +4706,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -4548,7 +4722,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4560,7 +4734,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4573,7 +4747,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -4605,7 +4779,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4617,7 +4791,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4630,7 +4804,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 type GetTimeoutsResponse struct {
@@ -4645,7 +4819,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4657,7 +4831,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4670,7 +4844,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -4697,7 +4871,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4709,7 +4883,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4722,7 +4896,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -4740,7 +4914,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4752,7 +4926,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4765,7 +4939,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 type Connection struct {
@@ -4777,7 +4951,8 @@ type Connection struct {
 	RemainingSeconds uint32 `protobuf:"varint,4,opt,name=remaining_seconds,json=remainingSeconds,proto3" json:"remaining_seconds,omitempty"`
 	// TCP_EST, SYN_RECV, UDP_NORM, ...
 	State string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	// "1.1.1.1:5000"
+	// "1.1.1.1:5000", "[2001:db8::1]:5000"; client and virtual are of one family, local
+	// and real of one.
 	Client        string `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
 	Virtual       string `protobuf:"bytes,7,opt,name=virtual,proto3" json:"virtual,omitempty"`
 	Local         string `protobuf:"bytes,8,opt,name=local,proto3" json:"local,omitempty"`
@@ -4788,7 +4963,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4800,7 +4975,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4813,7 +4988,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -4891,7 +5066,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4903,7 +5078,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4916,7 +5091,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -4950,7 +5125,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4962,7 +5137,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4975,7 +5150,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -4993,7 +5168,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5005,7 +5180,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5018,7 +5193,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 type GetStatsResponse struct {
@@ -5032,7 +5207,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5044,7 +5219,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5057,7 +5232,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -5094,7 +5269,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5106,7 +5281,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5119,7 +5294,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Drop) GetReason() string {
@@ -5163,7 +5338,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5175,7 +5350,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5188,7 +5363,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -5238,7 +5413,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5250,7 +5425,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5263,7 +5438,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Gauge) GetName() string {
@@ -5297,7 +5472,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5309,7 +5484,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5322,7 +5497,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -5375,9 +5550,10 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x14DeleteAddressRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\"\x17\n" +
-	"\x15DeleteAddressResponse\"/\n" +
+	"\x15DeleteAddressResponse\"G\n" +
 	"\x15FlushAddressesRequest\x12\x16\n" +
-	"\x06device\x18\x01 \x01(\tR\x06device\"\x18\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
+	"\x06family\x18\x02 \x01(\rR\x06family\"\x18\n" +
 	"\x16FlushAddressesResponse\"\xd3\x01\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x10\n" +
@@ -5398,9 +5574,10 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x10AddRouteResponse\":\n" +
 	"\x12DeleteRouteRequest\x12$\n" +
 	"\x05route\x18\x01 \x01(\v2\x0e.weir.v1.RouteR\x05route\"\x15\n" +
-	"\x13DeleteRouteResponse\",\n" +
+	"\x13DeleteRouteResponse\"D\n" +
 	"\x12FlushRoutesRequest\x12\x16\n" +
-	"\x06device\x18\x01 \x01(\tR\x06device\"\x15\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
+	"\x06family\x18\x02 \x01(\rR\x06family\"\x15\n" +
 	"\x13FlushRoutesResponse\"\x9b\x01\n" +
 	"\tNeighbour\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
@@ -5421,7 +5598,15 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x16DeleteNeighbourRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\"\x19\n" +
-	"\x17DeleteNeighbourResponse\"\xd5\x04\n" +
+	"\x17DeleteNeighbourResponse\"Z\n" +
+	"\x0eMulticastGroup\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
+	"\x06lladdr\x18\x02 \x01(\tR\x06lladdr\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\".\n" +
+	"\x14ListMulticastRequest\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\"H\n" +
+	"\x15ListMulticastResponse\x12/\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xd5\x04\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -5710,7 +5895,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\xf8\x13\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\xc8\x14\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -5726,7 +5911,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\vFlushRoutes\x12\x1b.weir.v1.FlushRoutesRequest\x1a\x1c.weir.v1.FlushRoutesResponse\x12Q\n" +
 	"\x0eListNeighbours\x12\x1e.weir.v1.ListNeighboursRequest\x1a\x1f.weir.v1.ListNeighboursResponse\x12K\n" +
 	"\fAddNeighbour\x12\x1c.weir.v1.AddNeighbourRequest\x1a\x1d.weir.v1.AddNeighbourResponse\x12T\n" +
-	"\x0fDeleteNeighbour\x12\x1f.weir.v1.DeleteNeighbourRequest\x1a .weir.v1.DeleteNeighbourResponse\x12B\n" +
+	"\x0fDeleteNeighbour\x12\x1f.weir.v1.DeleteNeighbourRequest\x1a .weir.v1.DeleteNeighbourResponse\x12N\n" +
+	"\rListMulticast\x12\x1d.weir.v1.ListMulticastRequest\x1a\x1e.weir.v1.ListMulticastResponse\x12B\n" +
 	"\tListLinks\x12\x19.weir.v1.ListLinksRequest\x1a\x1a.weir.v1.ListLinksResponse\x12<\n" +
 	"\aSetLink\x12\x17.weir.v1.SetLinkRequest\x1a\x18.weir.v1.SetLinkResponse\x12H\n" +
 	"\vListWorkers\x12\x1b.weir.v1.ListWorkersRequest\x1a\x1c.weir.v1.ListWorkersResponse\x12B\n" +
@@ -5766,7 +5952,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 90)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -5800,68 +5986,71 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*AddNeighbourResponse)(nil),       // 29: weir.v1.AddNeighbourResponse
 	(*DeleteNeighbourRequest)(nil),     // 30: weir.v1.DeleteNeighbourRequest
 	(*DeleteNeighbourResponse)(nil),    // 31: weir.v1.DeleteNeighbourResponse
-	(*Link)(nil),                       // 32: weir.v1.Link
-	(*LinkStats)(nil),                  // 33: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 34: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 35: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 36: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 37: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 38: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 39: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 40: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 41: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 42: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 43: weir.v1.ServiceKey
-	(*Match)(nil),                      // 44: weir.v1.Match
-	(*AddressRange)(nil),               // 45: weir.v1.AddressRange
-	(*Counters)(nil),                   // 46: weir.v1.Counters
-	(*Rates)(nil),                      // 47: weir.v1.Rates
-	(*Service)(nil),                    // 48: weir.v1.Service
-	(*Dest)(nil),                       // 49: weir.v1.Dest
-	(*LocalAddress)(nil),               // 50: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 51: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 52: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 53: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 54: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 55: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 56: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 57: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 58: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 59: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 60: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 61: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 62: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 63: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 64: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 65: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 66: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 67: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 68: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 69: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 70: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 71: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 72: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 73: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 74: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 75: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 76: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 77: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 78: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 79: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 80: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 81: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 82: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 83: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 84: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 85: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 86: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 87: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 88: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 89: weir.v1.GetStatsResponse
-	(*Drop)(nil),                       // 90: weir.v1.Drop
-	(*PortStats)(nil),                  // 91: weir.v1.PortStats
-	(*Gauge)(nil),                      // 92: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 93: weir.v1.Worker.Queue
+	(*MulticastGroup)(nil),             // 32: weir.v1.MulticastGroup
+	(*ListMulticastRequest)(nil),       // 33: weir.v1.ListMulticastRequest
+	(*ListMulticastResponse)(nil),      // 34: weir.v1.ListMulticastResponse
+	(*Link)(nil),                       // 35: weir.v1.Link
+	(*LinkStats)(nil),                  // 36: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 37: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 38: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 39: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 40: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 41: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 42: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 43: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 44: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 45: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 46: weir.v1.ServiceKey
+	(*Match)(nil),                      // 47: weir.v1.Match
+	(*AddressRange)(nil),               // 48: weir.v1.AddressRange
+	(*Counters)(nil),                   // 49: weir.v1.Counters
+	(*Rates)(nil),                      // 50: weir.v1.Rates
+	(*Service)(nil),                    // 51: weir.v1.Service
+	(*Dest)(nil),                       // 52: weir.v1.Dest
+	(*LocalAddress)(nil),               // 53: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 54: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 55: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 56: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 57: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 58: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 59: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 60: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 61: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 62: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 63: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 64: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 65: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 66: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 67: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 68: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 69: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 70: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 71: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 72: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 73: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 74: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 75: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 76: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 77: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 78: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 79: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 80: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 81: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 82: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 83: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 84: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 85: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 86: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 87: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 88: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 89: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 90: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 91: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 92: weir.v1.GetStatsResponse
+	(*Drop)(nil),                       // 93: weir.v1.Drop
+	(*PortStats)(nil),                  // 94: weir.v1.PortStats
+	(*Gauge)(nil),                      // 95: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 96: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.Address.scope:type_name -> weir.v1.Scope
@@ -5873,127 +6062,130 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	16, // 6: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
 	25, // 7: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
 	25, // 8: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	33, // 9: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	32, // 10: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	93, // 11: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	38, // 12: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,  // 13: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	44, // 14: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	45, // 15: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	45, // 16: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	43, // 17: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	49, // 18: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	50, // 19: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	46, // 20: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	47, // 21: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,  // 22: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	46, // 23: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	47, // 24: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	43, // 25: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	48, // 26: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	48, // 27: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	48, // 28: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	43, // 29: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	43, // 30: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	49, // 31: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	43, // 32: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	49, // 33: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	43, // 34: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	49, // 35: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	43, // 36: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	50, // 37: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	43, // 38: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	50, // 39: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	43, // 40: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,  // 41: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	43, // 42: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,  // 43: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	71, // 44: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	71, // 45: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	71, // 46: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	43, // 47: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	80, // 48: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	80, // 49: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	80, // 50: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,  // 51: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,  // 52: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	85, // 53: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	90, // 54: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	91, // 55: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	92, // 56: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	5,  // 57: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	8,  // 58: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	10, // 59: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	12, // 60: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	14, // 61: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	17, // 62: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	19, // 63: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	21, // 64: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	23, // 65: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	26, // 66: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	28, // 67: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	30, // 68: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	34, // 69: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	36, // 70: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	39, // 71: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	41, // 72: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	51, // 73: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	53, // 74: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	55, // 75: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	57, // 76: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	59, // 77: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	61, // 78: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	63, // 79: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	65, // 80: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	67, // 81: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	69, // 82: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	72, // 83: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	74, // 84: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	76, // 85: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	78, // 86: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	81, // 87: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	83, // 88: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	86, // 89: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	88, // 90: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	6,  // 91: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	9,  // 92: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	11, // 93: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	13, // 94: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	15, // 95: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	18, // 96: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	20, // 97: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	22, // 98: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	24, // 99: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	27, // 100: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	29, // 101: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	31, // 102: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	35, // 103: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	37, // 104: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	40, // 105: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	42, // 106: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	52, // 107: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	54, // 108: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	56, // 109: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	58, // 110: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	60, // 111: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	62, // 112: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	64, // 113: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	66, // 114: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	68, // 115: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	70, // 116: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	73, // 117: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	75, // 118: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	77, // 119: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	79, // 120: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	82, // 121: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	84, // 122: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	87, // 123: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	89, // 124: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	91, // [91:125] is the sub-list for method output_type
-	57, // [57:91] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	32, // 9: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
+	36, // 10: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	35, // 11: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	96, // 12: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	41, // 13: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,  // 14: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	47, // 15: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	48, // 16: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	48, // 17: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	46, // 18: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	52, // 19: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	53, // 20: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	49, // 21: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	50, // 22: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,  // 23: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	49, // 24: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	50, // 25: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	46, // 26: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	51, // 27: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	51, // 28: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	51, // 29: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	46, // 30: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	46, // 31: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	52, // 32: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	46, // 33: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	52, // 34: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	46, // 35: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	52, // 36: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	46, // 37: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	53, // 38: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	46, // 39: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	53, // 40: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	46, // 41: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,  // 42: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	46, // 43: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,  // 44: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	74, // 45: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	74, // 46: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	74, // 47: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	46, // 48: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	83, // 49: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	83, // 50: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	83, // 51: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,  // 52: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,  // 53: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	88, // 54: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	93, // 55: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	94, // 56: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	95, // 57: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	5,  // 58: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	8,  // 59: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	10, // 60: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	12, // 61: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	14, // 62: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	17, // 63: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	19, // 64: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	21, // 65: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	23, // 66: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	26, // 67: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	28, // 68: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	30, // 69: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	33, // 70: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	37, // 71: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	39, // 72: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	42, // 73: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	44, // 74: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	54, // 75: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	56, // 76: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	58, // 77: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	60, // 78: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	62, // 79: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	64, // 80: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	66, // 81: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	68, // 82: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	70, // 83: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	72, // 84: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	75, // 85: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	77, // 86: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	79, // 87: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	81, // 88: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	84, // 89: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	86, // 90: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	89, // 91: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	91, // 92: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	6,  // 93: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	9,  // 94: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	11, // 95: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	13, // 96: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	15, // 97: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	18, // 98: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	20, // 99: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	22, // 100: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	24, // 101: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	27, // 102: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	29, // 103: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	31, // 104: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	34, // 105: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	38, // 106: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	40, // 107: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	43, // 108: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	45, // 109: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	55, // 110: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	57, // 111: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	59, // 112: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	61, // 113: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	63, // 114: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	65, // 115: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	67, // 116: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	69, // 117: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	71, // 118: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	73, // 119: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	76, // 120: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	78, // 121: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	80, // 122: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	82, // 123: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	85, // 124: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	87, // 125: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	90, // 126: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	92, // 127: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	93, // [93:128] is the sub-list for method output_type
+	58, // [58:93] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -6007,7 +6199,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   90,
+			NumMessages:   93,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

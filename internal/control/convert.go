@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/netip"
+	"strconv"
 
 	"weir/api/weirv1"
 	"weir/internal/spec"
@@ -16,7 +17,10 @@ func toPrefix(object, s string) (netip.Prefix, error) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return netip.Prefix{}, invalid(object, "%q is no address: want A.B.C.D or A.B.C.D/LENGTH", s)
+		return netip.Prefix{}, invalid(object, "%q is no address: want ADDRESS or ADDRESS/LENGTH", s)
+	}
+	if a.Zone() != "" {
+		return netip.Prefix{}, invalid(object, "%s: leave %%%s out, the device is given by itself", a, a.Zone())
 	}
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
@@ -45,6 +49,15 @@ func addrString(a netip.Addr) string {
 		return ""
 	}
 	return a.String()
+}
+
+// toFamily reads which family a request is about.
+func toFamily(f uint32) (spec.Family, error) {
+	switch f {
+	case 0, 4, 6:
+		return spec.Family(f), nil
+	}
+	return 0, invalid("address", "address family %d: must be 4, 6, or 0 for both", f)
 }
 
 func toScope(s weirv1.Scope) (spec.Scope, error) {
@@ -209,13 +222,37 @@ func toService(m *weirv1.Service) (s spec.Service, err error) {
 	if s.ServiceKey, err = toKey(m.Key); err != nil {
 		return s, err
 	}
-	s.PersistentMask, err = toAddr("service", m.PersistentMask)
+	s.PersistentMask, err = toMask(s.Virtual.Addr(), m.PersistentMask)
 	return s, err
+}
+
+// toMask parses a persistence mask: an address, or the length of a prefix of IPv6;
+// "" is none.
+func toMask(vip netip.Addr, s string) (netip.Addr, error) {
+	n, err := strconv.ParseUint(s, 10, 8)
+	if err != nil {
+		return toAddr("service", s)
+	}
+	mask := netip.Addr{}
+	if vip.Is6() {
+		mask = spec.Mask(vip, int(n))
+	}
+	if !mask.IsValid() {
+		return mask, invalid("service", "persistence mask %s: give one like 255.255.255.0 for IPv4, and the length of a prefix, 1 to 128, for IPv6", s)
+	}
+	return mask, nil
+}
+
+func fromMask(mask netip.Addr) string {
+	if mask.Is6() {
+		return strconv.Itoa(spec.MaskBits(mask))
+	}
+	return addrString(mask)
 }
 
 func fromService(s *spec.Service) *weirv1.Service {
 	return &weirv1.Service{
-		Key: fromKey(s.ServiceKey), Scheduler: s.Scheduler, Persistent: s.Persistent, PersistentMask: addrString(s.PersistentMask),
+		Key: fromKey(s.ServiceKey), Scheduler: s.Scheduler, Persistent: s.Persistent, PersistentMask: fromMask(s.PersistentMask),
 		OnePacket: s.OnePacket, Pe: s.PE, SynProxy: s.SynProxy, HashTarget: s.HashTarget, ExpireQuiescent: s.ExpireQuiescent,
 		Quic: s.QUIC, ConnTimeout: s.ConnTimeout, ProxyProtocol: s.ProxyProtocol, NoToa: s.NoTOA, Uoa: s.UOA, DestCheck: s.DestCheck,
 	}

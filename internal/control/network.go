@@ -63,7 +63,11 @@ func (s *Server) DeleteAddress(_ context.Context, r *connect.Request[weirv1.Dele
 
 // FlushAddresses answers rpc FlushAddresses.
 func (s *Server) FlushAddresses(_ context.Context, r *connect.Request[weirv1.FlushAddressesRequest]) (*connect.Response[weirv1.FlushAddressesResponse], error) {
-	return change[weirv1.FlushAddressesResponse](s, func(c *spec.Spec) error { return c.FlushAddresses(r.Msg.Device) })
+	f, err := toFamily(r.Msg.Family)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.FlushAddressesResponse](s, func(c *spec.Spec) error { return c.FlushAddressesOf(r.Msg.Device, f) })
 }
 
 // ListRoutes answers rpc ListRoutes.
@@ -104,7 +108,11 @@ func (s *Server) DeleteRoute(_ context.Context, r *connect.Request[weirv1.Delete
 
 // FlushRoutes answers rpc FlushRoutes.
 func (s *Server) FlushRoutes(_ context.Context, r *connect.Request[weirv1.FlushRoutesRequest]) (*connect.Response[weirv1.FlushRoutesResponse], error) {
-	return change[weirv1.FlushRoutesResponse](s, func(c *spec.Spec) error { return c.FlushRoutes(r.Msg.Device) })
+	f, err := toFamily(r.Msg.Family)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return change[weirv1.FlushRoutesResponse](s, func(c *spec.Spec) error { return c.FlushRoutesOf(r.Msg.Device, f) })
 }
 
 // ListNeighbours answers rpc ListNeighbours.

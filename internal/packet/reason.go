@@ -42,6 +42,8 @@ const (
 	IPChecksum      // wrong IP header checksum
 	IPSource        // impossible source address (RFC 1812, 5.3.7)
 	IPDestination   // impossible destination address (the same)
+	IPExtension     // IPv6 extension headers that are malformed, too many, or in a wrong order
+	IPRouting       // IPv6 routing header of type 0 (RFC 5095), or one that wants to go on from here
 	IPFragment      // malformed fragment
 	IPFragTiny      // first fragment without its whole TCP header (RFC 1858)
 	IPFragOverlap   // overlaps another fragment of its datagram: all are refused (RFC 5722)
@@ -50,16 +52,18 @@ const (
 	IPFragFull      // made room for newer datagrams
 	IPFragTooMany   // of a datagram in more than 128 pieces
 	IPTTL           // TTL ran out
-	IPVersion       // IPv6 (step 3) or no IP at all
+	IPVersion       // not the version of IP that the ethertype says
 	IPMulticast     // multicast or broadcast that nobody wants
 	IPTooBig        // larger than the next hop's MTU with DF set, an ICMP error was sent
 	IPNoRoute       // no route to the destination
+	IPScope         // from or to a link-local address: never goes to another link (RFC 4291, 2.5.6)
 	IPNotOurs       // for another machine and forwarding is off
 	IPNoListener    // for one of our addresses, but no service has that port
 	IPGSONoOffload  // a GSO frame for a port that can't segment it
 	ICMPMalformed   // ICMP shorter than its header or wrong checksum
 	ICMPUnrelated   // ICMP error about a connection we don't know
 	ICMPUnwanted    // ICMP type we don't answer
+	ICMPHopLimit    // neighbour discovery that came over a router: its hop limit is not 255 (RFC 4861, 6.1 and 7.1)
 	ICMPRateLimit   // an ICMP error was due, but too many were sent
 
 	// Load balancer.
@@ -126,6 +130,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	IPChecksum:       {"ip_checksum", "wrong IP header checksum"},
 	IPSource:         {"ip_source", "impossible source address"},
 	IPDestination:    {"ip_destination", "impossible destination address"},
+	IPExtension:      {"ip_extension", "IPv6 extension headers that are malformed, too many, or in a wrong order"},
+	IPRouting:        {"ip_routing", "IPv6 routing header of type 0, or one that names more stations: source routing is refused"},
 	IPFragment:       {"ip_fragment", "malformed IP fragment: empty, not a multiple of 8 bytes, or beyond 64 KiB"},
 	IPFragTiny:       {"ip_frag_tiny", "first IP fragment without its whole TCP header: an attempt to get by a filter"},
 	IPFragOverlap:    {"ip_frag_overlap", "IP fragments that overlap: an attack, or a sender that uses an identification again too soon"},
@@ -134,16 +140,18 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	IPFragFull:       {"ip_frag_full", "IP fragment that made room for newer datagrams: a flood, or raise ipv4_defs { fragment { max_entries } }"},
 	IPFragTooMany:    {"ip_frag_too_many", "IP fragment of a datagram in more than 128 pieces"},
 	IPTTL:            {"ip_ttl", "TTL ran out: a loop, or traceroute"},
-	IPVersion:        {"ip_version", "IPv6 (not yet) or not IP at all"},
+	IPVersion:        {"ip_version", "not IP at all, or not the version of IP that its frame says"},
 	IPMulticast:      {"ip_multicast", "multicast or broadcast that nobody here wants"},
 	IPTooBig:         {"ip_too_big", "too big for the way out and must not be fragmented; the sender was told"},
 	IPNoRoute:        {"ip_no_route", "no route to the destination"},
+	IPScope:          {"ip_scope", "from or to a link-local address: such packets are not forwarded to another link"},
 	IPNotOurs:        {"ip_not_ours", "for another machine, and forwarding is off"},
 	IPNoListener:     {"ip_no_listener", "for one of our addresses, but nothing serves that port"},
 	IPGSONoOffload:   {"ip_gso_no_offload", "a GSO frame for a port that can't segment it (ethtool -K IF tso off gso off on the sender)"},
 	ICMPMalformed:    {"icmp_malformed", "malformed ICMP message"},
 	ICMPUnrelated:    {"icmp_unrelated", "ICMP error about an unknown connection"},
 	ICMPUnwanted:     {"icmp_unwanted", "ICMP message that is not answered"},
+	ICMPHopLimit:     {"icmp_hop_limit", "neighbour discovery whose hop limit is not 255: it came over a router, so somebody pretends to be on the link"},
 	ICMPRateLimit:    {"icmp_rate_limit", "an ICMP error was due but too many were sent lately"},
 	L4Malformed:      {"l4_malformed", "malformed TCP or UDP header"},
 	LBNoService:      {"lb_no_service", "for a VIP, but no service has that port"},

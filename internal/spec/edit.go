@@ -19,23 +19,26 @@ func (s *Spec) device(name string) error {
 	return nil
 }
 
-func ipv4Only(object string, a netip.Addr) error {
-	if a.IsValid() && !a.Is4() {
-		return refuse(NotSupported, object, "IPv6 is not yet supported: %s", a)
-	}
-	return nil
-}
-
-// station reports whether an address may be that of one machine on a link.
-func station(a netip.Addr) bool {
-	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
-}
-
-// FindAddress returns the entry of an address wherever it is, or nil.
+// FindAddress returns the entry of an address wherever it is, or nil. Of a
+// link-local one of IPv6, which several ports may have, it is the first.
 func (s *Spec) FindAddress(a netip.Addr) *Address {
 	for i := range s.Addresses {
 		if s.Addresses[i].Prefix.Addr() == a {
 			return &s.Addresses[i]
+		}
+	}
+	return nil
+}
+
+// findOn returns the entry of an address of this box as it is seen from a port's
+// link, or nil: a link-local one of IPv6 on another link is another address.
+func (s *Spec) findOn(ip netip.Addr, port string) *Address {
+	if !onLinkOnly(ip) {
+		return s.FindAddress(ip)
+	}
+	for i := range s.Addresses {
+		if a := &s.Addresses[i]; a.Prefix.Addr() == ip && a.Port == port {
+			return a
 		}
 	}
 	return nil
@@ -47,18 +50,20 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 		return err
 	}
 	ip := a.Prefix.Addr()
-	if err := ipv4Only("address", ip); err != nil {
+	if err := unicast("address", "an address of a device", ip); err != nil {
 		return err
 	}
-	if !station(ip) {
-		return refuse(Invalid, "address", "%s can't be an address of a device: give a unicast address", ip)
+	switch {
+	case a.Broadcast.IsValid() && ip.Is6():
+		return refuse(Invalid, "address", "broadcast %s: IPv6 has no broadcast, leave it out", a.Broadcast)
+	case a.Broadcast.IsValid() && !a.Broadcast.Is4():
+		return refuse(Invalid, "address", "broadcast %s is not that of an IPv4 address: give one of %s, or leave it out", a.Broadcast, a.Prefix.Masked())
+	case a.SAPool && onLinkOnly(ip):
+		return refuse(Invalid, "address", "%s can't be sapool: what has a link-local source does not leave the link, give a global address", ip)
 	}
-	if err := ipv4Only("address", a.Broadcast); err != nil {
-		return err
-	}
-	old := s.FindAddress(ip)
+	old := s.findOn(ip, a.Port)
 	if old == nil {
-		if other := s.machine(ip); other != "" {
+		if other := s.machine(ip, a.Port); other != "" {
 			return refuse(Invalid, "address", "%s is another machine's: %s", ip, other)
 		}
 		s.Addresses = append(s.Addresses, a)
@@ -79,9 +84,10 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 	return nil
 }
 
-// machine says as what another machine's address is known: a real server, a
-// gateway, a static neighbour; "" if it is not.
-func (s *Spec) machine(ip netip.Addr) string {
+// machine says as what another machine's address is known, on the link of a port if
+// it is link-local: a real server, a gateway, a static neighbour; "" if it is not.
+func (s *Spec) machine(ip netip.Addr, port string) string {
+	here := func(on string) bool { return on == port || !onLinkOnly(ip) }
 	for i := range s.Services {
 		for _, d := range s.Services[i].Dests {
 			if d.Addr.Addr() == ip && d.Forward != SNAT {
@@ -90,12 +96,12 @@ func (s *Spec) machine(ip netip.Addr) string {
 		}
 	}
 	for _, r := range s.Routes {
-		if r.Via == ip {
+		if r.Via == ip && here(r.Port) {
 			return "the gateway of route " + r.Prefix.String()
 		}
 	}
 	for _, n := range s.Neighbours {
-		if n.Addr == ip {
+		if n.Addr == ip && here(n.Port) {
 			return "a static neighbour of " + n.Port
 		}
 	}
@@ -155,12 +161,15 @@ func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
 }
 
 // FlushAddresses removes all addresses of a device.
-func (s *Spec) FlushAddresses(port string) error {
+func (s *Spec) FlushAddresses(port string) error { return s.FlushAddressesOf(port, Both) }
+
+// FlushAddressesOf removes the addresses of a device that are of a family.
+func (s *Spec) FlushAddressesOf(port string, f Family) error {
 	if err := s.device(port); err != nil {
 		return err
 	}
 	for _, a := range slices.Clone(s.Addresses) {
-		if a.Port == port {
+		if a.Port == port && f.Has(a.Prefix.Addr()) {
 			if err := s.DeleteAddress(a.Prefix, port); err != nil {
 				return err
 			}
@@ -169,30 +178,51 @@ func (s *Spec) FlushAddresses(port string) error {
 	return nil
 }
 
+// minMTU is what every link carries: RFC 791, section 3.2, and RFC 8200, section 5.
+func minMTU(a netip.Addr) int {
+	if a.Is4() {
+		return 68
+	}
+	return 1280
+}
+
 // AddRoute adds a route.
 func (s *Spec) AddRoute(r Route) error {
 	if err := s.device(r.Port); err != nil {
 		return err
 	}
-	for _, a := range []netip.Addr{r.Prefix.Addr(), r.Via, r.Src} {
-		if err := ipv4Only("route", a); err != nil {
-			return err
-		}
-	}
 	if !r.Prefix.IsValid() || r.Prefix != r.Prefix.Masked() {
 		return refuse(Invalid, "route", "%s is not a prefix: bits behind its length are set; %s would be one", r.Prefix, r.Prefix.Masked())
 	}
+	if to := r.Prefix.Addr(); to.Is4In6() {
+		return refuse(Invalid, "route", "%s is of IPv4-mapped addresses: write it as IPv4", r.Prefix)
+	} else if to.Is6() && to.IsMulticast() {
+		return refuse(Invalid, "route", "%s is of multicast groups, which no route leads to", r.Prefix)
+	}
 	if r.Scope == ScopeKNIHost && !r.Prefix.IsSingleIP() {
-		return refuse(Invalid, "route", "%s: the prefix length of kni_host must be 32", r.Prefix)
+		return refuse(Invalid, "route", "%s: the prefix length of kni_host must be %d", r.Prefix, r.Prefix.Addr().BitLen())
 	}
-	if r.MTU != 0 && (r.MTU < 68 || r.MTU > 65535) {
-		return refuse(Invalid, "route", "mtu %d: must be 68 to 65535", r.MTU)
+	if least := minMTU(r.Prefix.Addr()); r.MTU != 0 && (r.MTU < least || r.MTU > 65535) {
+		return refuse(Invalid, "route", "mtu %d: must be %d to 65535", r.MTU, least)
 	}
-	if r.Via.IsValid() && !station(r.Via) {
-		return refuse(Invalid, "route", "%s can't be a gateway: give a unicast address", r.Via)
+	if r.Via.IsValid() {
+		if err := unicast("route", "a gateway", r.Via); err != nil {
+			return err
+		}
+		if !sameFamily(r.Via, r.Prefix.Addr()) {
+			return refuse(Invalid, "route", "%s via %s: gateway and prefix must be of one family", r.Prefix, r.Via)
+		}
+		if s.findOn(r.Via, r.Port) != nil {
+			return refuse(Invalid, "route", "gateway %s is an address of this box", r.Via)
+		}
 	}
-	if r.Via.IsValid() && s.FindAddress(r.Via) != nil {
-		return refuse(Invalid, "route", "gateway %s is an address of this box", r.Via)
+	if r.Src.IsValid() {
+		if err := unicast("route", "a source", r.Src); err != nil {
+			return err
+		}
+		if !sameFamily(r.Src, r.Prefix.Addr()) {
+			return refuse(Invalid, "route", "%s src %s: source and prefix must be of one family", r.Prefix, r.Src)
+		}
 	}
 	if s.routeIndex(r) >= 0 {
 		return refuse(Exists, "route", "already exist: %s dev %s", r.Prefix, r.Port)
@@ -242,11 +272,14 @@ func (s *Spec) DeleteRoute(r Route) error {
 }
 
 // FlushRoutes removes all configured routes of a device.
-func (s *Spec) FlushRoutes(port string) error {
+func (s *Spec) FlushRoutes(port string) error { return s.FlushRoutesOf(port, Both) }
+
+// FlushRoutesOf removes the configured routes of a device that are of a family.
+func (s *Spec) FlushRoutesOf(port string, f Family) error {
 	if err := s.device(port); err != nil {
 		return err
 	}
-	s.Routes = slices.DeleteFunc(s.Routes, func(r Route) bool { return r.Port == port })
+	s.Routes = slices.DeleteFunc(s.Routes, func(r Route) bool { return r.Port == port && f.Has(r.Prefix.Addr()) })
 	return nil
 }
 
@@ -255,16 +288,13 @@ func (s *Spec) AddNeighbour(n Neighbour) error {
 	if err := s.device(n.Port); err != nil {
 		return err
 	}
-	if err := ipv4Only("neighbour", n.Addr); err != nil {
+	if err := unicast("neighbour", "a neighbour", n.Addr); err != nil {
 		return err
 	}
 	if n.MAC[0]&1 != 0 || n.MAC == ([6]byte{}) {
 		return refuse(Invalid, "neighbour", "lladdr of %s: must be the MAC address of one station", n.Addr)
 	}
-	if !station(n.Addr) {
-		return refuse(Invalid, "neighbour", "%s can't be a neighbour: give a unicast address", n.Addr)
-	}
-	if s.FindAddress(n.Addr) != nil {
+	if s.findOn(n.Addr, n.Port) != nil {
 		return refuse(Invalid, "neighbour", "%s is an address of this box", n.Addr)
 	}
 	if s.neighbourIndex(n.Addr, n.Port) >= 0 {

@@ -87,7 +87,6 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no device", addrOn("", "192.168.1.9/24"), Invalid, "link", "one of lan, wan"},
 		{"unknown device", addrOn("eth9", "192.168.1.9/24"), NoDevice, "link", "eth9"},
-		{"IPv6 address", addr(v6), NotSupported, "address", "2001:db8::1"},
 		{"address 0", addr(any4), Invalid, "address", "0.0.0.0"},
 		{"multicast address", addr(netip.MustParseAddr("224.0.0.1")), Invalid, "address", "224.0.0.1"},
 		{"loopback address", addr(netip.MustParseAddr("127.0.0.1")), Invalid, "address", "127.0.0.1"},
@@ -104,8 +103,8 @@ func TestRefusals(t *testing.T) {
 		{"flush local address in use", func(s *Spec) error { return s.FlushAddresses("lan") }, Busy, "address", "192.168.1.200"},
 
 		{"route on no device", route(func(r *Route) { r.Port = "x" }), NoDevice, "link", "x"},
-		{"IPv6 route", route(func(r *Route) { r.Prefix = prefix("2001:db8::/32") }), NotSupported, "route", "2001"},
-		{"IPv6 gateway", route(func(r *Route) { r.Via = v6 }), NotSupported, "route", "2001:db8::1"},
+		{"IPv6 gateway", route(func(r *Route) { r.Via = v6 }), Invalid, "route", "172.16.0.0/16 via 2001:db8::1: gateway and prefix must be of one family"},
+		{"IPv6 source", route(func(r *Route) { r.Src = v6 }), Invalid, "route", "172.16.0.0/16 src 2001:db8::1: source and prefix must be of one family"},
 		{"route with host bits", route(func(r *Route) { r.Prefix = prefix("172.16.0.1/16") }), Invalid, "route", "172.16.0.0/16"},
 		{"kni_host of a net", route(func(r *Route) { r.Scope = ScopeKNIHost }), Invalid, "route", "32"},
 		{"MTU too small", route(func(r *Route) { r.MTU = 67 }), Invalid, "route", "68"},
@@ -121,7 +120,6 @@ func TestRefusals(t *testing.T) {
 		{"flush routes of no device", func(s *Spec) error { return s.FlushRoutes("x") }, NoDevice, "link", "x"},
 
 		{"neighbour on no device", func(s *Spec) error { return s.AddNeighbour(Neighbour{gw, "x", mac}) }, NoDevice, "link", "x"},
-		{"IPv6 neighbour", func(s *Spec) error { return s.AddNeighbour(Neighbour{v6, "wan", mac}) }, NotSupported, "neighbour", "2001:db8::1"},
 		{"neighbour at a group", func(s *Spec) error {
 			return s.AddNeighbour(Neighbour{netip.MustParseAddr("10.0.0.9"), "wan", [6]byte{1}})
 		}, Invalid, "neighbour", "10.0.0.9"},
@@ -138,7 +136,6 @@ func TestRefusals(t *testing.T) {
 		{"switch of later", func(s *Spec) error { return s.SetLink("wan", "forward2kni", "on") }, NotSupported, "link", "forward2kni"},
 
 		{"service twice", func(s *Spec) error { return s.AddService(Service{ServiceKey: web, Scheduler: "rr"}) }, Exists, "service", "TCP 10.0.0.100:80"},
-		{"IPv6 service", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(v6, 80) }), NotSupported, "service", "2001:db8::1"},
 		{"service on 0", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(any4, 80) }), Invalid, "service", "0.0.0.0"},
 		{"service on a group", service(func(v *Service) { v.Virtual = netip.MustParseAddrPort("224.0.0.1:80") }), Invalid, "service", "224.0.0.1"},
 		{"service on loopback", service(func(v *Service) { v.Virtual = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "service", "127.0.0.1"},
@@ -149,7 +146,7 @@ func TestRefusals(t *testing.T) {
 		{"persistent for ever", service(func(v *Service) { v.Persistent = MaxPersistent + 1 }), Invalid, "service", "must be 1 to 2160000 seconds"},
 		{"mask without persistence", service(func(v *Service) { v.PersistentMask = netip.MustParseAddr("255.255.255.0") }), Invalid, "service", "give -p, or leave -M out"},
 		{"mask with a hole", service(func(v *Service) { v.Persistent, v.PersistentMask = 5, netip.MustParseAddr("255.0.255.0") }), Invalid, "service", "persistence mask 255.0.255.0: its ones must come before its zeros"},
-		{"mask of IPv6", service(func(v *Service) { v.Persistent, v.PersistentMask = 5, v6 }), Invalid, "service", "persistence mask"},
+		{"mask of IPv6", service(func(v *Service) { v.Persistent, v.PersistentMask = 5, v6 }), Invalid, "service", "persistence mask 2001:db8::1: that of an IPv4 service is one like 255.255.255.0"},
 		{"persistent QUIC", service(func(v *Service) { v.Proto, v.Persistent, v.QUIC = UDP, 5, true }), Invalid, "service", "leave out --quic or -p"},
 		{"persistence engine", service(func(v *Service) { v.PE = "sip" }), NotSupported, "service", "--pe"},
 		{"one packet of TCP", service(func(v *Service) { v.OnePacket = true }), Invalid, "service", "UDP services alone: leave --ops out"},
@@ -186,7 +183,8 @@ func TestRefusals(t *testing.T) {
 
 		{"dest of no service", func(s *Spec) error { return s.AddDest(none, Dest{Addr: rs1, Forward: FullNAT}) }, NotExists, "service", "443"},
 		{"dest twice", dest(func(d *Dest) { d.Addr = rs1 }), Exists, "dest", "192.168.1.2:80"},
-		{"IPv6 dest", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(v6, 80) }), NotSupported, "dest", "2001:db8::1"},
+		{"IPv6 dest of DR", dest(func(d *Dest) { d.Forward, d.Addr = DirectRoute, netip.AddrPortFrom(v6, 80) }), Invalid, "dest", "2001:db8::1: with Route the real server takes packets for the VIP, 10.0.0.100, so both must be of one family; full-NAT (-b) and tunnel (-i) go from IPv4 to IPv6"},
+		{"IPv6 dest of NAT", dest(func(d *Dest) { d.Forward, d.Addr = Masq, netip.AddrPortFrom(v6, 80) }), Invalid, "dest", "2001:db8::1: with Masq the real server takes packets for the VIP"},
 		{"dest 0", dest(func(d *Dest) { d.Addr = netip.AddrPortFrom(any4, 80) }), Invalid, "dest", "0.0.0.0"},
 		{"dest on a group", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("224.0.0.1:80") }), Invalid, "dest", "224.0.0.1"},
 		{"dest on loopback", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "dest", "127.0.0.1"},
@@ -195,10 +193,13 @@ func TestRefusals(t *testing.T) {
 		{"SNAT behind an address", dest(func(d *Dest) { d.Forward = SNAT }), Invalid, "dest", "SNAT (-J) is for match services: add the service with -H MATCH instead of -t or -u"},
 		{"match of a protocol", func(s *Spec) error {
 			return s.AddService(Service{ServiceKey: ServiceKey{Proto: SCTP, Match: Match{Family: 4}}, Scheduler: "rr"})
-		}, NotSupported, "service", "use proto=tcp, udp or icmp"},
-		{"match of IPv6", func(s *Spec) error {
-			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 6}}, Scheduler: "rr"})
-		}, NotSupported, "service", "IPv6"},
+		}, NotSupported, "service", "use proto=tcp, udp, icmp or icmpv6"},
+		{"match of no family", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 5}}, Scheduler: "rr"})
+		}, Invalid, "service", "address family 5: use af=ipv4 or af=ipv6"},
+		{"ICMPv6 of IPv4", func(s *Spec) error {
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: ICMPv6, Match: Match{Family: 4}}, Scheduler: "rr"})
+		}, Invalid, "service", "ICMPv6 is of IPv6: for IPv4 use proto=icmp"},
 		{"match of no port of ours", func(s *Spec) error {
 			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 4, Out: "eth9"}}, Scheduler: "rr"})
 		}, NoDevice, "link", "eth9"},
@@ -231,8 +232,7 @@ func TestRefusals(t *testing.T) {
 		{"laddr twice", local(web, lip, "lan"), Exists, "laddr", "192.168.1.200"},
 		{"laddr on no device", local(web, lip2, "x"), NoDevice, "link", "x"},
 		{"laddr that is elsewhere", local(web, vip, "lan"), Exists, "laddr", "wan"},
-		{"IPv6 laddr", local(web, v6, "lan"), NotSupported, "laddr", "2001:db8::1"},
-		{"laddr on a group", local(web, netip.MustParseAddr("224.0.0.1"), "lan"), Invalid, "address", "224.0.0.1"},
+		{"laddr on a group", local(web, netip.MustParseAddr("224.0.0.1"), "lan"), Invalid, "laddr", "224.0.0.1"},
 		{"delete no laddr", func(s *Spec) error { return s.DeleteLocal(web, LocalAddress{lip2, "lan"}) }, NotExists, "laddr", "192.168.1.201"},
 		{"delete laddr elsewhere", func(s *Spec) error { return s.DeleteLocal(web, LocalAddress{lip, "wan"}) }, NotExists, "laddr", "is on lan"},
 		{"delete laddr of no service", func(s *Spec) error { return s.DeleteLocal(none, LocalAddress{lip, "lan"}) }, NotExists, "service", "443"},

@@ -29,11 +29,8 @@ func (svc *Service) dest(a netip.AddrPort) int {
 
 func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	ip := d.Addr.Addr()
-	if err := ipv4Only("dest", ip); err != nil {
+	if err := routable("dest", "a real server", ip); err != nil {
 		return err
-	}
-	if !station(ip) {
-		return refuse(Invalid, "dest", "%s can't be a real server: give a unicast address", ip)
 	}
 	if svc.IsMatch() || d.Forward == SNAT {
 		return s.checkWAN(svc, d)
@@ -43,6 +40,9 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	case Masq, DirectRoute, Tunnel:
 		if svc.ProxyProtocol != "" || svc.UOA != "" {
 			return refuse(Invalid, "dest", "a service that tells the client's address by %s needs full-NAT (-b): with %s the real server sees the client anyway", telling(svc), d.Forward)
+		}
+		if vip := svc.Virtual.Addr(); d.Forward != Tunnel && !sameFamily(vip, ip) {
+			return refuse(Invalid, "dest", "%s: with %s the real server takes packets for the VIP, %s, so both must be of one family; full-NAT (-b) and tunnel (-i) go from %s to %s", ip, d.Forward, vip, family(vip), family(ip))
 		}
 	default:
 		return refuse(NotSupported, "dest", "forwarding mode %s is not supported yet: use -b, -g, -i or -m", d.Forward)
@@ -74,7 +74,9 @@ func (s *Spec) checkWAN(svc *Service, d *Dest) error {
 	case d.Forward != SNAT:
 		return refuse(Invalid, "dest", "a match service has WAN addresses for SNAT (-J), not %s real servers", d.Forward)
 	case d.Addr.Port() != 0:
-		return refuse(Invalid, "dest", "%s: the ports of a WAN address are chosen for each connection: give %s:0", d.Addr, ip)
+		return refuse(Invalid, "dest", "%s: the ports of a WAN address are chosen for each connection: give %s", d.Addr, netip.AddrPortFrom(ip, 0))
+	case ip.Is4() != (svc.Match.Family == 4):
+		return refuse(Invalid, "dest", "%s: a match service of IPv%d goes out with addresses of IPv%d", ip, svc.Match.Family, svc.Match.Family)
 	}
 	if a := s.FindAddress(ip); a == nil {
 		return refuse(Invalid, "dest", "%s is no address of this box: dpip addr add %s/LEN dev PORT sapool", ip, ip)

@@ -57,11 +57,11 @@ func (s *Spec) AddListed(k ServiceKey, kind ListKind, clients ...netip.Addr) err
 		there[a] = true
 	}
 	for _, a := range clients {
-		if err := ipv4Only(kind.String(), a); err != nil {
+		if err := unicast(kind.String(), "a client", a); err != nil {
 			return err
 		}
-		if !station(a) {
-			return refuse(Invalid, kind.String(), "%s can't be a client: give a unicast address", a)
+		if !sameFamily(a, k.Virtual.Addr()) {
+			return refuse(Invalid, kind.String(), "%s is never a client of service %s: give an %s address", a, k, family(k.Virtual.Addr()))
 		}
 		if there[a] {
 			return refuse(Exists, kind.String(), "%s address already exists: %s of service %s", kind, a, k)

@@ -1,7 +1,9 @@
 package spec
 
 import (
+	"math/bits"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,8 +20,12 @@ func (svc *Service) checkPersistence() error {
 		return refuse(Invalid, "service", "persistence timeout %d: must be 1 to %d seconds", svc.Persistent, MaxPersistent)
 	case mask.IsValid() && svc.Persistent == 0:
 		return refuse(Invalid, "service", "a persistence mask is for persistent services: give -p, or leave -M out")
-	case mask.IsValid() && !contiguous(mask):
+	case mask.IsValid() && !sameFamily(mask, svc.Virtual.Addr()):
+		return refuse(Invalid, "service", "persistence mask %s: that of an %s service is %s", mask, family(svc.Virtual.Addr()), maskForm(svc.Virtual.Addr()))
+	case mask.Is4() && !contiguous(mask):
 		return refuse(Invalid, "service", "persistence mask %s: its ones must come before its zeros, as in 255.255.255.0", mask)
+	case mask.Is6() && MaskBits(mask) < 1:
+		return refuse(Invalid, "service", "persistence mask %s: give the length of a prefix, 1 to 128", mask)
 	case svc.Persistent != 0 && svc.OnePacket:
 		return refuse(Invalid, "service", "one-packet scheduling chooses a real server for every datagram, persistence keeps it: leave out --ops or -p")
 	case svc.Persistent != 0 && svc.QUIC:
@@ -28,14 +34,50 @@ func (svc *Service) checkPersistence() error {
 	return nil
 }
 
-// contiguous reports whether a mask is that of a prefix of an IPv4 address.
-func contiguous(mask netip.Addr) bool {
-	if !mask.Is4() {
-		return false
+// contiguous reports whether a mask is that of a prefix.
+func contiguous(mask netip.Addr) bool { return MaskBits(mask) >= 0 }
+
+// Mask returns the mask of a prefix's length, in the family of a: 0 to 32, or to 128.
+func Mask(a netip.Addr, length int) netip.Addr {
+	ones := netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	if !a.Is4() {
+		var b [16]byte
+		for i := range b {
+			b[i] = 255
+		}
+		ones = netip.AddrFrom16(b)
 	}
-	b := mask.As4()
-	m := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	return ^m&(^m+1) == 0
+	p, err := ones.Prefix(length)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr()
+}
+
+// MaskBits is the inverse of Mask: how many ones a mask begins with, -1 if there are
+// others behind its zeros.
+func MaskBits(mask netip.Addr) int {
+	n := 0
+	bytes := mask.AsSlice()
+	for i, b := range bytes {
+		ones := bits.LeadingZeros8(^b)
+		n += ones
+		if ones < 8 {
+			if b<<ones != 0 || slices.ContainsFunc(bytes[i+1:], func(b byte) bool { return b != 0 }) {
+				return -1
+			}
+			break
+		}
+	}
+	return n
+}
+
+// maskForm is how a persistence mask is written for services of a family.
+func maskForm(a netip.Addr) string {
+	if a.Is4() {
+		return "one like 255.255.255.0"
+	}
+	return "the length of a prefix, 1 to 128"
 }
 
 // checkOnePacket refuses one-packet scheduling where it can't be.

@@ -92,7 +92,7 @@ func (svc *Service) check() error {
 			return refuse(Invalid, "service", "a match service (SNAT) has WAN addresses, not real servers: leave out -p, -o, --quic and --dest-check")
 		}
 	case svc.Virtual.Port() == 0 && svc.Persistent == 0:
-		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s:PORT, or -p for all ports", svc.Virtual.Addr())
+		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s, or -p for all ports", strings.TrimSuffix(svc.Virtual.String(), "0")+"PORT")
 	}
 	if !slices.Contains(schedulers, svc.Scheduler) {
 		return refuse(NotExists, "scheduler", "scheduler %q is not known: use %s", svc.Scheduler, strings.Join(schedulers, ", "))
@@ -129,17 +129,19 @@ func (svc *Service) check() error {
 // check refuses a service that can't be addressed so.
 func (k ServiceKey) check() error {
 	if k.IsMatch() {
-		if k.Proto != TCP && k.Proto != UDP && k.Proto != ICMP {
-			return refuse(NotSupported, "service", "%s match services are not supported yet: use proto=tcp, udp or icmp", k.Proto)
+		switch {
+		case k.Proto != TCP && k.Proto != UDP && k.Proto != ICMP && k.Proto != ICMPv6:
+			return refuse(NotSupported, "service", "%s match services are not supported yet: use proto=tcp, udp, icmp or icmpv6", k.Proto)
+		case k.Proto == ICMP && k.Match.Family == 6:
+			return refuse(Invalid, "service", "ICMP is of IPv4: for IPv6 use proto=icmpv6")
+		case k.Proto == ICMPv6 && k.Match.Family == 4:
+			return refuse(Invalid, "service", "ICMPv6 is of IPv6: for IPv4 use proto=icmp")
 		}
 		return k.Match.check()
 	}
 	vip := k.Virtual.Addr()
-	if err := ipv4Only("service", vip); err != nil {
+	if err := routable("service", "a virtual address", vip); err != nil {
 		return err
-	}
-	if !station(vip) {
-		return refuse(Invalid, "service", "%s can't be a virtual address: give a unicast address", vip)
 	}
 	if k.Proto != TCP && k.Proto != UDP {
 		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t) or UDP (-u)", k.Proto)
@@ -225,7 +227,8 @@ func (s *Spec) FlushServices() {
 }
 
 // AddLocal puts an address on its device as a local address, unless it is
-// there, and binds it to a service. existed: it was on the device before.
+// there, and binds it to a service. existed: it was on the device before. It is for
+// real servers of its family, and a service may have some of each.
 func (s *Spec) AddLocal(k ServiceKey, l LocalAddress) (existed bool, err error) {
 	svc, err := s.find(k)
 	if err != nil {
@@ -240,7 +243,7 @@ func (s *Spec) AddLocal(k ServiceKey, l LocalAddress) (existed bool, err error) 
 	if err := s.device(l.Port); err != nil {
 		return false, err
 	}
-	if err := ipv4Only("laddr", l.Addr); err != nil {
+	if err := routable("laddr", "a local address", l.Addr); err != nil {
 		return false, err
 	}
 	if a := s.FindAddress(l.Addr); a != nil {
@@ -275,7 +278,7 @@ func (s *Spec) DeleteLocal(k ServiceKey, l LocalAddress) error {
 }
 
 // releaseLocal takes a local address off its device if no service uses it any
-// more and it came with --add-laddr: it is then a sapool address of length 32.
+// more and it came with --add-laddr: it is then a sapool address of length 32 or 128.
 func (s *Spec) releaseLocal(l LocalAddress) {
 	a := s.FindAddress(l.Addr)
 	if a == nil || !a.SAPool || !a.Prefix.IsSingleIP() || s.localOf(l.Addr) != nil {

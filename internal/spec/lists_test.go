@@ -32,7 +32,7 @@ func TestListed(t *testing.T) {
 		{"twice at once", func(s *Spec) error { return s.AddListed(k, Whitelist, b, b) }, Exists},
 		{"on both", func(s *Spec) error { return s.AddListed(k, Whitelist, a) }, 0},
 		{"no such service", func(s *Spec) error { return s.AddListed(ServiceKey{Proto: UDP, Virtual: k.Virtual}, Blacklist, a) }, NotExists},
-		{"IPv6", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.MustParseAddr("::1")) }, NotSupported},
+		{"IPv6", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.MustParseAddr("2001:db8::1")) }, Invalid},
 		{"multicast", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.MustParseAddr("224.0.0.1")) }, Invalid},
 		{"nobody", func(s *Spec) error { return s.AddListed(k, Blacklist, netip.IPv4Unspecified()) }, Invalid},
 		{"too many", func(s *Spec) error { return s.AddListed(k, Blacklist, many...) }, NoResource},

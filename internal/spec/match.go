@@ -3,7 +3,6 @@ package spec
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -53,14 +52,18 @@ func (k ServiceKey) matchString() string {
 	return out
 }
 
-// check refuses a match that can't select anything, and what it can't do yet.
+// of reports whether an address is one of the match's family, as packets have it.
+func (m *Match) of(a netip.Addr) bool {
+	if m.Family == 4 {
+		return a.Is4()
+	}
+	return a.Is6() && !a.Is4In6() && a.Zone() == ""
+}
+
+// check refuses a match that can't select anything.
 func (m *Match) check() error {
-	switch m.Family {
-	case 4:
-	case 6:
-		return refuse(NotSupported, "service", "IPv6 is not supported yet: use af=ipv4")
-	default:
-		return refuse(Invalid, "service", "address family %s: use af=ipv4", strconv.Itoa(int(m.Family)))
+	if m.Family != 4 && m.Family != 6 {
+		return refuse(Invalid, "service", "address family %d: use af=ipv4 or af=ipv6", m.Family)
 	}
 	for _, r := range [2]struct {
 		name string
@@ -68,8 +71,8 @@ func (m *Match) check() error {
 	}{{"src-range", m.Src}, {"dst-range", m.Dst}} {
 		switch {
 		case r.r == Range{}:
-		case !r.r.First.Is4() || !r.r.Last.Is4():
-			return refuse(Invalid, "service", "%s %s-%s: give two IPv4 addresses", r.name, r.r.First, r.r.Last)
+		case !m.of(r.r.First) || !m.of(r.r.Last):
+			return refuse(Invalid, "service", "%s %s-%s: give two IPv%d addresses", r.name, r.r.First, r.r.Last, m.Family)
 		case r.r.Last.Less(r.r.First) || r.r.LastPort < r.r.FirstPort:
 			return refuse(Invalid, "service", "%s %s: the end lies before the beginning", r.name, r.r)
 		}

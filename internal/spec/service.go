@@ -79,7 +79,7 @@ type Service struct {
 	Scheduler string // "rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"
 
 	Persistent      uint32     // seconds; 0: not persistent
-	PersistentMask  netip.Addr // zero: whole address
+	PersistentMask  netip.Addr // of the VIP's family, as Mask makes it; zero: whole address
 	OnePacket       bool       // -o
 	PE              string     // --pe, stored and listed only
 	SynProxy        bool
@@ -92,7 +92,7 @@ type Service struct {
 	// How the real server gets to know the client's address.
 	ProxyProtocol string // "", "v1", "v2", "v1-insecure", "v2-insecure"; then there is no TOA
 	NoTOA         bool   // TCP: segments carry no TOA option
-	UOA           string // UDP: "", "ipo" (IPv4 option), "opp" (IP protocol 248)
+	UOA           string // UDP: "", "ipo" (IPv4 option, or IPv6 destination option), "opp" (IP protocol 248)
 
 	Dests  []Dest         // in order of insertion
 	Locals []LocalAddress // in order of insertion

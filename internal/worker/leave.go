@@ -75,7 +75,7 @@ func (w *Worker) finish(p *packet.Packet) bool {
 		w.pool.Put(p)
 		return false
 	}
-	if p.Is(packet.Cut) && w.ip.Long4(p) {
+	if p.Is(packet.Cut) && w.ip.Long(p) {
 		return w.cut(p)
 	}
 	if !w.ip.FinishChecksum(p, out) {
@@ -93,7 +93,7 @@ func (w *Worker) cut(p *packet.Packet) bool {
 		w.drop(p)
 		return false
 	}
-	n, ok := w.ip.Cut4(p, w.segments[:])
+	n, ok := w.ip.Cut(p, w.segments[:])
 	if !ok {
 		w.drop(p)
 		return false
