@@ -29,6 +29,9 @@ const (
 	ARPMalformed   // not Ethernet/IPv4, too short, or a bad sender
 	ARPNotOurs     // asks for an address that is not ours on this port
 	ARPConsumed    // answered or learnt: nothing is left to forward (not a loss)
+	NDMalformed    // neighbour discovery with a wrong checksum, code, option or address
+	NDNotOurs      // asks for an address that is not ours on this port, or is for another or from a router
+	NDConsumed     // learnt from: nothing is left to forward (not a loss)
 	NeighQueueFull // too many packets wait for this neighbour already
 	NeighFailed    // the neighbour did not answer
 	NeighTableFull // no room for another neighbour
@@ -116,10 +119,13 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	ARPMalformed:     {"arp_malformed", "malformed ARP packet"},
 	ARPNotOurs:       {"arp_not_ours", "ARP about an address that is not ours"},
 	ARPConsumed:      {"arp_consumed", "ARP learnt from or answered (not a loss)"},
+	NDMalformed:      {"nd_malformed", "malformed neighbour discovery (IPv6)"},
+	NDNotOurs:        {"nd_not_ours", "neighbour discovery (IPv6) about an address that is not ours, or by a router"},
+	NDConsumed:       {"nd_consumed", "neighbour discovery (IPv6) learnt from (not a loss)"},
 	NeighQueueFull:   {"neigh_queue_full", "too many packets waited for a neighbour's answer (unres_queue_length)"},
-	NeighFailed:      {"neigh_failed", "the neighbour did not answer ARP: is the machine up and on this link?"},
+	NeighFailed:      {"neigh_failed", "the neighbour did not answer ARP or neighbour solicitations: is the machine up and on this link?"},
 	NeighTableFull:   {"neigh_table_full", "the neighbour table is full"},
-	NeighNoSource:    {"neigh_no_source", "the director has no address to send ARP requests from: dpip addr add"},
+	NeighNoSource:    {"neigh_no_source", "the director has no address of that family to ask for neighbours from: dpip addr add"},
 	IPHeader:         {"ip_header", "malformed IP header"},
 	IPChecksum:       {"ip_checksum", "wrong IP header checksum"},
 	IPSource:         {"ip_source", "impossible source address"},

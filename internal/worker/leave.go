@@ -29,9 +29,12 @@ func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
 
 // drop counts a packet under its reason and frees it.
 func (w *Worker) drop(p *packet.Packet) {
-	if p.Reason == packet.ARPConsumed {
+	switch p.Reason {
+	case packet.ARPConsumed:
 		w.stats.Consumed++
-	} else {
+	case packet.NDConsumed:
+		w.stats.ConsumedND++
+	default:
 		w.stats.Drops[p.Reason]++
 	}
 	p.Pool().Put(p)
