@@ -12,11 +12,10 @@ import (
 
 // What Build's errors wrap, so that the control side can give DPVS's code for it.
 var (
-	ErrExists       = errors.New("already exists")
-	ErrNotExists    = errors.New("does not exist")
-	ErrNoDevice     = errors.New("no such device")
-	ErrNotSupported = errors.New("not supported")
-	ErrInvalid      = errors.New("invalid parameter")
+	ErrExists    = errors.New("already exists")
+	ErrNotExists = errors.New("does not exist")
+	ErrNoDevice  = errors.New("no such device")
+	ErrInvalid   = errors.New("invalid parameter")
 )
 
 // Build makes a table of the routes that follow from the addresses and of those
@@ -25,7 +24,8 @@ var (
 // An address gives a host route (scope host) and, if it spans a link, a link
 // route to the masked prefix with the address as source, unless a configured
 // route to that prefix on that port stands in its place. Addresses count as
-// inserted before configured routes.
+// inserted before configured routes, and a port's own link-local address before
+// all others.
 func Build(ports []Port, addrs []spec.Address, routes []spec.Route) (*Table, error) {
 	b := builder{t: &Table{}, byName: make(map[string]Port, len(ports))}
 	for _, p := range ports {
@@ -34,6 +34,17 @@ func Build(ports []Port, addrs []spec.Address, routes []spec.Route) (*Table, err
 	configured := make(map[netKey]bool, len(routes))
 	for _, r := range routes {
 		configured[netKey{r.Prefix.Masked(), r.Port}] = true
+	}
+	for _, p := range ports {
+		if !p.LinkLocal.IsValid() {
+			continue
+		}
+		if !linkLocal6(p.LinkLocal) {
+			return nil, fmt.Errorf("device %s: %w: %v is not in fe80::/10", p.Name, ErrInvalid, p.LinkLocal)
+		}
+		if err := b.addAddress(spec.Address{Port: p.Name, Prefix: netip.PrefixFrom(p.LinkLocal, 64)}, configured); err != nil {
+			return nil, fmt.Errorf("address %v dev %s: %w", p.LinkLocal, p.Name, err)
+		}
 	}
 	for _, a := range addrs {
 		if err := b.addAddress(a, configured); err != nil {
@@ -78,42 +89,64 @@ func (b *builder) addAddress(a spec.Address, configured map[netKey]bool) error {
 		return fmt.Errorf("%w %q: name a device of dpvs.conf", ErrNoDevice, a.Port)
 	case !a.Prefix.IsValid():
 		return fmt.Errorf("%w: not an address", ErrInvalid)
-	case !addr.Is4():
-		return fmt.Errorf("%w: IPv6 is not there yet", ErrNotSupported)
-	case addr.IsUnspecified() || addr.IsMulticast():
+	case addr.Is4In6():
+		return fmt.Errorf("%w: write the IPv4 address itself, %v", ErrInvalid, addr.Unmap())
+	case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
 		return fmt.Errorf("%w: a machine can't have this address", ErrInvalid)
 	}
+	duplicate, tentative := slices.Contains(p.Duplicate, addr), slices.Contains(p.Tentative, addr)
 	host := netip.PrefixFrom(addr, addr.BitLen())
-	if !b.insert(Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeHost}, a.Port) {
+	switch {
+	case duplicate:
+	case !b.insert(Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeHost}, a.Port):
 		return fmt.Errorf("%w on this device", ErrExists)
+	default:
+		b.remember(p.ID, a, tentative)
 	}
-	b.remember(p.ID, a)
 	if a.Prefix.IsSingleIP() {
 		return nil
 	}
-	link := a.Prefix.Masked()
-	if !configured[netKey{link, a.Port}] {
+	link := Route{Prefix: a.Prefix.Masked(), Port: p.ID, MTU: p.MTU, Scope: spec.ScopeLink}
+	if !duplicate && !tentative {
+		link.Src = addr
+	}
+	if linkLocal6(addr) {
+		link.Prefix = netip.PrefixFrom(addr, 64).Masked() // RFC 4291, 2.5.6
+	}
+	if !configured[netKey{link.Prefix, a.Port}] {
 		// A second address of the same link finds the route there already.
-		b.insert(Route{Prefix: link, Port: p.ID, Src: addr, MTU: p.MTU, Scope: spec.ScopeLink}, a.Port)
+		b.insert(link, a.Port)
 	}
 	return nil
 }
 
-// remember keeps what Source and LocalOn need.
-func (b *builder) remember(id uint16, a spec.Address) {
+// remember keeps what LocalOn and Source need.
+func (b *builder) remember(id uint16, a spec.Address, tentative bool) {
 	addr, p := a.Prefix.Addr(), &b.t.ports[id]
+	if tentative {
+		p.tentative = append(p.tentative, addr)
+		return
+	}
 	p.sorted = append(p.sorted, addr)
-	if !p.first.IsValid() {
-		p.first = addr
+	if linkLocal6(addr) {
+		if !p.linkLocal.IsValid() {
+			p.linkLocal = addr
+		}
+		return
 	}
-	if !b.t.any.IsValid() {
-		b.t.any = addr
+	of := family(addr)
+	from := &p.speak[of]
+	if !from.first.IsValid() {
+		from.first = addr
 	}
-	if a.SAPool && !p.lip.IsValid() {
-		p.lip = addr
+	if !b.t.any[of].IsValid() {
+		b.t.any[of] = addr
+	}
+	if a.SAPool && !from.lip.IsValid() {
+		from.lip = addr
 	}
 	if !a.Prefix.IsSingleIP() {
-		p.links = append(p.links, a.Prefix)
+		from.links = append(from.links, a.Prefix)
 	}
 }
 
@@ -124,14 +157,18 @@ func (b *builder) addRoute(s spec.Route) error {
 		return fmt.Errorf("%w %q: name a device of dpvs.conf", ErrNoDevice, s.Port)
 	case !s.Prefix.IsValid():
 		return fmt.Errorf("%w: not a prefix", ErrInvalid)
-	case !s.Prefix.Addr().Is4():
-		return fmt.Errorf("%w: IPv6 is not there yet", ErrNotSupported)
+	case s.Prefix.Addr().Is4In6():
+		return fmt.Errorf("%w: write the IPv4 prefix itself", ErrInvalid)
 	case s.Prefix != s.Prefix.Masked():
 		return fmt.Errorf("%w: bits are set behind the prefix length, write %v", ErrInvalid, s.Prefix.Masked())
-	case s.Via.IsValid() && !s.Via.Is4():
-		return fmt.Errorf("%w: gateway %v is not an IPv4 address", ErrInvalid, s.Via)
-	case s.Src.IsValid() && !s.Src.Is4():
-		return fmt.Errorf("%w: source %v is not an IPv4 address", ErrInvalid, s.Src)
+	case nowhere(s.Prefix):
+		return fmt.Errorf("%w: nothing can be sent to %v by a route", ErrInvalid, s.Prefix)
+	case !ofFamily(s.Via, s.Prefix):
+		return fmt.Errorf("%w: gateway %v is not an %s address", ErrInvalid, s.Via, familyName(s.Prefix))
+	case s.Via.IsMulticast() || s.Via.IsLoopback() || s.Via.Zone() != "":
+		return fmt.Errorf("%w: gateway %v is not the address of a machine", ErrInvalid, s.Via)
+	case !ofFamily(s.Src, s.Prefix):
+		return fmt.Errorf("%w: source %v is not an %s address", ErrInvalid, s.Src, familyName(s.Prefix))
 	case s.MTU < 0 || s.MTU > 65535:
 		return fmt.Errorf("%w: mtu %d is not between 0 and 65535", ErrInvalid, s.MTU)
 	}
@@ -142,7 +179,7 @@ func (b *builder) addRoute(s spec.Route) error {
 	switch {
 	case s.Scope == spec.ScopeHost || s.Scope == spec.ScopeKNIHost:
 		if !s.Prefix.IsSingleIP() {
-			return fmt.Errorf("%w: scope %v is for one address, the prefix length must be 32", ErrInvalid, s.Scope)
+			return fmt.Errorf("%w: scope %v is for one address, the prefix length must be %d", ErrInvalid, s.Scope, s.Prefix.Addr().BitLen())
 		}
 		r.Scope = s.Scope
 	case r.Gateway.IsValid():
@@ -156,7 +193,27 @@ func (b *builder) addRoute(s spec.Route) error {
 	return nil
 }
 
-// specified turns 0.0.0.0, which dpip prints for "none", into the zero Addr.
+// nowhere reports whether no route can lead to an IPv6 prefix: the addresses in it
+// are each port's own (fe80::/64 is on every link), groups, or nobody's. A shorter
+// prefix may have such addresses in it: they don't go along its route.
+func nowhere(p netip.Prefix) bool {
+	a := p.Addr()
+	return !a.Is4() && (linkLocal6(a) || a.IsMulticast() || p.IsSingleIP() && (a.IsLoopback() || a.IsUnspecified()))
+}
+
+// ofFamily reports whether a, if there is one, is of the prefix's family.
+func ofFamily(a netip.Addr, p netip.Prefix) bool {
+	return !a.IsValid() || a.Is4() == p.Addr().Is4() && !a.Is4In6()
+}
+
+func familyName(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// specified turns 0.0.0.0 or ::, which dpip prints for "none", into the zero Addr.
 func specified(a netip.Addr) netip.Addr {
 	if a.IsUnspecified() {
 		return netip.Addr{}
@@ -189,15 +246,21 @@ func (b *builder) finish() *Table {
 	slices.SortStableFunc(t.nets, func(x, y Route) int { return cmp.Compare(y.Prefix.Bits(), x.Prefix.Bits()) })
 	for _, routes := range [][]Route{t.local, t.nets} {
 		for i := range routes {
-			if _, there := t.lpm.Get(routes[i].Prefix); !there {
-				t.lpm.Insert(routes[i].Prefix, &routes[i])
+			r := &routes[i]
+			if linkLocal6(r.Prefix.Addr()) {
+				t.ports[r.Port].onLink = append(t.ports[r.Port].onLink, r)
+			} else if _, there := t.lpm.Get(r.Prefix); !there {
+				t.lpm.Insert(r.Prefix, r)
 			}
 		}
 	}
 	for i := range t.ports {
 		p := &t.ports[i]
 		slices.SortFunc(p.sorted, netip.Addr.Compare)
-		slices.SortStableFunc(p.links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+		slices.SortFunc(p.tentative, netip.Addr.Compare)
+		for of := range p.speak {
+			slices.SortStableFunc(p.speak[of].links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+		}
 	}
 	return t
 }

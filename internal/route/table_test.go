@@ -66,7 +66,7 @@ func lines(tab *Table) string {
 }
 
 func TestListOfTheTutorial(t *testing.T) {
-	tab, err := Build([]Port{{0, "dpdk0", 1500}, {1, "dpdk1", 1500}},
+	tab, err := Build([]Port{{ID: 0, Name: "dpdk0", MTU: 1500}, {ID: 1, Name: "dpdk1", MTU: 1500}},
 		[]spec.Address{addr("10.0.0.100/32", "dpdk1"), addr("192.168.100.200/32", "dpdk0", sapool)},
 		[]spec.Route{net("10.0.0.0/16", "dpdk1"), net("192.168.100.0/24", "dpdk0")})
 	if err != nil {
@@ -189,8 +189,8 @@ func TestBuildRefuses(t *testing.T) {
 			`address 10.0.0.1/24 dev eth7: no such device "eth7": name a device of dpvs.conf`},
 		{"address twice", []spec.Address{addr("10.0.0.1/24", "dpdk0"), addr("10.0.0.1/32", "dpdk0")}, nil, ErrExists,
 			"address 10.0.0.1/32 dev dpdk0: already exists on this device"},
-		{"IPv6 address", []spec.Address{addr("2001:db8::1/64", "dpdk0")}, nil, ErrNotSupported,
-			"address 2001:db8::1/64 dev dpdk0: not supported: IPv6 is not there yet"},
+		{"loopback address", []spec.Address{addr("127.0.0.1/8", "dpdk0")}, nil, ErrInvalid,
+			"address 127.0.0.1/8 dev dpdk0: invalid parameter: a machine can't have this address"},
 		{"multicast address", []spec.Address{addr("224.0.0.1/32", "dpdk0")}, nil, ErrInvalid,
 			"address 224.0.0.1/32 dev dpdk0: invalid parameter: a machine can't have this address"},
 		{"no address", []spec.Address{{Port: "dpdk0"}}, nil, ErrInvalid,
@@ -207,8 +207,8 @@ func TestBuildRefuses(t *testing.T) {
 			"route 10.0.0.0/24 dev dpdk0: invalid parameter: gateway fe80::1 is not an IPv4 address"},
 		{"IPv6 source", nil, []spec.Route{net("10.0.0.0/24", "dpdk0", func(r *spec.Route) { r.Src = netip.MustParseAddr("::1") })}, ErrInvalid,
 			"route 10.0.0.0/24 dev dpdk0: invalid parameter: source ::1 is not an IPv4 address"},
-		{"IPv6 route", nil, []spec.Route{net("2001:db8::/64", "dpdk0")}, ErrNotSupported,
-			"route 2001:db8::/64 dev dpdk0: not supported: IPv6 is not there yet"},
+		{"gateway is a group", nil, []spec.Route{net("10.0.0.0/24", "dpdk0", via("224.0.0.1"))}, ErrInvalid,
+			"route 10.0.0.0/24 dev dpdk0: invalid parameter: gateway 224.0.0.1 is not the address of a machine"},
 		{"MTU", nil, []spec.Route{net("10.0.0.0/24", "dpdk0", func(r *spec.Route) { r.MTU = 70000 })}, ErrInvalid,
 			"route 10.0.0.0/24 dev dpdk0: invalid parameter: mtu 70000 is not between 0 and 65535"},
 		{"no prefix", nil, []spec.Route{{Port: "dpdk0"}}, ErrInvalid, "route invalid Prefix dev dpdk0: invalid parameter: not a prefix"},
@@ -281,7 +281,7 @@ func scan(addrs []spec.Address, routes []spec.Route, dst netip.Addr) (scope spec
 		return slices.ContainsFunc(routes, func(r spec.Route) bool { return r.Prefix == p && r.Port == on })
 	}
 	for _, a := range addrs {
-		if a.Prefix.Bits() < 32 && !stands(a.Prefix.Masked(), a.Port) {
+		if !a.Prefix.IsSingleIP() && !stands(a.Prefix.Masked(), a.Port) {
 			take(a.Prefix.Masked(), spec.ScopeLink, a.Port, dst)
 		}
 	}
@@ -297,13 +297,29 @@ func scan(addrs []spec.Address, routes []spec.Route, dst netip.Addr) (scope spec
 	return scope, port, next, ok
 }
 
+// few makes addresses of which few bits differ, so that prefixes nest and
+// destinations hit.
+func few(t *rapid.T) (b, c, d byte) {
+	return byte(rapid.IntRange(0, 3).Draw(t, "b")) << 6, byte(rapid.IntRange(0, 1).Draw(t, "c")), byte(rapid.IntRange(0, 7).Draw(t, "d"))
+}
+
 func TestLookupAgainstScan(t *testing.T) {
-	// Few different bits, so that prefixes nest and destinations hit.
-	address := rapid.Custom(func(t *rapid.T) netip.Addr {
-		return netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "b")) << 6, byte(rapid.IntRange(0, 1).Draw(t, "c")), byte(rapid.IntRange(0, 7).Draw(t, "d"))})
-	})
+	againstScan(t, rapid.Custom(func(t *rapid.T) netip.Addr {
+		b, c, d := few(t)
+		return netip.AddrFrom4([4]byte{10, b, c, d})
+	}), []int{0, 1, 8, 9, 10, 16, 23, 24, 29, 30, 31, 32})
+}
+
+func TestLookupAgainstScan6(t *testing.T) {
+	againstScan(t, rapid.Custom(func(t *rapid.T) netip.Addr {
+		b, c, d := few(t)
+		return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 5: b, 8: c, 15: d})
+	}), []int{0, 1, 16, 41, 42, 48, 64, 71, 72, 125, 126, 127, 128})
+}
+
+func againstScan(t *testing.T, address *rapid.Generator[netip.Addr], lengths []int) {
 	device := rapid.SampledFrom([]string{"dpdk0", "dpdk1"})
-	length := rapid.SampledFrom([]int{0, 1, 8, 9, 10, 16, 23, 24, 29, 30, 31, 32})
+	length := rapid.SampledFrom(lengths)
 	rapid.Check(t, func(t *rapid.T) {
 		var addrs []spec.Address
 		var routes []spec.Route
@@ -322,7 +338,7 @@ func TestLookupAgainstScan(t *testing.T) {
 			case 1:
 				r.Via = address.Draw(t, "via")
 			case 2:
-				if r.Prefix.Bits() == 32 {
+				if r.Prefix.IsSingleIP() {
 					r.Scope = spec.ScopeKNIHost
 					k = "h" + r.Prefix.Addr().String() + r.Port
 				}
@@ -353,12 +369,17 @@ func TestLookupAgainstScan(t *testing.T) {
 func TestLookupDoesNotAllocate(t *testing.T) {
 	tab := build(t, []spec.Address{addr("10.1.0.7/24", "dpdk0")}, []spec.Route{net("0.0.0.0/0", "dpdk1", via("10.9.0.1"))})
 	far, near := netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("10.1.0.9")
+	mate := netip.MustParseAddr("fe80::9")
 	if n := testing.AllocsPerRun(100, func() {
 		r, _ := tab.Lookup4([4]byte{8, 8, 8, 8})
 		_ = tab.NextHop(r, far)
 		_ = tab.Source(0, near)
 		_, _ = tab.Local(near)
 		_ = tab.LocalOn(0, near)
+		_, _ = tab.Lookup6([16]byte{0x20, 1})
+		_, _ = tab.LookupOn(0, mate)
+		_ = tab.Source(0, mate)
+		_ = tab.TentativeOn(0, mate)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
