@@ -39,6 +39,7 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 // KeepHouse forgets what nobody uses any more, and follows the rates. A bed that is breathed by hand
 // does it by hand.
 func (d *Director) KeepHouse() {
+	d.settleAddresses()
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
 	d.recoverDests()

@@ -27,10 +27,10 @@ func (c *Cache) inputND(p *packet.Packet) packet.Verdict {
 }
 
 // ndMessage finds header and message, and checks what all messages have in common
-// (RFC 4861, 7.1). One that came in fragments is none (RFC 6980, 5).
+// (RFC 4861, 7.1). None came in fragments: ip.Input6 sees to that (RFC 6980, 5).
 func ndMessage(p *packet.Packet) (ip wire.IPv6, m wire.ICMPv6, ok bool) {
 	l3, l4 := int(p.L3), int(p.L4)
-	if l3 < wire.EthernetLen || l4 < l3+wire.IPv6Len || l4 > len(p.Data) || p.Is(packet.Cut) {
+	if l3 < wire.EthernetLen || l4 < l3+wire.IPv6Len || l4 > len(p.Data) {
 		return nil, nil, false
 	}
 	ip = wire.IPv6(p.Data[l3:])

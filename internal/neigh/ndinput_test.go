@@ -166,19 +166,6 @@ func TestSolicitationRefused(t *testing.T) {
 	}
 }
 
-func TestNDFragmented(t *testing.T) {
-	b := newBed(t, 16)
-	f, err := words.Parse("ip6 2001:db8::7 > ff02::1:ff00:5 hlim=255 / ns who=2001:db8::5 <sll>", stations, words.MAC(macX), words.MAC(mac0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := b.raw6(f.Data)
-	defer b.pool.Put(p)
-	p.Flags = packet.Cut
-	v := b.Input(p)
-	want(t, v, p.Reason, packet.Drop, packet.NDMalformed)
-}
-
 func TestNDShort(t *testing.T) {
 	b := newBed(t, 16)
 	whole, err := words.Parse("ip6 2001:db8::7 > ff02::1:ff00:5 hlim=255 / ns who=2001:db8::5 <sll>", stations, words.MAC(macX), words.MAC(mac0))
