@@ -86,6 +86,7 @@ type shape struct {
 	threads  bool
 	workers  int
 	lan, wan []int // owners of the queues
+	ipv6     spec.IPv6
 	// opened, if set, sees each queue before its worker.
 	opened func(dev string, q *pipe.Queue, pool *packet.Pool)
 }
@@ -115,7 +116,9 @@ func newSmall(t testing.TB, s shape) *small {
 	}
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
 	var err error
-	if b.Director, err = NewOn(bed, boot(s.workers), tunables, slog.New(slog.NewTextHandler(&b.said, nil))); err != nil {
+	start := boot(s.workers)
+	start.IPv6 = s.ipv6
+	if b.Director, err = NewOn(bed, start, tunables, slog.New(slog.NewTextHandler(&b.said, nil))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,7 +1,6 @@
 package director
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -69,6 +68,8 @@ func (d *Director) apply(next *spec.Spec) error {
 	before := d.snapshot.Load()
 	d.spec, d.states, d.lingering = next, c.states, lingering
 	d.snapshot.Store(c.snap)
+	d.probes = c.probes
+	d.joinGroups()
 	d.forgetUnwanted(next)
 	d.watch(next)
 	if denies(old, next) {
@@ -84,6 +85,7 @@ func (d *Director) apply(next *spec.Spec) error {
 	}
 	d.setNeighbours(old, next)
 	d.announce(old, next)
+	d.askForAddresses()
 	return nil
 }
 
@@ -173,29 +175,30 @@ func (d *Director) setNeighbours(old, next *spec.Spec) {
 	}
 }
 
-// announce tells the links of new addresses (gratuitous ARP), so that nobody
-// goes on sending to a former owner.
+// announce tells the links of new addresses, so that nobody goes on sending to a
+// former owner; of those that are probed for first, settleAddresses does.
 func (d *Director) announce(old, next *spec.Spec) {
-	var fresh []spec.Address
+	var fresh []ownAddr
 	for _, a := range next.Addresses {
-		if !slices.ContainsFunc(old.Addresses, func(o spec.Address) bool {
+		if probed(a.Prefix) || slices.ContainsFunc(old.Addresses, func(o spec.Address) bool {
 			return o.Prefix.Addr() == a.Prefix.Addr() && o.Port == a.Port
 		}) {
-			fresh = append(fresh, a)
+			continue
 		}
+		fresh = append(fresh, ownAddr{a.Port, a.Prefix.Addr()})
 	}
-	if len(fresh) == 0 || len(d.workers) == 0 {
+	d.tell(fresh)
+}
+
+// tell announces addresses: by gratuitous ARP, or advertisements nobody asked for.
+func (d *Director) tell(fresh []ownAddr) {
+	if len(fresh) == 0 {
 		return
 	}
-	w := d.workers[d.announcer%len(d.workers)]
-	d.announcer++
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-	defer cancel()
-	err := d.do(ctx, w, func(w *worker.Worker) {
-		w.Refresh()
+	err := d.byOne(func(w *worker.Worker) {
 		for _, a := range fresh {
-			if !w.Neigh().Announce(d.portByName(a.Port).facts.ID, a.Prefix.Addr()) {
-				d.log.Warn(fmt.Sprintf("address %s of %s could not be announced: no packet memory", a.Prefix.Addr(), a.Port))
+			if !w.Neigh().Announce(d.portByName(a.port).facts.ID, a.addr) {
+				d.log.Warn(fmt.Sprintf("address %s of %s could not be announced: no packet memory", a.addr, a.port))
 			}
 		}
 	})

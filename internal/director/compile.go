@@ -23,16 +23,26 @@ import (
 type compiled struct {
 	snap   *worker.Snapshot
 	states map[spec.ServiceKey]*serviceState
+	probes map[ownAddr]*probe
 }
 
 // compile turns a spec into the tables in which workers look things up. It adds
 // to the registries what is new, and if it fails takes that back.
 func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled, err error) {
+	if d.boot.IPv6.Disable {
+		if err := refuse6(s); err != nil {
+			return nil, err
+		}
+	}
+	probes := d.probesFor(s)
 	ports := &[port.Max]port.Facts{}
 	named := make([]route.Port, len(d.ports))
 	for i, p := range d.ports {
 		ports[i] = p.facts
-		named[i] = route.Port{ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU}
+		named[i] = route.Port{
+			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, LinkLocal: p.linkLocal,
+			Tentative: inState(probes, p.facts.Name, AddrTentative), Duplicate: inState(probes, p.facts.Name, AddrDuplicate),
+		}
 	}
 	routes, err := route.Build(named, append(s.Addresses[:len(s.Addresses):len(s.Addresses)], lingering...), s.Routes)
 	if err != nil {
@@ -65,10 +75,13 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 		}
 		services = append(services, svc)
 	}
-	return &compiled{states: states, snap: &worker.Snapshot{
-		Ports:      ports,
-		Routes:     routes,
-		Neigh:      neigh.Config{Reachable: d.tunables.NeighTimeout, QueueLen: d.boot.NeighQueue},
+	return &compiled{states: states, probes: probes, snap: &worker.Snapshot{
+		Ports:  ports,
+		Routes: routes,
+		Neigh: neigh.Config{
+			Reachable: d.tunables.NeighTimeout, QueueLen: d.boot.NeighQueue,
+			Router: d.tunables.Forwarding6, Tentative: tentative(probes),
+		},
 		Forwarding: d.tunables.Forwarding,
 		TTL:        d.tunables.DefaultTTL,
 		LB: lb.Tables{
@@ -82,6 +95,24 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			DefenceUDP:         d.tunables.DefenceUDP,
 		},
 	}}, nil
+}
+
+// refuse6 refuses what is of IPv6, where dpvs.conf says that there is none.
+func refuse6(s *spec.Spec) error {
+	object := ""
+	switch {
+	case slices.ContainsFunc(s.Addresses, func(a spec.Address) bool { return a.Prefix.Addr().Is6() }):
+		object = "address"
+	case slices.ContainsFunc(s.Routes, func(r spec.Route) bool { return r.Prefix.Addr().Is6() }):
+		object = "route"
+	case slices.ContainsFunc(s.Neighbours, func(n spec.Neighbour) bool { return n.Addr.Is6() }):
+		object = "neighbour"
+	case slices.ContainsFunc(s.Services, func(v spec.Service) bool { return v.Virtual.Addr().Is6() }):
+		object = "service"
+	default:
+		return nil
+	}
+	return &spec.Refusal{Code: spec.NotSupported, Object: object, Why: "IPv6 is switched off: write ipv6_defs { disable off } into dpvs.conf and start weir again"}
 }
 
 // linger finds the addresses that s gives up, or gave up earlier, and that

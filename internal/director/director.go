@@ -55,6 +55,7 @@ type Director struct {
 	// lingering are local addresses that were removed while connections use
 	// them: their links still get an answer, until the last one ended.
 	lingering []spec.Address
+	probes    map[ownAddr]*probe // duplicate address detection
 	closed    bool
 
 	// reading is held by who reads the flow table beside the workers, so that
@@ -119,9 +120,12 @@ func (d *Director) start() error {
 		return err
 	}
 	d.snapshot.Store(c.snap)
+	d.probes = c.probes
+	d.joinGroups()
 	if err := d.makeWorkers(lanes); err != nil {
 		return err
 	}
+	d.askForAddresses()
 	if d.byHand() {
 		return nil
 	}

@@ -39,6 +39,7 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 // KeepHouse forgets what nobody uses any more, and follows the rates. A bed that is breathed by hand
 // does it by hand.
 func (d *Director) KeepHouse() {
+	d.settleAddresses()
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
 	d.recoverDests()
@@ -126,6 +127,7 @@ type losses struct {
 // harmless reasons are normal on any link and are only counted.
 var harmless = map[packet.Reason]bool{
 	packet.EtherOtherHost: true, packet.EtherType: true, packet.EtherVLAN: true, packet.ARPNotOurs: true, packet.ARPConsumed: true,
+	packet.NDNotOurs: true, packet.NDConsumed: true,
 	packet.IPMulticast: true, packet.IPVersion: true, packet.IPNotOurs: true, packet.IPNoListener: true, packet.ICMPUnwanted: true,
 	packet.EtherLoop: true,
 }

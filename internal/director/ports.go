@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"weir/internal/port"
@@ -22,9 +23,13 @@ type openPort struct {
 	group    *afpacket.Group    // packet sockets,
 	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
 	umems    map[int]*afxdp.UMEM
-	bed      *BedPort // or what is there already
-	queues   []boundQueue
-	warned   bool
+	bed      *BedPort     // or what is there already
+	groups   *port.Groups // nil on a bed, and where Linux gives none
+
+	linkLocal    netip.Addr // the port's own; zero: none
+	linkLocalTry uint8      // how many before it were another machine's
+	queues       []boundQueue
+	warned       bool
 }
 
 type boundQueue struct {
@@ -36,7 +41,7 @@ type boundQueue struct {
 func (d *Director) openPorts() error {
 	if d.bed != nil {
 		d.openBedPorts()
-		return nil
+		return d.nameLinkLocals()
 	}
 	if len(d.boot.Devices) > port.Max {
 		return fmt.Errorf("%d devices: at most %d", len(d.boot.Devices), port.Max)
@@ -49,6 +54,16 @@ func (d *Director) openPorts() error {
 		d.ports = append(d.ports, p)
 		d.spec.Ports = append(d.spec.Ports, dev.Name)
 		d.spec.Links[dev.Name] = spec.Link{Promisc: dev.Promisc, AllMulticast: dev.AllMulticast}
+	}
+	return d.nameLinkLocals()
+}
+
+// nameLinkLocals gives the ports their link-local addresses.
+func (d *Director) nameLinkLocals() (err error) {
+	for _, p := range d.ports {
+		if p.linkLocal, err = linkLocal(&d.boot.IPv6, &p.facts, 0); err != nil {
+			return fmt.Errorf("device %s: make a link-local address: %w", p.facts.Name, err)
+		}
 	}
 	return nil
 }
@@ -73,6 +88,9 @@ func (d *Director) openPort(id uint16, dev spec.Device) (*openPort, error) {
 		return nil, err
 	}
 	p := &openPort{device: dev, link: l, umems: map[int]*afxdp.UMEM{}}
+	if p.groups, err = port.JoinGroups(l); err != nil {
+		d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", dev.Name), "err", err)
+	}
 	if dev.Driver != spec.DriverAFPacket {
 		p.program, err = afxdp.Attach(l.Name, afxdp.Mode(dev.XDPMode))
 		switch {
@@ -258,6 +276,9 @@ func (d *Director) closePorts() (err error) {
 		}
 		if p.takeover != nil {
 			err = errors.Join(err, p.takeover.Close())
+		}
+		if p.groups != nil {
+			err = errors.Join(err, p.groups.Close())
 		}
 		for _, u := range p.umems {
 			umems[u] = true

@@ -5,7 +5,7 @@
 // Leaves: Continue for IPv4, Neighbour for ARP; Transmit with the header
 // complete and Out set.
 // Owns: a Link is worker-owned.
-// Drops: EtherShort, EtherOtherHost, EtherVLAN, EtherType, EtherLoop, IPVersion,
+// Drops: EtherShort, EtherOtherHost, EtherVLAN, EtherType, EtherLoop,
 // and WalkFault for a packet that has no room for a header.
 // See: package neigh, which resolves next hops; flow.NextHop, where MACs lie.
 package ether

@@ -80,7 +80,7 @@ func TestInput(t *testing.T) {
 		{"our own to us", own, own, wire.EtherTypeIPv4, packet.Drop, packet.EtherLoop, 0},
 		{"VLAN", own, far, wire.EtherTypeVLAN, packet.Drop, packet.EtherVLAN, 0},
 		{"VLAN in VLAN", own, far, wire.EtherTypeQinQ, packet.Drop, packet.EtherVLAN, 0},
-		{"IPv6", own, far, wire.EtherTypeIPv6, packet.Drop, packet.IPVersion, 0},
+		{"IPv6", own, far, wire.EtherTypeIPv6, packet.Continue, 0, 0},
 		{"LLDP", own, far, 0x88cc, packet.Drop, packet.EtherType, 0},
 		{"802.3 length", own, far, 60, packet.Drop, packet.EtherType, 0},
 	} {

@@ -56,7 +56,7 @@ func (l *Link) Input(p *packet.Packet) packet.Verdict {
 		return packet.Neighbour
 	case leIPv6:
 		p.EtherType = wire.EtherTypeIPv6
-		return p.DropFor(packet.IPVersion)
+		return packet.Continue
 	case leVLAN, leQinQ:
 		return p.DropFor(packet.EtherVLAN)
 	}

@@ -16,15 +16,16 @@ const (
 	MaxFragments = 128
 	blockSize    = 1536 // one piece of a network with an MTU of 1500
 	minBlocks    = 2 * MaxFragments
-	headRoom     = 96  // link and network header of the first piece
+	headRoom     = 128 // link and network header of the first piece, up to the fragment header's end
 	expireAtOnce = 256 // datagrams in a breath; the rest goes in the next ones
 	none         = -1
 )
 
-// identity is what all fragments of a datagram have in common. IPv4 (RFC 791):
-// addresses, protocol and identification.
+// identity is what all fragments of a datagram have in common: addresses,
+// identification, and with IPv4 (RFC 791) the protocol. IPv6 (RFC 8200, 4.5) goes
+// without, for only the first fragment knows it.
 type identity struct {
-	addrs [4]uint64 // IPv4: the first, as in a flow's Key0
+	addrs [4]uint64 // as in the header, read little-endian; of IPv4 the first, as in a flow's Key0
 	id    uint32
 	proto uint8
 	hash  uint64
@@ -57,7 +58,8 @@ type datagram struct {
 	dead         packet.Reason // why nothing of it is wanted any more
 	born         clock.Tick
 	// Of the first fragment:
-	in, l3, l4, etherType uint16
+	in, l3, l4, etherType uint16 // l4: where the fragment's content begins
+	nextAt                uint16 // IPv6: where the byte stands that names the fragment header
 	flags                 packet.Flags
 	head                  [headRoom]byte
 }
@@ -278,15 +280,13 @@ func (a *assembly) end(i int32, why packet.Reason) {
 	a.freeGram = i
 }
 
-// expire ends datagrams whose time is over. All have the same time, so that the
-// oldest is the first.
-func (a *assembly) expire(now clock.Tick) {
-	for range expireAtOnce {
-		if a.oldest == none || now.Since(a.grams[a.oldest].born) < a.ttl {
-			return
-		}
-		a.end(a.oldest, packet.IPFragTimeout)
+// expired returns a datagram whose time is over, or none. All have the same time,
+// so that the oldest is the first.
+func (a *assembly) expired(now clock.Tick) int32 {
+	if a.oldest == none || now.Since(a.grams[a.oldest].born) < a.ttl {
+		return none
 	}
+	return a.oldest
 }
 
 // copyTo lays a datagram's payload down.

@@ -56,10 +56,10 @@ func (s *Stack) echo4(p *packet.Packet, ip wire.IPv4) packet.Verdict {
 		return p.DropFor(packet.ICMPUnwanted)
 	}
 	asker := ip.Src()
-	if _, ours := s.Table.Local(netip.AddrFrom4(asker)); ours {
+	if s.ours(p, netip.AddrFrom4(asker)) {
 		return p.DropFor(packet.IPSource)
 	}
-	if !s.way(p, p, asker) {
+	if !s.way(p, p, netip.AddrFrom4(asker)) {
 		return p.DropFor(packet.NeighTableFull)
 	}
 	m.SetType(wire.ICMPv4EchoReply)

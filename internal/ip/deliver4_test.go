@@ -82,7 +82,7 @@ func TestEcho(t *testing.T) {
 	if m.Type() != wire.ICMPv4EchoReply || m.Code() != 0 || !m.ChecksumOK() || m.Ident() != 7 || m.Sequence() != 8 || string(m[8:]) != "0123456789" {
 		t.Errorf("message %x", []byte(m))
 	}
-	if v := b.Output4(p); v != packet.Output || b.table.Hops.At(p.NextHop).IP() != near {
+	if v := b.Output(p); v != packet.Output || b.table.Hops.At(p.NextHop).IP() != near {
 		t.Errorf("%v to %v", v, b.table.Hops.At(p.NextHop).IP())
 	}
 }
@@ -95,8 +95,8 @@ func TestEchoGoesBackWithoutRoute(t *testing.T) {
 	if v != packet.Output || p.NextHop == 0 || h.Flags&flow.HopBack == 0 || h.Dest() != macX || h.Port != 0 || !h.Resolved() {
 		t.Errorf("%v %v to %+v", v, p.Reason, h)
 	}
-	if v := b.Output4(p); v != packet.Output {
-		t.Errorf("Output4: %v %v", v, p.Reason)
+	if v := b.Output(p); v != packet.Output {
+		t.Errorf("Output: %v %v", v, p.Reason)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestOutput4(t *testing.T) {
 			b := newBed(t, 4)
 			p := b.packet(row.m)
 			defer b.pool.Put(p)
-			v := b.Output4(p)
+			v := b.Output(p)
 			if v != row.verdict || p.Reason != row.reason {
 				t.Fatalf("%v %v, want %v %v", v, p.Reason, row.verdict, row.reason)
 			}
@@ -164,7 +164,7 @@ func TestOutput4WithNextHopAsksNothing(t *testing.T) {
 	p := b.packet(made{src: vip, dst: nobody, proto: 17, l4: udp("")})
 	defer b.pool.Put(p)
 	p.NextHop = 1<<16 | 77
-	if v := b.Output4(p); v != packet.Output || p.NextHop != 1<<16|77 {
+	if v := b.Output(p); v != packet.Output || p.NextHop != 1<<16|77 {
 		t.Errorf("%v %v", v, p.Reason)
 	}
 }
@@ -180,7 +180,7 @@ func TestNeighbourTableFull(t *testing.T) {
 	}
 	p := b.packet(made{src: vip, dst: near, proto: 17, l4: udp("")})
 	defer b.pool.Put(p)
-	if v := b.Output4(p); v != packet.Drop || p.Reason != packet.NeighTableFull {
+	if v := b.Output(p); v != packet.Drop || p.Reason != packet.NeighTableFull {
 		t.Errorf("routed: %v %v", v, p.Reason)
 	}
 	if v, p := b.deliver(made{src: nobody, dst: vip, proto: 1, l4: icmp(8, 0, "")}); v != packet.Drop || p.Reason != packet.NeighTableFull {
@@ -200,7 +200,7 @@ func TestOutputDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		ip.SetTTL(64)
 		p.NextHop = 0
-		if b.Deliver4(p) != packet.Output || b.Output4(p) != packet.Output {
+		if b.Deliver4(p) != packet.Output || b.Output(p) != packet.Output {
 			t.Fatal(p.Reason)
 		}
 	}); n != 0 {

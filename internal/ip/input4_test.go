@@ -175,7 +175,7 @@ func FuzzInput4(f *testing.F) {
 			v = b.Deliver4(p)
 		}
 		if v == packet.Output {
-			v = b.Output4(p)
+			v = b.Output(p)
 		}
 		if (v == packet.Drop || v == packet.Refuse) && p.Reason == packet.NoReason {
 			t.Fatal("dropped without a reason")

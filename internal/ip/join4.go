@@ -3,43 +3,10 @@ package ip
 import (
 	"encoding/binary"
 
-	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/packet"
-	"weir/internal/spec"
 	"weir/internal/wire"
 )
-
-// Fragments are put together before the balancer sees them, and what is too long
-// for its way out is cut up again behind it (cut4.go). So a fragmented datagram is
-// to all stages one packet like others: checksums, scheduling by content, TOA, UOA,
-// PROXY headers, sequence numbers, tunnels, ICMP errors and pings need nothing of
-// their own, and no client can say one thing in a datagram's header and hide
-// another in its fragments.
-
-// SetFragments gives the stack memory for fragments.
-func (s *Stack) SetFragments(c spec.Fragments, ids *IDs) {
-	s.frags, s.ids = newAssembly(c, s.stats), ids
-}
-
-// ShareIDs has two workers number what they cut up together.
-func (s *Stack) ShareIDs(with *Stack) { s.ids = with.ids }
-
-// HeldFragments returns how many fragments wait for others.
-func (s *Stack) HeldFragments() int { return s.frags.held }
-
-// DropFragments drops all that wait, at the end.
-func (s *Stack) DropFragments() {
-	for s.frags.oldest != none {
-		s.frags.end(s.frags.oldest, packet.IPFragTimeout)
-	}
-}
-
-// Gatherer chooses one of n workers for all fragments of p's datagram.
-func (s *Stack) Gatherer(p *packet.Packet, n int) int {
-	k := s.identity4(wire.IPv4(p.Data[p.L3:]))
-	return int((k.hash >> 32) * uint64(n) >> 32)
-}
 
 func (s *Stack) identity4(ip wire.IPv4) identity {
 	var k identity
@@ -49,10 +16,8 @@ func (s *Stack) identity4(ip wire.IPv4) identity {
 	return k
 }
 
-// Join4 takes a fragment's content; p stays the caller's. It returns the whole
-// datagram, as Input4 would have left it, with that verdict, if p was what it
-// lacked, or the reason why p is not wanted.
-func (s *Stack) Join4(p *packet.Packet) (whole *packet.Packet, why packet.Reason) {
+// join4 is Join for IPv4.
+func (s *Stack) join4(p *packet.Packet) (whole *packet.Packet, why packet.Reason) {
 	ip := wire.IPv4(p.Data[p.L3:])
 	hlen, off, more := ip.HeaderLength(), ip.FragmentOffset(), ip.FlagsFragment()&wire.IPv4MoreFragments != 0
 	data := ip[hlen:]
@@ -72,8 +37,7 @@ func (s *Stack) Join4(p *packet.Packet) (whole *packet.Packet, why packet.Reason
 	g.longest = max(g.longest, uint16(len(ip)))
 	g.dontFragment = g.dontFragment || ip.DontFragment()
 	if off == 0 {
-		g.in, g.l3, g.l4, g.etherType, g.flags = p.In, p.L3, p.L4, p.EtherType, p.Flags
-		copy(g.head[:p.L4], p.Data)
+		g.remember(p, int(p.L4))
 	}
 	if !g.whole() {
 		return nil, packet.NoReason
@@ -127,25 +91,4 @@ func (s *Stack) whole4(i int32) (*packet.Packet, packet.Reason) {
 		q.Flags &^= packet.Plain
 	}
 	return q, packet.NoReason
-}
-
-// room returns a packet of n bytes on whatever frame is large enough, or nil.
-func (s *Stack) room(n int) *packet.Packet {
-	p := s.pool.Get()
-	if p == nil || p.Resize(n) {
-		return p
-	}
-	s.pool.Put(p)
-	if p = s.pool.GetBig(); p != nil && !p.Resize(n) {
-		s.pool.Put(p)
-		return nil
-	}
-	return p
-}
-
-// expireFragments drops what waited too long.
-func (s *Stack) expireFragments(now clock.Tick) {
-	if s.frags != nil {
-		s.frags.expire(now)
-	}
 }

@@ -12,17 +12,7 @@ import (
 
 func isHost(r *route.Route) bool { return r.Scope == spec.ScopeHost }
 
-// Output4 finds the next hop of a packet whose destination is settled. A packet
-// that has one already is a flow's, whose TTL and size the balancer has checked,
-// or an answer that goes back where the question came from.
-func (s *Stack) Output4(p *packet.Packet) packet.Verdict {
-	if p.NextHop != 0 {
-		return packet.Output
-	}
-	return s.route4(p)
-}
-
-// route4 looks the way up.
+// route4 looks the way of an IPv4 packet up.
 func (s *Stack) route4(p *packet.Packet) packet.Verdict {
 	ip := wire.IPv4(p.Data[p.L3:])
 	dst := netip.AddrFrom4(ip.Dst())
@@ -33,7 +23,7 @@ func (s *Stack) route4(p *packet.Packet) packet.Verdict {
 	if r.Local() {
 		return p.DropFor(packet.IPNoListener)
 	}
-	if size := onWire(p, ip); size > r.MTU && !p.CutTo(r.MTU, ip.DontFragment()) {
+	if size := onWire4(p, ip); size > r.MTU && !p.CutTo(r.MTU, ip.DontFragment()) {
 		p.MTU = uint16(min(r.MTU, 65535))
 		return p.RefuseFor(packet.IPTooBig)
 	}
@@ -44,9 +34,9 @@ func (s *Stack) route4(p *packet.Packet) packet.Verdict {
 	return packet.Output
 }
 
-// onWire returns the length of the longest IP packet that p becomes: of a GSO
+// onWire4 returns the length of the longest IP packet that p becomes: of a GSO
 // frame, that of a segment.
-func onWire(p *packet.Packet, ip wire.IPv4) int {
+func onWire4(p *packet.Packet, ip wire.IPv4) int {
 	if p.Flags&packet.GSO == 0 {
 		return int(ip.TotalLength())
 	}

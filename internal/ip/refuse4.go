@@ -3,48 +3,21 @@ package ip
 import (
 	"net/netip"
 
-	"weir/internal/clock"
 	"weir/internal/packet"
 	"weir/internal/wire"
 )
 
-// Bounds of ICMP errors, for each worker: so many a second on average, so many
-// at once (RFC 1812, 4.3.2.8), and bytes of a whole error (4.3.2.3).
-const (
-	ErrorRate  = 1000
-	ErrorBurst = 50
-	errorSize  = 576
-)
+// errorSize4 bounds a whole error, in bytes (RFC 1812, 4.3.2.3).
+const errorSize4 = 576
 
-// A bucket holds the right to send errors, in ticks times ErrorRate: each error
-// costs a second's worth of ticks, which is an ErrorRate'th of a second's credit.
-type bucket struct {
-	credit uint32
-	filled clock.Tick
-}
-
-const (
-	errorCost = clock.PerSecond
-	maxCredit = ErrorBurst * errorCost
-)
-
-func (b *bucket) take(now clock.Tick) bool {
-	if passed := now.Since(b.filled); passed > 0 {
-		b.credit = min(maxCredit, b.credit+min(passed, maxCredit/ErrorRate+1)*ErrorRate)
-		b.filled = now
-	}
-	if b.credit < errorCost {
-		return false
-	}
-	b.credit -= errorCost
-	return true
-}
-
-// errorFor returns the ICMP message that belongs to a reason.
-func errorFor(r packet.Reason) (kind, code uint8, ok bool) {
+// errorFor4 returns the ICMP message that belongs to a reason.
+func errorFor4(r packet.Reason) (kind, code uint8, ok bool) {
+	const reassembly = 1 // took too long
 	switch r {
 	case packet.IPTTL:
 		return wire.ICMPv4TimeExceeded, 0, true
+	case packet.IPFragTimeout:
+		return wire.ICMPv4TimeExceeded, reassembly, true
 	case packet.IPTooBig:
 		return wire.ICMPv4Unreachable, wire.ICMPv4FragNeeded, true
 	case packet.IPNoRoute:
@@ -53,30 +26,6 @@ func errorFor(r packet.Reason) (kind, code uint8, ok bool) {
 		return wire.ICMPv4Unreachable, wire.ICMPv4PortUnreachable, true
 	}
 	return 0, 0, false
-}
-
-// Refuse puts the ICMP error for p.Reason into the outbox, if the rules allow one
-// and not too many were sent. The walk drops p afterwards, for its own reason.
-// p's IP header must be as it came in: the sender has to recognize it.
-func (s *Stack) Refuse(p *packet.Packet) {
-	kind, code, ok := errorFor(p.Reason)
-	if !ok || !answerable4(p) {
-		return
-	}
-	ip := wire.IPv4(p.Data[p.L3:])
-	sender := ip.Src()
-	if _, ours := s.Table.Local(netip.AddrFrom4(sender)); ours {
-		return
-	}
-	if !s.errors.take(s.now) {
-		s.stats.Drops[packet.ICMPRateLimit]++
-		return
-	}
-	if !s.makeError(p, ip, kind, code) {
-		s.Counters.ErrorsNotMade++
-		return
-	}
-	s.Counters.ErrorsSent++
 }
 
 // answerable4 reports whether an ICMP error may be sent about a packet at all
@@ -100,10 +49,11 @@ func answerable4(p *packet.Packet) bool {
 	return true
 }
 
-// makeError makes the message about p and reports whether it is in the outbox.
-func (s *Stack) makeError(p *packet.Packet, about wire.IPv4, kind, code uint8) bool {
+// makeError4 makes the message about p and reports whether it is in the outbox.
+func (s *Stack) makeError4(p *packet.Packet, kind, code uint8) bool {
+	about := wire.IPv4(p.Data[p.L3:])
 	sender := about.Src()
-	from, ok := s.errorSource(p, about)
+	from, ok := s.errorSource4(p, about)
 	if !ok || s.out.Full() {
 		return false
 	}
@@ -112,12 +62,12 @@ func (s *Stack) makeError(p *packet.Packet, about wire.IPv4, kind, code uint8) b
 		return false
 	}
 	const headers = wire.IPv4MinLen + wire.ICMPv4Len
-	quote := min(len(about), int(about.TotalLength()), errorSize-headers)
+	quote := min(len(about), int(about.TotalLength()), errorSize4-headers)
 	e.Resize(wire.EthernetLen + headers + quote)
 	e.L3, e.L4 = wire.EthernetLen, wire.EthernetLen+wire.IPv4MinLen
 	e.In, e.EtherType, e.Proto = p.In, wire.EtherTypeIPv4, wire.ProtoICMP
 	e.Flags = packet.Ours
-	if !s.way(e, p, sender) {
+	if !s.way(e, p, netip.AddrFrom4(sender)) {
 		s.pool.Put(e)
 		return false
 	}
@@ -150,11 +100,11 @@ func (s *Stack) header4(b wire.IPv4, src, dst [4]byte) {
 	b.ComputeChecksum()
 }
 
-// errorSource is the address an error comes from: the one the packet was sent to
+// errorSource4 is the address an error comes from: the one the packet was sent to
 // if it is ours, else one of the port it came in on (RFC 1812, 4.3.2.4).
-func (s *Stack) errorSource(p *packet.Packet, about wire.IPv4) ([4]byte, bool) {
+func (s *Stack) errorSource4(p *packet.Packet, about wire.IPv4) ([4]byte, bool) {
 	dst := about.Dst()
-	if _, ours := s.Table.Local(netip.AddrFrom4(dst)); ours {
+	if s.ours(p, netip.AddrFrom4(dst)) {
 		return dst, true
 	}
 	a := s.Table.Source(p.In, netip.AddrFrom4(about.Src()))

@@ -233,7 +233,7 @@ func FuzzRefuse(f *testing.F) {
 		}
 		if e := b.pop(); e != nil {
 			ip := wire.IPv4(e.Data[14:])
-			if len(ip) > errorSize || !ip.ChecksumOK() || !wire.ICMPv4(ip.Payload()).ChecksumOK() || !wire.ICMPv4(ip.Payload()).IsError() {
+			if len(ip) > errorSize4 || !ip.ChecksumOK() || !wire.ICMPv4(ip.Payload()).ChecksumOK() || !wire.ICMPv4(ip.Payload()).IsError() {
 				t.Errorf("error %x", e.Data)
 			}
 			b.pool.Put(e)

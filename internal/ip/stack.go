@@ -1,6 +1,8 @@
 package ip
 
 import (
+	"net/netip"
+
 	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/packet"
@@ -80,12 +82,23 @@ func (s *Stack) ttl() uint8 {
 	return s.TTL
 }
 
+// ours reports whether an address in p is the director's own: a link-local one, on
+// the port that p came in on.
+func (s *Stack) ours(p *packet.Packet, a netip.Addr) bool {
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		return s.Table.LocalOn(p.In, a)
+	}
+	_, ok := s.Table.Local(a)
+	return ok
+}
+
 // way sets where an answer to p goes: by route if there is one to the asker,
-// else back to the station that p came from. It reports whether there was room
-// for a next hop.
-func (s *Stack) way(answer, p *packet.Packet, asker [4]byte) bool {
-	if _, ok := s.Table.Lookup4(asker); ok {
-		answer.NextHop = 0 // Output4 routes it
+// else back to the station that p came from. A link-local address says nothing
+// without its link, so that such askers are always answered where they asked. It
+// reports whether there was room for a next hop.
+func (s *Stack) way(answer, p *packet.Packet, asker netip.Addr) bool {
+	if _, ok := s.Table.Lookup(asker); ok { // never to a link-local one
+		answer.NextHop = 0 // Output routes it
 		return true
 	}
 	if p.L3 < wire.EthernetLen {

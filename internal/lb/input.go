@@ -29,6 +29,9 @@ const (
 // plain packet of an established connection; all else turns off to slow, open,
 // miss or related.
 func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
+	if p.EtherType == wire.EtherTypeIPv6 {
+		return packet.Continue // no service has an IPv6 address yet
+	}
 	if !p.Is(packet.Keyed) {
 		if p.Proto == protoICMP {
 			return b.related(p)

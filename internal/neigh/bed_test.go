@@ -16,7 +16,9 @@ import (
 )
 
 // The network of the tests: port 0 has 10.0.0.5/24 and the VIP 10.0.0.100, port
-// 1 has 192.168.0.5/24. x is a neighbour on port 0.
+// 1 has 192.168.0.5/24. x is a neighbour on port 0. The same with IPv6: port 0 has
+// 2001:db8::5/64, the VIP 2001:db8::100 and fe80::10, port 1 has 2001:db8:1::5/64
+// and fe80::11; x6 is the neighbour.
 var (
 	mac0 = port.MAC{2, 0, 0, 0, 0, 0x10}
 	mac1 = port.MAC{2, 0, 0, 0, 0, 0x11}
@@ -27,6 +29,14 @@ var (
 	own1 = netip.MustParseAddr("192.168.0.5")
 	x    = netip.MustParseAddr("10.0.0.7")
 	zero = netip.IPv4Unspecified()
+
+	own6  = netip.MustParseAddr("2001:db8::5")
+	vip6  = netip.MustParseAddr("2001:db8::100")
+	own16 = netip.MustParseAddr("2001:db8:1::5")
+	ll0   = netip.MustParseAddr("fe80::10")
+	ll1   = netip.MustParseAddr("fe80::11")
+	x6    = netip.MustParseAddr("2001:db8::7")
+	xll   = netip.MustParseAddr("fe80::7")
 
 	facts = [port.Max]port.Facts{0: {ID: 0, Name: "dpdk0", MAC: mac0, MTU: 1500}, 1: {ID: 1, Name: "dpdk1", MAC: mac1, MTU: 1500}}
 )
@@ -58,7 +68,9 @@ func newBed(t testing.TB, frames int) *bed {
 	b.Cache = New(&table.Hops, b.pool, &b.out, &b.stats, &b.confl)
 	b.Ports = &facts
 	b.routes(spec.Address{Port: "dpdk0", Prefix: netip.PrefixFrom(own, 24)}, spec.Address{Port: "dpdk0", Prefix: netip.PrefixFrom(vip, 32)},
-		spec.Address{Port: "dpdk1", Prefix: netip.PrefixFrom(own1, 24)})
+		spec.Address{Port: "dpdk1", Prefix: netip.PrefixFrom(own1, 24)},
+		spec.Address{Port: "dpdk0", Prefix: netip.PrefixFrom(own6, 64)}, spec.Address{Port: "dpdk0", Prefix: netip.PrefixFrom(vip6, 128)},
+		spec.Address{Port: "dpdk1", Prefix: netip.PrefixFrom(own16, 64)})
 	b.Tick(b.now)
 	t.Cleanup(func() {
 		b.empty(t)
@@ -84,10 +96,21 @@ func (b *bed) empty(t testing.TB) {
 func (b *bed) routes(addrs ...spec.Address) {
 	b.t.Helper()
 	var err error
-	b.Table, err = route.Build([]route.Port{{ID: 0, Name: "dpdk0", MTU: 1500}, {ID: 1, Name: "dpdk1", MTU: 1500}}, addrs, nil)
+	b.Table, err = route.Build([]route.Port{
+		{ID: 0, Name: "dpdk0", MTU: 1500, LinkLocal: ll0, Tentative: b.tentative()},
+		{ID: 1, Name: "dpdk1", MTU: 1500, LinkLocal: ll1},
+	}, addrs, nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// tentative are the addresses of port 0 that Config says are being probed for.
+func (b *bed) tentative() (addrs []netip.Addr) {
+	for _, t := range b.Config.Tentative {
+		addrs = append(addrs, t.Addr)
+	}
+	return addrs
 }
 
 // pass lets time go by and breathes.
@@ -132,6 +155,9 @@ func (b *bed) outbox() (said []string) {
 func (b *bed) say(p *packet.Packet) string {
 	if p.Verdict == packet.Output {
 		return fmt.Sprintf("output to %v", b.table.Hops.At(p.NextHop).IP())
+	}
+	if p.EtherType == wire.EtherTypeIPv6 {
+		return b.say6(p)
 	}
 	e, a := wire.Ethernet(p.Data), wire.ARP(p.Data[14:])
 	if !a.IsEthernetIPv4() || e.EtherType() != wire.EtherTypeARP || !p.Is(packet.Ours) || len(p.Data) != 42 || e.Source() != a.SenderHardware() {

@@ -1,6 +1,8 @@
 package neigh
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"sync/atomic"
 
 	"weir/internal/clock"
@@ -28,14 +30,50 @@ const (
 type Config struct {
 	Reachable uint32 // seconds after an answer until the neighbour is asked anew
 	QueueLen  int    // packets that may wait for one neighbour, at most MaxHeld
+	Router    bool   // we forward IPv6, and say so in advertisements
+
+	// Tentative are the addresses that are tentative in the Table, so that who has
+	// one can be noted.
+	Tentative []*Tentative
 }
 
-// Counters count a worker's ARP work.
+// Tentative is an IPv6 address of ours that is being probed for. It is shared:
+// workers note who has it, the director reads.
+type Tentative struct {
+	Port  uint16
+	Addr  netip.Addr
+	taken atomic.Uint64 // MAC, first byte lowest | 1 << 48
+}
+
+// Taken returns who else has the address, or would like to have it now as well.
+func (t *Tentative) Taken() (by port.MAC, taken bool) {
+	v := t.taken.Load()
+	return macOf(v), v != 0
+}
+
+func (t *Tentative) take(by port.MAC) { t.taken.Store(macWord(by) | 1<<48) }
+
+// macWord is a MAC with its first byte lowest.
+func macWord(m port.MAC) (v uint64) {
+	for i, b := range m {
+		v |= uint64(b) << (8 * i)
+	}
+	return v
+}
+
+func macOf(v uint64) (m port.MAC) {
+	for i := range m {
+		m[i] = byte(v >> (8 * i))
+	}
+	return m
+}
+
+// Counters count a worker's work with ARP and neighbour discovery.
 type Counters struct {
-	Asked     uint64 // requests sent
-	NotAsked  uint64 // requests not sent: no packet memory or the outbox full; tried again a second later
-	Answered  uint64 // requests for our addresses
-	Learnt    uint64 // answers and announcements that confirmed or changed a neighbour
+	Asked     uint64 // requests and solicitations sent
+	NotAsked  uint64 // not sent: no packet memory or the outbox full; tried again a second later
+	Answered  uint64 // those for our addresses
+	Learnt    uint64 // messages that confirmed or changed a neighbour
 	Announced uint64
 }
 
@@ -92,15 +130,15 @@ func since(now clock.Tick, at *uint32) uint32 { return now.Since(clock.Tick(atom
 // Conflicts remembers that somebody else used one of our addresses, for the
 // director's log. It is shared: workers write, the director reads.
 type Conflicts struct {
-	count atomic.Uint64
-	who   atomic.Uint64 // MAC, first byte lowest | port << 48
-	addr  atomic.Uint32
+	count  atomic.Uint64
+	who    atomic.Uint64 // MAC, first byte lowest | port << 48
+	hi, lo atomic.Uint64 // the address, as 16 bytes
 }
 
 // Conflict is somebody else's claim of one of our addresses.
 type Conflict struct {
 	Count uint64 // claims since the start; the rest is of the latest
-	Addr  [4]byte
+	Addr  netip.Addr
 	MAC   port.MAC
 	Port  uint16
 }
@@ -108,26 +146,17 @@ type Conflict struct {
 // Latest returns what is known. Addr and MAC may be of two claims that came at
 // the same instant.
 func (c *Conflicts) Latest() Conflict {
-	who, addr := c.who.Load(), c.addr.Load()
-	l := Conflict{Count: c.count.Load(), Port: uint16(who >> 48)}
-	for i := range l.MAC {
-		l.MAC[i] = byte(who >> (8 * i))
-	}
-	for i := range l.Addr {
-		l.Addr[i] = byte(addr >> (8 * i))
-	}
-	return l
+	who := c.who.Load()
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:8], c.hi.Load())
+	binary.BigEndian.PutUint64(a[8:], c.lo.Load())
+	return Conflict{Count: c.count.Load(), Addr: netip.AddrFrom16(a).Unmap(), MAC: macOf(who), Port: uint16(who >> 48)}
 }
 
-func (c *Conflicts) note(in uint16, addr [4]byte, mac port.MAC) {
-	who, a := uint64(in)<<48, uint32(0)
-	for i, b := range mac {
-		who |= uint64(b) << (8 * i)
-	}
-	for i, b := range addr {
-		a |= uint32(b) << (8 * i)
-	}
-	c.addr.Store(a)
-	c.who.Store(who)
+func (c *Conflicts) note(in uint16, addr netip.Addr, mac port.MAC) {
+	a := addr.As16()
+	c.hi.Store(binary.BigEndian.Uint64(a[:8]))
+	c.lo.Store(binary.BigEndian.Uint64(a[8:]))
+	c.who.Store(uint64(in)<<48 | macWord(mac))
 	c.count.Add(1)
 }

@@ -117,7 +117,7 @@ func TestConflict(t *testing.T) {
 	b := newBed(t, 16)
 	v, p := b.arp(wire.ARPRequest, macX, vip, vip)
 	want(t, v, p.Reason, packet.Drop, packet.ARPConsumed)
-	if c := b.confl.Latest(); c.Count != 1 || c.Addr != vip.As4() || c.MAC != macX || c.Port != 0 {
+	if c := b.confl.Latest(); c.Count != 1 || c.Addr != vip || c.MAC != macX || c.Port != 0 {
 		t.Errorf("%+v", c)
 	}
 	b.wantState(vip, "unknown")

@@ -71,7 +71,7 @@ func (c *Cache) confirm(h *flow.NextHop) {
 
 // wait puts a packet into the neighbour's queue.
 func (c *Cache) wait(p *packet.Packet, h *flow.NextHop) packet.Verdict {
-	if !c.Table.Source(h.Port, h.IP()).IsValid() {
+	if !c.source(h.Port, h.IP()).IsValid() {
 		return p.DropFor(packet.NeighNoSource)
 	}
 	c.advance(h)

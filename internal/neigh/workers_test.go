@@ -1,6 +1,7 @@
 package neigh
 
 import (
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"weir/internal/flow"
 	"weir/internal/packet"
 	"weir/internal/stat"
+	"weir/internal/testkit/words"
 	"weir/internal/wire"
 )
 
@@ -15,9 +17,31 @@ import (
 // they ask three times and no more, and the answer that one of them receives
 // lets the packets of all go.
 func TestWorkersShareTheNeighbour(t *testing.T) {
+	shareTheNeighbour(t, x, func(pool *packet.Pool) *packet.Packet {
+		p := pool.Get()
+		p.Resize(42)
+		p.L3 = 14
+		wire.ARP(p.Data[14:]).Put(wire.ARPReply, macX, x.As4(), mac0, own.As4())
+		return p
+	})
+}
+
+func TestWorkersShareTheNeighbour6(t *testing.T) {
+	shareTheNeighbour(t, x6, func(pool *packet.Pool) *packet.Packet {
+		f, err := words.Parse(answer6, stations, words.MAC(macX), words.MAC(mac0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := pool.Get()
+		fill6(p, f.Data)
+		return p
+	})
+}
+
+func shareTheNeighbour(t *testing.T, neighbour netip.Addr, answer func(*packet.Pool) *packet.Packet) {
 	const workers = 4
 	b := newBed(t, 1)
-	ref, h := b.hop(x)
+	ref, h := b.hop(neighbour)
 
 	type worker struct {
 		cache *Cache
@@ -83,10 +107,7 @@ func TestWorkersShareTheNeighbour(t *testing.T) {
 	}
 
 	// One receives the answer.
-	p := all[0].pool.Get()
-	p.Resize(42)
-	p.L3 = 14
-	wire.ARP(p.Data[14:]).Put(wire.ARPReply, macX, x.As4(), mac0, own.As4())
+	p := answer(all[0].pool)
 	if h.NUD() != flow.NUDSend {
 		t.Fatalf("state %d before the answer", h.NUD())
 	}

@@ -29,6 +29,9 @@ const (
 	ARPMalformed   // not Ethernet/IPv4, too short, or a bad sender
 	ARPNotOurs     // asks for an address that is not ours on this port
 	ARPConsumed    // answered or learnt: nothing is left to forward (not a loss)
+	NDMalformed    // neighbour discovery with a wrong checksum, code, option or address
+	NDNotOurs      // asks for an address that is not ours on this port, or is for another or from a router
+	NDConsumed     // learnt from: nothing is left to forward (not a loss)
 	NeighQueueFull // too many packets wait for this neighbour already
 	NeighFailed    // the neighbour did not answer
 	NeighTableFull // no room for another neighbour
@@ -39,6 +42,8 @@ const (
 	IPChecksum      // wrong IP header checksum
 	IPSource        // impossible source address (RFC 1812, 5.3.7)
 	IPDestination   // impossible destination address (the same)
+	IPExtension     // IPv6 extension headers that are malformed, too many, or in a wrong order
+	IPRouting       // IPv6 routing header of type 0 (RFC 5095), or one that wants to go on from here
 	IPFragment      // malformed fragment
 	IPFragTiny      // first fragment without its whole TCP header (RFC 1858)
 	IPFragOverlap   // overlaps another fragment of its datagram: all are refused (RFC 5722)
@@ -47,16 +52,18 @@ const (
 	IPFragFull      // made room for newer datagrams
 	IPFragTooMany   // of a datagram in more than 128 pieces
 	IPTTL           // TTL ran out
-	IPVersion       // IPv6 (step 3) or no IP at all
+	IPVersion       // not the version of IP that the ethertype says
 	IPMulticast     // multicast or broadcast that nobody wants
 	IPTooBig        // larger than the next hop's MTU with DF set, an ICMP error was sent
 	IPNoRoute       // no route to the destination
+	IPScope         // from or to a link-local address: never goes to another link (RFC 4291, 2.5.6)
 	IPNotOurs       // for another machine and forwarding is off
 	IPNoListener    // for one of our addresses, but no service has that port
 	IPGSONoOffload  // a GSO frame for a port that can't segment it
 	ICMPMalformed   // ICMP shorter than its header or wrong checksum
 	ICMPUnrelated   // ICMP error about a connection we don't know
 	ICMPUnwanted    // ICMP type we don't answer
+	ICMPHopLimit    // neighbour discovery that came over a router: its hop limit is not 255 (RFC 4861, 6.1 and 7.1)
 	ICMPRateLimit   // an ICMP error was due, but too many were sent
 
 	// Load balancer.
@@ -112,14 +119,19 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	ARPMalformed:     {"arp_malformed", "malformed ARP packet"},
 	ARPNotOurs:       {"arp_not_ours", "ARP about an address that is not ours"},
 	ARPConsumed:      {"arp_consumed", "ARP learnt from or answered (not a loss)"},
+	NDMalformed:      {"nd_malformed", "malformed neighbour discovery (IPv6)"},
+	NDNotOurs:        {"nd_not_ours", "neighbour discovery (IPv6) about an address that is not ours, or by a router"},
+	NDConsumed:       {"nd_consumed", "neighbour discovery (IPv6) learnt from (not a loss)"},
 	NeighQueueFull:   {"neigh_queue_full", "too many packets waited for a neighbour's answer (unres_queue_length)"},
-	NeighFailed:      {"neigh_failed", "the neighbour did not answer ARP: is the machine up and on this link?"},
+	NeighFailed:      {"neigh_failed", "the neighbour did not answer ARP or neighbour solicitations: is the machine up and on this link?"},
 	NeighTableFull:   {"neigh_table_full", "the neighbour table is full"},
-	NeighNoSource:    {"neigh_no_source", "the director has no address to send ARP requests from: dpip addr add"},
+	NeighNoSource:    {"neigh_no_source", "the director has no address of that family to ask for neighbours from: dpip addr add"},
 	IPHeader:         {"ip_header", "malformed IP header"},
 	IPChecksum:       {"ip_checksum", "wrong IP header checksum"},
 	IPSource:         {"ip_source", "impossible source address"},
 	IPDestination:    {"ip_destination", "impossible destination address"},
+	IPExtension:      {"ip_extension", "IPv6 extension headers that are malformed, too many, or in a wrong order"},
+	IPRouting:        {"ip_routing", "IPv6 routing header of type 0, or one that names more stations: source routing is refused"},
 	IPFragment:       {"ip_fragment", "malformed IP fragment: empty, not a multiple of 8 bytes, or beyond 64 KiB"},
 	IPFragTiny:       {"ip_frag_tiny", "first IP fragment without its whole TCP header: an attempt to get by a filter"},
 	IPFragOverlap:    {"ip_frag_overlap", "IP fragments that overlap: an attack, or a sender that uses an identification again too soon"},
@@ -128,16 +140,18 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	IPFragFull:       {"ip_frag_full", "IP fragment that made room for newer datagrams: a flood, or raise ipv4_defs { fragment { max_entries } }"},
 	IPFragTooMany:    {"ip_frag_too_many", "IP fragment of a datagram in more than 128 pieces"},
 	IPTTL:            {"ip_ttl", "TTL ran out: a loop, or traceroute"},
-	IPVersion:        {"ip_version", "IPv6 (not yet) or not IP at all"},
+	IPVersion:        {"ip_version", "not IP at all, or not the version of IP that its frame says"},
 	IPMulticast:      {"ip_multicast", "multicast or broadcast that nobody here wants"},
 	IPTooBig:         {"ip_too_big", "too big for the way out and must not be fragmented; the sender was told"},
 	IPNoRoute:        {"ip_no_route", "no route to the destination"},
+	IPScope:          {"ip_scope", "from or to a link-local address: such packets are not forwarded to another link"},
 	IPNotOurs:        {"ip_not_ours", "for another machine, and forwarding is off"},
 	IPNoListener:     {"ip_no_listener", "for one of our addresses, but nothing serves that port"},
 	IPGSONoOffload:   {"ip_gso_no_offload", "a GSO frame for a port that can't segment it (ethtool -K IF tso off gso off on the sender)"},
 	ICMPMalformed:    {"icmp_malformed", "malformed ICMP message"},
 	ICMPUnrelated:    {"icmp_unrelated", "ICMP error about an unknown connection"},
 	ICMPUnwanted:     {"icmp_unwanted", "ICMP message that is not answered"},
+	ICMPHopLimit:     {"icmp_hop_limit", "neighbour discovery whose hop limit is not 255: it came over a router, so somebody pretends to be on the link"},
 	ICMPRateLimit:    {"icmp_rate_limit", "an ICMP error was due but too many were sent lately"},
 	L4Malformed:      {"l4_malformed", "malformed TCP or UDP header"},
 	LBNoService:      {"lb_no_service", "for a VIP, but no service has that port"},

@@ -9,8 +9,8 @@ const (
 	Drop      Verdict = iota // Packet.Reason says why; the walk counts and frees it
 	Refuse                   // as Drop, but first ip.Refuse sends the ICMP error that Reason calls for
 	Continue                 // on to the next stage
-	Neighbour                // ARP: for the neighbour table
-	Fragment                 // of a datagram: put together with the others (ip.Join4)
+	Neighbour                // ARP, or neighbour discovery of IPv6: for the neighbour table
+	Fragment                 // of a datagram: put together with the others (ip.Join)
 	Output                   // destination settled, NextHop may be set: go to IP output
 	Follow                   // as Output, but first goes what the stage laid into the outbox
 	Transmit                 // link header complete, Out is set: go to the port

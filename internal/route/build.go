@@ -27,7 +27,7 @@ var (
 // inserted before configured routes, and a port's own link-local address before
 // all others.
 func Build(ports []Port, addrs []spec.Address, routes []spec.Route) (*Table, error) {
-	b := builder{t: &Table{}, byName: make(map[string]Port, len(ports))}
+	b := builder{t: &Table{}, byName: make(map[string]Port, len(ports)), tentative: map[netKey]bool{}, duplicate: map[netKey]bool{}}
 	for _, p := range ports {
 		b.addPort(p)
 	}
@@ -70,6 +70,8 @@ type builder struct {
 	byName map[string]Port
 	seen   map[netKey]bool // local and network routes; their prefixes never clash within a scope
 	hosts  map[netKey]bool
+
+	tentative, duplicate map[netKey]bool // of all ports, as host prefixes
 }
 
 func (b *builder) addPort(p Port) {
@@ -79,6 +81,12 @@ func (b *builder) addPort(p Port) {
 		b.t.names = append(b.t.names, "")
 	}
 	b.t.names[p.ID] = p.Name
+	for _, a := range p.Tentative {
+		b.tentative[netKey{netip.PrefixFrom(a, a.BitLen()), p.Name}] = true
+	}
+	for _, a := range p.Duplicate {
+		b.duplicate[netKey{netip.PrefixFrom(a, a.BitLen()), p.Name}] = true
+	}
 }
 
 func (b *builder) addAddress(a spec.Address, configured map[netKey]bool) error {
@@ -94,8 +102,8 @@ func (b *builder) addAddress(a spec.Address, configured map[netKey]bool) error {
 	case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
 		return fmt.Errorf("%w: a machine can't have this address", ErrInvalid)
 	}
-	duplicate, tentative := slices.Contains(p.Duplicate, addr), slices.Contains(p.Tentative, addr)
 	host := netip.PrefixFrom(addr, addr.BitLen())
+	duplicate, tentative := b.duplicate[netKey{host, a.Port}], b.tentative[netKey{host, a.Port}]
 	switch {
 	case duplicate:
 	case !b.insert(Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeHost}, a.Port):

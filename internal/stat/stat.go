@@ -16,6 +16,7 @@ type Worker struct {
 	Forwarded        uint64 // packets of connections that left
 	Answered         uint64 // ARP and ICMP answers, RST: packets made or turned round here
 	Consumed         uint64 // packets that ended here without loss (ARP learnt)
+	ConsumedND       uint64 // the same of neighbour discovery
 	NewConns         uint64
 	Expired          uint64
 	RoutedAnew       uint64 // flows that looked up their route again
@@ -53,6 +54,7 @@ func (w *Worker) Add(o *Worker) {
 	w.Forwarded += o.Forwarded
 	w.Answered += o.Answered
 	w.Consumed += o.Consumed
+	w.ConsumedND += o.ConsumedND
 	w.NewConns += o.NewConns
 	w.Expired += o.Expired
 	w.RoutedAnew += o.RoutedAnew

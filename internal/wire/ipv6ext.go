@@ -51,8 +51,10 @@ type Chain struct {
 	NextAt uint16
 	// Fragment is where the fragment header begins (see IPv6Fragment), 0 if there is
 	// none, and FragmentWord its word of offset and flag, 0 if there is none.
-	Fragment     uint16
-	FragmentWord uint16
+	// FragmentNextAt is where the byte stands that names it.
+	Fragment       uint16
+	FragmentWord   uint16
+	FragmentNextAt uint16
 	// SplitAt is where a fragment header belongs when the packet is to be
 	// fragmented, behind the headers that every fragment repeats (RFC 8200, 4.5),
 	// and SplitNextAt where the next header byte in front of it stands.
@@ -64,6 +66,9 @@ type Chain struct {
 	// visit: if it is not 0, the header's destination isn't the last one, and
 	// the transport's checksum is about another address (RFC 8200, 8.1).
 	SegmentsLeft uint8
+	// SourceRoute says that there is a routing header of type 0, which nobody
+	// may obey any more (RFC 5095).
+	SourceRoute bool
 }
 
 // IsFragment reports whether the packet is any part of a fragmented one. An
@@ -117,14 +122,17 @@ func WalkIPv6(ip IPv6) (c Chain, f ChainFault) {
 		c.Extensions++
 		switch next {
 		case NextHopByHop, NextRouting:
-			if next == NextRouting && c.SegmentsLeft == 0 {
-				c.SegmentsLeft = ip[at+3]
+			if next == NextRouting {
+				if c.SegmentsLeft == 0 {
+					c.SegmentsLeft = ip[at+3]
+				}
+				c.SourceRoute = c.SourceRoute || ip[at+2] == 0
 			}
 			if c.Fragment == 0 {
 				c.SplitAt, c.SplitNextAt = uint16(at+n), uint16(at)
 			}
 		case NextFragment:
-			c.Fragment, c.FragmentWord = uint16(at), IPv6Fragment(ip[at:]).OffsetFlags()
+			c.Fragment, c.FragmentWord, c.FragmentNextAt = uint16(at), IPv6Fragment(ip[at:]).OffsetFlags(), uint16(nextAt)
 			if c.IsLater() {
 				c.Proto, c.Offset, c.NextAt = ip[at], uint16(at+n), uint16(at)
 				return c, ChainOK

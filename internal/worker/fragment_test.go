@@ -239,6 +239,7 @@ func TestFragmentsAgainstWhole(t *testing.T) {
 				narrow.nanos += 2e9 // for what was sent twice
 				narrow.breathe()
 				narrow.check()
+				left(narrow) // who sent it is told that not all of it came
 			}
 			sum := narrow.Lanes()[0].Stats()
 			if sum.Reassembled < 100 || sum.Drops[packet.IPFragDuplicate] == 0 {

@@ -189,7 +189,7 @@ func (w *world) check() {
 	// Errors are the only packets made here that have no counter outside of ip.
 	left += s.FragmentsJoined + s.Fragmented + uint64(fragments)
 	came := ports.RxPackets + s.RSTSent + s.SentAhead + announced + s.Reassembled + s.FragmentsMade
-	most := came + s.Drops[packet.IPTTL] + s.Drops[packet.IPTooBig] + s.Drops[packet.IPNoRoute] + s.Drops[packet.IPNoListener]
+	most := came + s.Drops[packet.IPTTL] + s.Drops[packet.IPTooBig] + s.Drops[packet.IPNoRoute] + s.Drops[packet.IPNoListener] + s.Drops[packet.IPFragTimeout]
 	if left < came || left > most {
 		w.t.Fatalf("%d packets came or were made, and at most %d errors: %d left, were dropped, or wait", came, most-came, left)
 	}

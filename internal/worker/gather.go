@@ -24,7 +24,7 @@ func (w *Worker) join(p *packet.Packet) *packet.Packet {
 			return nil
 		}
 	}
-	whole, why := w.ip.Join4(p)
+	whole, why := w.ip.Join(p)
 	if why != packet.NoReason {
 		p.Reason = why
 		w.drop(p)
@@ -36,7 +36,7 @@ func (w *Worker) join(p *packet.Packet) *packet.Packet {
 
 // gather takes another worker's fragment; the packet stays that worker's.
 func (w *Worker) gather(p *packet.Packet) {
-	whole, why := w.ip.Join4(p)
+	whole, why := w.ip.Join(p)
 	if why != packet.NoReason {
 		w.stats.Drops[why]++
 		return

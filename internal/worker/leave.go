@@ -29,9 +29,12 @@ func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
 
 // drop counts a packet under its reason and frees it.
 func (w *Worker) drop(p *packet.Packet) {
-	if p.Reason == packet.ARPConsumed {
+	switch p.Reason {
+	case packet.ARPConsumed:
 		w.stats.Consumed++
-	} else {
+	case packet.NDConsumed:
+		w.stats.ConsumedND++
+	default:
 		w.stats.Drops[p.Reason]++
 	}
 	p.Pool().Put(p)
@@ -72,7 +75,7 @@ func (w *Worker) finish(p *packet.Packet) bool {
 		w.pool.Put(p)
 		return false
 	}
-	if p.Is(packet.Cut) && w.ip.Long4(p) {
+	if p.Is(packet.Cut) && w.ip.Long(p) {
 		return w.cut(p)
 	}
 	if !w.ip.FinishChecksum(p, out) {
@@ -90,7 +93,7 @@ func (w *Worker) cut(p *packet.Packet) bool {
 		w.drop(p)
 		return false
 	}
-	n, ok := w.ip.Cut4(p, w.segments[:])
+	n, ok := w.ip.Cut(p, w.segments[:])
 	if !ok {
 		w.drop(p)
 		return false

@@ -1,6 +1,9 @@
 package worker
 
-import "weir/internal/packet"
+import (
+	"weir/internal/packet"
+	"weir/internal/wire"
+)
 
 // walk takes a burst from the wire to the wire. The first pass finds out what
 // each packet is and calls its connection's memory in; the second takes each
@@ -32,8 +35,8 @@ func (w *Worker) walk(burst []*packet.Packet) {
 func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 	v := w.ether.Input(p) // MAC, ethertype
 	if v == packet.Continue {
-		v = w.ip.Input4(p) // header, tuple
-		if v == packet.Continue && p.Is(packet.Keyed) {
+		v = w.ip.Input(p) // header, tuple
+		if v == packet.Continue && p.Is(packet.Keyed) && p.EtherType == wire.EtherTypeIPv4 {
 			w.prefetch.Want(w.flows, p.Hash)
 		}
 	}
@@ -47,17 +50,17 @@ func (w *Worker) proceed(p *packet.Packet) {
 		v = w.lb.Input(p) // connection, or service and scheduler; rewrite
 	}
 	if v == packet.Continue {
-		v = w.ip.Deliver4(p) // ours? answer; else forward or refuse
+		v = w.ip.Deliver(p) // ours? answer; else forward or refuse
 	}
 	if v == packet.Follow {
 		v = w.lead() // the balancer made a packet that goes ahead of this one
 	}
 	if v == packet.Neighbour {
-		v = w.neigh.Input(p) // ARP: learn, answer
+		v = w.neigh.Input(p) // ARP, neighbour discovery: learn, answer
 		w.lead()             // what waited for this goes before what comes next
 	}
 	if v == packet.Output {
-		v = w.ip.Output4(p) // route, MTU
+		v = w.ip.Output(p) // route, MTU
 	}
 	if v == packet.Output {
 		v = w.neigh.Output(p) // next hop to MAC, or wait for the answer

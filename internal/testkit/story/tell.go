@@ -155,6 +155,11 @@ func (c *counters) since(before counters) string {
 		reached.reasons[packet.ARPConsumed]++
 		reached.Unlock()
 	}
+	if c.worker.ConsumedND != before.worker.ConsumedND {
+		reached.Lock()
+		reached.reasons[packet.NDConsumed]++
+		reached.Unlock()
+	}
 	reached.Lock()
 	for r := range c.drops {
 		reached.reasons[r] += c.drops[r] - before.drops[r]
