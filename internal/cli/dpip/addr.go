@@ -206,7 +206,9 @@ func parseAddrShow(of family, words []string) (action, error) {
 			return err
 		}
 		for _, a := range inListingOrder(addrs.Msg.Addresses, links.Msg.Links) {
-			if of.shows(a.Prefix) {
+			// The link-local addresses that ports have by themselves would stand in every
+			// listing.
+			if of.shows(a.Prefix) && (!a.Automatic || of == inet6 || s.opts.verbose) {
 				s.printAddress(a)
 			}
 		}

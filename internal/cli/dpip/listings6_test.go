@@ -12,6 +12,7 @@ func TestListings6(t *testing.T) {
 	b := newBench(t)
 	b.links = twoPorts
 	b.addresses = []*weirv1.Address{
+		{Prefix: "fe80::ff:fe00:1/64", Device: "dpdk0", Scope: weirv1.Scope_SCOPE_LINK, Automatic: true},
 		{Prefix: "10.0.0.100/32", Device: "dpdk1"},
 		{Prefix: "fe80::1/64", Device: "dpdk1", Scope: weirv1.Scope_SCOPE_LINK},
 		{Prefix: "2001:db8:1::200/128", Device: "dpdk0", Sapool: true, SaFree: 1032176},
@@ -49,6 +50,9 @@ inet6 fe80::1/64 scope link dpdk1
 		lip6 = `inet6 2001:db8:1::200/128 scope global dpdk0
      valid_lft forever preferred_lft forever sa_used 0 sa_free 1032176 sa_miss 0
 `
+		own = `inet6 fe80::ff:fe00:1/64 scope link dpdk0
+     valid_lft forever preferred_lft forever
+`
 		routes4 = `inet 10.0.0.100/32 via 0.0.0.0 src 0.0.0.0 dev dpdk1 mtu 1500 tos 0 scope host metric 0 proto auto
 inet 0.0.0.0/0 via 10.0.0.1 src 0.0.0.0 dev dpdk1 mtu 1500 tos 0 scope global metric 0 proto auto
 `
@@ -65,7 +69,8 @@ ip: 2001:db8:1111:2222:3333:4444:5555:6666           mac:incomplate             
 	)
 	for _, tc := range []struct{ line, want string }{
 		{"addr show", addrs6 + addr4 + lip6},
-		{"-6 addr show", addrs6 + lip6},
+		{"addr show -v", addrs6 + addr4 + lip6 + own},
+		{"-6 addr show", addrs6 + lip6 + own},
 		{"addr show -f inet", addr4},
 		{"route show", routes4}, // as DPVS has it
 		{"-4 route show", routes4},
