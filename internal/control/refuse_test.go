@@ -142,7 +142,6 @@ func TestRefusals(t *testing.T) {
 		{"service: a protocol beyond a byte", service(key(262, "10.0.0.100", 80)), wrong, spec.Invalid, "service", "protocol 262"},
 		{"service: SCTP", service(key(weirv1.Protocol_PROTOCOL_SCTP, "10.0.0.100", 80)), not, spec.NotSupported, "service", "SCTP services are not supported yet"},
 		{"service: no address", service(key(tcp, "", 80)), wrong, spec.Invalid, "service", "missing"},
-		{"service: IPv6", service(key(tcp, "2001:db8::1", 80)), not, spec.NotSupported, "service", "IPv6 services: not in this build"},
 		{"service: link-local", service(key(tcp, "fe80::1", 80)), wrong, spec.Invalid, "service", "fe80::1 can't be a virtual address"},
 		{"service: mask of IPv6 for IPv4", service(&weirv1.Service{Scheduler: "rr", Key: tcpKey(80), Persistent: 9, PersistentMask: "64"}), wrong, spec.Invalid, "service", "persistence mask 64"},
 		{"service: mask of 129 bits", service(&weirv1.Service{Scheduler: "rr", Key: &weirv1.ServiceKey{Protocol: tcp, Address: "2001:db8::1", Port: 80}, Persistent: 9, PersistentMask: "129"}), wrong, spec.Invalid, "service", "1 to 128"},

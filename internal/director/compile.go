@@ -140,10 +140,6 @@ func (d *Director) stateOf(s *spec.Service) *serviceState {
 }
 
 func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
-	if s.Virtual.Addr().Is6() || s.Match.Family == 6 || slices.ContainsFunc(s.Dests, func(d spec.Dest) bool { return d.Addr.Addr().Is6() }) ||
-		slices.ContainsFunc(s.Locals, func(l spec.LocalAddress) bool { return l.Addr.Is6() }) {
-		return nil, &spec.Refusal{Code: spec.NotSupported, Object: "service", Why: "IPv6 services: not in this build"}
-	}
 	kind, err := sched.Parse(s.Scheduler)
 	if err != nil {
 		return nil, &spec.Refusal{Code: spec.NotExists, Object: "scheduler", Why: err.Error()}
