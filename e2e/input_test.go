@@ -31,7 +31,7 @@ func TestWrongInput(t *testing.T) {
 		want string // standard error
 	}{
 		{"./dpip addr add 10.0.0.100/32 dev dpdk1", 1, "dpip: already exist: 10.0.0.100/32 on dpdk1; `dpip addr set` changes it\n"},
-		{"./dpip addr add 10.0.0.300/32 dev dpdk1", 1, "dpip: invalid ipaddress: \"10.0.0.300\" is not an IPv4 address such as 192.168.100.200\n"},
+		{"./dpip addr add 10.0.0.300/32 dev dpdk1", 1, "dpip: invalid ipaddress: \"10.0.0.300\" is not an address such as 192.168.100.200 or 2001:db8::200\n"},
 		{"./dpip addr add 10.0.0.101/32 dev dpdk7", 1, "dpip: no such device: dpdk7; the devices are dpdk0, dpdk1\n"},
 		{"./dpip addr add 10.0.0.101/32", 1, "dpip: no device specified: add `dev DEVICE'\n"},
 		{"./dpip addr del 10.0.0.101/32 dev dpdk1", 1, "dpip: not exist: 10.0.0.101 on dpdk1\n"},
@@ -48,7 +48,7 @@ func TestWrongInput(t *testing.T) {
 		{"./ipvsadm -d -t 10.0.0.100:80 -r 192.168.100.9", 252, "no such destination: 192.168.100.9:80 of service TCP 10.0.0.100:80\n"},
 		{"./ipvsadm -P -t 10.0.0.100:80 -z 192.168.100.200 -F dpdk0", 253, "local address already exists: 192.168.100.200 of service TCP 10.0.0.100:80\n"},
 		{"./ipvsadm -P -t 10.0.0.100:80 -z 192.168.100.201 -F dpdk7", 229, "no such device: dpdk7; the devices are dpdk0, dpdk1\n"},
-		{"./ipvsadm -A -t [2001:db8::1]:80 -s rr", 2, "IPv6 is not yet supported: [2001:db8::1]:80\n"},
+		{"./ipvsadm -A -t [fe80::1]:80 -s rr", 255, "fe80::1 can't be a virtual address: a link-local address means nothing beyond its link, give a global one\n"},
 		{"./ipvsadm -x", 255, "Try `ipvsadm -h' or 'ipvsadm --help' for more information.\n"},
 		{"./weir worker stop frob", 1, "weir: no such worker: frob; `weir worker show` lists them\n"},
 	} {

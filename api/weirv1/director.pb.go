@@ -419,9 +419,12 @@ type Address struct {
 	PreferredLft uint32 `protobuf:"varint,6,opt,name=preferred_lft,json=preferredLft,proto3" json:"preferred_lft,omitempty"`
 	Sapool       bool   `protobuf:"varint,7,opt,name=sapool,proto3" json:"sapool,omitempty"`
 	// Of a sapool address; answers only.
-	SaUsed        uint64 `protobuf:"varint,8,opt,name=sa_used,json=saUsed,proto3" json:"sa_used,omitempty"`
-	SaFree        uint64 `protobuf:"varint,9,opt,name=sa_free,json=saFree,proto3" json:"sa_free,omitempty"`
-	SaMiss        uint64 `protobuf:"varint,10,opt,name=sa_miss,json=saMiss,proto3" json:"sa_miss,omitempty"`
+	SaUsed uint64 `protobuf:"varint,8,opt,name=sa_used,json=saUsed,proto3" json:"sa_used,omitempty"`
+	SaFree uint64 `protobuf:"varint,9,opt,name=sa_free,json=saFree,proto3" json:"sa_free,omitempty"`
+	SaMiss uint64 `protobuf:"varint,10,opt,name=sa_miss,json=saMiss,proto3" json:"sa_miss,omitempty"`
+	// The director gave it to the device by itself (a link-local address of IPv6);
+	// answers only.
+	Automatic     bool `protobuf:"varint,11,opt,name=automatic,proto3" json:"automatic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,6 +529,13 @@ func (x *Address) GetSaMiss() uint64 {
 	return 0
 }
 
+func (x *Address) GetAutomatic() bool {
+	if x != nil {
+		return x.Automatic
+	}
+	return false
+}
+
 type ListAddressesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this device; "" for all.
@@ -571,7 +581,7 @@ func (x *ListAddressesRequest) GetDevice() string {
 	return ""
 }
 
-// In order of insertion.
+// Automatic ones first, then in order of insertion.
 type ListAddressesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addresses     []*Address             `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
@@ -5526,7 +5536,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
-	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xa2\x02\n" +
+	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xc0\x02\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x1c\n" +
@@ -5538,7 +5548,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\asa_used\x18\b \x01(\x04R\x06saUsed\x12\x17\n" +
 	"\asa_free\x18\t \x01(\x04R\x06saFree\x12\x17\n" +
 	"\asa_miss\x18\n" +
-	" \x01(\x04R\x06saMiss\".\n" +
+	" \x01(\x04R\x06saMiss\x12\x1c\n" +
+	"\tautomatic\x18\v \x01(\bR\tautomatic\".\n" +
 	"\x14ListAddressesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"G\n" +
 	"\x15ListAddressesResponse\x12.\n" +

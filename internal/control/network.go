@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"weir/api/weirv1"
+	"weir/internal/route"
 	"weir/internal/spec"
 )
 
@@ -30,7 +31,15 @@ func (s *Server) ListAddresses(_ context.Context, r *connect.Request[weirv1.List
 		return nil, err
 	}
 	out := &weirv1.ListAddressesResponse{}
-	for _, a := range s.director.Spec().Addresses {
+	wanted := s.director.Spec()
+	for _, a := range automatic(wanted, s.director.Routes()) {
+		if r.Msg.Device == "" || r.Msg.Device == a.Port {
+			m := fromAddress(&a)
+			m.Automatic = true
+			out.Addresses = append(out.Addresses, m)
+		}
+	}
+	for _, a := range wanted.Addresses {
 		if r.Msg.Device != "" && r.Msg.Device != a.Port {
 			continue
 		}
@@ -41,6 +50,23 @@ func (s *Server) ListAddresses(_ context.Context, r *connect.Request[weirv1.List
 		out.Addresses = append(out.Addresses, m)
 	}
 	return connect.NewResponse(out), nil
+}
+
+// automatic returns the link-local addresses that ports have without being told: what
+// is routed here, and nobody asked for.
+func automatic(wanted *spec.Spec, routes []route.Listed) (out []spec.Address) {
+	for _, l := range routes {
+		a := l.Prefix.Addr()
+		if l.Scope != spec.ScopeHost || !a.Is6() || !a.IsLinkLocalUnicast() {
+			continue
+		}
+		told := slices.ContainsFunc(wanted.Addresses, func(o spec.Address) bool { return o.Prefix.Addr() == a && o.Port == l.Dev }) ||
+			slices.ContainsFunc(wanted.Routes, func(o spec.Route) bool { return o.Prefix == l.Prefix && o.Port == l.Dev })
+		if !told {
+			out = append(out, spec.Address{Port: l.Dev, Prefix: netip.PrefixFrom(a, 64), Scope: spec.ScopeLink})
+		}
+	}
+	return out
 }
 
 // AddAddress answers rpc AddAddress.

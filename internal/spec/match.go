@@ -40,6 +40,9 @@ func (r Range) String() string {
 // a match service behind the word MATCH.
 func (k ServiceKey) matchString() string {
 	out := strings.ToLower(k.Proto.String())
+	if k.Match.Family == 6 && k.Match.Src == (Range{}) && k.Match.Dst == (Range{}) {
+		out += ",af=ipv6"
+	}
 	add := func(word, what string) {
 		if what != "" {
 			out += "," + word + "=" + what

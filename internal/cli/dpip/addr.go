@@ -22,12 +22,16 @@ var addrCommands = []command{
 	{names: []string{"flush"}, parse: parseAddrFlush},
 }
 
-func parseAddrAdd(words []string) (action, error) { return parseAddrPut("addr add", words, false) }
+func parseAddrAdd(of family, words []string) (action, error) {
+	return parseAddrPut("addr add", of, words, false)
+}
 
-func parseAddrSet(words []string) (action, error) { return parseAddrPut("addr set", words, true) }
+func parseAddrSet(of family, words []string) (action, error) {
+	return parseAddrPut("addr set", of, words, true)
+}
 
-func parseAddrPut(command string, words []string, replace bool) (action, error) {
-	a, err := parseAddress(command, words)
+func parseAddrPut(command string, of family, words []string, replace bool) (action, error) {
+	a, err := parseAddress(command, of, words)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +43,8 @@ func parseAddrPut(command string, words []string, replace bool) (action, error) 
 
 // parseAddrDel takes the same words as add, so that a script may turn one into
 // the other; address and device alone name what is deleted.
-func parseAddrDel(words []string) (action, error) {
-	a, err := parseAddress("addr del", words)
+func parseAddrDel(of family, words []string) (action, error) {
+	a, err := parseAddress("addr del", of, words)
 	if err != nil {
 		return nil, err
 	}
@@ -55,11 +59,12 @@ func parseAddrDel(words []string) (action, error) {
 //	ADDR[/PLEN] dev D [broadcast A] [valid_lft LFT] [preferred_lft LFT] [scope S] [sapool]
 //
 // DPVS's own tool knows the lifetime only as "prefered_lft": both are taken.
-func parseAddress(command string, words []string) (*weirv1.Address, error) {
+func parseAddress(command string, of family, words []string) (*weirv1.Address, error) {
 	var (
 		a         weirv1.Address
 		pfx       netip.Prefix
 		broadcast netip.Addr
+		scoped    bool
 	)
 	err := grammar{
 		form: command + " ADDR[/PLEN] dev D [broadcast A] [valid_lft LFT] [preferred_lft LFT] [scope S] [sapool]",
@@ -75,6 +80,7 @@ func parseAddress(command string, words []string) (*weirv1.Address, error) {
 			key("valid_lft", takeLifetime(&a.ValidLft, "valid_lft")),
 			{names: []string{"preferred_lft", "prefered_lft"}, value: takeLifetime(&a.PreferredLft, "preferred_lft")},
 			key("scope", take(&a.Scope, func(arg string) (weirv1.Scope, error) {
+				scoped = true
 				return scope(arg, "host", "link", "global", "site")
 			})),
 			{names: []string{"sapool"}, flag: &a.Sapool},
@@ -86,8 +92,14 @@ func parseAddress(command string, words []string) (*weirv1.Address, error) {
 	if !pfx.IsValid() {
 		return nil, errors.New("missing IFADDR: give the address as ADDR[/PLEN]")
 	}
+	if err := of.check(pfx.Addr()); err != nil {
+		return nil, err
+	}
 	if err := requireDevice(a.Device); err != nil {
 		return nil, err
+	}
+	if !scoped && pfx.Addr().Is6() && pfx.Addr().IsLinkLocalUnicast() {
+		a.Scope = weirv1.Scope_SCOPE_LINK
 	}
 	if err := checkBroadcast(pfx, broadcast); err != nil {
 		return nil, err
@@ -125,6 +137,9 @@ func checkBroadcast(pfx netip.Prefix, broadcast netip.Addr) error {
 	if !broadcast.IsValid() {
 		return nil
 	}
+	if pfx.Addr().Is6() {
+		return fmt.Errorf("invalid broadcast %s: IPv6 has none; leave it out", broadcast)
+	}
 	if pfx.Bits() > 30 {
 		return fmt.Errorf("invalid broadcast %s: a /%d has no broadcast address; leave it out", broadcast, pfx.Bits())
 	}
@@ -143,13 +158,13 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-func parseAddrFlush(words []string) (action, error) {
+func parseAddrFlush(of family, words []string) (action, error) {
 	dev, err := parseFlush("addr flush dev D", words)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, s *session) error {
-		_, err := s.dir.FlushAddresses(ctx, connect.NewRequest(&weirv1.FlushAddressesRequest{Device: dev}))
+		_, err := s.dir.FlushAddresses(ctx, connect.NewRequest(&weirv1.FlushAddressesRequest{Device: dev, Family: uint32(of)}))
 		return err
 	}, nil
 }
@@ -176,7 +191,7 @@ func parseShow(form string, words []string) (dev string, err error) {
 	return dev, err
 }
 
-func parseAddrShow(words []string) (action, error) {
+func parseAddrShow(of family, words []string) (action, error) {
 	dev, err := parseShow("addr show [dev D]", words)
 	if err != nil {
 		return nil, err
@@ -191,7 +206,11 @@ func parseAddrShow(words []string) (action, error) {
 			return err
 		}
 		for _, a := range inListingOrder(addrs.Msg.Addresses, links.Msg.Links) {
-			s.printAddress(a)
+			// The link-local addresses that ports have by themselves would stand in every
+			// listing.
+			if of.shows(a.Prefix) && (!a.Automatic || of == inet6 || s.opts.verbose) {
+				s.printAddress(a)
+			}
 		}
 		return nil
 	}, nil
@@ -217,8 +236,10 @@ func inListingOrder(addrs []*weirv1.Address, links []*weirv1.Link) []*weirv1.Add
 //
 //	inet 192.168.100.200/32 scope global dpdk0
 //	     valid_lft forever preferred_lft forever sa_used 0 sa_free 1032176 sa_miss 0
+//
+// The word is inet6 for IPv6.
 func (s *session) printAddress(a *weirv1.Address) {
-	s.printf("inet %s scope %s %s\n    ", a.Prefix, scopeName(a.Scope), a.Device)
+	s.printf("%s %s scope %s %s\n    ", familyWord(a.Prefix), a.Prefix, scopeName(a.Scope), a.Device)
 	if a.Broadcast != "" {
 		s.printf("broadcast %s", a.Broadcast)
 	}

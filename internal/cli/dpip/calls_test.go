@@ -80,7 +80,7 @@ func TestChanges(t *testing.T) {
 			putRoute(&weirv1.Route{Prefix: "0.0.0.0/0", Via: "10.0.0.1", Device: "d", Mtu: 1400, Metric: 1<<32 - 1})},
 		{"route add 0.0.0.0/1 dev d", putRoute(&weirv1.Route{Prefix: "0.0.0.0/1", Device: "d", Scope: link})},
 		{"route del 192.168.100.0/24 dev dpdk0", delLAN},
-		{"route flush dev dpdk0", &weirv1.FlushRoutesRequest{Device: "dpdk0"}},
+		{"route flush dev dpdk0", &weirv1.FlushRoutesRequest{Device: "dpdk0", Family: 4}},
 
 		// neigh
 		{"neigh add 192.168.100.2 lladdr 00:16:3E:00:00:01 dev dpdk0", static},
@@ -98,6 +98,28 @@ func TestChanges(t *testing.T) {
 		{"link set dpdk0 link down", setLink("dpdk0", "link", "down")},
 		{"link set dev dpdk0 link up", setLink("dpdk0", "link", "up")},
 		{"link set dpdk0 addr 00:16:3E:00:00:01", setLink("dpdk0", "addr", "00:16:3e:00:00:01")},
+
+		// IPv6, its family told by the words, or by -6.
+		{"addr add 2001:db8::1/64 dev dpdk0", putAddr(&weirv1.Address{Prefix: "2001:db8::1/64", Device: "dpdk0"})},
+		{"-6 addr add 2001:DB8:0::0:1 dev dpdk0 sapool", putAddr(&weirv1.Address{Prefix: "2001:db8::1/128", Device: "dpdk0", Sapool: true})},
+		{"addr set fe80::1/64 dev dpdk0", setAddr(&weirv1.Address{Prefix: "fe80::1/64", Device: "dpdk0", Scope: link})},
+		{"addr add fe80::1/64 dev dpdk0 scope global", putAddr(&weirv1.Address{Prefix: "fe80::1/64", Device: "dpdk0"})},
+		{"addr del 2001:db8::1 dev dpdk0 -6", &weirv1.DeleteAddressRequest{Prefix: "2001:db8::1/128", Device: "dpdk0"}},
+		{"addr flush dev dpdk0 -6", &weirv1.FlushAddressesRequest{Device: "dpdk0", Family: 6}},
+		{"-4 addr flush dev dpdk0", &weirv1.FlushAddressesRequest{Device: "dpdk0", Family: 4}},
+		{"route add 2001:db8:1::/64 dev dpdk0", putRoute(&weirv1.Route{Prefix: "2001:db8:1::/64", Device: "dpdk0", Scope: link})},
+		{"route add default via fe80::1 dev dpdk1", putRoute(&weirv1.Route{Prefix: "::/0", Via: "fe80::1", Device: "dpdk1"})},
+		{"-6 route add default dev dpdk1", putRoute(&weirv1.Route{Prefix: "::/0", Device: "dpdk1", Scope: link})},
+		{"route add default dev dpdk1 src 2001:db8::1", putRoute(&weirv1.Route{Prefix: "::/0", Src: "2001:db8::1", Device: "dpdk1", Scope: link})},
+		{"route add default dev dpdk1", putRoute(&weirv1.Route{Prefix: "0.0.0.0/0", Device: "dpdk1", Scope: link})},
+		{"route add ::/0 via 2001:db8::9 src 2001:db8::1 dev dpdk1 mtu 1280 metric 5",
+			putRoute(&weirv1.Route{Prefix: "::/0", Via: "2001:db8::9", Src: "2001:db8::1", Device: "dpdk1", Mtu: 1280, Metric: 5})},
+		{"route add 2001:db8::9 dev dpdk1 scope kni_host", putRoute(&weirv1.Route{Prefix: "2001:db8::9/128", Device: "dpdk1", Scope: kni})},
+		{"route del default via fe80::1 dev dpdk1", &weirv1.DeleteRouteRequest{Route: &weirv1.Route{Prefix: "::/0", Via: "fe80::1", Device: "dpdk1"}}},
+		{"-6 route flush dev dpdk0", &weirv1.FlushRoutesRequest{Device: "dpdk0", Family: 6}},
+		{"neigh add fe80::2 lladdr 00:16:3e:00:00:01 dev dpdk0", &weirv1.AddNeighbourRequest{Neighbour: &weirv1.Neighbour{
+			Address: "fe80::2", Lladdr: "00:16:3e:00:00:01", Device: "dpdk0", Static: true}}},
+		{"-6 neigh del 2001:db8::2 dev dpdk0", &weirv1.DeleteNeighbourRequest{Address: "2001:db8::2", Device: "dpdk0"}},
 
 		// Words cut short, other names, options anywhere.
 		{"a a 10.0.0.100 dev dpdk1", putAddr(vip)},
@@ -148,6 +170,8 @@ func TestListsAskForOneDevice(t *testing.T) {
 		{"route show dev dpdk0", &weirv1.ListRoutesRequest{Device: "dpdk0"}},
 		{"r s", &weirv1.ListRoutesRequest{}},
 		{"neigh show dev dpdk0", &weirv1.ListNeighboursRequest{Device: "dpdk0"}},
+		{"maddr show dev dpdk0", &weirv1.ListMulticastRequest{Device: "dpdk0"}},
+		{"m s", &weirv1.ListMulticastRequest{}},
 		{"n", nil},
 		{"link show dpdk0", &weirv1.ListLinksRequest{Device: "dpdk0"}},
 		{"link show dev dpdk0", &weirv1.ListLinksRequest{Device: "dpdk0"}},

@@ -26,6 +26,7 @@ type fake struct {
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route
 	neighbours []*weirv1.Neighbour
+	groups     []*weirv1.MulticastGroup
 	links      func() []*weirv1.Link
 	workers    []*weirv1.Worker
 	refusal    error // of every change
@@ -90,6 +91,9 @@ func (f *fake) AddNeighbour(_ context.Context, q *connect.Request[weirv1.AddNeig
 }
 func (f *fake) DeleteNeighbour(_ context.Context, q *connect.Request[weirv1.DeleteNeighbourRequest]) (*connect.Response[weirv1.DeleteNeighbourResponse], error) {
 	return answer(f, q, &weirv1.DeleteNeighbourResponse{}, f.refusal)
+}
+func (f *fake) ListMulticast(_ context.Context, q *connect.Request[weirv1.ListMulticastRequest]) (*connect.Response[weirv1.ListMulticastResponse], error) {
+	return answer(f, q, &weirv1.ListMulticastResponse{Groups: f.groups}, nil)
 }
 func (f *fake) ListLinks(_ context.Context, q *connect.Request[weirv1.ListLinksRequest]) (*connect.Response[weirv1.ListLinksResponse], error) {
 	var links []*weirv1.Link

@@ -22,7 +22,7 @@ func FuzzRun(f *testing.F) {
 		"addr add 10.219.100.6/22 dev dpdk0 broadcast 10.219.103.255 scope link valid_lft 600 prefered_lft 300 sapool",
 		"route add default via 10.0.0.1 src 10.0.0.2 dev dpdk1 mtu 1400 metric 5", "route add 172.10.0.2/32 dev dpdk1 scope kni_host",
 		"route add 10.0.0.1/16 dev d local", "neigh add 10.0.0.1 lladdr 00:16:3e:00:00:01 dev dpdk0",
-		"link set dpdk0 addr 00:16:3e:00:00:01", "link show cpu1 -sv -i2 --count=3 -C", "-6 addr show", "-- addr show", "vlan add", "link show bond0 status",
+		"link set dpdk0 addr 00:16:3e:00:00:01", "link show cpu1 -sv -i2 --count=3 -C", "-6 addr show", "addr add 2001:db8::1/64 dev dpdk0 sapool", "-6 route add default via fe80::1 dev dpdk1", "neigh add fe80::1%d lladdr 00:16:3e:00:00:01 dev d", "maddr show dpdk0", "-- addr show", "vlan add", "link show bond0 status",
 	} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"))
 	}

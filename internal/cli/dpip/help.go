@@ -5,14 +5,15 @@ package dpip
 const usage = `Usage:
     dpip [OPTIONS] OBJECT { COMMAND | help }
 Parameters:
-    OBJECT  := { link | addr | route | neigh }
+    OBJECT  := { link | addr | route | neigh | maddr }
     COMMAND := { show | list | add | del | set | change | replace | flush | help }
     Objects and commands may be cut short: dpip a s
 Options, anywhere on the line:
     -v, --verbose                  more detail
     -h, --help                     help on dpip or on OBJECT
     -V, --version                  version of dpip
-    -4, -6, -f, --family FAMILY    inet or inet6 (IPv6 is not yet supported)
+    -4, -6, -f, --family FAMILY    inet or inet6: show that one, take addresses of that one
+                                   (without it both, but of routes shown and flushed inet)
     -s, --stats, --statistics      counters (link show)
     -i, --interval SECONDS         repeat, with what counters grow by per second (link show)
     -c, --count N                  stop after N rounds of -i
@@ -26,32 +27,37 @@ const addrHelp = `Usage:
     dpip addr del ADDR[/PLEN] dev DEVICE
     dpip addr flush dev DEVICE
 Parameters:
-    PLEN    := 0 to 32, default 32
+    PLEN    := 0 to 32, default 32; IPv6: 0 to 128, default 128
     OPTIONS := [broadcast ADDR] [scope SCOPE] [valid_lft LFT] [preferred_lft LFT]
-    SCOPE   := { host | link | global | site | NUM }, default global
+    SCOPE   := { host | link | global | site | NUM }, default global, of fe80::/10 link
     LFT     := { forever | SECONDS }, default forever
     sapool  makes the ports of ADDR a pool for full-NAT and SNAT;
             ` + "`ipvsadm --add-laddr' sets it by itself" + `
 Examples:
     dpip addr add 10.0.0.100/32 dev dpdk1
+    dpip addr add 2001:db8::100/64 dev dpdk1
     dpip addr show
+    dpip -6 addr show dev dpdk1
 `
 
 const routeHelp = `Usage:
-    dpip route show [dev DEVICE]
+    dpip [-6] route show [dev DEVICE]
     dpip route add PREFIX [via ADDR] dev DEVICE [OPTIONS]
     dpip route del PREFIX [via ADDR] dev DEVICE
-    dpip route flush dev DEVICE
+    dpip [-6] route flush dev DEVICE
 Parameters:
-    PREFIX  := { default | ADDR[/LEN] }, LEN 0 to 32, default 32
+    PREFIX  := { default | ADDR[/LEN] }, LEN 0 to 32, default 32; IPv6: 0 to 128, default 128;
+               the default route is of IPv6 with -6, or with a gateway or a src of IPv6
     OPTIONS := [scope SCOPE] [mtu N] [src ADDR] [metric N] [local]
     SCOPE   := { host | link | global | kni_host | NUM };
                default global with via, host with local, else link
-    A route of scope host or kni_host (to the Linux twin DEVICE.kni) is for one address, a /32.
+    A route of scope host or kni_host (to the Linux twin DEVICE.kni) is for one address, a /32 or a /128.
 Examples:
     dpip route add default via 10.0.0.1 dev dpdk1
     dpip route add 192.168.100.0/24 dev dpdk0
     dpip route add 172.10.0.2/32 dev dpdk1 scope kni_host
+    dpip route add default via fe80::1 dev dpdk1
+    dpip route add 2001:db8:1::/64 dev dpdk0
 `
 
 const neighHelp = `Usage:
@@ -60,6 +66,14 @@ const neighHelp = `Usage:
     dpip neigh del ADDR dev DEVICE
 Examples:
     dpip neigh add 192.168.100.2 lladdr 00:16:3e:00:00:01 dev dpdk0
+    dpip neigh add fe80::1 lladdr 00:16:3e:00:00:01 dev dpdk0
+`
+
+const maddrHelp = `Usage:
+    dpip maddr show [dev DEVICE]
+Examples:
+    dpip maddr show
+    dpip maddr show dev dpdk0
 `
 
 const linkHelp = `Usage:

@@ -52,7 +52,7 @@ const linkSetForm = "link set DEV ITEM VALUE"
 
 // parseLinkSet reads [dev] DEV ITEM VALUE. It takes one item at a time: two
 // would be two changes, of which the second may fail.
-func parseLinkSet(words []string) (action, error) {
+func parseLinkSet(of family, words []string) (action, error) {
 	if len(words) > 1 && words[0] == "dev" {
 		words = words[1:]
 	}
@@ -110,7 +110,7 @@ func itemNames() string {
 }
 
 // parseLinkShow reads [[dev] DEV], cpu, or cpuN.
-func parseLinkShow(words []string) (action, error) {
+func parseLinkShow(of family, words []string) (action, error) {
 	if len(words) > 1 && words[0] == "dev" {
 		words = words[1:]
 	}

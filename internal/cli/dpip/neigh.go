@@ -18,8 +18,8 @@ var neighCommands = []command{
 	{names: []string{"del", "delete"}, parse: parseNeighDel},
 }
 
-func parseNeighAdd(words []string) (action, error) {
-	n, err := parseNeigh("neigh add", words)
+func parseNeighAdd(of family, words []string) (action, error) {
+	n, err := parseNeigh("neigh add", of, words)
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +32,8 @@ func parseNeighAdd(words []string) (action, error) {
 	}, nil
 }
 
-func parseNeighDel(words []string) (action, error) {
-	n, err := parseNeigh("neigh del", words)
+func parseNeighDel(of family, words []string) (action, error) {
+	n, err := parseNeigh("neigh del", of, words)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func parseNeighDel(words []string) (action, error) {
 }
 
 // parseNeigh reads ADDR [lladdr MAC] dev D.
-func parseNeigh(command string, words []string) (*weirv1.Neighbour, error) {
+func parseNeigh(command string, of family, words []string) (*weirv1.Neighbour, error) {
 	var addr netip.Addr
 	n := weirv1.Neighbour{Static: true}
 	err := grammar{
@@ -61,11 +61,14 @@ func parseNeigh(command string, words []string) (*weirv1.Neighbour, error) {
 	if !addr.IsValid() {
 		return nil, errors.New("missing ipaddress: give the neighbour's address")
 	}
+	if err := of.check(addr); err != nil {
+		return nil, err
+	}
 	n.Address = addr.String()
 	return &n, requireDevice(n.Device)
 }
 
-func parseNeighShow(words []string) (action, error) {
+func parseNeighShow(of family, words []string) (action, error) {
 	dev, err := parseShow("neigh show [dev D]", words)
 	if err != nil {
 		return nil, err
@@ -76,7 +79,9 @@ func parseNeighShow(words []string) (action, error) {
 			return err
 		}
 		for _, n := range neighbours.Msg.Neighbours {
-			s.printNeighbour(n)
+			if of.shows(n.Address) {
+				s.printNeighbour(n)
+			}
 		}
 		return nil
 	}, nil

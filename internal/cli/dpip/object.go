@@ -22,12 +22,14 @@ type object struct {
 	names    []string // the first is its name
 	help     string
 	commands []command
+	families bool // its commands take -6
 }
 
-// command is a command of an object; parse reads the words after it.
+// command is a command of an object; parse reads the words after it,
+// of the family that -4 or -6 names.
 type command struct {
 	names     []string // the first is its name in messages
-	parse     func(words []string) (action, error)
+	parse     func(of family, words []string) (action, error)
 	mayRepeat bool // takes -i
 }
 
@@ -35,9 +37,9 @@ type command struct {
 // `l` is link and not lldp.
 var objects = []object{
 	{names: []string{"link"}, help: linkHelp, commands: linkCommands},
-	{names: []string{"addr", "address"}, help: addrHelp, commands: addrCommands},
-	{names: []string{"route"}, help: routeHelp, commands: routeCommands},
-	{names: []string{"neigh", "neighbour", "neighbor"}, help: neighHelp, commands: neighCommands},
+	{names: []string{"addr", "address"}, help: addrHelp, commands: addrCommands, families: true},
+	{names: []string{"route"}, help: routeHelp, commands: routeCommands, families: true},
+	{names: []string{"neigh", "neighbour", "neighbor"}, help: neighHelp, commands: neighCommands, families: true},
 	{names: []string{"vlan"}},
 	{names: []string{"tunnel"}},
 	{names: []string{"qsch"}},
@@ -47,7 +49,7 @@ var objects = []object{
 	{names: []string{"eal-mem"}},
 	{names: []string{"ipset"}},
 	{names: []string{"flow"}},
-	{names: []string{"maddr"}},
+	{names: []string{"maddr"}, help: maddrHelp, commands: maddrCommands, families: true},
 	{names: []string{"lldp"}},
 }
 
@@ -85,10 +87,10 @@ func parse(args []string) (line, error) {
 	case cmd == nil:
 		return line{}, fmt.Errorf("invalid command %s, use `dpip %s help' for help.", plain(words[1]), obj.names[0])
 	}
-	if err := opts.check(cmd.mayRepeat); err != nil {
+	if err := opts.check(cmd.mayRepeat, obj.families); err != nil {
 		return line{}, err
 	}
-	run, err := cmd.parse(words[2:])
+	run, err := cmd.parse(opts.family, words[2:])
 	return line{opts: opts, run: run}, err
 }
 
@@ -140,6 +142,6 @@ func plain(word string) string {
 }
 
 // refusal is the parser of a command that exists in name only.
-func refusal(sentence string) func([]string) (action, error) {
-	return func([]string) (action, error) { return nil, errors.New(sentence) }
+func refusal(sentence string) func(family, []string) (action, error) {
+	return func(family, []string) (action, error) { return nil, errors.New(sentence) }
 }

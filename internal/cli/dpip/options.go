@@ -11,7 +11,7 @@ type options struct {
 	help, version  bool
 	stats, verbose bool
 	color, force   bool
-	ipv6           bool
+	family         family // -4, -6
 	interval       uint32 // seconds; 0: don't repeat
 	count          uint32 // rounds; 0: no end
 }
@@ -34,8 +34,8 @@ var optionTable = []option{
 	{short: 'v', long: []string{"verbose"}, flag: func(o *options) { o.verbose = true }},
 	{short: 'h', long: []string{"help"}, flag: func(o *options) { o.help = true }},
 	{short: 'V', long: []string{"version"}, flag: func(o *options) { o.version = true }},
-	{short: '4', flag: func(o *options) { o.ipv6 = false }},
-	{short: '6', flag: func(o *options) { o.ipv6 = true }},
+	{short: '4', flag: func(o *options) { o.family = inet }},
+	{short: '6', flag: func(o *options) { o.family = inet6 }},
 	{short: 'f', long: []string{"family"}, value: setFamily},
 	{short: 's', long: []string{"stats", "statistics"}, flag: func(o *options) { o.stats = true }},
 	{short: 'i', long: []string{"interval"}, value: func(o *options, arg string) (err error) {
@@ -53,9 +53,9 @@ var optionTable = []option{
 func setFamily(o *options, arg string) error {
 	switch arg {
 	case "inet":
-		o.ipv6 = false
+		o.family = inet
 	case "inet6":
-		o.ipv6 = true
+		o.family = inet6
 	default:
 		return fmt.Errorf("invalid family %q: use inet or inet6", arg)
 	}
@@ -165,10 +165,10 @@ func findShort(c byte) *option {
 
 // check refuses options that have no meaning for the command, which would else
 // be passed over in silence.
-func (o options) check(mayRepeat bool) error {
+func (o options) check(mayRepeat, families bool) error {
 	switch {
-	case o.ipv6:
-		return errNoIPv6
+	case o.family == inet6 && !families:
+		return errors.New("option -6 is for addr, route, neigh and maddr: leave it out")
 	case o.force:
 		return errors.New("option -F is for ipset only: leave it out")
 	case o.interval == 0 && o.count != 0:

@@ -115,6 +115,7 @@ ip: 192.168.100.4                                    mac:incomplate             
 		t.Run(tc.name, func(t *testing.T) {
 			b := newBench(t)
 			b.addresses, b.routes, b.neighbours, b.links = tc.world.addresses, tc.world.routes, tc.world.neighbours, twoPorts
+			b.groups = tc.world.groups
 			got := b.run(t.Context(), tc.args...)
 			if want := (result{0, tc.want, ""}); got != want {
 				t.Errorf("got %+v\nwant %+v", got, want)

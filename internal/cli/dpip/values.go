@@ -11,8 +11,6 @@ import (
 	"weir/api/weirv1"
 )
 
-var errNoIPv6 = errors.New("IPv6 is not yet supported: use IPv4")
-
 // forever is the lifetime that never ends, as the API has it.
 const forever = 0
 
@@ -62,14 +60,16 @@ func requireDevice(dev string) error {
 	return nil
 }
 
-// address reads an IPv4 address.
+// address reads an address of either family.
 func address(arg string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(arg)
 	switch {
 	case err != nil:
-		return netip.Addr{}, fmt.Errorf("invalid ipaddress: %q is not an IPv4 address such as 192.168.100.200", arg)
-	case !a.Is4():
-		return netip.Addr{}, errNoIPv6
+		return netip.Addr{}, fmt.Errorf("invalid ipaddress: %q is not an address such as 192.168.100.200 or 2001:db8::200", arg)
+	case a.Zone() != "":
+		return netip.Addr{}, fmt.Errorf("invalid ipaddress %s: leave %%%s out; `dev' names the link", a, a.Zone())
+	case a.Is4In6():
+		return netip.Addr{}, fmt.Errorf("invalid ipaddress %s: an IPv4-mapped address; write %s", a, a.Unmap())
 	}
 	return a, nil
 }
@@ -97,7 +97,7 @@ func unicast(what string, a netip.Addr) error {
 	return fmt.Errorf("invalid %s %s: %s address; give a unicast address", what, a, kind)
 }
 
-// host reads a unicast IPv4 address.
+// host reads a unicast address.
 func host(what, arg string) (netip.Addr, error) {
 	a, err := address(arg)
 	if err == nil {
@@ -114,7 +114,7 @@ func takeHost(into *netip.Addr, what string) func(string) error {
 	}
 }
 
-// prefix reads A[/LEN]; without LEN it is 32. Host bits are kept.
+// prefix reads A[/LEN]; without LEN it is 32, or 128. Host bits are kept.
 func prefix(arg string) (netip.Prefix, error) {
 	ip, length, has := strings.Cut(arg, "/")
 	a, err := address(ip)

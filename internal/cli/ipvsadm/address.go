@@ -13,14 +13,19 @@ import (
 // are looked up here and nowhere else.
 func (l *line) resolve(ctx context.Context, names Names) error {
 	if l.given.has(optServiceAddress) && l.kind == byAddress {
-		host, port, _, err := endpoint(ctx, names, l.virtual, l.proto)
+		host, port, _, err := endpoint(ctx, names, l.virtual, l.proto, IPv4)
 		if err != nil {
 			return orIllegal(err, "illegal virtual server address[:port] specified")
 		}
 		l.service.Key = &weirv1.ServiceKey{Protocol: l.proto, Address: host.String(), Port: uint32(port)}
 	}
+	// The name of a machine that has addresses of both families is of the service's.
+	of := IPv4
+	if l.ipv6() {
+		of = IPv6
+	}
 	if l.given.has(optRealServer) {
-		host, port, written, err := endpoint(ctx, names, l.real, l.proto)
+		host, port, written, err := endpoint(ctx, names, l.real, l.proto, of)
 		if err != nil {
 			return orIllegal(err, "illegal real server address[:port] specified")
 		}
@@ -35,13 +40,19 @@ func (l *line) resolve(ctx context.Context, names Names) error {
 		}
 	}
 	if l.given.has(optLocalAddress) {
-		addr, err := hostAddr(ctx, names, l.laddr)
+		addr, err := hostAddr(ctx, names, l.laddr, of)
 		if err != nil {
 			return orIllegal(err, "illegal local address")
 		}
 		l.local.Address = addr.String()
 	}
 	return nil
+}
+
+// ipv6 reports whether the line's service is one of IPv6; it has been resolved.
+func (l *line) ipv6() bool {
+	key := l.service.GetKey()
+	return key.GetMatch().GetFamily() == 6 || strings.Contains(key.GetAddress(), ":")
 }
 
 // illegal is an address that cannot be understood; the caller has the sentence.
@@ -57,11 +68,9 @@ func orIllegal(err error, text string) error {
 	return err
 }
 
-// notYetIPv6 refuses an IPv6 address as it was written.
-func notYetIPv6(text string) error { return wrong("IPv6 is not yet supported: %s", text) }
-
-// endpoint reads HOST, HOST:PORT or HOST:NAME; written tells whether there was a port.
-func endpoint(ctx context.Context, names Names, text string, proto weirv1.Protocol) (host netip.Addr, port uint16, written bool, err error) {
+// endpoint reads HOST, HOST:PORT or HOST:NAME, an IPv6 address with a port in brackets;
+// written tells whether there was a port, and of which family a name had better be.
+func endpoint(ctx context.Context, names Names, text string, proto weirv1.Protocol, of Family) (host netip.Addr, port uint16, written bool, err error) {
 	hostText, portText := text, ""
 	if _, err := netip.ParseAddr(text); err != nil { // else a bare address, perhaps with colons
 		if strings.HasPrefix(text, "[") {
@@ -69,24 +78,27 @@ func endpoint(ctx context.Context, names Names, text string, proto weirv1.Protoc
 			if addr, err := netip.ParseAddr(inside); err != nil || !addr.Is6() || !ok || after != "" && after[0] != ':' {
 				return netip.Addr{}, 0, false, illegal{}
 			}
-			return netip.Addr{}, 0, false, notYetIPv6(text)
+			hostText, written = inside, after != ""
+			portText = strings.TrimPrefix(after, ":")
+		} else {
+			hostText, portText, written = strings.Cut(text, ":")
 		}
-		hostText, portText, written = strings.Cut(text, ":")
 	}
 	if written {
 		if port, err = portNumber(ctx, names, portText, proto); err != nil {
 			return netip.Addr{}, 0, false, err
 		}
 	}
-	host, err = hostAddr(ctx, names, hostText)
+	host, err = hostAddr(ctx, names, hostText, of)
 	return host, port, written, err
 }
 
-// hostAddr reads an IPv4 address or looks a host name up.
-func hostAddr(ctx context.Context, names Names, text string) (netip.Addr, error) {
+// hostAddr reads an address or looks a host name up: an address of the one family, or
+// if there is none one of the other.
+func hostAddr(ctx context.Context, names Names, text string, of Family) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
-		if !addr.Is4() {
-			return netip.Addr{}, notYetIPv6(text)
+		if addr.Zone() != "" {
+			return netip.Addr{}, illegal{}
 		}
 		return addr, nil
 	}
@@ -94,11 +106,12 @@ func hostAddr(ctx context.Context, names Names, text string) (netip.Addr, error)
 	if strings.Trim(text, "0123456789.") == "" || !nameLike(text) {
 		return netip.Addr{}, illegal{}
 	}
-	addr, err := names.Addr(ctx, text)
-	if err != nil || !addr.Is4() {
-		return netip.Addr{}, illegal{}
+	for _, f := range [2]Family{of, IPv4 + IPv6 - of} {
+		if addr, err := names.Addr(ctx, f, text); err == nil && addr.Is4() == (f == IPv4) {
+			return addr, nil
+		}
 	}
-	return addr, nil
+	return netip.Addr{}, illegal{}
 }
 
 // portNumber reads a port or looks a service name up.
@@ -152,17 +165,11 @@ func protoWord(p weirv1.Protocol) string {
 	return "--"
 }
 
-// setSockpair reads proto:sip:sport:tip:tport.
+// setSockpair reads proto:sip:sport:tip:tport, IPv6 addresses in brackets.
 func (l *line) setSockpair(arg string, _ bool) error {
 	bad := wrong("illegal sockpair<af:sip:sport:tip:tport> specified")
-	if strings.Contains(arg, "[") {
-		return notYetIPv6(arg)
-	}
-	part := strings.Split(arg, ":")
-	if len(part) != 5 {
-		return bad
-	}
-	switch part[0] {
+	proto, pair, _ := strings.Cut(arg, ":")
+	switch proto {
 	case "tcp":
 		l.pair.Protocol = weirv1.Protocol_PROTOCOL_TCP
 	case "udp":
@@ -171,14 +178,30 @@ func (l *line) setSockpair(arg string, _ bool) error {
 		l.pair.Protocol = weirv1.Protocol_PROTOCOL_SCTP
 	case "icmp":
 		l.pair.Protocol = weirv1.Protocol_PROTOCOL_ICMP
+	case "icmpv6":
+		l.pair.Protocol = weirv1.Protocol_PROTOCOL_ICMPV6
 	default:
 		return bad
 	}
-	source, err1 := netip.ParseAddrPort(part[1] + ":" + part[2])
-	target, err2 := netip.ParseAddrPort(part[3] + ":" + part[4])
-	if err1 != nil || err2 != nil {
+	source, second, ok := cutEndpoint(pair)
+	target, err := netip.ParseAddrPort(second)
+	if !ok || err != nil || source.Addr().Is4() != target.Addr().Is4() || target.Addr().Zone() != "" {
 		return bad
 	}
 	l.pair.Source, l.pair.Target = source.String(), target.String()
 	return nil
+}
+
+// cutEndpoint reads ADDRESS:PORT in front of a colon, and returns what is behind that.
+func cutEndpoint(text string) (at netip.AddrPort, rest string, ok bool) {
+	end := strings.IndexByte(text, ':')
+	if strings.HasPrefix(text, "[") {
+		end = strings.IndexByte(text, ']') + 1
+	}
+	if end <= 0 || end == len(text) || text[end] != ':' {
+		return at, "", false
+	}
+	port, rest, ok := strings.Cut(text[end+1:], ":")
+	at, err := netip.ParseAddrPort(text[:end+1] + port)
+	return at, rest, ok && err == nil && at.Addr().Zone() == ""
 }

@@ -133,6 +133,12 @@ func (l *line) checkService() error {
 	if s.Scheduler == "" {
 		s.Scheduler = defaultScheduler
 	}
+	if s.PersistentMask != "" && l.kind == byAddress && l.ipv6() == strings.Contains(s.PersistentMask, ".") {
+		if l.ipv6() {
+			return wrong("illegal ipv6 netmask specified")
+		}
+		return wrong("illegal virtual server persistent mask specified")
+	}
 	if s.HashTarget != "" && s.Scheduler != "conhash" {
 		return wrong("hash target can only be set when schedule is conhash")
 	}

@@ -204,7 +204,7 @@ func (f *fake) AddLocalAddress(_ context.Context, q *connect.Request[weirv1.AddL
 		return netip.MustParsePrefix(a.Prefix).Addr().String() == l.Address && a.Device == l.Device
 	})
 	if !existed {
-		f.addresses = append(f.addresses, &weirv1.Address{Prefix: l.Address + "/32", Device: l.Device, Sapool: true})
+		f.addresses = append(f.addresses, &weirv1.Address{Prefix: host(netip.MustParseAddr(l.Address)).String(), Device: l.Device, Sapool: true})
 	}
 	return done(&weirv1.AddLocalAddressResponse{AddressExisted: existed}, nil)
 }
@@ -307,7 +307,7 @@ func (f *fake) ListRoutes(context.Context, *connect.Request[weirv1.ListRoutesReq
 	for _, a := range f.addresses {
 		own := netip.MustParsePrefix(a.Prefix)
 		routes = append(routes, &weirv1.Route{
-			Prefix: own.Addr().String() + "/32", Via: "0.0.0.0", Src: "0.0.0.0", Device: a.Device,
+			Prefix: host(own.Addr()).String(), Device: a.Device,
 			Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto",
 		})
 		instead := func(r *weirv1.Route) bool { return r.Prefix == own.Masked().String() && r.Device == a.Device }
@@ -354,9 +354,12 @@ func (f *fake) ListLinks(context.Context, *connect.Request[weirv1.ListLinksReque
 // fakeNames knows a few names, and answers at once.
 type fakeNames struct{}
 
-func (fakeNames) Addr(_ context.Context, host string) (netip.Addr, error) {
-	if host == "www.example.com" {
+func (fakeNames) Addr(_ context.Context, of Family, host string) (netip.Addr, error) {
+	switch {
+	case host == "www.example.com" && of == IPv4, host == "both.example.com" && of == IPv4:
 		return netip.MustParseAddr("10.0.0.100"), nil
+	case host == "six.example.com" && of == IPv6, host == "both.example.com" && of == IPv6:
+		return netip.MustParseAddr("2001:db8::100"), nil
 	}
 	return netip.Addr{}, errors.New("no such host")
 }
@@ -369,8 +372,11 @@ func (fakeNames) Port(_ context.Context, proto, service string) (uint16, error) 
 }
 
 func (fakeNames) Host(_ context.Context, addr netip.Addr) string {
-	if addr.String() == "10.0.0.100" {
+	switch addr.String() {
+	case "10.0.0.100":
 		return "www.example.com"
+	case "2001:db8::100":
+		return "six.example.com"
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"fmt"
+	"strings"
 
 	"weir/api/weirv1"
 )
@@ -34,8 +35,13 @@ func formatOf(given options) format {
 	return plainFormat{}
 }
 
-// remote is the column of real servers; longer names are cut.
-func remote(name string) string { return fmt.Sprintf("  -> %-28.28s", name) }
+// remote is the column of real servers; longer names are cut, but not IPv6 addresses.
+func remote(name string) string {
+	if strings.HasPrefix(name, "[") {
+		return fmt.Sprintf("  -> %-28s", name)
+	}
+	return fmt.Sprintf("  -> %-28.28s", name)
+}
 
 // scheduled is a service's line: its name, scheduler and flags.
 func scheduled(out *sheet, name string, s *weirv1.Service) {

@@ -33,7 +33,7 @@ func FuzzRun(f *testing.F) {
 		"-a -u www.example.com:53 -r 192.168.100.2 -b -w 1 -x 2 -y 1",
 		"-A -t 10.0.0.100:80 --proxy-protocol v1-insecure --toa disable", "-E -u 10.0.0.100:53 --uoa opp", "-E -u 10.0.0.100:53 --uoa ipo --proxy-protocol v2",
 		"-A -s rr -H proto=tcp,src-range=192.168.100.0-192.168.100.254:1-2,oif=dpdk1",
-		"-A -H src-range=[::1-::2]:1-2 -6", "-A -f 1 -6", "--set 1 2 3",
+		"-A -H proto=udp,src-range=[::1-::2]:1-2 -s rr", "-A -t [2001:db8::1]:80 -p 5 -M 64", "-a -t 2001:db8::1 -r [2001:db8::2]:80 -b", "-lnc --sockpair tcp:[::1]:1:[::2]:2", "-A -H src-range=[::1-::2]:1-2 -6", "-A -f 1 -6", "--set 1 2 3",
 		"-P -z 192.168.100.200 -t 10.0.0.100:80 -F dpdk0", "-U -t [::1]:80 -k ipset:x",
 	} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"))
@@ -78,6 +78,8 @@ func FuzzServiceRoundTrip(f *testing.F) {
 	f.Add("-A -u 10.0.0.100:53 -o -p 9 -M 255.0.0.0 --pe x --conn-timeout 3 --expire-quiescent")
 	f.Add("-A -t 10.0.0.100:80 --proxy-protocol v2-insecure --toa disable")
 	f.Add("-A -u 10.0.0.100:53 --uoa ipo --proxy-protocol disable")
+	f.Add("-A -t [2001:db8::100]:80 -p 9 -M 64")
+	f.Add("-A -H proto=icmpv6,src-range=[::-::9],dst-range=[::]:1-2,oif=dpdk1")
 	f.Fuzz(func(t *testing.T, text string) {
 		first, err := parse(t.Context(), strings.Fields(text), fakeNames{})
 		if err != nil || first.verb != cmdAddService {

@@ -31,7 +31,8 @@ const usage = `Usage:
   ipvsadm -R < FILE
   ipvsadm -h | -v
 
-SERVICE: -t HOST:PORT (TCP) or -u HOST:PORT (UDP)
+SERVICE: -t HOST:PORT (TCP) or -u HOST:PORT (UDP), IPv6 as [2001:db8::1]:PORT,
+         or -H MATCH (SNAT)
 
 Commands (the first option of the line):
   -A, --add-service      add a virtual service
@@ -63,16 +64,18 @@ Options:
       --hash-target sip|qid  what conhash goes by: client, or QUIC connection id (default sip)
       --quic               a QUIC connection id that names a real server leads to it (UDP)
   -p, --persistent [SECS]  a client keeps its real server for so long (default 360)
-  -M, --netmask MASK       clients of one network count as one for -p
+  -M, --netmask MASK       clients of one network count as one for -p: 255.255.255.0,
+                           or of an IPv6 service the length of a prefix, 64
   -o, --ops                schedule each packet on its own (UDP)
       --pe NAME            persistence engine
       --conn-timeout SECS  how long a connection may be silent (default: the protocol's)
       --expire-quiescent   end connections whose real server was deleted
       --toa enable|disable   the client's address in a TCP option (TCP, default enable)
-      --uoa disable|ipo|opp  in an IPv4 option, or in IP protocol 248 (UDP, default disable)
+      --uoa disable|ipo|opp  in an IP option, or in IP protocol 248 (UDP, default disable)
       --proxy-protocol WORD  in a PROXY protocol header in front of the data (default disable)
   -r, --real-server HOST[:PORT]  the real server; without a port, the service's
   -b, --fullnat            full-NAT: rewrite source and destination; needs a local address
+                           of the real server's family
   -m, --masquerading       NAT: rewrite the destination
   -g, --gatewaying         direct routing (default)
   -i, --ipip               tunnel
@@ -93,7 +96,8 @@ Options:
       --persistent-conn    list persistent connections
       --timeout            list timeouts
       --nosort             list in the order of insertion
-      --sockpair PAIR      only this connection, as PROTO:SIP:SPORT:TIP:TPORT
+      --sockpair PAIR      only this connection, as PROTO:SIP:SPORT:TIP:TPORT,
+                           IPv6 addresses in brackets
 
 The director is called on the socket that DPVS_IPC_FILE names, else on /run/weir.sock.
 `

@@ -176,5 +176,5 @@ func flags(s *weirv1.Service) string {
 // masked reports whether the service's persistence is by network rather than by address.
 func masked(s *weirv1.Service) bool {
 	mask := s.GetPersistentMask()
-	return mask != "" && mask != "255.255.255.255"
+	return mask != "" && mask != "255.255.255.255" && mask != "128"
 }

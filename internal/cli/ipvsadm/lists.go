@@ -33,9 +33,6 @@ func (l *line) setEntry(list, arg string) error {
 	if err != nil || a.Zone() != "" {
 		return wrong("illegal %s entry format, require [ IP | ipset:NAME ]", list)
 	}
-	if !a.Is4() {
-		return notYetIPv6(arg)
-	}
 	l.entry = a.String()
 	return nil
 }

@@ -35,6 +35,19 @@ TCP      10.0.0.100:80                  1.2.3.7
 	}
 }
 
+func TestAccessLists6(t *testing.T) {
+	c := start(t, &fake{})
+	must(t, c, "-A -t [2001:db8::100]:80", "-A -t 10.0.0.100:80", "-U -t [2001:db8::100]:80 -k 2001:DB8:0::9", "-O -t [2001:db8::100]:80 -2 fe80::9", "-U -t 10.0.0.100:80 -k 1.2.3.4")
+	const blacklists = `PROTO    VIP:VPORT                      BLACKLIST
+TCP      10.0.0.100:80                  1.2.3.4
+TCP      [2001:db8::100]:80             2001:db8::9
+`
+	if r := run(t, c, "", "-B"); r != (result{blacklists, "", 0}) {
+		t.Errorf("-B: %+v", r)
+	}
+	must(t, c, "-Y -t [2001:db8::100]:80 -2 fe80::9", "-V -t [2001:db8::100]:80 -k 2001:db8::9")
+}
+
 func TestTimeouts(t *testing.T) {
 	f := &fake{}
 	c := start(t, f)

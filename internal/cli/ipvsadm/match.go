@@ -81,7 +81,7 @@ func parseRange(text string) (*weirv1.AddressRange, bool) {
 	}
 	first, err1 := netip.ParseAddr(low)
 	last, err2 := netip.ParseAddr(high)
-	if err1 != nil || err2 != nil || last.Is4() != first.Is4() || last.Less(first) {
+	if err1 != nil || err2 != nil || first.Zone() != "" || last.Zone() != "" || last.Is4() != first.Is4() || last.Less(first) {
 		return nil, false
 	}
 	r := &weirv1.AddressRange{First: first.String(), Last: last.String()}
@@ -118,10 +118,14 @@ func matchWords(k *weirv1.ServiceKey) string {
 	return strings.Join(out, ",")
 }
 
-// matchName is how a match service is listed: "tcp,from=A-B:0-0,oif=dpdk1".
+// matchName is how a match service is listed: "tcp,from=A-B:0-0,oif=dpdk1". One of IPv6
+// that has no range says so.
 func matchName(k *weirv1.ServiceKey) string {
 	m := k.GetMatch()
 	out := protoWord(k.GetProtocol())
+	if m.GetFamily() == 6 && m.GetSrc() == nil && m.GetDst() == nil {
+		out += ",af=ipv6"
+	}
 	for _, w := range [][2]string{
 		{"from", rangeWords(m.GetSrc(), true)}, {"to", rangeWords(m.GetDst(), true)}, {"iif", m.GetIif()}, {"oif", m.GetOif()},
 	} {

@@ -25,6 +25,12 @@ func TestMatches(t *testing.T) {
 		{"proto=udp,src-range=10.0.0.1,iif=dpdk0", "proto=udp,src-range=10.0.0.1-10.0.0.1,iif=dpdk0", "udp,from=10.0.0.1-10.0.0.1:0-0,iif=dpdk0"},
 		{"proto=udp,dst-range=10.0.0.1:53", "proto=udp,dst-range=10.0.0.1-10.0.0.1:53-53", "udp,to=10.0.0.1-10.0.0.1:53-53"},
 		{"proto=udp,af=ipv4,iif=dpdk0,oif=dpdk1", "", "udp,iif=dpdk0,oif=dpdk1"},
+		{"proto=icmpv6,src-range=[2001:db8:1::-2001:db8:1::ffff],oif=dpdk1", "", "icmpv6,from=[2001:db8:1::-2001:db8:1::ffff]:0-0,oif=dpdk1"},
+		{
+			"proto=udp,src-range=[2001:db8::1],dst-range=[::]:53,iif=dpdk0", "proto=udp,src-range=[2001:db8::1-2001:db8::1],dst-range=[::-::]:53-53,iif=dpdk0",
+			"udp,from=[2001:db8::1-2001:db8::1]:0-0,to=[::-::]:53-53,iif=dpdk0",
+		},
+		{"proto=tcp,af=ipv6,oif=dpdk1", "", "tcp,af=ipv6,oif=dpdk1"},
 		{"proto=tcp,src-range=[2001:db8::1-2001:db8::9]:1-2", "", "tcp,from=[2001:db8::1-2001:db8::9]:1-2"},
 	} {
 		m, p, ok := parseMatch(row.in)

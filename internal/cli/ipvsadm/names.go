@@ -17,8 +17,8 @@ import (
 // Names looks names up: those that a command line uses, and, without -n, those that a
 // listing shows.
 type Names interface {
-	// Addr returns an IPv4 address of a host.
-	Addr(ctx context.Context, host string) (netip.Addr, error)
+	// Addr returns an address of a host that is of the family.
+	Addr(ctx context.Context, of Family, host string) (netip.Addr, error)
 	// Port returns the port of a service ("http") of a protocol ("tcp").
 	Port(ctx context.Context, proto, service string) (uint16, error)
 	// Host returns the name of an address, "" if it has none or the answer does not
@@ -27,6 +27,15 @@ type Names interface {
 	// Service returns the name of a port, "" if it has none.
 	Service(proto string, port uint16) string
 }
+
+// Family is IPv4 or IPv6.
+type Family uint8
+
+// The families.
+const (
+	IPv4 Family = 4
+	IPv6 Family = 6
+)
 
 // nameBudget is how long a listing waits for the names of all its addresses
 // together; what has no name by then is shown as a number.
@@ -42,8 +51,12 @@ type SystemNames struct {
 }
 
 // Addr implements Names.
-func (*SystemNames) Addr(ctx context.Context, host string) (netip.Addr, error) {
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+func (*SystemNames) Addr(ctx context.Context, of Family, host string) (netip.Addr, error) {
+	network := "ip4"
+	if of == IPv6 {
+		network = "ip6"
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -14,6 +14,7 @@ import (
 func TestParseService(t *testing.T) {
 	key := &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.100", Port: 80}
 	udp := &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_UDP, Address: "10.0.0.100", Port: 53}
+	key6 := &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "2001:db8::100", Port: 80}
 	rr := &weirv1.Service{Key: key, Scheduler: "rr"}
 	sticky := func(seconds uint32) *weirv1.Service {
 		return &weirv1.Service{Key: key, Scheduler: "rr", Persistent: seconds}
@@ -48,6 +49,16 @@ func TestParseService(t *testing.T) {
 			Scheduler: "wrr", OnePacket: true, Pe: "sip", Persistent: 9, PersistentMask: "255.255.255.0",
 			ConnTimeout: 60, ExpireQuiescent: true,
 		}},
+
+		{"-A -t [2001:db8::100]:80 -s rr", &weirv1.Service{Key: key6, Scheduler: "rr"}},
+		{"-At[2001:DB8:0::100]:http -srr", &weirv1.Service{Key: key6, Scheduler: "rr"}},
+		{"-A -t six.example.com:80 -s rr", &weirv1.Service{Key: key6, Scheduler: "rr"}},
+		{"-A -t both.example.com:80 -s rr", rr},
+		{"-A -t 2001:db8::100 -s rr -p 5 -M 64", &weirv1.Service{
+			Key:       &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "2001:db8::100"},
+			Scheduler: "rr", Persistent: 5, PersistentMask: "64",
+		}},
+		{"-A -M 1 -p 5 -s rr -t [2001:db8::100]:80", &weirv1.Service{Key: key6, Scheduler: "rr", Persistent: 5, PersistentMask: "1"}},
 
 		{"-A -t 10.0.0.100:80 -s rr --dest-check default", &weirv1.Service{Key: key, Scheduler: "rr", DestCheck: []string{"default"}}},
 		{"-A -t 10.0.0.100:80 -s rr --dest-check=1,1,3s,5-3600s", &weirv1.Service{Key: key, Scheduler: "rr", DestCheck: []string{"1,1,3s,5-3600s"}}},
@@ -86,6 +97,9 @@ func TestParseDest(t *testing.T) {
 	dest := func(port uint32, f weirv1.Forward, weight, u, l uint32) *weirv1.Dest {
 		return &weirv1.Dest{Address: "192.168.100.2", Port: port, Forward: f, Weight: weight, UThreshold: u, LThreshold: l}
 	}
+	dest6 := func(a string, port uint32, f weirv1.Forward) *weirv1.Dest {
+		return &weirv1.Dest{Address: a, Port: port, Forward: f, Weight: 1}
+	}
 	const fullNAT, route = weirv1.Forward_FORWARD_FULLNAT, weirv1.Forward_FORWARD_ROUTE
 	for _, tc := range []struct {
 		line string
@@ -103,6 +117,14 @@ func TestParseDest(t *testing.T) {
 		{"-a -t 10.0.0.100:80 -r 192.168.100.2:8080 -g", dest(80, route, 1, 0, 0)},
 		{"-a -t 10.0.0.100:80 -r 192.168.100.2:8080 -i", dest(80, weirv1.Forward_FORWARD_TUNNEL, 1, 0, 0)},
 		{"-d -t 10.0.0.100:80 -r 192.168.100.2:8080", dest(8080, route, 1, 0, 0)},
+		// Of IPv6, and from one family to the other.
+		{"-a -t [2001:db8::100]:80 -r [2001:db8:1::2]:8080 -m", dest6("2001:db8:1::2", 8080, weirv1.Forward_FORWARD_MASQ)},
+		{"-a -t [2001:db8::100]:80 -r 2001:db8:1::2 -b", dest6("2001:db8:1::2", 80, fullNAT)},
+		{"-a -t [2001:db8::100]:80 -r [2001:db8:1::2]:8080 -g", dest6("2001:db8:1::2", 80, route)},
+		{"-a -t [2001:db8::100]:80 -r 192.168.100.2 -b", dest(80, fullNAT, 1, 0, 0)},
+		{"-a -t 10.0.0.100:80 -r [2001:db8:1::2] -b", dest6("2001:db8:1::2", 80, fullNAT)},
+		{"-a -t [2001:db8::100]:80 -r both.example.com -b", dest6("2001:db8::100", 80, fullNAT)},
+		{"-a -t 10.0.0.100:80 -r six.example.com -b", dest6("2001:db8::100", 80, fullNAT)},
 	} {
 		t.Run(tc.line, func(t *testing.T) {
 			l, err := parse(t.Context(), strings.Fields(tc.line), fakeNames{})

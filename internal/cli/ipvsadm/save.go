@@ -128,7 +128,7 @@ func (b *box) lines() []string {
 		}
 	}
 	for _, a := range b.addresses {
-		if !b.ofLocal(a) {
+		if !b.ofLocal(a) && !a.GetAutomatic() {
 			out = append(out, addressLine(a))
 		}
 	}
@@ -198,7 +198,11 @@ func addressLine(a *weirv1.Address) string {
 	}
 	words = figure(words, "valid_lft", a.GetValidLft())
 	words = figure(words, "preferred_lft", a.GetPreferredLft())
-	if a.GetScope() != weirv1.Scope_SCOPE_GLOBAL {
+	implied := weirv1.Scope_SCOPE_GLOBAL
+	if own := prefix(a.GetPrefix()).Addr(); own.Is6() && own.IsLinkLocalUnicast() {
+		implied = weirv1.Scope_SCOPE_LINK
+	}
+	if a.GetScope() != implied {
 		words = append(words, "scope", scopeNames[a.GetScope()])
 	}
 	if a.GetSapool() {
@@ -235,7 +239,7 @@ func (b *box) inheritsMTU(r *weirv1.Route) bool {
 	return r.GetMtu() == 0 || r.GetMtu() == b.mtus[r.GetDevice()]
 }
 
-// unset reports whether an address of a route is none: it may be shown as 0.0.0.0.
+// unset reports whether an address of a route is none: it may be shown as 0.0.0.0 or ::.
 func unset(text string) bool { return !addr(text).IsValid() || addr(text).IsUnspecified() }
 
 // gateway reports whether the route goes through one.
@@ -244,7 +248,7 @@ func gateway(r *weirv1.Route) bool { return !unset(r.GetVia()) }
 func (b *box) routeLine(r *weirv1.Route) string {
 	to := r.GetPrefix()
 	if to == "0.0.0.0/0" {
-		to = "default"
+		to = "default" // ::/0 stays, for its family would not be seen
 	}
 	words := []string{"dpip route add", to}
 	implied := weirv1.Scope_SCOPE_LINK

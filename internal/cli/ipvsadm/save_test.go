@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -20,11 +21,21 @@ dpip addr add 192.168.100.210/32 dev dpdk0 sapool
 dpip addr add 192.168.100.211/24 dev dpdk0 sapool
 dpip addr add 192.168.101.1/24 dev dpdk0
 dpip addr add 192.168.102.1/24 dev dpdk0
+dpip addr add 2001:db8::100/128 dev dpdk1
+dpip addr add 2001:db8::1/64 dev dpdk1 scope site
+dpip addr add fe80::1/64 dev dpdk1
+dpip addr add fe80::1/64 dev dpdk0 scope global
+dpip addr add 2001:db8:1::211/64 dev dpdk0 sapool
 dpip route add 192.168.0.0/16 dev dpdk0
 dpip route add default via 10.0.0.254 dev dpdk1 src 10.0.0.1
 dpip route add 172.16.0.0/12 via 192.168.100.254 dev dpdk0 mtu 1400
 dpip route add 172.10.0.2/32 dev dpdk1 scope kni_host
+dpip route add ::/0 via fe80::254 dev dpdk1 src 2001:db8::1
+dpip route add ::/0 dev dpdk0
+dpip route add 2001:db8:172::/48 via 2001:db8:1::254 dev dpdk0 mtu 1400
+dpip route add 2001:db8::9/128 dev dpdk1 scope kni_host
 dpip neigh add 192.168.100.2 lladdr 02:00:00:00:00:02 dev dpdk0
+dpip neigh add fe80::2 lladdr 02:00:00:00:00:02 dev dpdk0
 --set 0 120 0
 -A -t 10.0.0.100:80 -s rr
 -P -t 10.0.0.100:80 -z 192.168.100.200 -F dpdk0
@@ -45,6 +56,21 @@ dpip neigh add 192.168.100.2 lladdr 02:00:00:00:00:02 dev dpdk0
 -A -u 10.0.0.100:81 -s rr --uoa ipo
 -A -u 10.0.0.100:82 -s rr --uoa opp
 -A -u 10.0.0.100:83 -s rr --proxy-protocol v2
+-A -t [2001:db8::100]:80 -s wrr -p 5 -M 64
+-U -t [2001:db8::100]:80 -k 2001:db8::9
+-O -t [2001:db8::100]:80 -2 2001:db8::8
+-P -t [2001:db8::100]:80 -z 2001:db8:1::200 -F dpdk0
+-P -t [2001:db8::100]:80 -z 192.168.100.200 -F dpdk0
+-a -t [2001:db8::100]:80 -r [2001:db8:1::2]:8080 -b -w 1
+-a -t [2001:db8::100]:80 -r 192.168.100.2:8080 -b -w 2 -x 100 -y 90
+-A -t 10.0.0.100:84 -s rr
+-P -t 10.0.0.100:84 -z 2001:db8:1::200 -F dpdk0
+-a -t 10.0.0.100:84 -r [2001:db8:1::2]:80 -b -w 1
+-a -t 10.0.0.100:84 -r [2001:db8:1::3]:84 -i -w 1
+-A -u [2001:db8::100]:53 -s rr --uoa ipo
+-A -H proto=icmpv6,src-range=[2001:db8:1::-2001:db8:1::ff],oif=dpdk1 -s rr
+-a -H proto=icmpv6,src-range=[2001:db8:1::-2001:db8:1::ff],oif=dpdk1 -r [2001:db8::7]:0 -J -w 1
+-A -H proto=tcp,af=ipv6,oif=dpdk1 -s rr
 `
 
 func TestSaveRestore(t *testing.T) {
@@ -53,7 +79,8 @@ func TestSaveRestore(t *testing.T) {
 	if r := run(t, c, saved, "-R"); r.exit != 0 || r.stderr != "" || r.stdout != "" {
 		t.Fatalf("-R: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 	}
-	// A neighbour that was learnt is not saved.
+	// What the director does by itself, and a neighbour that was learnt, are not saved.
+	f.addresses = append([]*weirv1.Address{{Prefix: "fe80::ff:fe00:1/64", Device: "dpdk0", Scope: weirv1.Scope_SCOPE_LINK, Automatic: true}}, f.addresses...)
 	f.neighbours = append(f.neighbours, &weirv1.Neighbour{Address: "192.168.100.9", Lladdr: "02:00:00:00:00:09", Device: "dpdk0"})
 	for _, line := range []string{"-S", "-Sn", "--save --numeric"} {
 		if r := run(t, c, "", strings.Fields(line)...); r.stdout != saved || r.exit != 0 {
@@ -73,13 +100,17 @@ func TestSaveAnyService(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		number := func(name string, most uint32) uint32 { return rapid.Uint32Range(0, most).Draw(rt, name) }
 		s := &weirv1.Service{
-			Key:             &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: "10.0.0.100", Port: number("port", 65535)},
+			Key:             &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Address: anyAddress(rt, "vip"), Port: number("port", 65535)},
 			Scheduler:       rapid.SampledFrom([]string{"rr", "wrr", "wlc", "lc", "sed", "nq", "fo", "sh", "dh", "mh", "conhash"}).Draw(rt, "scheduler"),
 			Persistent:      number("persistent", maxTimeout-1) + 1,
-			PersistentMask:  rapid.SampledFrom([]string{"", "255.255.0.0"}).Draw(rt, "mask"),
 			Pe:              rapid.SampledFrom([]string{"", "sip"}).Draw(rt, "pe"),
 			ExpireQuiescent: rapid.Bool().Draw(rt, "expire"),
 			ConnTimeout:     number("timeout", maxConnTimeout),
+		}
+		if strings.Contains(s.Key.Address, ":") {
+			s.PersistentMask = rapid.SampledFrom([]string{"", "1", "64", "127"}).Draw(rt, "mask")
+		} else {
+			s.PersistentMask = rapid.SampledFrom([]string{"", "255.255.0.0"}).Draw(rt, "mask")
 		}
 		if check := rapid.SampledFrom([]string{"", "default", "2,3s", "1,2,3s,4-5s"}).Draw(rt, "check"); check != "" {
 			s.DestCheck = []string{check}
@@ -104,17 +135,74 @@ func TestSaveAnyService(t *testing.T) {
 		}
 		for i := range rapid.IntRange(0, 3).Draw(rt, "dests") {
 			s.Dests = append(s.Dests, &weirv1.Dest{
-				Address: "192.168.100.2", Port: uint32(i), Weight: number("weight", maxWeight),
+				Address: anyAddress(rt, "rs"), Port: uint32(i), Weight: number("weight", maxWeight),
 				Forward:    rapid.SampledFrom([]weirv1.Forward{weirv1.Forward_FORWARD_MASQ, weirv1.Forward_FORWARD_FULLNAT, weirv1.Forward_FORWARD_SNAT}).Draw(rt, "forward"),
 				UThreshold: number("upper", maxThreshold), LThreshold: number("lower", maxThreshold),
 			})
 		}
-		for _, address := range []string{"192.168.100.200", "192.168.100.201"}[:rapid.IntRange(0, 2).Draw(rt, "locals")] {
+		for _, address := range []string{"192.168.100.200", "2001:db8:1::200", "192.168.100.201", "2001:db8:1::201"}[:rapid.IntRange(0, 4).Draw(rt, "locals")] {
 			s.Locals = append(s.Locals, &weirv1.LocalAddress{Address: address, Device: "dpdk0"})
+		}
+		var access []*weirv1.AccessList
+		for _, kind := range []weirv1.AccessKind{weirv1.AccessKind_ACCESS_KIND_BLACKLIST, weirv1.AccessKind_ACCESS_KIND_WHITELIST} {
+			if rapid.Bool().Draw(rt, "listed") {
+				access = append(access, &weirv1.AccessList{Key: s.Key, Kind: kind, Entries: []string{anyAddress(rt, "client")}})
+			}
 		}
 		f := &fake{}
 		c := inProcess(f)
-		if r := run(t, c, strings.Join(serviceLines(s), ""), "-R"); r.exit != 0 || r.stderr != "" {
+		if r := run(t, c, strings.Join(append(serviceLines(s), accessLines(access)...), ""), "-R"); r.exit != 0 || r.stderr != "" {
+			rt.Fatalf("exit %d: %s", r.exit, r.stderr)
+		}
+		if len(f.services) != 1 || !proto.Equal(f.services[0], s) {
+			rt.Errorf("got  %v\nwant %v", f.services, s)
+		}
+		if !slices.EqualFunc(f.access, access, func(a, b *weirv1.AccessList) bool { return proto.Equal(a, b) }) {
+			rt.Errorf("lists: got  %v\nwant %v", f.access, access)
+		}
+	})
+}
+
+// anyAddress is one of either family.
+func anyAddress(rt *rapid.T, name string) string {
+	if rapid.Bool().Draw(rt, name+" of IPv6") {
+		b := [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, name))
+		b[0] = 0x20
+		return netip.AddrFrom16(b).String()
+	}
+	return netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(rt, name)}).String()
+}
+
+// Any match of either family is saved as a line that makes it again.
+func TestSaveAnyMatch(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &weirv1.Match{Family: rapid.SampledFrom([]uint32{4, 6}).Draw(rt, "family")}
+		span := func(name string) *weirv1.AddressRange {
+			if !rapid.Bool().Draw(rt, name+" given") {
+				return nil
+			}
+			a := netip.MustParseAddr(anyAddress(rt, name))
+			for a.Is4() != (m.Family == 4) {
+				a = netip.MustParseAddr(anyAddress(rt, name))
+			}
+			r := &weirv1.AddressRange{First: a.String(), Last: a.String()}
+			if n := a.Next(); n.IsValid() {
+				r.Last = n.String()
+			}
+			if rapid.Bool().Draw(rt, name+" ports") {
+				r.FirstPort, r.LastPort = 1, uint32(rapid.Uint16Range(1, 65535).Draw(rt, name+" last"))
+			}
+			return r
+		}
+		m.Src, m.Dst = span("src"), span("dst")
+		m.Iif = rapid.SampledFrom([]string{"", "dpdk0"}).Draw(rt, "iif")
+		m.Oif = rapid.SampledFrom([]string{"", "dpdk1"}).Draw(rt, "oif")
+		icmp := map[uint32]weirv1.Protocol{4: weirv1.Protocol_PROTOCOL_ICMP, 6: weirv1.Protocol_PROTOCOL_ICMPV6}[m.Family]
+		s := &weirv1.Service{Scheduler: "rr", Key: &weirv1.ServiceKey{
+			Protocol: rapid.SampledFrom([]weirv1.Protocol{weirv1.Protocol_PROTOCOL_TCP, weirv1.Protocol_PROTOCOL_UDP, icmp}).Draw(rt, "proto"), Match: m,
+		}}
+		f := &fake{}
+		if r := run(t, inProcess(f), strings.Join(serviceLines(s), ""), "-R"); r.exit != 0 || r.stderr != "" {
 			rt.Fatalf("exit %d: %s", r.exit, r.stderr)
 		}
 		if len(f.services) != 1 || !proto.Equal(f.services[0], s) {

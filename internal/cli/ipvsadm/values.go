@@ -81,13 +81,10 @@ func (l *line) setMatch(arg string, _ bool) error {
 	case !ok:
 		return wrong("illegal match specified")
 	case proto == 0:
-		return wrong("illegal match specified: it lacks proto=tcp, udp or icmp")
+		return wrong("illegal match specified: it lacks proto=tcp, udp, icmp or icmpv6")
 	}
 	l.kind, l.proto = byMatch, proto
 	l.service.Key = &weirv1.ServiceKey{Protocol: proto, Match: m}
-	if m.Family == 6 {
-		l.needs("IPv6")
-	}
 	return nil
 }
 
@@ -95,8 +92,7 @@ func (l *line) setIPv6(string, bool) error {
 	if l.kind != byFwmark {
 		return wrong("-6 used before -f")
 	}
-	l.needs("IPv6")
-	return nil
+	return nil // setFwmark has noted what is not there yet
 }
 
 // -------------------------------------------------------------- its options
@@ -125,6 +121,11 @@ func (l *line) setPersistent(arg string, given bool) (err error) {
 }
 
 func (l *line) setNetmask(arg string, _ bool) error {
+	// Which of the two it has to be is known when the service is.
+	if n, ok := number(arg, 1, 128); ok {
+		l.service.PersistentMask = strconv.FormatUint(uint64(n), 10)
+		return nil
+	}
 	mask, err := netip.ParseAddr(arg)
 	if err != nil || !mask.Is4() {
 		return wrong("illegal virtual server persistent mask specified")

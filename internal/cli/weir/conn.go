@@ -14,7 +14,7 @@ import (
 
 // connFormat lays out a connection. The columns are fixed because the list is
 // streamed: a million connections are printed while they arrive. 21 is the length
-// of the longest IPv4 address with its port.
+// of the longest IPv4 address with its port; a longer one of IPv6 moves what is behind it.
 const connFormat = "%-6s  %-11s  %7s  %-21s  %-21s  %-21s  %-21s  %s\n"
 
 // Connections lists the connections as the director streams them.

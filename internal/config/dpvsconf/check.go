@@ -9,6 +9,7 @@ import (
 // file names none.
 func (r *reader) check() {
 	r.checkDevices()
+	r.checkSecret()
 	if len(r.cfg.Boot.Workers) == 0 && len(r.errors) == 0 {
 		r.cfg.Boot.Workers = defaultWorkers(r.cfg.Boot.Devices)
 		return
@@ -39,6 +40,17 @@ func (r *reader) checkDevices() {
 	}
 	if b.KNI {
 		r.checkTwins(driven)
+	}
+}
+
+// checkSecret looks whether the secret of stable-privacy is there when it is needed,
+// and only then.
+func (r *reader) checkSecret() {
+	switch mode := r.cfg.Boot.IPv6.AddrGenMode; {
+	case mode == spec.AddrGenStablePrivacy && r.secret == nil:
+		r.errorf(r.whole, "addr_gen_mode stable-privacy needs a secret: add \"stable_secret\" with 32 hexadecimal digits to ipv6_defs, as openssl rand -hex 16 makes them")
+	case mode != spec.AddrGenStablePrivacy && r.secret != nil:
+		r.warnf(*r.secret, "stable_secret is ignored: addr_gen_mode is %s, not stable-privacy", mode)
 	}
 }
 

@@ -61,6 +61,7 @@ func defaults() Config {
 			PktPool:    DefaultPktPool,
 			NeighQueue: DefaultNeighQueue,
 			Fragments:  spec.DefaultFragments(),
+			IPv6:       spec.IPv6{AddrGenMode: spec.AddrGenEUI64},
 			KNI:        true,
 		},
 		Tunables: spec.Tunables{

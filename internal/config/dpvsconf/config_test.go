@@ -82,6 +82,7 @@ func TestDefaults(t *testing.T) {
 			},
 			ConnPool: 2097151, PktPool: 16384, NeighQueue: 128, KNI: true,
 			Fragments: spec.Fragments{Buckets: 4096, BucketEntries: 16, Entries: 4096, TTL: 1},
+			IPv6:      spec.IPv6{AddrGenMode: "eui64"},
 		},
 		Tunables: spec.Tunables{
 			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3,
@@ -134,6 +135,9 @@ func TestWholeGrammar(t *testing.T) {
 			},
 			ConnPool: 4194304, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
 			Fragments: spec.Fragments{Buckets: 8192, BucketEntries: 8, Entries: 2048, TTL: 30},
+			IPv6: spec.IPv6{Disable: true, AddrGenMode: "stable-privacy", StableSecret: [16]byte{
+				0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff,
+			}},
 		},
 		Tunables: spec.Tunables{
 			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true,
@@ -144,7 +148,7 @@ func TestWholeGrammar(t *testing.T) {
 				},
 				UDP: spec.UDPTimeouts{OneWay: 31, Normal: 32},
 			},
-			Forwarding: true, DefaultTTL: 128, NeighTimeout: 30, UOATrail: 5,
+			Forwarding: true, Forwarding6: true, DefaultTTL: 128, NeighTimeout: 30, UOATrail: 5,
 			QuiescentTemplates: true, DefenceTCP: true, DefenceUDP: true,
 		},
 	}
@@ -187,9 +191,15 @@ func TestWarnings(t *testing.T) {
 		{"port_range", "sa_pool { port_range 5000-5999 }", nil},
 		{"UOA for all", "ipvs_defs { udp {\n uoa_mode opp\n uoa_max_trail 2\n } }", []string{"conf:6: uoa_mode is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa opp"}},
 		{"UOA in options for all", "ipvs_defs { udp {\n uoa_mode IPO\n } }", []string{"conf:6: uoa_mode is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa ipo"}},
-		{"unknown inside an ignored block", "ipv6_defs {\n route6 {\n methot hlist\n }\n }", []string{
-			"conf:5: ipv6_defs is not supported yet and is ignored",
-			"conf:7: unknown keyword methot in route6 is ignored: did you mean method?",
+		{"unknown inside an ignored block", "ipv6_defs { route6 {\n lpm {\n lpm6_max_rule 9\n }\n }\n }", []string{
+			"conf:6: lpm is not needed by weir and is ignored: its tables grow as they need",
+			"conf:7: unknown keyword lpm6_max_rule in lpm is ignored: did you mean lpm6_max_rules?",
+		}},
+		{"IPv6", "ipv6_defs {\n disable\n forwarding on\n addr_gen_mode RANDOM\n }", nil},
+		{"secret of nothing", "ipv6_defs {\n stable_secret 00112233445566778899aabbccddeeff\n addr_gen_mode none\n }", []string{"conf:6: stable_secret is ignored: addr_gen_mode is none, not stable-privacy"}},
+		{"routes of DPVS", "ipv6_defs { route6 {\n method lpm\n recycle_time 5\n } }", []string{
+			"conf:6: method is not needed by weir and is ignored: one table of prefixes holds both families",
+			"conf:7: recycle_time is not needed by weir and is ignored: a table that nobody reads any more is freed by itself",
 		}},
 		{"an ignored keyword may have any value", "timer_defs {\n schedule_interval -1 x\n }", []string{"conf:6: schedule_interval is not needed by weir and is ignored: timers follow the clock, not a count of loops"}},
 		{"said twice", "global_defs {\n log_level INFO\n log_level DEBUG\n }", []string{"conf:7: log_level is said again in global_defs: this line counts, not conf:6"}},

@@ -32,6 +32,15 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if a.Fragments != b.Fragments {
 		needRestart = append(needRestart, "ipv4_defs fragment")
 	}
+	if a.IPv6.Disable != b.IPv6.Disable {
+		needRestart = append(needRestart, "ipv6_defs disable")
+	}
+	if a.IPv6.AddrGenMode != b.IPv6.AddrGenMode {
+		needRestart = append(needRestart, "addr_gen_mode")
+	}
+	if a.IPv6.StableSecret != b.IPv6.StableSecret {
+		needRestart = append(needRestart, "stable_secret")
+	}
 	if a.ConnPool != b.ConnPool {
 		needRestart = append(needRestart, "conn_pool_size")
 	}

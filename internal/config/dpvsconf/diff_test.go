@@ -23,6 +23,7 @@ func TestDiff(t *testing.T) {
 		},
 		{"what is no size", base, base + "global_defs { log_with_timestamp on\n busy_poll on }", []string{"log_with_timestamp", "busy_poll"}},
 		{"ports of local addresses", base, base + "sa_pool { port_range 1025-2047 }", []string{"port_range"}},
+		{"IPv6", base, base + "ipv6_defs {\n disable on\n forwarding on\n addr_gen_mode stable-privacy\n stable_secret 00112233445566778899aabbccddeeff\n}", []string{"ipv6_defs disable", "addr_gen_mode", "stable_secret"}},
 		{"the default is said", base, base + "sa_pool { port_range 1025-65535 }", nil},
 		{"a device is added", base, base + "netif_defs { device dpdk2 { } }", []string{"device dpdk2 (added)"}},
 		{"a device is taken away", base + "netif_defs { device dpdk2 { } }", base, []string{"device dpdk2 (removed)"}},
@@ -57,8 +58,28 @@ func TestDiffKnowsAllOfBoot(t *testing.T) {
 		case reflect.Bool:
 			f.SetBool(!f.Bool())
 		case reflect.Struct:
-			n := f.Field(0) // Fragments, compared as a whole
-			n.SetInt(n.Int() + 1)
+			for j := range f.NumField() {
+				old := reflect.ValueOf(f.Interface())
+				switch n := f.Field(j); n.Kind() {
+				case reflect.Int:
+					n.SetInt(n.Int() + 1)
+				case reflect.Uint32:
+					n.SetUint(n.Uint() + 1)
+				case reflect.Bool:
+					n.SetBool(!n.Bool())
+				case reflect.String:
+					n.SetString(n.String() + "x")
+				case reflect.Array:
+					n.Index(0).SetUint(n.Index(0).Uint() + 1)
+				default:
+					t.Fatalf("field %s is a %s: say here how it changes", f.Type().Field(j).Name, n.Kind())
+				}
+				if len(Diff(running, changed)) == 0 {
+					t.Errorf("Diff does not see a change of %s", f.Type().Field(j).Name)
+				}
+				f.Set(old)
+			}
+			continue
 		case reflect.Slice:
 			f.SetZero()
 		default:

@@ -20,7 +20,7 @@ func TestPageNamesEveryKeyword(t *testing.T) {
 		t.Fatal(err)
 	}
 	ignored := map[string]bool{
-		"bonding": true, "ipv6_defs": true, "synproxy": true,
+		"bonding": true, "synproxy": true,
 		"timer_defs": true, "ctrl_defs": true, "ipset_defs": true,
 	}
 	named := 0

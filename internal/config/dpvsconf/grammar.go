@@ -1,5 +1,7 @@
 package dpvsconf
 
+import "weir/internal/spec"
+
 // This file is the grammar, in the order of the samples: every block and keyword
 // of dpvs.conf but those of device (device.go) and worker (worker.go).
 
@@ -30,8 +32,7 @@ func (r *reader) file() rules {
 		"neigh_defs":  r.block(r.neigh()),
 		"ipset_defs":  r.block(rules{"ipset_hash_pool_size": r.unused(growing)}),
 		"ipv4_defs":   r.block(r.ipv4()),
-		"ipv6_defs": r.later("disable", "forwarding", "addr_gen_mode", "stable_secret",
-			"route6", "method", "recycle_time", "lpm", "lpm6_max_rules", "lpm6_num_tbl8s", "rt6_hash_bucket"),
+		"ipv6_defs":   r.block(r.ipv6()),
 		"ctrl_defs": r.block(rules{"lcore_msg": r.unused(noMessages,
 			"ring_size", "sync_msg_timeout_us", "priority_level")}),
 		"ipvs_defs": r.block(rules{
@@ -86,6 +87,21 @@ func (r *reader) ipv4() rules {
 		// DPVS accepts 0, which no host may send (RFC 1122, 3.2.1.7).
 		"default_ttl": number(r, &r.cfg.Tunables.DefaultTTL, 1, 255, "64"),
 		"fragment":    r.block(r.fragment()),
+	}
+}
+
+func (r *reader) ipv6() rules {
+	return rules{
+		"disable":    r.flag(&r.cfg.Boot.IPv6.Disable),
+		"forwarding": r.flag(&r.cfg.Tunables.Forwarding6),
+		"addr_gen_mode": choice(r, &r.cfg.Boot.IPv6.AddrGenMode,
+			spec.AddrGenEUI64, spec.AddrGenNone, spec.AddrGenStablePrivacy, spec.AddrGenRandom),
+		"stable_secret": r.stableSecret,
+		"route6": r.block(rules{
+			"method":       r.unused("one table of prefixes holds both families"),
+			"recycle_time": r.unused("a table that nobody reads any more is freed by itself"),
+			"lpm":          r.unused(growing, "lpm6_max_rules", "lpm6_num_tbl8s", "rt6_hash_bucket"),
+		}),
 	}
 }
 

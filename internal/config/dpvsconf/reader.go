@@ -24,6 +24,7 @@ type reader struct {
 	errors   []*block.Error
 
 	// Where things were said, for the checks across blocks.
+	secret  *block.Pos // stable_secret; nil: nowhere
 	devices map[string]place
 	bonds   map[string]block.Pos
 	workers map[string]place

@@ -1,6 +1,7 @@
 package dpvsconf
 
 import (
+	"encoding/hex"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -124,6 +125,22 @@ func (r *reader) uoaMode(n *block.Node) {
 	r.checked(choice(r, &mode, "opp", "ipo"), func(n *block.Node) {
 		r.warnf(n.Pos, "%s is ignored: UOA is off until a UDP service asks for it; do so with ipvsadm -E -u VIP:PORT ... --uoa %s", n.Keyword, mode)
 	})(n)
+}
+
+// stableSecret reads the 32 hexadecimal digits of stable-privacy.
+func (r *reader) stableSecret(n *block.Node) {
+	v, ok := r.one(n)
+	if !ok {
+		return
+	}
+	secret, err := hex.DecodeString(v)
+	if err != nil || len(secret) != len(r.cfg.Boot.IPv6.StableSecret) {
+		// Not repeated: it is a secret.
+		r.errorf(n.Pos, "stable_secret is not 32 hexadecimal digits (default: none)")
+		return
+	}
+	copy(r.cfg.Boot.IPv6.StableSecret[:], secret)
+	r.secret = &n.Pos
 }
 
 // portRange reads FIRST-LAST, the ports that local addresses use.
