@@ -16,7 +16,9 @@ import (
 
 // The network of the tests: port 0 (RxPartial) has 10.0.0.5/24 and the VIP
 // 10.0.0.100, port 1 has 192.168.0.5/24 with MTU 1400 behind a gateway to
-// 172.16.0.0/16; 172.17.0.1 is the kernel's.
+// 172.16.0.0/16; 172.17.0.1 is the kernel's. Of IPv6, port 0 has 2001:db8::5/64, the
+// VIP 2001:db8::100 and fe80::5, port 1 2001:db8:1::5/64 with MTU 1400 behind a
+// gateway to 2001:db8:f::/48.
 var (
 	mac0   = port.MAC{2, 0, 0, 0, 0, 0x10}
 	mac1   = port.MAC{2, 0, 0, 0, 0, 0x11}
@@ -28,6 +30,16 @@ var (
 	far    = netip.MustParseAddr("172.16.3.4")
 	kernel = netip.MustParseAddr("172.17.0.1")
 	nobody = netip.MustParseAddr("8.8.8.8") // no route leads there
+
+	own6    = netip.MustParseAddr("2001:db8::5")
+	local6  = netip.MustParseAddr("fe80::5")
+	vip6    = netip.MustParseAddr("2001:db8::100")
+	own61   = netip.MustParseAddr("2001:db8:1::5")
+	near6   = netip.MustParseAddr("2001:db8::7")
+	link6   = netip.MustParseAddr("fe80::7")
+	far6    = netip.MustParseAddr("2001:db8:f::4")
+	kernel6 = netip.MustParseAddr("2001:db8:e::1")
+	nobody6 = netip.MustParseAddr("2001:4860::8")
 
 	facts = [port.Max]port.Facts{
 		0: {ID: 0, Name: "dpdk0", MAC: mac0, MTU: 1500, RxPartial: true},
@@ -61,10 +73,14 @@ func newBed(t testing.TB, frames int) *bed {
 		[]spec.Address{
 			{Port: "dpdk0", Prefix: netip.PrefixFrom(own, 24)}, {Port: "dpdk0", Prefix: netip.PrefixFrom(vip, 32)},
 			{Port: "dpdk1", Prefix: netip.PrefixFrom(own1, 24)},
+			{Port: "dpdk0", Prefix: netip.PrefixFrom(own6, 64)}, {Port: "dpdk0", Prefix: netip.PrefixFrom(vip6, 128)},
+			{Port: "dpdk0", Prefix: netip.PrefixFrom(local6, 64)}, {Port: "dpdk1", Prefix: netip.PrefixFrom(own61, 64)},
 		},
 		[]spec.Route{
 			{Prefix: netip.MustParsePrefix("172.16.0.0/16"), Port: "dpdk1", Via: netip.MustParseAddr("192.168.0.1"), MTU: 1400},
 			{Prefix: netip.PrefixFrom(kernel, 32), Port: "dpdk1", Scope: spec.ScopeKNIHost},
+			{Prefix: netip.MustParsePrefix("2001:db8:f::/48"), Port: "dpdk1", Via: netip.MustParseAddr("2001:db8:1::1"), MTU: 1400},
+			{Prefix: netip.PrefixFrom(kernel6, 128), Port: "dpdk1", Scope: spec.ScopeKNIHost},
 		})
 	if err != nil {
 		t.Fatal(err)

@@ -128,14 +128,15 @@ func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 	return err
 }
 
+// breathe goes on until nobody has anything to do, also not for what another gave
+// him in his last breath.
 func (w *world) breathe() {
-	for range 12 {
-		busy := false
+	for n, idle := 0, 0; n < 24 && idle < 2; n++ {
+		idle++
 		for _, l := range w.Lanes() {
-			busy = l.Breathe() || busy
-		}
-		if !busy {
-			return
+			if l.Breathe() {
+				idle = 0
+			}
 		}
 	}
 }

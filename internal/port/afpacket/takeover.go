@@ -49,7 +49,7 @@ func TakeOver(l *port.Link) (*Takeover, error) {
 
 func (t *Takeover) failed(l *port.Link, err error) error {
 	return fmt.Errorf("Linux still sees what arrives on %s and may answer too: "+
-		"take its own addresses away (ip addr flush dev %[1]s) and switch forwarding off: %[2]w", l.Name, err)
+		"take its own addresses away (ip addr flush dev %[1]s), switch IPv6 off there (sysctl -w net.ipv6.conf.%[1]s.disable_ipv6=1) and switch forwarding off: %[2]w", l.Name, err)
 }
 
 // Close gives the interface back to Linux.

@@ -15,6 +15,10 @@
 //	lan > rs1: ip 192.168.1.200 > 192.168.1.2 ttl=63 / tcp 1025 > 80 S seq=1
 //	forwarded=1 new_conns=1
 //
+// With linklocal=eui64 its ports have link-local addresses. IPv6 addresses that the
+// story begins with are in use; one that comes later is probed for, a second and a
+// `house` (what the director does once a second) long.
+//
 // The answer is every frame that left, the port and the station it is for first,
 // and the counters that changed. Package words has the language of packets; the
 // other commands are change (the wanted state), wait (time passes), conns,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -160,6 +161,9 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 		LocalFirst: uint16(number("first", 0)), LocalLast: uint16(number("last", 0)),
 		Fragments: spec.Fragments{Buckets: 32, BucketEntries: number("fragbucket", 16), Entries: number("fragments", 32), TTL: 1},
 	}
+	if _, ok := args["linklocal"]; ok {
+		boot.IPv6.AddrGenMode = spec.AddrGenEUI64
+	}
 	for i := range number("workers", 1) {
 		boot.Workers = append(boot.Workers, spec.Worker{Name: fmt.Sprintf("cpu%d", i+1), Type: "slave", CPU: -1})
 	}
@@ -202,8 +206,18 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 	s.last = s.count()
 	err = s.change(rest)
 	s.tell(false) // how it says hello is no part of the story
+	if anyTentative(s.d) {
+		// Nor is how it finds out that its IPv6 addresses are nobody else's.
+		s.nanos += 1_100_000_000
+		s.d.KeepHouse()
+		s.tell(false)
+	}
 	s.last = s.count()
 	return "ready\n", err
+}
+
+func anyTentative(d *director.Director) bool {
+	return slices.ContainsFunc(d.Addresses(), func(a director.AddressView) bool { return a.State == director.AddrTentative })
 }
 
 // newPort reads "NAME MAC [mtu=1500] [queues=0,1] [txcsum] [txgso] [rxpartial]":
