@@ -29,6 +29,9 @@ type compiled struct {
 // compile turns a spec into the tables in which workers look things up. It adds
 // to the registries what is new, and if it fails takes that back.
 func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled, err error) {
+	if err := notYetIPv6(s); err != nil {
+		return nil, err
+	}
 	if d.boot.IPv6.Disable {
 		if err := refuse6(s); err != nil {
 			return nil, err
@@ -140,10 +143,6 @@ func (d *Director) stateOf(s *spec.Service) *serviceState {
 }
 
 func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
-	if s.Virtual.Addr().Is6() || s.Match.Family == 6 || slices.ContainsFunc(s.Dests, func(d spec.Dest) bool { return d.Addr.Addr().Is6() }) ||
-		slices.ContainsFunc(s.Locals, func(l spec.LocalAddress) bool { return l.Addr.Is6() }) {
-		return nil, &spec.Refusal{Code: spec.NotSupported, Object: "service", Why: "IPv6 services: not in this build"}
-	}
 	kind, err := sched.Parse(s.Scheduler)
 	if err != nil {
 		return nil, &spec.Refusal{Code: spec.NotExists, Object: "scheduler", Why: err.Error()}
