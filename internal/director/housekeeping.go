@@ -128,7 +128,7 @@ type losses struct {
 var harmless = map[packet.Reason]bool{
 	packet.EtherOtherHost: true, packet.EtherType: true, packet.EtherVLAN: true, packet.ARPNotOurs: true, packet.ARPConsumed: true,
 	packet.NDNotOurs: true, packet.NDConsumed: true,
-	packet.IPMulticast: true, packet.IPVersion: true, packet.IPNotOurs: true, packet.IPNoListener: true, packet.ICMPUnwanted: true,
+	packet.IPMulticast: true, packet.IPVersion: true, packet.IPScope: true, packet.IPNotOurs: true, packet.IPNoListener: true, packet.ICMPUnwanted: true,
 	packet.EtherLoop: true,
 }
 

@@ -237,6 +237,7 @@ func TestTimeoutIsTold(t *testing.T) {
 		{"IPv6, first and last", wire.EtherTypeIPv6, [][]byte{six[2], six[0]}, 2, 1232},
 		{"IPv6, later", wire.EtherTypeIPv6, [][]byte{six[1]}, 1, 0},
 		{"IPv6, overlap", wire.EtherTypeIPv6, [][]byte{six[0], overlap[1]}, 0, 0},
+		{"IPv6, for another machine", wire.EtherTypeIPv6, [][]byte{split6(made6{src: near6, dst: far6, proto: 17, l4: udp(random(3000))}, 0, 7, 0, 1600)[0]}, 1, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := fragmentBed(t)

@@ -1,9 +1,12 @@
 package ip
 
 import (
+	"net/netip"
+
 	"weir/internal/clock"
 	"weir/internal/packet"
 	"weir/internal/spec"
+	"weir/internal/wire"
 )
 
 // Fragments are put together before the balancer sees them, and what is too long
@@ -67,7 +70,8 @@ func (s *Stack) expireFragments(now clock.Tick) {
 }
 
 // tellTimeout tells who sent a datagram that not all of it came, if the first
-// fragment did (RFC 1122, 3.3.2; RFC 8200, 4.5): it is the one to quote.
+// fragment did (RFC 1122, 3.3.2; RFC 8200, 4.5): it is the one to quote. About what
+// is for other machines nothing is said, unless we forward it.
 func (s *Stack) tellTimeout(i int32) {
 	a := s.frags
 	g := &a.grams[i]
@@ -85,6 +89,16 @@ func (s *Stack) tellTimeout(i int32) {
 	copy(p.Data[g.l4:], piece)
 	p.In, p.L3, p.L4, p.EtherType, p.Flags = g.in, g.l3, g.l4, g.etherType, g.flags
 	p.Reason = packet.IPFragTimeout
-	s.Refuse(p)
+	if s.Forwarding || s.ours(p, destination(p)) {
+		s.Refuse(p)
+	}
 	s.pool.Put(p)
+}
+
+// destination returns where a packet says that it goes.
+func destination(p *packet.Packet) netip.Addr {
+	if p.EtherType == wire.EtherTypeIPv6 {
+		return netip.AddrFrom16(wire.IPv6(p.Data[p.L3:]).Dst())
+	}
+	return netip.AddrFrom4(wire.IPv4(p.Data[p.L3:]).Dst())
 }

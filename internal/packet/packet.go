@@ -38,8 +38,10 @@ const (
 	// complete L4 header, or an ICMP echo, and set Key0, Key1, Hash and, of TCP,
 	// TCPFlags.
 	Keyed
-	// Encapsulated: an IP packet in an IP packet (Tunnel mode). L4 is the inner
-	// one's transport header; no device segments it or completes its checksums.
+	// Encapsulated: an IP packet in an IP packet (Tunnel mode). EtherType and L3 are
+	// of the outer header, which has no options or extension headers; the inner one
+	// follows at once, its version says its family, and L4 is its transport header.
+	// No device segments it or completes its checksums.
 	Encapsulated
 	// Cut: leaves in IP fragments of MTU bytes at most, if it is longer: it came in
 	// fragments, or its way is too narrow and its sender allows it.
@@ -65,14 +67,14 @@ type Packet struct {
 	// that memory and Data stay together.
 	Data []byte
 
-	// Key0 is source and destination address, Key1 ports and protocol, in the
-	// layout of flow.Half; Hash is flow.Hash of them. Valid iff Keyed.
+	// Key0 is source and destination address (of IPv6 flow.Fold of them), Key1 ports
+	// and protocol, in the layout of flow.Half; Hash is flow.Hash of them. Valid iff Keyed.
 	Key0, Key1, Hash uint64
 
 	L3, L4    uint16 // offsets in Data of the network and the transport header
 	In, Out   uint16 // port indexes: received on, to be sent on
 	EtherType uint16 // of the payload, after any VLAN tag
-	Proto     uint8  // IP protocol, set by ip.Input
+	Proto     uint8  // IP protocol, set by ip.Input; of IPv6 that behind all extension headers
 	Verdict   Verdict
 	Reason    Reason
 	TCPFlags  uint8 // of a Keyed TCP packet
@@ -141,7 +143,8 @@ func (p *Packet) RefuseFor(r Reason) Verdict {
 
 // CutTo has a packet that is longer than its way, room bytes, leave in fragments,
 // and reports whether that may be: not if its sender forbids it, unless it came in
-// fragments that fit. Super-frames are segmented, not fragmented.
+// fragments that fit. Every sender of an IPv6 packet forbids it. Super-frames are
+// segmented, not fragmented.
 func (p *Packet) CutTo(room int, dontFragment bool) bool {
 	came := p.Flags&Cut != 0
 	if p.Flags&GSO != 0 || room < 68 || dontFragment && (!came || int(p.MTU) > room) {

@@ -88,19 +88,26 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 }
 
 // configure wants two services, two real servers, one of which is known, and a
-// client behind a gateway.
+// client behind a gateway; of IPv6, a way through.
 func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 	do := func(e error) {
 		if err == nil {
 			err = e
 		}
 	}
-	for p, dev := range map[string]string{"192.168.1.1/24": "lan", "10.0.0.1/24": "wan", "10.0.0.100/32": "wan"} {
+	for p, dev := range map[string]string{
+		"192.168.1.1/24": "lan", "10.0.0.1/24": "wan", "10.0.0.100/32": "wan", "2001:db8:1::1/64": "lan", "2001:db8::1/64": "wan",
+	} {
 		do(s.AddAddress(spec.Address{Port: dev, Prefix: netip.MustParsePrefix(p)}, false))
 	}
 	do(s.AddRoute(spec.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Port: "wan", Via: netip.MustParseAddr("10.0.0.254")}))
 	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("10.0.0.254"), Port: "wan", MAC: macGW}))
 	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("192.168.1.2"), Port: "lan", MAC: macRS}))
+	for prefix, mtu := range map[string]int{"2001:db8:f::/48": 0, "2001:db8:e::/48": 1280} {
+		do(s.AddRoute(spec.Route{Prefix: netip.MustParsePrefix(prefix), Port: "wan", Via: netip.MustParseAddr("2001:db8::fe"), MTU: mtu}))
+	}
+	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("2001:db8::fe"), Port: "wan", MAC: macGW}))
+	do(s.AddNeighbour(spec.Neighbour{Addr: netip.MustParseAddr("2001:db8:1::2"), Port: "lan", MAC: macRS}))
 	service := func(proto spec.Proto, virtual string) spec.Service {
 		return spec.Service{ServiceKey: spec.ServiceKey{Proto: proto, Virtual: netip.MustParseAddrPort(virtual)}, Scheduler: "rr"}
 	}
@@ -246,6 +253,26 @@ var valid = []struct {
 	{false, "ip 1.2.3.4 > 10.0.0.100 uoa=9.9.9.9:9 / udp 5353 > 55 data=1470 csum=partial"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 56 proxy=2:9.9.9.9:9>8.8.8.8:8 data=1440"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 56 gso=1000 data=2500 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::1 / icmp6 echo id=1 seq=1 data=56"},
+	{false, "ip6 fe80::fe > 2001:db8::1 / icmp6 echo id=1 seq=1 data=56"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::1 / frag id=7 / hop / icmp6 echo id=1 seq=1 data=56"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::1 / udp 5353 > 53 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8:1::2 hlim=1 / hop / dst / udp 5353 > 53 data=31 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8:1::2 / tcp 40000 > 80 S seq=1000 <mss 1440,sackok,ts 7 0,nop,wscale 7>"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:f::9 / tcp 80 > 40000 PA seq=5001 ack=1001 gso=1000 data=2600 csum=partial"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:f::9 / dst / udp 53 > 5353 gso=1000 data=2500 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8:1::2 / routing type=4 left=1 / udp 5353 > 53 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8:1::77 / udp 1 > 2 data=9"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:e::9 / udp 1 > 2 data=1300"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:e::9 id=9 frag=0+1232 / udp 1 > 2 data=2000"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:e::9 id=9 frag=1232+1232 / udp 1 > 2 data=2000"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:e::9 id=8 frag=0+1400 / udp 1 > 2 data=2000"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:e::9 id=8 frag=1400+1232 / udp 1 > 2 data=2000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::1 id=3 frag=0+1448 / icmp6 echo id=1 seq=1 data=2000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::1 id=3 frag=1448+1448 / icmp6 echo id=1 seq=1 data=2000"},
+	{false, "ip6 2001:db8::fe > ff02::1:ff00:1 hlim=255 / ns who=2001:db8::1 <sll>"},
+	{false, "ip6 2001:db8::fe > 2001:db8::1 hlim=255 / na is=2001:db8::fe S <tll>"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:f::9 / icmp6 too-big mtu=1280 / ip6 2001:db8:f::9 > 2001:db8:1::2 / udp 1 > 2 data=4"},
 }
 
 func frames(t testing.TB) (out []words.Frame) {

@@ -17,6 +17,7 @@
 //	ip 10.0.0.9 > 10.0.0.1 id=7 frag=0+1480 / udp 53 > 5353 data=3000
 //
 // The last is a fragment: the whole datagram is said, and which part of it this is.
+// So it can be with ip6, whose fragment header then follows at once.
 //
 // What is as usual is left out. Checksums are right unless csum= says otherwise:
 // bad; partial (only the pseudo-header's sum, and marked so, as by a vnet

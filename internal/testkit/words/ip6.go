@@ -26,8 +26,14 @@ func (p *parser) ip6(l *layer, rest []string) []byte {
 	binary.BigEndian.PutUint32(b, uint32(l.number("ver", 6))<<28|uint32(l.number("tc", 0))<<20|uint32(l.number("flow", 0)))
 	b[7] = byte(l.number("hlim", 64))
 	next, length := l.number("nh", -1), l.number("len", -1)
+	part, isPart := l.take("frag")
+	id := l.number("id", 0)
 	l.done()
 	known, payload := p.behind6(rest, over6(b))
+	if isPart {
+		payload = fragment6(known, payload, part, id)
+		known = nextFrag
+	}
 	if next < 0 {
 		next = known
 	}
@@ -36,6 +42,17 @@ func (p *parser) ip6(l *layer, rest []string) []byte {
 	}
 	b[6] = byte(next)
 	binary.BigEndian.PutUint16(b[4:], uint16(length))
+	return append(b, payload...)
+}
+
+// fragment6 is fragment for IPv6: it puts the fragment header in front as well.
+func fragment6(proto int, payload []byte, part string, id int) []byte {
+	header := make([]byte, 8)
+	payload = fragment(header, payload, part) // the word stands where IPv4 has it
+	word := binary.BigEndian.Uint16(header[6:])
+	b := []byte{byte(proto), 0}
+	b = binary.BigEndian.AppendUint16(b, word<<3|word>>13)
+	b = binary.BigEndian.AppendUint32(b, uint32(id))
 	return append(b, payload...)
 }
 
