@@ -29,13 +29,13 @@ type compiled struct {
 // compile turns a spec into the tables in which workers look things up. It adds
 // to the registries what is new, and if it fails takes that back.
 func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled, err error) {
-	if err := notYetIPv6(s); err != nil {
-		return nil, err
-	}
 	if d.boot.IPv6.Disable {
 		if err := refuse6(s); err != nil {
 			return nil, err
 		}
+	}
+	if err := notYetIPv6(s); err != nil {
+		return nil, err
 	}
 	probes := d.probesFor(s)
 	ports := &[port.Max]port.Facts{}
