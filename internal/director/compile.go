@@ -34,6 +34,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			return nil, err
 		}
 	}
+	if err := notYetIPv6(s); err != nil {
+		return nil, err
+	}
 	probes := d.probesFor(s)
 	ports := &[port.Max]port.Facts{}
 	named := make([]route.Port, len(d.ports))
