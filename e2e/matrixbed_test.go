@@ -144,15 +144,21 @@ func newMatrixBed(t *testing.T, s setup) *matrixBed {
 		s.servers = 1
 		b.director = newDirector(t, s)
 	}
+	b.surround()
+	b.configure()
+	return b
+}
+
+// surround makes all of the picture but the director.
+func (b *matrixBed) surround() {
+	b.t.Helper()
 	b.near = b.rs(1)
 	b.machines()
 	b.cables()
 	b.waysOfLinux()
 	b.firewalls()
 	b.answerers()
-	newDecapsulator(t, b.holder)
-	b.configure()
-	return b
+	newDecapsulator(b.t, b.holder)
 }
 
 // machines makes the namespaces that the network has not.
@@ -255,9 +261,17 @@ func (b *matrixBed) waysOfLinux() {
 		route(b.client(), host(matrixOutside), fmt.Sprintf("dev eth2 mtu %d", narrowMTU))
 	}
 	for in, text := range lines {
-		cmd := exec.Command("ip", "-batch", "-")
-		cmd.Stdin = strings.NewReader(text)
-		b.must(b.startCmd(in, cmd).Wait(within(b.t, patience)))
+		b.ip(in, text)
+	}
+}
+
+// ip runs lines of ip(8) on a machine.
+func (b *matrixBed) ip(in *netns.Namespace, lines string) {
+	b.t.Helper()
+	cmd := exec.Command("ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(lines)
+	if err := b.startCmd(in, cmd).Wait(within(b.t, patience)); err != nil {
+		b.t.Fatalf("%v, of these lines:\n%s", err, lines)
 	}
 }
 
