@@ -40,7 +40,7 @@ func (b *matrixBed) linuxMatrix() {
 	for key, value := range map[string]string{
 		"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1",
 		// Answers for DR's and Tunnel's VIPs, which are the real server's.
-		"ipv6/conf/dpdk1/proxy_ndp": "1",
+		"ipv6/conf/dpdk1/proxy_ndp":    "1",
 		"ipv4/neigh/dpdk1/proxy_delay": "0", "ipv6/neigh/dpdk1/proxy_delay": "0",
 		"ipv4/conf/all/rp_filter": "0", "ipv4/conf/all/send_redirects": "0",
 		"ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
