@@ -78,41 +78,47 @@ type impossible struct {
 	pairs  []families
 	protos []string
 	why    string
-	ask    func(c matrixCell) string
+	ask    func(b *matrixBed, c matrixCell) string
 }
 
 var impossibles = []impossible{
 	{
 		modes: []string{fnat, nat, dr, tunnel}, pairs: everyPair, protos: []string{sctp},
 		why: "the director takes no SCTP services",
-		ask: func(c matrixCell) string { return "./ipvsadm -A --sctp-service " + endpoint(c.vip(), 9000) + " -s rr" },
+		ask: func(_ *matrixBed, c matrixCell) string {
+			return "./ipvsadm -A --sctp-service " + endpoint(c.vip(), 9000) + " -s rr"
+		},
 	},
 	{
 		modes: []string{snat}, pairs: everyPair, protos: []string{sctp},
 		why: "the director takes no SCTP services",
-		ask: func(c matrixCell) string { return "./ipvsadm -A -s rr -H proto=sctp,af=" + afWord[c.pair.before] },
+		ask: func(_ *matrixBed, c matrixCell) string {
+			return "./ipvsadm -A -s rr -H proto=sctp,af=" + afWord[c.pair.before]
+		},
 	},
 	{
 		modes: []string{fnat, nat, dr, tunnel}, pairs: everyPair, protos: []string{icmp},
 		why: "the director takes no ICMP services: it answers pings to a VIP itself (TestEcho)",
-		ask: func(c matrixCell) string { return "./ipvsadm -A --icmp-service " + c.vip().String() + " -s rr" },
+		ask: func(_ *matrixBed, c matrixCell) string {
+			return "./ipvsadm -A --icmp-service " + c.vip().String() + " -s rr"
+		},
 	},
 	{
 		modes: []string{nat}, pairs: mixedPairs, protos: []string{tcp, udp},
 		why: "NAT leaves the client's address in the packet, which has to be of the real server's family: use FNAT",
-		ask: matrixCell.wrongDest,
+		ask: wrongDest,
 	},
 	{
 		modes: []string{dr}, pairs: mixedPairs, protos: []string{tcp, udp},
 		why: "DR leaves the packet as it is, and it reaches the VIP on the real server: both are of one family; use FNAT or Tunnel",
-		ask: matrixCell.wrongDest,
+		ask: wrongDest,
 	},
 	{
 		modes: []string{snat}, pairs: mixedPairs, protos: []string{tcp, udp, icmp},
 		why: "SNAT leaves the remote end's address in the packet, which has to be of the WAN address's family",
-		ask: func(c matrixCell) string {
-			service := "./ipvsadm -a -H proto=" + c.protoWord() + ",af=" + afWord[c.pair.before]
-			return fmt.Sprintf("%s -r %s -J", service, endpoint(matrixWAN[c.pair.behind], 0))
+		ask: func(b *matrixBed, c matrixCell) string {
+			match := b.match(matrixCell{snat, families{c.pair.before, c.pair.before}, c.proto})
+			return fmt.Sprintf("./ipvsadm -a %s -r %s -w 100 -J", match, endpoint(matrixWAN[c.pair.behind], 0))
 		},
 	},
 }
@@ -120,7 +126,7 @@ var impossibles = []impossible{
 var afWord = map[int]string{4: "ipv4", 6: "ipv6"}
 
 // wrongDest asks for a real server of the other family behind the mode's VIP.
-func (c matrixCell) wrongDest() string {
+func wrongDest(_ *matrixBed, c matrixCell) string {
 	virtual := matrixCell{c.mode, families{c.pair.before, c.pair.before}, c.proto}
 	return fmt.Sprintf("./ipvsadm -a %s -r %s %s", virtual.service(echoPort), endpoint(matrixNear[c.pair.behind], echoPort), flagOf[c.mode])
 }
@@ -233,7 +239,7 @@ func TestMatrix(t *testing.T) {
 // refuses lets the director say too that a field can't run.
 func (b *matrixBed) refuses(c matrixCell, why *impossible) {
 	b.t.Helper()
-	line := why.ask(c)
+	line := why.ask(b, c)
 	a := b.try(line)
 	if a.code == 0 || a.stderr == "" {
 		b.t.Errorf("%s is impossible (%s), but %q was accepted: exit code %d, %q", c, why.why, line, a.code, a.stdout)

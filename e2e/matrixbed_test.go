@@ -367,11 +367,14 @@ func (b *matrixBed) inward(c matrixCell) string {
 
 // outward is the service for the inside host's packets of a protocol.
 func (b *matrixBed) outward(c matrixCell) string {
-	f := c.pair.before
-	src := fmt.Sprintf("%[1]s-%[1]s", matrixInside[f])
-	if f == 6 {
+	return fmt.Sprintf("-A %[1]s -s rr\n-a %[1]s -r %[2]s -w 100 -J\n", b.match(c), endpoint(matrixWAN[c.pair.behind], 0))
+}
+
+// match is the selector of that service.
+func (b *matrixBed) match(c matrixCell) string {
+	src := fmt.Sprintf("%[1]s-%[1]s", matrixInside[c.pair.before])
+	if c.pair.before == 6 {
 		src = "[" + src + "]"
 	}
-	match := fmt.Sprintf("-H proto=%s,src-range=%s,oif=%s", c.protoWord(), src, b.front)
-	return fmt.Sprintf("-A %s -s rr\n-a %s -r %s -w 100 -J\n", match, match, endpoint(matrixWAN[f], 0))
+	return fmt.Sprintf("-H proto=%s,src-range=%s,oif=%s", c.protoWord(), src, b.front)
 }
