@@ -10,7 +10,7 @@ import (
 // carriesIPv6 is the switch of the matrix: false leaves out every cell in which a
 // client or a real server has an IPv6 address, because the director does not carry
 // IPv6 yet. Set it true, and they run; nothing else is to be done.
-const carriesIPv6 = false
+const carriesIPv6 = true
 
 // The axes of the matrix. What is not here is the bed's: one or two ports, one or
 // two workers, the driver.
