@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 
 	"weir/internal/packet"
@@ -60,6 +62,8 @@ func compareModes(args []string) error {
 	flows := fs.Int("flows", 1000, "number of flows")
 	packets := fs.Int("packets", 1<<19, "packets of one repetition")
 	reps := fs.Int("reps", 15, "repetitions, of which the median counts")
+	only := fs.String("only", "", "measure this mode alone, beside the first")
+	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
 	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -69,14 +73,30 @@ func compareModes(args []string) error {
 	}
 	pin(*cpu)
 	debug.SetGCPercent(-1)
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	}
 	var runs []*modeRun
-	for _, m := range modes {
+	for i, m := range modes {
+		if *only != "" && m.name != *only && i > 0 {
+			continue
+		}
 		r, err := newModeRun(m, *flows)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		defer r.close()
 		runs = append(runs, r)
+	}
+	if *only != "" && len(runs) < 2 && *only != modes[0].name {
+		return fmt.Errorf("-only %q: no such mode", *only)
 	}
 	for range *reps {
 		for _, r := range runs {
