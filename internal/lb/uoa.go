@@ -15,7 +15,7 @@ import (
 func (b *Balancer) tellUOA(p *packet.Packet, asProtocol bool, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	asProtocol = asProtocol || is6(p) || !b.src.Is4()
 	var room [wire.OPP6Len]byte
-	uoa := b.putUOA(&room, asProtocol, wirePort(uint16(p.Key1)))
+	uoa := b.putUOA(&room, asProtocol, is6(p), wirePort(uint16(p.Key1)))
 	n, fixed := len(uoa), wire.IPv4MinLen
 	if is6(p) {
 		fixed = wire.IPv6Len
@@ -47,9 +47,11 @@ func (b *Balancer) tellUOA(p *packet.Packet, asProtocol bool, hop *flow.NextHop,
 }
 
 // putUOA writes what tells of the client of the packet in hand.
-func (b *Balancer) putUOA(into *[wire.OPP6Len]byte, asProtocol bool, port uint16) []byte {
+func (b *Balancer) putUOA(into *[wire.OPP6Len]byte, asProtocol, six bool, port uint16) []byte {
 	switch {
-	case !b.src.Is4():
+	case !b.src.Is4() || six:
+		// Over IPv6 the header has to be as long as an extension header may be: there
+		// an IPv4 client is ::ffff:a.b.c.d.
 		wire.PutOPP6(into[:], port, b.src.IP().As16())
 		return into[:wire.OPP6Len]
 	case asProtocol:
