@@ -61,7 +61,7 @@ func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	turned(p, wire.EtherTypeIPv6, wire.IPv6Len-was)
 	if p.Proto == protoUDP && !p.Is(packet.CsumPartial) && wire.UDP(p.Data[p.L4:]).Checksum() == 0 {
 		// Over IPv6 there must be one (RFC 8200, 8.1).
-		wire.CompleteL4AtOver6(wire.IPv6(p.Data[p.L3:]), wire.IPv6Len, protoUDP)
+		wire.CompleteL4Over6(wire.IPv6(p.Data[p.L3:]))
 	}
 	return packet.Output
 }
