@@ -144,7 +144,7 @@ func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 }
 
 // configure6 wants services of IPv6 and between the families, one of each mode and a
-// bit: port 53 and 80 full-NAT, 64 NAT64, 46 NAT46, 66 a tunnel, 4 one in IPv4, 6 one of
+// bit: port 53 and 80 full-NAT, 62 NAT64, 46 NAT46, 66 a tunnel, 4 one in IPv4, 6 one of
 // IPv4 in IPv6, 68 direct routing, 67 NAT; 81 to 84 tell by PROXY and UOA.
 func configure6(s *spec.Spec) (err error) {
 	do := func(e error) {
@@ -160,7 +160,7 @@ func configure6(s *spec.Spec) (err error) {
 	}{
 		{vip: vip6, port: "53", rs: rs6, lip: lip6},
 		{vip: vip6, port: "80", rs: rs6, lip: lip6},
-		{vip: vip6, port: "64", rs: rs4, lip: lip4},
+		{vip: vip6, port: "62", rs: rs4, lip: lip4},
 		{vip: vip4, port: "46", rs: rs6, lip: lip6},
 		{vip: vip6, port: "66", rs: rs6, mode: spec.Tunnel},
 		{vip: vip6, port: "4", rs: rs4, mode: spec.Tunnel},
@@ -351,22 +351,22 @@ var valid = []struct {
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / dst / tcp 40000 > 80 PA seq=1001 ack=5001 gso=1300 data=3000 csum=partial"},
 	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / tcp 80 > 1025 PA seq=5001 ack=1001 gso=1400 data=3000 csum=partial"},
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 FA seq=1001 ack=5001"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 64 S seq=1000 <mss 1440,sackok,ts 7 0,nop,wscale 7>"},
-	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 64 > 1025 SA seq=5000 ack=1001 <mss 1440,sackok,ts 70 7,nop,wscale 7>"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 64 A seq=1001 ack=5001 <nop,nop,ts 9 70>"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / dst / tcp 40000 > 64 PA seq=1001 ack=5001 gso=1300 data=3000 csum=partial"},
-	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 64 > 1025 PA seq=5001 ack=1001 gso=1400 data=3000 csum=partial"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 64 FA seq=1001 ack=5001"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 S seq=1000 <mss 1440,sackok,ts 7 0,nop,wscale 7>"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 62 > 1025 SA seq=5000 ack=1001 <mss 1440,sackok,ts 70 7,nop,wscale 7>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 A seq=1001 ack=5001 <nop,nop,ts 9 70>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / dst / tcp 40000 > 62 PA seq=1001 ack=5001 gso=1300 data=3000 csum=partial"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 62 > 1025 PA seq=5001 ack=1001 gso=1400 data=3000 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 FA seq=1001 ack=5001"},
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 53 data=31"},
 	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / udp 53 > 1025 data=31"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 64 data=31 csum=partial"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / hop / udp 5353 > 64 data=1440"},
-	{true, "ip 192.168.1.2 > 192.168.1.200 / udp 64 > 1025 data=31 csum=0"},
-	{true, "ip 192.168.1.2 > 192.168.1.200 df opts=01010100 / udp 64 > 1025 data=1470"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 id=4 frag=0+1448 / udp 5353 > 64 data=2000"},
-	{false, "ip6 2001:db8:f::9 > 2001:db8::100 id=4 frag=1448+1448 / udp 5353 > 64 data=2000"},
-	{true, "ip 192.168.1.2 > 192.168.1.200 id=4 frag=0+1480 / udp 64 > 1025 data=2000 csum=0"},
-	{true, "ip 192.168.1.2 > 192.168.1.200 id=4 frag=1480+1480 / udp 64 > 1025 data=2000 csum=0"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 62 data=31 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / hop / udp 5353 > 62 data=1440"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / udp 62 > 1025 data=31 csum=0"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 df opts=01010100 / udp 62 > 1025 data=1470"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 id=4 frag=0+1448 / udp 5353 > 62 data=2000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 id=4 frag=1448+1448 / udp 5353 > 62 data=2000"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=4 frag=0+1480 / udp 62 > 1025 data=2000 csum=0"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=4 frag=1480+1480 / udp 62 > 1025 data=2000 csum=0"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 46 data=31 csum=0"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 opts=94040000 / udp 5353 > 46 data=1470"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 df / tcp 40000 > 46 S seq=1000 <mss 1460>"},
@@ -403,11 +403,11 @@ var valid = []struct {
 	{true, "ip6 2001:db8:1::2 > 2001:db8:f:8::8 / tcp 5000 > 80 S seq=1"},
 	{false, "ip6 2001:db8:f:8::8 > 2001:db8::9 / icmp6 echo-reply id=1025 seq=1 data=9"},
 	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / icmp6 port-unreachable / ip6 2001:db8:1::200 > 2001:db8:1::2 / udp 1025 > 53 data=4"},
-	{true, "ip 192.168.1.9 > 192.168.1.200 / icmp frag-needed mtu=1400 cut=28 / ip 192.168.1.200 > 192.168.1.2 / tcp 1025 > 64 A seq=1001 ack=5001"},
-	{false, "ip6 2001:db8:f::7 > 2001:db8::100 / icmp6 too-big mtu=1400 cut=1232 / ip6 2001:db8::100 > 2001:db8:f::9 / tcp 64 > 40000 A seq=5001 ack=1001 data=1400"},
+	{true, "ip 192.168.1.9 > 192.168.1.200 / icmp frag-needed mtu=1400 cut=28 / ip 192.168.1.200 > 192.168.1.2 / tcp 1025 > 62 A seq=1001 ack=5001"},
+	{false, "ip6 2001:db8:f::7 > 2001:db8::100 / icmp6 too-big mtu=1400 cut=1232 / ip6 2001:db8::100 > 2001:db8:f::9 / tcp 62 > 40000 A seq=5001 ack=1001 data=1400"},
 	{true, "ip6 2001:db8:1::9 > 2001:db8:1::200 / icmp6 time-exceeded cut=48 / ip6 2001:db8:1::200 > 2001:db8:1::2 / udp 1025 > 46 data=4"},
 	{false, "ip 7.7.7.7 > 10.0.0.100 / icmp time-exceeded cut=28 / ip 10.0.0.100 > 1.2.3.4 / udp 46 > 5353 data=4"},
-	{false, "ip6 fe80::9 > 2001:db8::100 / udp 5353 > 64 data=31"},
+	{false, "ip6 fe80::9 > 2001:db8::100 / udp 5353 > 62 data=31"},
 	{true, "ip6 2001:db8:1::2 > 2001:db8:f::9 / icmp6 too-big mtu=1280 / ip6 2001:db8:f::9 > 2001:db8:1::2 / udp 1 > 2 data=4"},
 }
 
