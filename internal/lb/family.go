@@ -22,6 +22,9 @@ func ends(p *packet.Packet) (src, dst flow.Addr) {
 	return flow.V4(uint32(p.Key0)), flow.V4(uint32(p.Key0 >> 32))
 }
 
+// linkLocal reports whether an address is of one link alone: fe80::/10.
+func linkLocal(a flow.Addr) bool { return a.Hi&0xc0ff == 0x80fe }
+
 // find returns the half-flow of a packet.
 func (b *Balancer) find(p *packet.Packet) (*flow.Half, uint64) {
 	if !is6(p) {

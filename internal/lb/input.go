@@ -87,7 +87,7 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU); len(d) > room && room != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.Same4); v != packet.Continue {
 			return v
 		}
 	}
@@ -124,7 +124,7 @@ func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ver
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU); len(d) > room && room != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.Same6); v != packet.Continue {
 			return v
 		}
 	}
@@ -187,14 +187,17 @@ func (b *Balancer) fits(p *packet.Packet, hop *flow.NextHop, how forward.How, gr
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU) - longer(p, how); len(d) > room && hop.MTU != 0 {
-		return b.tooBig(p, d, room, grow)
+		return b.tooBig(p, d, room, grow, how)
 	}
 	return packet.Continue
 }
 
 // tooBig refuses a packet larger than its way out, unless it may leave in
-// fragments. A GSO frame is as large as the segments it will be cut into.
-func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) packet.Verdict {
+// fragments. A GSO frame is as large as the segments it will be cut into. Nobody who
+// sends IPv6 has to make packets shorter than 1280 bytes: what becomes IPv4, or goes
+// into another packet, is fragmented if it is no longer than that (RFC 7915, 5.1;
+// RFC 2473, 7.1; RFC 4213, 3.2).
+func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16, how forward.How) packet.Verdict {
 	if p.Is(packet.GSO) {
 		head := int(p.L4-p.L3) + 8
 		if p.Proto == protoTCP {
@@ -207,11 +210,20 @@ func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) pac
 	if p.CutTo(room, is6(p) || wire.IPv4(d).DontFragment()) {
 		return packet.Continue
 	}
+	if is6(p) && how != forward.Same6 && shortest(p, d) && p.CutTo(room, false) {
+		return packet.Continue
+	}
 	if room = max(room, 0) - int(grow); is6(p) {
 		room = max(room, wire.IPv6MinMTU) // nobody goes below (RFC 8200, 5)
 	}
-	p.MTU = uint16(max(room, 0))
+	p.MTU = uint16(min(max(room, 0), 65535))
 	return p.RefuseFor(packet.IPTooBig)
+}
+
+// shortest reports whether an IPv6 packet, or the longest of the fragments in which it
+// came, is as short as its sender need make it.
+func shortest(p *packet.Packet, d []byte) bool {
+	return len(d) <= wire.IPv6MinMTU || p.Is(packet.Cut) && p.MTU <= wire.IPv6MinMTU
 }
 
 // remember keeps what a reset at expiry needs: the sequence number the real

@@ -150,6 +150,10 @@ func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest
 	if v := b.fits(p, b.flows.Hops.At(o.in.NextHop), how, 0); v != packet.Continue {
 		return v
 	}
+	if linkLocal(o.ends.Client) && mode != spec.FullNAT && (mode != spec.DirectRoute || b.flows.Hops.At(o.in.NextHop).Port != p.In) {
+		// A real server on another link could not answer it, and must not see it.
+		return p.DropFor(packet.IPScope)
+	}
 	if o.oneWay = mode == spec.DirectRoute || mode == spec.Tunnel; o.oneWay {
 		return packet.Continue
 	}

@@ -42,7 +42,7 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU) + grown; len(d) > room && hop.MTU != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.To4); v != packet.Continue {
 			return v
 		}
 	}
@@ -54,7 +54,7 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	// What toIPv4 does, for a small packet without extension headers.
 	b.ident++
 	ip := (*[wire.IPv6Len + wire.UDPLen]byte)(d)
-	put64((*[wire.IPv4MinLen]byte)(ip[grown:]), binary.BigEndian.Uint64(ip[0:8]), p.Proto, uint16(len(d)-grown), uint32(b.ident), pub.DeltaIP, pub.Addrs)
+	put64((*[wire.IPv4MinLen]byte)(ip[grown:]), binary.BigEndian.Uint64(ip[0:8]), p.Proto, uint16(len(d)-grown), uint32(bits.ReverseBytes16(b.ident)), pub.DeltaIP, pub.Addrs)
 	l4 := d[wire.IPv6Len:]
 	binary.LittleEndian.PutUint32(l4[0:4], pub.Ports)
 	if !p.Is(packet.CsumPartial) {
@@ -87,7 +87,7 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU) - grown; len(d) > room && hop.MTU != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.To6); v != packet.Continue {
 			return v
 		}
 	}
@@ -122,7 +122,7 @@ func (b *Balancer) toIPv4(p *packet.Packet, addrs uint64, ports uint32, same, de
 	id, fragment := uint16(0), uint16(wire.IPv4DontFragment>>8)
 	if size <= mayCut || p.Is(packet.Cut) {
 		b.ident++
-		id, fragment = b.ident, 0
+		id, fragment = bits.ReverseBytes16(b.ident), 0
 	}
 	put64((*[wire.IPv4MinLen]byte)(d[was-wire.IPv4MinLen:]), binary.BigEndian.Uint64(d[0:8]), p.Proto, uint16(size), uint32(id)|uint32(fragment)<<16, same, addrs)
 	p.TrimFront(was - wire.IPv4MinLen)
@@ -163,7 +163,7 @@ func toIPv6(p *packet.Packet, src, dst flow.Addr, ports uint32, deltaL4 uint16) 
 	turned(p, wire.EtherTypeIPv6, wire.IPv6Len-was)
 	if p.Proto == protoUDP && !p.Is(packet.CsumPartial) && wire.UDP(p.Data[p.L4:]).Checksum() == 0 {
 		// Over IPv6 there must be one (RFC 8200, 8.1).
-		wire.CompleteL4AtOver6(wire.IPv6(p.Data[p.L3:]), wire.IPv6Len, protoUDP)
+		wire.CompleteL4Over6(wire.IPv6(p.Data[p.L3:]))
 	}
 	return packet.Output
 }

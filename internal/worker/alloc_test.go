@@ -3,6 +3,7 @@ package worker_test
 import (
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"weir/internal/packet"
@@ -51,6 +52,24 @@ func noAllocs(t *testing.T, f func()) {
 	}
 }
 
+// tcp6 begins connections of IPv6 clients: 40000 with a handshake, 40001 over NAT64 with
+// data as well.
+func (w *world) tcp6(t *testing.T) {
+	client, server6, server4 := "ip6 2001:db8:f::9 > 2001:db8::100 / tcp ", "ip6 2001:db8:1::2 > 2001:db8:1::200 / tcp ", "ip 192.168.1.2 > 192.168.1.200 / tcp "
+	for _, l := range []string{
+		client + "40000 > 80 S seq=1000", server6 + "80 > 1025 SA seq=5000 ack=1001",
+		client + "40000 > 62 S seq=1000", server4 + "62 > 1026 SA seq=5000 ack=1001",
+		client + "40001 > 62 S seq=1000", server4 + "62 > 1027 SA seq=5000 ack=1001", client + "40001 > 62 A seq=1001 ack=5002",
+	} {
+		p, lan := w.wan, l[:len(client)] != client
+		if lan {
+			p = w.lan
+		}
+		p.Inject(frame(t, l, lan))
+		w.breathe()
+	}
+}
+
 func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -74,6 +93,29 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 		{"hop limit", false, "ip6 2001:db8:f::9 > 2001:db8:1::2 hlim=1 / udp 5353 > 53 data=100"},
 		{"IPv6 too big", true, "ip6 2001:db8:1::2 > 2001:db8:e::9 / udp 53 > 5353 data=1400"},
 		{"IPv6 from a link-local address", false, "ip6 fe80::fe > 2001:db8::1 / icmp6 echo id=1 seq=1 data=56"},
+		{"UDP of IPv6 in", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 53 data=100"},
+		{"UDP of IPv6 out", true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / udp 53 > 1025 data=100"},
+		{"UDP of IPv6 with an extension header", false, "ip6 2001:db8:f::9 > 2001:db8::100 / dst / udp 5353 > 53 data=100"},
+		{"UDP over NAT64 in", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 62 data=100"},
+		{"UDP over NAT64 out", true, "ip 192.168.1.2 > 192.168.1.200 / udp 62 > 1025 data=100"},
+		{"UDP over NAT64 out without a checksum", true, "ip 192.168.1.2 > 192.168.1.200 / udp 62 > 1025 data=100 csum=0"},
+		{"UDP over NAT64 cut", true, "ip 192.168.1.2 > 192.168.1.200 / udp 62 > 1025 data=1470"},
+		{"UDP over NAT46 in", false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 46 data=100"},
+		{"UDP over NAT46 out", true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / udp 46 > 1025 data=100"},
+		{"UDP of IPv6 in IPv6", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 66 data=100"},
+		{"UDP of IPv6 in IPv4", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 4 data=100"},
+		{"UDP of IPv4 in IPv6", false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 6 data=100"},
+		{"UDP of IPv6 by DR", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 68 data=100"},
+		{"UDP of IPv6 by NAT", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 67 data=100"},
+		{"UDP of IPv6 by SNAT", true, "ip6 2001:db8:1::2 > 2001:db8:f:8::8 / udp 5353 > 53 data=100"},
+		{"UDP of IPv6 with a protocol in front", false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 83 data=100"},
+		{"TCP over NAT64 in", false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40001 > 62 PA seq=1001 ack=5002 data=100"},
+		{"TCP over NAT64 in with TOA", false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 PA seq=1001 ack=5001 data=100"},
+		{"TCP of IPv6 in with TOA", false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 PA seq=1001 ack=5001 data=100"},
+		{"TCP over NAT64 out", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 62 > 1027 PA seq=5001 ack=1001 data=100"},
+		{"ICMP error of IPv6", true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / icmp6 port-unreachable / ip6 2001:db8:1::200 > 2001:db8:1::2 / udp 1025 > 53 data=4"},
+		{"ICMP error over NAT64", true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 62 data=4"},
+		{"ICMP error over NAT64 in", false, "ip6 2001:db8:f::9 > 2001:db8::100 / icmp6 port-unreachable / ip6 2001:db8::100 > 2001:db8:f::9 / udp 62 > 5353 data=4"},
 		{"TTL", false, "ip 1.2.3.4 > 10.0.0.100 ttl=1 / udp 5353 > 53 data=100"},
 		{"ARP", false, "eth to=all / arp request who=10.0.0.100 tell=10.0.0.254"},
 		{"no connection", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 999 PA seq=5001 ack=1001 data=100"},
@@ -94,7 +136,12 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 			}
 			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 80 A seq=1001 ack=5002", false))
 			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=1", false))
+			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 46 data=1", false))
+			for _, port := range []string{"53", "62"} {
+				w.wan.Inject(frame(t, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > "+port+" data=1", false))
+			}
 			w.breathe()
+			w.tcp6(t)
 			w.drain(w.lan, nil)
 			w.drain(w.wan, nil)
 			data, p := frame(t, row.line, row.lan), w.wan
@@ -111,7 +158,7 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 				w.drain(w.wan, nil)
 			})
 			w.check()
-			forwards := row.name[0] == 'U' || row.name[:2] == "TC" || row.name == "ICMP error"
+			forwards := strings.HasPrefix(row.name, "UDP") || strings.HasPrefix(row.name, "TCP") || strings.HasPrefix(row.name, "ICMP")
 			if got := w.Lanes()[0].Stats().Forwarded > before; got != forwards {
 				t.Errorf("forwarded: %v, want %v", got, forwards)
 			}
@@ -137,6 +184,25 @@ func TestNewConnectionsAllocateNothing(t *testing.T) {
 		})
 		if n := w.Lanes()[0].Stats().NewConns; n != uint64(client-1) {
 			t.Errorf("%d connections for %d clients", n, client-1)
+		}
+	})
+	t.Run("UDP of IPv6", func(t *testing.T) {
+		const burst = port.Burst
+		for _, port := range []string{"53", "62", "66", "68"} {
+			w := newWorld(t, 1, 1024, 20000, nil)
+			data := frame(t, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 1 > "+port+" data=100", false)
+			client := uint16(1)
+			noAllocs(t, func() {
+				for range burst {
+					binary.BigEndian.PutUint16(data[54:], client)
+					client++
+					w.wan.Inject(data)
+				}
+				w.Lanes()[0].Breathe()
+				if n := w.drain(w.lan, nil); n != burst {
+					t.Fatalf("port %s: %d of %d new flows", port, n, burst)
+				}
+			})
 		}
 	})
 	for _, row := range []struct {

@@ -82,6 +82,9 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 		t.Fatal(err)
 	}
 	w.breathe()
+	w.nanos += 1_100_000_000 // its IPv6 addresses are nobody else's
+	w.KeepHouse()
+	w.breathe()
 	w.lan.Take()
 	w.wan.Take()
 	return w
@@ -96,7 +99,7 @@ func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 		}
 	}
 	for p, dev := range map[string]string{
-		"192.168.1.1/24": "lan", "10.0.0.1/24": "wan", "10.0.0.100/32": "wan", "2001:db8:1::1/64": "lan", "2001:db8::1/64": "wan",
+		"192.168.1.1/24": "lan", "10.0.0.1/24": "wan", "10.0.0.100/32": "wan", "2001:db8:1::1/64": "lan", "2001:db8::1/64": "wan", "2001:db8::100/128": "wan",
 	} {
 		do(s.AddAddress(spec.Address{Port: dev, Prefix: netip.MustParsePrefix(p)}, false))
 	}
@@ -129,10 +132,76 @@ func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 		_, e := s.AddLocal(k, spec.LocalAddress{Addr: netip.MustParseAddr("192.168.1.200"), Port: "lan"})
 		do(e)
 	}
+	do(configure6(s))
 	if edit != nil {
 		edit(s)
 	}
 	return err
+}
+
+// configure6 wants services of IPv6 and between the families, one of each mode and a
+// bit: port 53 and 80 full-NAT, 62 NAT64, 46 NAT46, 66 a tunnel, 4 one in IPv4, 6 one of
+// IPv4 in IPv6, 68 direct routing, 67 NAT; 81 to 84 tell by PROXY and UOA.
+func configure6(s *spec.Spec) (err error) {
+	do := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	const vip4, vip6, rs4, rs6, lip4, lip6 = "10.0.0.100", "[2001:db8::100]", "192.168.1.2", "[2001:db8:1::2]", "192.168.1.200", "2001:db8:1::200"
+	for _, row := range []struct {
+		vip, port, rs, lip string
+		mode               spec.Forward
+		edit               func(*spec.Service)
+	}{
+		{vip: vip6, port: "53", rs: rs6, lip: lip6},
+		{vip: vip6, port: "80", rs: rs6, lip: lip6},
+		{vip: vip6, port: "62", rs: rs4, lip: lip4},
+		{vip: vip4, port: "46", rs: rs6, lip: lip6},
+		{vip: vip6, port: "66", rs: rs6, mode: spec.Tunnel},
+		{vip: vip6, port: "4", rs: rs4, mode: spec.Tunnel},
+		{vip: vip4, port: "6", rs: rs6, mode: spec.Tunnel},
+		{vip: vip6, port: "68", rs: rs6, mode: spec.DirectRoute},
+		{vip: vip6, port: "67", rs: rs6, mode: spec.Masq},
+		{vip: vip6, port: "81", rs: rs6, lip: lip6, edit: func(s *spec.Service) { s.ProxyProtocol = "v2" }},
+		{vip: vip6, port: "82", rs: rs4, lip: lip4, edit: func(s *spec.Service) { s.ProxyProtocol = "v2-insecure" }},
+		{vip: vip6, port: "83", rs: rs6, lip: lip6, edit: func(s *spec.Service) { s.UOA = uoaOf(s.Proto) }},
+		{vip: vip6, port: "84", rs: rs4, lip: lip4, edit: func(s *spec.Service) { s.UOA = uoaOf(s.Proto) }},
+	} {
+		for _, proto := range []spec.Proto{spec.TCP, spec.UDP} {
+			svc := spec.Service{ServiceKey: spec.ServiceKey{Proto: proto, Virtual: netip.MustParseAddrPort(row.vip + ":" + row.port)}, Scheduler: "rr"}
+			if row.edit != nil {
+				row.edit(&svc)
+			}
+			do(s.AddService(svc))
+			dest := spec.Dest{Addr: netip.MustParseAddrPort(row.rs + ":" + row.port), Forward: spec.FullNAT, Weight: 1}
+			if row.lip == "" {
+				dest.Forward = row.mode
+				do(s.AddDest(svc.ServiceKey, dest))
+				continue
+			}
+			do(s.AddDest(svc.ServiceKey, dest))
+			_, e := s.AddLocal(svc.ServiceKey, spec.LocalAddress{Addr: netip.MustParseAddr(row.lip), Port: "lan"})
+			do(e)
+		}
+	}
+	// Inside hosts of IPv6 go out with an address of wan's.
+	do(s.AddAddress(spec.Address{Port: "wan", Prefix: netip.MustParsePrefix("2001:db8::9/128"), SAPool: true}, false))
+	inside := spec.Match{Family: 6, Src: spec.Range{First: netip.MustParseAddr("2001:db8:1::"), Last: netip.MustParseAddr("2001:db8:1::ffff")}, Out: "wan", Dst: spec.Range{First: netip.MustParseAddr("2001:db8:f:8::"), Last: netip.MustParseAddr("2001:db8:f:8::ffff")}}
+	for _, proto := range []spec.Proto{spec.TCP, spec.UDP, spec.ICMPv6} {
+		k := spec.ServiceKey{Proto: proto, Match: inside}
+		do(s.AddService(spec.Service{ServiceKey: k, Scheduler: "rr"}))
+		do(s.AddDest(k, spec.Dest{Addr: netip.MustParseAddrPort("[2001:db8::9]:0"), Forward: spec.SNAT, Weight: 1}))
+	}
+	return err
+}
+
+// uoaOf is how a service of UDP tells of clients; one of TCP does it by TOA.
+func uoaOf(p spec.Proto) string {
+	if p == spec.UDP {
+		return "opp"
+	}
+	return ""
 }
 
 // breathe goes on until nobody has anything to do, also not for what another gave
@@ -188,7 +257,7 @@ func (w *world) check() {
 	if s.GSOSegmented != 0 || len(w.Lanes()) > 1 {
 		return // pieces are more than what came, and what another worker sends is counted twice
 	}
-	left := s.Forwarded + s.Answered + s.Consumed + uint64(held)
+	left := s.Forwarded + s.Answered + s.Consumed + s.ConsumedND + uint64(held)
 	for r, n := range s.Drops {
 		if packet.Reason(r) != packet.ICMPRateLimit { // counted beside the packet's own
 			left += n
@@ -272,6 +341,69 @@ var valid = []struct {
 	{false, "ip6 2001:db8:f::9 > 2001:db8::1 id=3 frag=1448+1448 / icmp6 echo id=1 seq=1 data=2000"},
 	{false, "ip6 2001:db8::fe > ff02::1:ff00:1 hlim=255 / ns who=2001:db8::1 <sll>"},
 	{false, "ip6 2001:db8::fe > 2001:db8::1 hlim=255 / na is=2001:db8::fe S <tll>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 S seq=1000 <mss 1440,sackok,ts 7 0,nop,wscale 7>"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / tcp 80 > 1025 SA seq=5000 ack=1001 <mss 1440,sackok,ts 70 7,nop,wscale 7>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 A seq=1001 ack=5001 <nop,nop,ts 9 70>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / dst / tcp 40000 > 80 PA seq=1001 ack=5001 gso=1300 data=3000 csum=partial"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / tcp 80 > 1025 PA seq=5001 ack=1001 gso=1400 data=3000 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 FA seq=1001 ack=5001"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 S seq=1000 <mss 1440,sackok,ts 7 0,nop,wscale 7>"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 62 > 1025 SA seq=5000 ack=1001 <mss 1440,sackok,ts 70 7,nop,wscale 7>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 A seq=1001 ack=5001 <nop,nop,ts 9 70>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / dst / tcp 40000 > 62 PA seq=1001 ack=5001 gso=1300 data=3000 csum=partial"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / tcp 62 > 1025 PA seq=5001 ack=1001 gso=1400 data=3000 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 62 FA seq=1001 ack=5001"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 53 data=31"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / udp 53 > 1025 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 62 data=31 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / hop / udp 5353 > 62 data=1440"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / udp 62 > 1025 data=31 csum=0"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 df opts=01010100 / udp 62 > 1025 data=1470"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 id=4 frag=0+1448 / udp 5353 > 62 data=2000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 id=4 frag=1448+1448 / udp 5353 > 62 data=2000"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=4 frag=0+1480 / udp 62 > 1025 data=2000 csum=0"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 id=4 frag=1480+1480 / udp 62 > 1025 data=2000 csum=0"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 46 data=31 csum=0"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 opts=94040000 / udp 5353 > 46 data=1470"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 df / tcp 40000 > 46 S seq=1000 <mss 1460>"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / tcp 46 > 1025 SA seq=5000 ack=1001 <mss 1440>"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / dst / udp 46 > 1025 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 66 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 66 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 66 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 4 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 4 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 4 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 68 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 68 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 68 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 67 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 67 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 67 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 81 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 81 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 81 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 82 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 82 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 82 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 83 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 83 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 83 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 84 data=31"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 84 S seq=1000 <mss 1440>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 84 A seq=1001 ack=5001 data=1000"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 66 gso=1000 data=2500 csum=partial"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 83 data=1430"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 6 data=1470"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:f:8::8 / icmp6 echo id=7 seq=1 data=9"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:f:8::8 / tcp 5000 > 80 S seq=1"},
+	{false, "ip6 2001:db8:f:8::8 > 2001:db8::9 / icmp6 echo-reply id=1025 seq=1 data=9"},
+	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / icmp6 port-unreachable / ip6 2001:db8:1::200 > 2001:db8:1::2 / udp 1025 > 53 data=4"},
+	{true, "ip 192.168.1.9 > 192.168.1.200 / icmp frag-needed mtu=1400 cut=28 / ip 192.168.1.200 > 192.168.1.2 / tcp 1025 > 62 A seq=1001 ack=5001"},
+	{false, "ip6 2001:db8:f::7 > 2001:db8::100 / icmp6 too-big mtu=1400 cut=1232 / ip6 2001:db8::100 > 2001:db8:f::9 / tcp 62 > 40000 A seq=5001 ack=1001 data=1400"},
+	{true, "ip6 2001:db8:1::9 > 2001:db8:1::200 / icmp6 time-exceeded cut=48 / ip6 2001:db8:1::200 > 2001:db8:1::2 / udp 1025 > 46 data=4"},
+	{false, "ip 7.7.7.7 > 10.0.0.100 / icmp time-exceeded cut=28 / ip 10.0.0.100 > 1.2.3.4 / udp 46 > 5353 data=4"},
+	{false, "ip6 fe80::9 > 2001:db8::100 / udp 5353 > 62 data=31"},
 	{true, "ip6 2001:db8:1::2 > 2001:db8:f::9 / icmp6 too-big mtu=1280 / ip6 2001:db8:f::9 > 2001:db8:1::2 / udp 1 > 2 data=4"},
 }
 

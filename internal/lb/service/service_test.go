@@ -25,6 +25,7 @@ func FuzzTable(f *testing.F) {
 		many[i] = byte(i * 7)
 	}
 	f.Add(many)
+	f.Add([]byte{2, 1, 0, 80, 1, 0, 0, 1, 0, 80, 0, 0, 3, 1, 0, 80, 1, 1})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		services := map[spec.ServiceKey]*Service{}
 		vips, locals := map[netip.Addr]bool{}, map[netip.Addr]bool{}
@@ -35,11 +36,19 @@ func FuzzTable(f *testing.F) {
 				proto = spec.UDP
 			}
 			k := key(proto, [4]byte{10, 0, in[0] >> 4, in[1]}, binary.BigEndian.Uint16(in[2:])%300)
+			if in[0]&2 != 0 { // the same in IPv6
+				k.Virtual = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0: 10, 14: in[0] >> 4, 15: in[1]}), k.Virtual.Port())
+			}
 			if services[k] != nil {
 				continue
 			}
 			local := netip.AddrFrom4([4]byte{10, 0, in[4] >> 6, in[5]})
-			s := &Service{Key: k, Locals: [2][]*laddr.Address{{{IP: local, Wire: flow.AddrOf(local)}}}}
+			if in[4]&1 != 0 {
+				local = netip.AddrFrom16([16]byte{0: 10, 14: in[4] >> 6, 15: in[5]})
+			}
+			s := &Service{Key: k}
+			wire := flow.AddrOf(local)
+			s.Locals[Family(wire)] = []*laddr.Address{{IP: local, Wire: wire}}
 			services[k] = s
 			vips[k.Virtual.Addr()], locals[local] = true, true
 			all = append(all, s)
@@ -67,7 +76,7 @@ func FuzzTable(f *testing.F) {
 			look(spec.ServiceKey{Proto: s.Key.Proto ^ spec.TCP ^ spec.UDP, Virtual: p})
 			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(p.Addr(), p.Port()+1)})
 			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(p.Addr().Next(), p.Port())})
-			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(s.Locals[0][0].IP, p.Port())})
+			look(spec.ServiceKey{Proto: s.Key.Proto, Virtual: netip.AddrPortFrom(append(s.Locals[0], s.Locals[1]...)[0].IP, p.Port())})
 		}
 		look(key(spec.TCP, [4]byte{0, 0, 0, 0}, 0))
 		look(key(spec.TCP, [4]byte{255, 255, 255, 255}, 65535))

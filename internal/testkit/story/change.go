@@ -161,11 +161,17 @@ func (e *edit) neigh(w []string) error {
 	return e.spec.AddNeighbour(spec.Neighbour{Addr: ip, Port: w[0], MAC: mac})
 }
 
-// match reads "from-to" or "from-to:out" of a match service: inside addresses and
-// the port that packets leave by.
+// match reads "from-to" or "from-to:out" of a match service: inside addresses, of
+// IPv6 in brackets, and the port that packets leave by.
 func match(text string) (m spec.Match, err error) {
 	m.Family = 4
-	text, m.Out, _ = strings.Cut(text, ":")
+	if inside, ok := strings.CutPrefix(text, "["); ok {
+		m.Family = 6
+		text, m.Out, _ = strings.Cut(inside, "]")
+		m.Out = strings.TrimPrefix(m.Out, ":")
+	} else {
+		text, m.Out, _ = strings.Cut(text, ":")
+	}
 	first, last, _ := strings.Cut(text, "-")
 	if m.Src.First, err = netip.ParseAddr(first); err != nil {
 		return m, err
@@ -175,7 +181,7 @@ func match(text string) (m spec.Match, err error) {
 }
 
 func key(w []string) (k spec.ServiceKey, err error) {
-	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "icmp": spec.ICMP}[w[0]]
+	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "icmp": spec.ICMP, "icmpv6": spec.ICMPv6}[w[0]]
 	if m, ok := strings.CutPrefix(w[1], "match:"); ok {
 		k.Match, err = match(m)
 		return k, err
