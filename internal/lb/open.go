@@ -114,7 +114,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 			if h, key1 := b.find(p); h != nil {
 				return b.slow(p, h, key1)
 			}
-			if o.local == nil {
+			if o.local == nil && !o.oneWay {
 				return p.DropFor(packet.LBNATClash)
 			}
 		}

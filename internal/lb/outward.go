@@ -20,6 +20,9 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 		return packet.Continue
 	}
 	src, dst := ends(p)
+	if linkLocal(src) {
+		return packet.Continue // a router's packets have no such source
+	}
 	rt, ok := b.Tables.Routes.Lookup(dst.IP())
 	if !ok || rt.Local() {
 		return packet.Continue

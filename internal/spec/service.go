@@ -92,7 +92,7 @@ type Service struct {
 	// How the real server gets to know the client's address.
 	ProxyProtocol string // "", "v1", "v2", "v1-insecure", "v2-insecure"; then there is no TOA
 	NoTOA         bool   // TCP: segments carry no TOA option
-	UOA           string // UDP: "", "ipo" (IPv4 option, or IPv6 destination option), "opp" (IP protocol 248)
+	UOA           string // UDP: "", "ipo" (IPv4 option; "opp" if an end is of IPv6), "opp" (IP protocol 248)
 
 	Dests  []Dest         // in order of insertion
 	Locals []LocalAddress // in order of insertion

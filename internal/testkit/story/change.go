@@ -162,13 +162,16 @@ func (e *edit) neigh(w []string) error {
 }
 
 // match reads "from-to" or "from-to:out" of a match service: inside addresses, of
-// IPv6 in brackets, and the port that packets leave by.
+// IPv6 in brackets, in which nothing is any, and the port that packets leave by.
 func match(text string) (m spec.Match, err error) {
 	m.Family = 4
 	if inside, ok := strings.CutPrefix(text, "["); ok {
 		m.Family = 6
 		text, m.Out, _ = strings.Cut(inside, "]")
 		m.Out = strings.TrimPrefix(m.Out, ":")
+		if text == "" {
+			return m, nil // any: af=ipv6
+		}
 	} else {
 		text, m.Out, _ = strings.Cut(text, ":")
 	}
