@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 
 	"weir/internal/flow"
+	"weir/internal/wire"
 )
 
 // How says what becomes of a half-flow's packets.
@@ -77,7 +78,7 @@ func (r *Rewritten) From() flow.Addr {
 }
 
 // Apply rewrites an IPv4 packet in place: d begins at its header, l4 is where
-// TCP, UDP or an ICMP echo begins, of which the id is what ports are to the others.
+// TCP, UDP, SCTP or an ICMP echo begins, of which the id is what ports are to the others.
 // Addresses, ports, TTL - 1 and both checksums change, in that all sums are kept as
 // they are, but for the difference. With partial the L4 checksum is left to whoever
 // completes it.
@@ -104,6 +105,10 @@ func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
 		s = uint32(^binary.LittleEndian.Uint16(m[2:4])) + uint32(r.DeltaL4)
 		s = s&0xffff + s>>16
 		binary.LittleEndian.PutUint16(m[2:4], ^uint16(s+s>>16))
+		return
+	}
+	if proto == 132 {
+		r.applySCTP(d[l4:], partial)
 		return
 	}
 	u := d[l4 : l4+8]
@@ -140,6 +145,9 @@ func (r *Rewritten) ApplyL4(l4 []byte, proto uint8, partial bool) {
 	case 58:
 		binary.LittleEndian.PutUint16(l4[4:6], uint16(r.Ports)|uint16(r.Ports>>16))
 		at, partial = 2, false
+	case 132:
+		r.applySCTP(l4, partial)
+		return
 	default:
 		binary.LittleEndian.PutUint32(l4[0:4], r.Ports)
 		at = 6
@@ -155,6 +163,15 @@ func (r *Rewritten) ApplyL4(l4 []byte, proto uint8, partial bool) {
 		sum = 0xffff
 	}
 	binary.LittleEndian.PutUint16(l4[at:at+2], sum)
+}
+
+// applySCTP rewrites the ports of an SCTP packet, of which s is the whole. Its
+// checksum knows no addresses.
+func (r *Rewritten) applySCTP(s wire.SCTP, partial bool) {
+	if partial {
+		s = s[:4]
+	}
+	s.ChangePorts(r.Ports, len(s))
 }
 
 // tuple is one side of a half-flow.
