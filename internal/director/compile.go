@@ -62,7 +62,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 		if err != nil {
 			return nil, &spec.Refusal{Code: spec.NoResource, Object: "laddr", Why: err.Error()}
 		}
-		locals[a.Prefix.Addr()] = l
+		if p := probes[ownAddr{a.Port, a.Prefix.Addr()}]; p == nil || p.state != AddrDuplicate {
+			locals[a.Prefix.Addr()] = l // else another machine has it: nothing comes from there
+		}
 	}
 	services := make([]*service.Service, 0, len(s.Services))
 	states := make(map[spec.ServiceKey]*serviceState, len(s.Services))
@@ -161,6 +163,9 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	svc.OnePacket, svc.Quiescent = s.OnePacket, s.ExpireQuiescent
 	for _, l := range s.Locals {
 		a := locals[l.Addr]
+		if a == nil {
+			continue
+		}
 		svc.Locals[service.Family(a.Wire)] = append(svc.Locals[service.Family(a.Wire)], a)
 	}
 	var servers []sched.Server
@@ -180,7 +185,9 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 			wan := locals[sd.Addr.Addr()]
 			dest.WAN.Store(wan)
 			for pool := range laddr.Pools {
-				wan.Prepare(uint8(pool)) // who will be asked is not known
+				if wan != nil {
+					wan.Prepare(uint8(pool)) // who will be asked is not known
+				}
 			}
 		}
 		for _, l := range svc.Locals[service.Family(dest.Wire)] {
