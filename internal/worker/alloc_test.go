@@ -67,7 +67,7 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 		{"UDP cut", false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=3000"},
 		{"TCP out", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 PA seq=5001 ack=1001 data=100"},
 		{"SCTP in", false, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=9 <sack 0x000000010000ffff00000000,data 1000>"},
-		{"SCTP out", true, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1025 tag=7 <data 1000>"},
+		{"SCTP out", true, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1027 tag=7 <data 1000>"},
 		{"SCTP begins again", false, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=0 <init 7>"},
 		{"ICMP error", true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 53 data=4"},
 		{"echo", false, "ip 1.2.3.4 > 10.0.0.100 / icmp echo id=1 seq=1 data=56"},
@@ -100,7 +100,7 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 			w.breathe()
 			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=0 <init 7>", false))
 			w.breathe()
-			w.lan.Inject(frame(t, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1025 tag=7 <cookie-ack>", true))
+			w.lan.Inject(frame(t, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1027 tag=7 <cookie-ack>", true))
 			w.breathe()
 			w.drain(w.lan, nil)
 			w.drain(w.wan, nil)
