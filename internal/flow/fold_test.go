@@ -109,3 +109,19 @@ func TestFoldHidesNoDifference(t *testing.T) {
 		}
 	}
 }
+
+// TestFolder: the Folder that was made once is the fold that C knows.
+func TestFolder(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(8, 9))
+	for range 10_000 {
+		var a [32]byte
+		for i := range a {
+			a[i] = byte(rnd.Uint32())
+		}
+		seed := rnd.Uint64()
+		f := NewFolder(seed)
+		if got, want := f.Fold(&a), Fold(seed, &a); got != want {
+			t.Fatalf("seed %#x, addresses %x: %#x, want %#x", seed, a, got, want)
+		}
+	}
+}

@@ -112,20 +112,45 @@ func (t *Table) Gets(h *Half, key1 uint64) (src, dst Addr) {
 	case w == nil && cross && key1&FlagTunnel != 0:
 		return src, dst
 	case w == nil && cross:
-		dst, src = t.wide(atomic.LoadUint64(&h.NewAddrs)).LoadKey()
+		dst, src = t.Back(atomic.LoadUint64(&h.NewAddrs)).LoadKey()
 		return src, dst
 	}
 	n := atomic.LoadUint64(&h.NewAddrs)
 	return V4(uint32(n)), V4(uint32(n >> 32))
 }
 
-// Fold is FoldWords of the addresses as they lie in an IPv6 header. Two pairs fold to
-// one number about once in 2^32 tables, whoever chooses them, unless he knows the
-// seed; two that nobody chose once in 2^63. Insert refuses the second one
-// (ErrExists), if its ports are the same too.
+// Back returns the other half of the connection of an IPv4 half-flow with FlagCross
+// whose NewAddrs was read. Its key, turned round, is what packets get.
+func (t *Table) Back(newAddrs uint64) *Wide { return t.wide(newAddrs) }
+
+// Fold is FoldWords of the addresses as they lie in an IPv6 header. Two pairs fold
+// to one number once in 2^64, and nobody who does not know the seed can look for such.
 func Fold(seed uint64, a *[32]byte) uint64 {
 	return FoldWords(seed, binary.LittleEndian.Uint64(a[0:8]), binary.LittleEndian.Uint64(a[8:16]),
 		binary.LittleEndian.Uint64(a[16:24]), binary.LittleEndian.Uint64(a[24:32]))
+}
+
+// A Folder is Fold for one seed, whose secrets are made once.
+type Folder [4]uint64
+
+// NewFolder returns the Folder of a seed.
+func NewFolder(seed uint64) (f Folder) {
+	for i, c := range [4]uint64{hashC1, hashC2, hashC1, hashC2} {
+		seed *= c
+		seed ^= seed >> 32
+		f[i] = seed
+	}
+	return f
+}
+
+// Fold is what the function Fold says.
+func (f *Folder) Fold(a *[32]byte) uint64 {
+	return f.half(0, a) + f.half(1, a) + f.half(2, a) + f.half(3, a)
+}
+
+func (f *Folder) half(i int, a *[32]byte) uint64 {
+	w := binary.LittleEndian.Uint64(a[8*i : 8*i+8])
+	return ((w + f[i]) & foldHalf) * ((w>>32 + f[i]>>32) & foldHalf)
 }
 
 // mapped is how the last word of an IPv4 address begins (RFC 4291, 2.5.5.2).

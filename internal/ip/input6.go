@@ -35,8 +35,11 @@ func (s *Stack) Input6(p *packet.Packet) packet.Verdict {
 	if end < len(p.Data) {
 		p.Resize(end)
 	}
-	if v := s.addresses6(p, h); v != packet.Continue {
-		return v
+	// Whatever is special begins with 0 or 255.
+	if h[8]-1 >= 0xfe || h[24]-1 >= 0xfe || p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
+		if v := s.addresses6(p, h); v != packet.Continue {
+			return v
+		}
 	}
 	p.Proto = h[6]
 	p.L4 = uint16(off + wire.IPv6Len)
@@ -182,7 +185,7 @@ func (s *Stack) icmp6(p *packet.Packet, h *[wire.IPv6Len]byte, m []byte) packet.
 // setKey6 sets the key words and their hash; ports as on the wire, read
 // little-endian.
 func (s *Stack) setKey6(p *packet.Packet, h *[wire.IPv6Len]byte, ports uint64) {
-	p.Key0 = flow.Fold(s.seed, (*[32]byte)(h[8:40]))
+	p.Key0 = s.fold.Fold((*[32]byte)(h[8:40]))
 	p.Key1 = ports | uint64(p.Proto)<<32
 	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
 }
@@ -224,7 +227,9 @@ func (s *Stack) key6(p *packet.Packet, h *[wire.IPv6Len]byte, l4 []byte) packet.
 	default:
 		return packet.Continue
 	}
-	s.setKey6(p, h, uint64(binary.LittleEndian.Uint32(l4[0:4])))
+	p.Key0 = s.fold.Fold((*[32]byte)(h[8:40]))
+	p.Key1 = uint64(binary.LittleEndian.Uint32(l4[0:4])) | uint64(p.Proto)<<32
+	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
 	p.Flags |= flags
 	if s.rxPartial>>(p.In%port.Max)&1 != 0 && wire.Fold(pseudo6(h, p.Proto, len(l4))) == sum {
 		p.Flags |= packet.CsumPartial

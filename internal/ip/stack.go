@@ -26,6 +26,7 @@ type Stack struct {
 
 	hops      *flow.NextHops
 	seed      uint64 // of flow.Hash
+	fold      flow.Folder
 	out       *packet.Outbox
 	pool      *packet.Pool
 	stats     *stat.Worker
@@ -48,7 +49,7 @@ type Counters struct {
 // New returns the IP layer of a worker. seed is the flow table's. ICMP errors
 // are made from pool and go to out. Table is to be set before use.
 func New(hops *flow.NextHops, seed uint64, ports *[port.Max]port.Facts, pool *packet.Pool, out *packet.Outbox, stats *stat.Worker) *Stack {
-	s := &Stack{hops: hops, seed: seed, out: out, pool: pool, stats: stats}
+	s := &Stack{hops: hops, seed: seed, fold: flow.NewFolder(seed), out: out, pool: pool, stats: stats}
 	s.errors.credit = maxCredit
 	s.SetPorts(ports)
 	return s

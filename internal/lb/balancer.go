@@ -80,6 +80,7 @@ type Balancer struct {
 
 	src, dst flow.Addr // what the packet in hand (slow) bore when it came
 	ident    uint16    // identification of the next packet that becomes IPv4
+	outers   [outer6Size]outer6
 }
 
 // New makes the desk of worker own.

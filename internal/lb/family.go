@@ -51,9 +51,7 @@ func (b *Balancer) load(h *flow.Half, key1 uint64, r *forward.Rewritten) (pub fl
 	}
 	if r.How == forward.In6 && r.Dst == (flow.Addr{}) {
 		// An IPv4 half-flow has no room for them.
-		if d := b.sh.Dests[pub.Dest].Load(); d != nil {
-			r.Src, r.Dst = b.tunnelFrom(d.Wire), d.Wire
-		}
+		r.Src, r.Dst = b.outer6(pub.Dest)
 	}
 	return pub, true
 }
@@ -67,9 +65,9 @@ func (b *Balancer) become(p *packet.Packet, r *forward.Rewritten) packet.Verdict
 	case forward.Same6:
 		r.Apply6(d, l4, p.Proto, p.Is(packet.CsumPartial))
 	case forward.To4:
-		return b.toIPv4(p, r)
+		return b.toIPv4(p, r.Addrs, r.Ports, r.DeltaIP, r.DeltaL4)
 	case forward.To6:
-		return toIPv6(p, r)
+		return toIPv6(p, r.Src, r.Dst, r.Ports, r.DeltaL4)
 	default:
 		return encapsulate(p, r)
 	}

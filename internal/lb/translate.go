@@ -29,10 +29,10 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
 	}
-	r := forward.Rewritten{Addrs: pub.Addrs, Ports: pub.Ports, DeltaIP: pub.DeltaIP, DeltaL4: pub.DeltaL4, How: forward.To4}
 	ref := pub.NextHop
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
+		r := forward.Rewritten{Addrs: pub.Addrs, How: forward.To4}
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
 			return p.DropFor(noWay(key1))
 		}
@@ -48,20 +48,36 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	}
 	b.count(p, h, key1, pub.Dest, d)
 	p.NextHop = ref
-	return b.toIPv4(p, &r)
+	if p.Flags&(packet.GSO|packet.Cut) != 0 || len(d) > mayCut+grown {
+		return b.toIPv4(p, pub.Addrs, pub.Ports, pub.DeltaIP, pub.DeltaL4)
+	}
+	// What toIPv4 does, for a small packet without extension headers.
+	b.ident++
+	ip := (*[wire.IPv6Len + wire.UDPLen]byte)(d)
+	put64((*[wire.IPv4MinLen]byte)(ip[grown:]), binary.BigEndian.Uint64(ip[0:8]), p.Proto, uint16(len(d)-grown), uint32(b.ident), pub.DeltaIP, pub.Addrs)
+	l4 := d[wire.IPv6Len:]
+	binary.LittleEndian.PutUint32(l4[0:4], pub.Ports)
+	if !p.Is(packet.CsumPartial) {
+		sum := sumOf(l4, p.Proto)
+		*sum = forward.Moved(*sum, pub.DeltaL4)
+	}
+	p.TrimFront(grown)
+	p.L4 = p.L3 + wire.IPv4MinLen
+	p.EtherType = wire.EtherTypeIPv4
+	return packet.Output
 }
 
 // fast46 is fast for IPv4 packets that become IPv6.
 func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
 	pub := h.Load()
-	r := forward.Rewritten{Ports: pub.Ports, DeltaL4: pub.DeltaL4, How: forward.To6}
-	r.Src, r.Dst = b.flows.Gets(h, key1)
+	dst, src := b.flows.Back(pub.Addrs).LoadKey()
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
 	}
 	ref := pub.NextHop
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
+		r := forward.Rewritten{Src: src, Dst: dst, How: forward.To6}
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
 			return p.DropFor(noWay(key1))
 		}
@@ -77,43 +93,62 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 	}
 	b.count(p, h, key1, pub.Dest, d)
 	p.NextHop = ref
-	return toIPv6(p, &r)
+	l4, partial := d[wire.IPv4MinLen:], p.Is(packet.CsumPartial)
+	sum := sumOf(l4, p.Proto)
+	if p.Flags&(packet.GSO|packet.Cut) != 0 || !partial && *sum == [2]byte{} || !p.Prepend(grown) {
+		return toIPv6(p, src, dst, pub.Ports, pub.DeltaL4)
+	}
+	// What toIPv6 does, for a packet without options. d keeps its place.
+	ip := (*[wire.IPv6Len]byte)(p.Data[p.L3:])
+	binary.BigEndian.PutUint64(ip[0:8], 6<<60|uint64(d[1])<<52|uint64(len(d)-wire.IPv4MinLen)<<16|uint64(p.Proto)<<8|uint64(d[8]-1))
+	src.Put(ip[8:24])
+	dst.Put(ip[24:40])
+	binary.LittleEndian.PutUint32(l4[0:4], pub.Ports)
+	if !partial {
+		*sum = forward.Moved(*sum, pub.DeltaL4)
+	}
+	p.L4 = p.L3 + wire.IPv6Len
+	p.EtherType = wire.EtherTypeIPv6
+	return packet.Output
 }
 
-// toIPv4 makes an IPv6 packet an IPv4 one. DeltaIP is the sum of what is the same in
-// all headers (forward.Header4).
-func (b *Balancer) toIPv4(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
+// toIPv4 makes an IPv6 packet an IPv4 one. same is the sum of what is the same in all
+// headers (forward.Header4).
+func (b *Balancer) toIPv4(p *packet.Packet, addrs uint64, ports uint32, same, deltaL4 uint16) packet.Verdict {
 	d := p.Data[p.L3:]
 	was := int(p.L4 - p.L3)
-	r.ApplyL4(d[was:], p.Proto, p.Is(packet.CsumPartial))
-	first := binary.BigEndian.Uint32(d[0:4])
-	class, ttl := uint8(first>>20), d[7]-1
-	size := len(d) - was + wire.IPv4MinLen
-	length := bits.ReverseBytes16(uint16(min(size, 65535))) // of a super-frame it counts for nothing
+	forward.RewriteL4(d[was:], p.Proto, p.Is(packet.CsumPartial), ports, deltaL4)
+	size := min(len(d)-was+wire.IPv4MinLen, 65535) // of a super-frame it counts for nothing
 	id, fragment := uint16(0), uint16(wire.IPv4DontFragment>>8)
 	if size <= mayCut || p.Is(packet.Cut) {
 		b.ident++
 		id, fragment = b.ident, 0
 	}
+	put64((*[wire.IPv4MinLen]byte)(d[was-wire.IPv4MinLen:]), binary.BigEndian.Uint64(d[0:8]), p.Proto, uint16(size), uint32(id)|uint32(fragment)<<16, same, addrs)
 	p.TrimFront(was - wire.IPv4MinLen)
-	ip := (*[wire.IPv4MinLen]byte)(p.Data[p.L3:])
-	s := uint32(r.DeltaIP) + uint32(class)<<8 + uint32(length) + uint32(id) + uint32(fragment) + uint32(ttl)
-	s = s&0xffff + s>>16
-	s += s >> 16
-	binary.LittleEndian.PutUint64(ip[0:8], 0x45|uint64(class)<<8|uint64(length)<<16|uint64(id)<<32|uint64(fragment)<<48)
-	binary.LittleEndian.PutUint32(ip[8:12], uint32(ttl)|uint32(p.Proto)<<8|uint32(^uint16(s))<<16)
-	binary.LittleEndian.PutUint64(ip[12:20], r.Addrs)
 	p.L4 = p.L3 + wire.IPv4MinLen
 	turned(p, wire.EtherTypeIPv4, wire.IPv4MinLen-was)
 	return packet.Output
 }
 
+// put64 writes the IPv4 header of a packet that was IPv6: was is the first word of
+// that one, cut identification and flags as on the wire, read little-endian.
+func put64(ip *[wire.IPv4MinLen]byte, was uint64, proto uint8, size uint16, cut uint32, same uint16, addrs uint64) {
+	class, ttl, length := uint32(was>>52)&0xff, uint32(uint8(was))-1, uint32(bits.ReverseBytes16(size))
+	s := uint32(same) + class<<8 + length + cut&0xffff + cut>>16 + ttl
+	s = s&0xffff + s>>16
+	s += s >> 16
+	binary.LittleEndian.PutUint64(ip[0:8], 0x45|uint64(class)<<8|uint64(length)<<16|uint64(cut)<<32)
+	binary.LittleEndian.PutUint32(ip[8:12], ttl|uint32(proto)<<8|uint32(^uint16(s))<<16)
+	binary.LittleEndian.PutUint64(ip[12:20], addrs)
+}
+
 // toIPv6 makes an IPv4 packet an IPv6 one.
-func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
+func toIPv6(p *packet.Packet, src, dst flow.Addr, ports uint32, deltaL4 uint16) packet.Verdict {
 	d := p.Data[p.L3:]
 	was := int(p.L4 - p.L3)
 	class, ttl, payload := d[1], d[8]-1, uint16(len(d)-was)
-	r.ApplyL4(d[was:], p.Proto, p.Is(packet.CsumPartial))
+	forward.RewriteL4(d[was:], p.Proto, p.Is(packet.CsumPartial), ports, deltaL4)
 	switch n := wire.IPv6Len - was; {
 	case n < 0:
 		p.TrimFront(-n) // options of 24 bytes and more
@@ -122,8 +157,8 @@ func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	}
 	ip := (*[wire.IPv6Len]byte)(p.Data[p.L3:])
 	binary.BigEndian.PutUint64(ip[0:8], 6<<60|uint64(class)<<52|uint64(payload)<<16|uint64(p.Proto)<<8|uint64(ttl))
-	r.Src.Put(ip[8:24])
-	r.Dst.Put(ip[24:40])
+	src.Put(ip[8:24])
+	dst.Put(ip[24:40])
 	p.L4 = p.L3 + wire.IPv6Len
 	turned(p, wire.EtherTypeIPv6, wire.IPv6Len-was)
 	if p.Proto == protoUDP && !p.Is(packet.CsumPartial) && wire.UDP(p.Data[p.L4:]).Checksum() == 0 {
@@ -131,6 +166,15 @@ func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 		wire.CompleteL4AtOver6(wire.IPv6(p.Data[p.L3:]), wire.IPv6Len, protoUDP)
 	}
 	return packet.Output
+}
+
+// sumOf is where the checksum of a TCP segment or UDP datagram lies.
+func sumOf(l4 []byte, proto uint8) *[2]byte {
+	at := 6
+	if proto == protoTCP {
+		at = 16
+	}
+	return (*[2]byte)(l4[at:])
 }
 
 // turned says that a packet, whose header grew by n bytes, is of another family now.

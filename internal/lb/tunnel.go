@@ -5,7 +5,9 @@ import (
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
+	"weir/internal/lb/service"
 	"weir/internal/packet"
+	"weir/internal/route"
 	"weir/internal/wire"
 )
 
@@ -61,6 +63,31 @@ func encapsulate(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	binary.LittleEndian.PutUint64(outer[12:20], r.Addrs)
 	outer.ComputeChecksum()
 	return packet.Output
+}
+
+// outer6Size is how many real servers outer6 remembers.
+const outer6Size = 256
+
+// outer6 is where one real server's IPv6 tunnel begins and ends, by these routes.
+type outer6 struct {
+	routes   *route.Table
+	dest     *service.Dest
+	src, dst flow.Addr
+}
+
+// outer6 returns the outer addresses of an IPv6 tunnel to a real server, for IPv4
+// half-flows, which have no room for them. The beginning is the zero Addr if there
+// is no address to come from.
+func (b *Balancer) outer6(dest uint32) (src, dst flow.Addr) {
+	d := b.sh.Dests[dest].Load()
+	if d == nil {
+		return src, dst
+	}
+	o := &b.outers[dest%outer6Size]
+	if o.dest != d || o.routes != b.Tables.Routes {
+		*o = outer6{b.Tables.Routes, d, b.tunnelFrom(d.Wire), d.Wire}
+	}
+	return o.src, o.dst
 }
 
 // inner is what the outer header of a packet in a packet takes from it.

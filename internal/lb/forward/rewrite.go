@@ -108,7 +108,7 @@ func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
 		return
 	}
 	if proto == 132 {
-		r.applySCTP(d[l4:], partial)
+		rewriteSCTP(d[l4:], partial, r.Ports)
 		return
 	}
 	u := d[l4 : l4+8]
@@ -132,46 +132,67 @@ func (r *Rewritten) Apply6(d []byte, l4 int, proto uint8, partial bool) {
 	ip[7]--
 	r.Src.Put(ip[8:24])
 	r.Dst.Put(ip[24:40])
-	r.ApplyL4(d[l4:], proto, partial)
+	RewriteL4(d[l4:], proto, partial, r.Ports, r.DeltaL4)
 }
 
-// ApplyL4 rewrites the transport header alone: of packets that leave as IPv6, or
-// become the other family's.
-func (r *Rewritten) ApplyL4(l4 []byte, proto uint8, partial bool) {
-	at := 16
-	switch proto {
-	case 6:
-		binary.LittleEndian.PutUint32(l4[0:4], r.Ports)
-	case 58:
-		binary.LittleEndian.PutUint16(l4[4:6], uint16(r.Ports)|uint16(r.Ports>>16))
-		at, partial = 2, false
-	case 132:
-		r.applySCTP(l4, partial)
-		return
-	default:
-		binary.LittleEndian.PutUint32(l4[0:4], r.Ports)
-		at = 6
-	}
-	old := binary.LittleEndian.Uint16(l4[at : at+2])
-	if partial || at == 6 && old == 0 {
+// RewriteL4 rewrites the transport header alone, of packets that leave as IPv6 or
+// become the other family's: ports, or the id of an ICMPv6 echo, and the checksum.
+func RewriteL4(l4 []byte, proto uint8, partial bool, ports uint32, delta uint16) {
+	if proto == 6 {
+		t := (*[20]byte)(l4)
+		binary.LittleEndian.PutUint32(t[0:4], ports)
+		if !partial {
+			s := uint32(^binary.LittleEndian.Uint16(t[16:18])) + uint32(delta)
+			s = s&0xffff + s>>16
+			binary.LittleEndian.PutUint16(t[16:18], ^uint16(s+s>>16))
+		}
 		return
 	}
-	s := uint32(^old) + uint32(r.DeltaL4)
+	u := (*[8]byte)(l4)
+	if proto == 58 {
+		binary.LittleEndian.PutUint16(u[4:6], uint16(ports)|uint16(ports>>16))
+		s := uint32(^binary.LittleEndian.Uint16(u[2:4])) + uint32(delta)
+		s = s&0xffff + s>>16
+		binary.LittleEndian.PutUint16(u[2:4], ^uint16(s+s>>16))
+		return
+	}
+	if proto == 132 {
+		rewriteSCTP(l4, partial, ports)
+		return
+	}
+	binary.LittleEndian.PutUint32(u[0:4], ports)
+	old := binary.LittleEndian.Uint16(u[6:8])
+	if partial || old == 0 {
+		return
+	}
+	s := uint32(^old) + uint32(delta)
 	s = s&0xffff + s>>16
 	sum := ^uint16(s + s>>16)
-	if sum == 0 && at == 6 {
+	if sum == 0 {
 		sum = 0xffff
 	}
-	binary.LittleEndian.PutUint16(l4[at:at+2], sum)
+	binary.LittleEndian.PutUint16(u[6:8], sum)
 }
 
-// applySCTP rewrites the ports of an SCTP packet, of which s is the whole. Its
+// Moved is a TCP or UDP checksum as it lies in the packet, after what it covers
+// changed by delta. It never is 0, which UDP may not have and TCP need not.
+func Moved(sum [2]byte, delta uint16) [2]byte {
+	s := uint32(^binary.LittleEndian.Uint16(sum[:])) + uint32(delta)
+	s = s&0xffff + s>>16
+	v := ^uint16(s + s>>16)
+	if v == 0 {
+		v = 0xffff
+	}
+	return [2]byte{byte(v), byte(v >> 8)}
+}
+
+// rewriteSCTP rewrites the ports of an SCTP packet, of which s is the whole. Its
 // checksum knows no addresses.
-func (r *Rewritten) applySCTP(s wire.SCTP, partial bool) {
+func rewriteSCTP(s wire.SCTP, partial bool, ports uint32) {
 	if partial {
 		s = s[:4]
 	}
-	s.ChangePorts(r.Ports, len(s))
+	s.ChangePorts(ports, len(s))
 }
 
 // tuple is one side of a half-flow.

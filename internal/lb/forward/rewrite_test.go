@@ -235,12 +235,12 @@ func TestSCTP(t *testing.T) {
 			t.Fatalf("%x, damaged by %#x", d, damage)
 		}
 		s.SetChecksum(sum)
-		r.ApplyL4(alone, wire.ProtoSCTP, false)
+		RewriteL4(alone, wire.ProtoSCTP, false, r.Ports, r.DeltaL4)
 		r.Apply6(six, 40, wire.ProtoSCTP, false)
 		if !bytes.Equal(alone, s) || !bytes.Equal(six[40:], s) {
 			t.Fatalf("alone %x, over IPv6 %x, want %x", alone, six[40:], []byte(s))
 		}
-		r.ApplyL4(open, wire.ProtoSCTP, true)
+		RewriteL4(open, wire.ProtoSCTP, true, r.Ports, r.DeltaL4)
 		if o := wire.SCTP(open); o.Checksum() != was || binary.LittleEndian.Uint32(o) != in.NewPorts {
 			t.Fatalf("with an open checksum %x", open)
 		}
