@@ -87,7 +87,7 @@ func (c matrixCell) protoWord() string {
 
 // service is the selector of a cell's service on a port: "-t 10.0.0.101:8001".
 func (c matrixCell) service(port int) string {
-	return map[string]string{tcp: "-t ", udp: "-u "}[c.proto] + endpoint(c.vip(), port)
+	return map[string]string{tcp: "-t ", udp: "-u ", sctp: "--sctp-service "}[c.proto] + endpoint(c.vip(), port)
 }
 
 func endpoint(a netip.Addr, port int) string {
@@ -330,9 +330,11 @@ func (b *matrixBed) network(f int) string {
 	say("addr add %s/%d dev %s", matrixFront[f], front, b.front)
 	say("addr add %s/%d dev %s", matrixBack[f], back, b.back)
 	say("addr add %s/%d dev %s sapool", matrixWAN[f], bitsOf[f], b.front)
+	said := map[string]bool{}
 	for _, p := range possibles {
 		for _, pair := range p.pairs {
-			if vip := matrixVIPs[p.mode][pair]; vip != "" && pair.before == f {
+			if vip := matrixVIPs[p.mode][pair]; vip != "" && pair.before == f && !said[vip] {
+				said[vip] = true
 				say("addr add %s/%d dev %s", vip, bitsOf[f], b.front)
 			}
 		}

@@ -49,6 +49,15 @@ func (b *matrixBed) carries(c matrixCell) {
 		b.echo(c, echoPort, large)
 	case icmp:
 		b.pings(c)
+	case sctp:
+		// Our peers send no less because a way is narrow: that is shown for the others.
+		in, at := b.asker(c, echoPort)
+		local := matrixClient
+		if c.mode == snat {
+			local = matrixInside
+		}
+		b.carriesSCTP(in, local[c.pair.before], at, echoPort, closedPort, matrixBytes/4)
+		return
 	}
 	b.narrows(c)
 }

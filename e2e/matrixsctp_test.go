@@ -306,8 +306,7 @@ func (b *bed) carriesSCTP(in *netns.Namespace, local, to netip.Addr, served, clo
 }
 
 // The peers understand each other, and tshark understands them: it knows every
-// packet for SCTP with the right checksum. They are ready for a director with SCTP
-// services; until then the matrix has those among what is impossible.
+// packet for SCTP with the right checksum. In the matrix a director is between them.
 func TestSCTPPeers(t *testing.T) {
 	b := newBed(t, netns.TwoArmOptions{Servers: 2})
 	wires := b.tcpdump(b.net.LAN, "rs1")

@@ -42,6 +42,14 @@ func (b *matrixBed) answerers() {
 			}
 		}
 	}
+	for _, s := range []struct {
+		in    *netns.Namespace
+		addrs []netip.Addr
+	}{{b.near, addrsOf(matrixNear)}, {b.holder, b.held()}, {b.client(), addrsOf(matrixClient)}} {
+		for _, a := range s.addrs {
+			b.serveSCTP(s.in, a, echoPort)
+		}
+	}
 	b.refused = &errorCount{}
 	for _, a := range b.held() {
 		b.echoUDP(b.holder, endpoint(a, mutePort), b.refused)

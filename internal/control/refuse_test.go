@@ -140,7 +140,7 @@ func TestRefusals(t *testing.T) {
 		{"service: no key", service(&weirv1.Service{Scheduler: "rr"}), wrong, spec.Invalid, "service", "a service is missing"},
 		{"service: no protocol", service(key(0, "10.0.0.100", 80)), wrong, spec.Invalid, "service", "protocol 0"},
 		{"service: a protocol beyond a byte", service(key(262, "10.0.0.100", 80)), wrong, spec.Invalid, "service", "protocol 262"},
-		{"service: SCTP", service(key(weirv1.Protocol_PROTOCOL_SCTP, "10.0.0.100", 80)), not, spec.NotSupported, "service", "SCTP services are not supported yet"},
+		{"service: ICMP", service(key(weirv1.Protocol_PROTOCOL_ICMP, "10.0.0.100", 80)), not, spec.NotSupported, "service", "ICMP services are not supported yet"},
 		{"service: no address", service(key(tcp, "", 80)), wrong, spec.Invalid, "service", "missing"},
 		{"service: link-local", service(key(tcp, "fe80::1", 80)), wrong, spec.Invalid, "service", "fe80::1 can't be a virtual address"},
 		{"service: mask of IPv6 for IPv4", service(&weirv1.Service{Scheduler: "rr", Key: tcpKey(80), Persistent: 9, PersistentMask: "64"}), wrong, spec.Invalid, "service", "persistence mask 64"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/internal/clock"
+	"weir/internal/lb/proto"
 	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/port"
@@ -64,7 +65,7 @@ func (d *Director) longestIdle() uint32 {
 	defer d.mu.Unlock()
 	t := d.spec.SetTimeouts.Over(d.tunables.Timeouts)
 	longest := max(t.TCP.Established, t.TCP.SynSent, t.TCP.SynRecv, t.TCP.FinWait, t.TCP.TimeWait, t.TCP.Close,
-		t.TCP.CloseWait, t.TCP.LastAck, t.TCP.Listen, t.UDP.OneWay, t.UDP.Normal)
+		t.TCP.CloseWait, t.TCP.LastAck, t.TCP.Listen, t.UDP.OneWay, t.UDP.Normal, slices.Max(proto.SCTPSeconds[:]))
 	for i := range d.spec.Services {
 		longest = max(longest, d.spec.Services[i].ConnTimeout)
 	}

@@ -24,8 +24,8 @@ var badSource = [4]uint64{1 << 0, 1 << 63, 0, 0xffff<<32 | 1<<63}
 
 // Input4 validates an IPv4 packet (RFC 1812, 5.2.2 and 5.3.7) and prepares it
 // for those who come next: Data ends with the packet (padding goes), L4 and
-// Proto are set, and a TCP or UDP packet that is no fragment gets Keyed, its key
-// words, Hash and TCPFlags, and Plain if no option asks for a closer look. A
+// Proto are set, and a TCP, UDP or SCTP packet that is no fragment gets Keyed, its
+// key words, Hash and TCPFlags, and Plain if no option asks for a closer look. A
 // fragment is for Join4.
 func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
 	off := int(p.L3)
@@ -185,6 +185,8 @@ func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdic
 		}
 		sum = binary.LittleEndian.Uint16(h[6:8])
 		l4 = l4[:n]
+	case wire.ProtoSCTP:
+		return s.keySCTP4(p, l4, src, dst)
 	case wire.ProtoICMP:
 		return s.keyEcho4(p, l4, src, dst)
 	default:

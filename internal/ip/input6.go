@@ -12,8 +12,8 @@ import (
 
 // Input6 validates an IPv6 packet (RFC 8200, 3 and 4) and prepares it for those
 // who come next, as Input4 does: Data ends with the packet (padding goes), L4 and
-// Proto are those of the transport header behind all extension headers, and a TCP or
-// UDP packet that is no fragment gets Keyed, its key words, Hash and TCPFlags, and
+// Proto are those of the transport header behind all extension headers, and a TCP,
+// UDP or SCTP packet that is no fragment gets Keyed, its key words, Hash and TCPFlags, and
 // Plain if no extension header or TCP option asks for a closer look. A fragment is
 // for Join, neighbour discovery for the neighbour table.
 //
@@ -44,7 +44,7 @@ func (s *Stack) Input6(p *packet.Packet) packet.Verdict {
 	p.Proto = h[6]
 	p.L4 = uint16(off + wire.IPv6Len)
 	switch p.Proto {
-	case wire.ProtoTCP, wire.ProtoUDP, wire.ProtoICMPv6:
+	case wire.ProtoTCP, wire.ProtoUDP, wire.ProtoSCTP, wire.ProtoICMPv6:
 		return s.key6(p, h, p.Data[off+wire.IPv6Len:])
 	}
 	return s.extensions6(p)
@@ -220,6 +220,8 @@ func (s *Stack) key6(p *packet.Packet, h *[wire.IPv6Len]byte, l4 []byte) packet.
 			return p.DropFor(packet.L4Malformed)
 		}
 		l4 = l4[:n]
+	case wire.ProtoSCTP:
+		return s.keySCTP6(p, h, l4)
 	case wire.ProtoICMPv6:
 		return s.icmp6(p, h, l4)
 	default:

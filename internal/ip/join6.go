@@ -62,6 +62,8 @@ func tiny6(l4 []byte, proto uint8) bool {
 		return tinyTCP(l4)
 	case wire.ProtoUDP:
 		return len(l4) < wire.UDPLen
+	case wire.ProtoSCTP:
+		return len(l4) < wire.SCTPMinLen
 	case wire.ProtoICMPv6:
 		return len(l4) < wire.ICMPv6Len
 	}

@@ -12,7 +12,8 @@ const MaxSegments = 128
 
 // FinishChecksum makes the L4 checksum of a packet what its port wants, just
 // before it is sent: complete, or for a port that completes it itself the
-// pseudo-header's sum of the addresses it has now. It reports false for a packet
+// pseudo-header's sum of the addresses it has now; that of SCTP is a CRC, which no
+// port completes. It reports false for a packet
 // that claims an open checksum and has none that can be completed (L4Malformed).
 // GSO frames that the port can't segment go through Segment instead.
 func (s *Stack) FinishChecksum(p *packet.Packet, out *port.Facts) bool {
@@ -20,8 +21,8 @@ func (s *Stack) FinishChecksum(p *packet.Packet, out *port.Facts) bool {
 		return true
 	}
 	d := p.Data[innerL3(p):]
-	if out.TxCsum && !p.Is(packet.Encapsulated) {
-		return partial(d)
+	if out.TxCsum && !p.Is(packet.Encapsulated) && partial(d) {
+		return true
 	}
 	if !complete(d) {
 		return false

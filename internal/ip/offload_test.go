@@ -39,7 +39,7 @@ func TestFinishChecksum(t *testing.T) {
 		{"open TCP, port without offload", made{src: near, dst: vip, proto: 6, l4: tcp(16, nil, "abc"), partial: true}, true, dpdk0, true, true, false, 1},
 		{"open UDP, port without offload", made{src: near, dst: vip, proto: 17, l4: udp("abcd"), partial: true}, true, dpdk0, true, true, false, 1},
 		{"open TCP, port with offload", made{src: near, dst: vip, proto: 6, l4: tcp(16, nil, "abc"), partial: true}, true, dpdk1, true, false, true, 0},
-		{"open, but of no protocol we know", made{src: near, dst: vip, proto: 132, l4: tcp(16, nil, "abc")}, true, dpdk0, false, false, true, 0},
+		{"open, but of no protocol we know", made{src: near, dst: vip, proto: 89, l4: tcp(16, nil, "abc")}, true, dpdk0, false, false, true, 0},
 		{"open, but a fragment", made{src: near, dst: vip, proto: 17, l4: udp("abc"), change: func(ip wire.IPv4) { ip.SetFlagsFragment(0x2000) }}, true, dpdk1, false, false, true, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -33,8 +33,8 @@ func (b *Balancer) succeeded(c *flow.Conn) {
 
 // unanswered judges a connection that expired: its real server is dead if it never
 // answered. A client that never acknowledged the answer it got (a SYN flood) says
-// nothing about it. With DR and Tunnel answers are not seen: of TCP the client's
-// silence has to do, and of UDP nothing is known.
+// nothing about it. With DR and Tunnel answers are not seen: of TCP and SCTP the
+// client's silence has to do, and of UDP nothing is known.
 func (b *Balancer) unanswered(c *flow.Conn) {
 	s := atomic.LoadUint32(&c.State)
 	switch proto.State(s & flow.ConnStateMask) {
@@ -42,6 +42,8 @@ func (b *Balancer) unanswered(c *flow.Conn) {
 		if s&flow.ConnServerISN == 0 {
 			b.failed(c)
 		}
+	case proto.SCTPInit1, proto.SCTPInit:
+		b.failed(c)
 	case proto.UDPOneWay:
 		if s&flow.ConnOneWay == 0 {
 			b.failed(c)

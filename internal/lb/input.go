@@ -16,6 +16,7 @@ const (
 	protoUDP  = 17
 
 	protoICMPv6 = 58
+	protoSCTP   = 132
 )
 
 // TCP flag bits.

@@ -38,7 +38,7 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if why := svc.Lists.Check(client); why != packet.NoReason {
 		return p.DropFor(why)
 	}
-	if p.Proto == protoTCP && !begins(p) {
+	if (p.Proto == protoTCP || p.Proto == protoSCTP) && !begins(p) {
 		v := b.refuseMiddle(p)
 		p.Reason = b.defended(p, p.Reason)
 		return v
@@ -93,9 +93,12 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 
 // enter makes the connection, and sends its first packet through it.
 func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest) packet.Verdict {
-	if p.Proto == protoTCP {
+	switch p.Proto {
+	case protoTCP:
 		o.conn.State |= uint32(proto.TCPNone) | flow.ConnHalfOpen
-	} else {
+	case protoSCTP:
+		o.conn.State |= uint32(proto.SCTPNone) | flow.ConnHalfOpen
+	default:
 		o.in.Fast = o.conn.State&^flow.ConnOneWay == 0
 		o.conn.State |= uint32(proto.UDPOneWay)
 	}
@@ -121,7 +124,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		return p.DropFor(packet.LBConnRace)
 	}
 	dest.Load.Inactive.Add(1)
-	if p.Proto == protoTCP {
+	if o.conn.State&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.Add(1)
 		b.half.push(ci, uint32(b.Now))
 	}

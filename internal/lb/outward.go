@@ -34,7 +34,7 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	if svc == nil {
 		return packet.Continue
 	}
-	if p.Proto == protoTCP && !begins(p) {
+	if (p.Proto == protoTCP || p.Proto == protoSCTP) && !begins(p) {
 		return b.refuseMiddle(p)
 	}
 	if !is6(p) && p.Proto == protoICMP && wire.ICMPv4(p.Data[p.L4:]).Type() != wire.ICMPv4EchoRequest ||
@@ -82,13 +82,16 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	return b.enter(p, &o, svc, dest)
 }
 
-// begins reports whether a TCP segment may begin a connection.
+// begins reports whether a TCP segment or SCTP packet may begin a connection.
 func begins(p *packet.Packet) bool {
+	if p.Proto == protoSCTP {
+		return beginsSCTP(p)
+	}
 	return p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) == tcpSYN
 }
 
-// refuseMiddle drops a segment out of the middle of no known connection. Who sends
-// a plain ACK hears that there is none.
+// refuseMiddle drops a segment or SCTP packet out of the middle of no known
+// connection. Who sends a plain ACK hears that there is none.
 func (b *Balancer) refuseMiddle(p *packet.Packet) packet.Verdict {
 	if p.TCPFlags&(tcpACK|tcpRST|tcpSYN) == tcpACK {
 		b.resetSender(p)

@@ -13,6 +13,7 @@ import (
 // quote is the packet that an ICMP error quotes: places are offsets in Packet.Data.
 type quote struct {
 	l3, l4   int
+	length   int // of what is quoted, from l4 on, as its own IP header says
 	proto    uint8
 	src, dst flow.Addr
 	ports    uint32 // as in flow.Half.NewPorts; of an echo, see ip.Stack.keyEcho4
@@ -75,13 +76,16 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 		leaveRoomForTOA(p, c, state, r.How)
 	}
 	now := quote{src: r.To(), dst: r.From()}
-	if q.proto == protoICMP || q.proto == protoICMPv6 {
+	switch q.proto {
+	case protoICMP, protoICMPv6:
 		quoteEcho(l4, uint16(pub.Ports)|uint16(pub.Ports>>16))
-	} else {
+	case protoSCTP: // its checksum, if the quote reaches so far, is that of all that was sent
+		wire.SCTP(l4).ChangePorts(pub.Ports>>16|pub.Ports<<16, q.length)
+	default:
 		binary.LittleEndian.PutUint16(l4[0:2], uint16(pub.Ports>>16))
 		binary.LittleEndian.PutUint16(l4[2:4], uint16(pub.Ports))
 	}
-	if q.proto != protoICMP {
+	if q.proto != protoICMP && q.proto != protoSCTP {
 		keepSum(l4, q.proto, was, wire.Sum(l4[:8], now.sum()))
 	}
 	// A direction whose packets keep their source keeps that of errors too: it is
@@ -161,7 +165,8 @@ func (b *Balancer) quoted4(p *packet.Packet, q *quote) packet.Verdict {
 	}
 	q.l3 = int(p.L4) + wire.ICMPv4Len
 	q.l4, q.proto = q.l3+ip.HeaderLength(), ip.Protocol()
-	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoICMP || ip.FragmentOffset() != 0 {
+	q.length = int(ip.TotalLength()) - ip.HeaderLength()
+	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoSCTP && q.proto != protoICMP || ip.FragmentOffset() != 0 {
 		return packet.Continue
 	}
 	q.src, q.dst = flow.V4(binary.LittleEndian.Uint32(ip[12:16])), flow.V4(binary.LittleEndian.Uint32(ip[16:20]))
@@ -184,7 +189,8 @@ func (b *Balancer) quoted6(p *packet.Packet, q *quote) packet.Verdict {
 	}
 	q.l3 = int(p.L4) + wire.ICMPv6Len
 	q.l4, q.proto = q.l3+int(chain.Offset), chain.Proto
-	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoICMPv6 || chain.IsLater() {
+	q.length = ip.TotalLength() - int(chain.Offset)
+	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoSCTP && q.proto != protoICMPv6 || chain.IsLater() {
 		return packet.Continue
 	}
 	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
@@ -194,7 +200,7 @@ func (b *Balancer) quoted6(p *packet.Packet, q *quote) packet.Verdict {
 // portsOf reads the ports, or what stands for those of an echo (ip.Stack.keyEcho4).
 // Other ICMP has none.
 func (q *quote) portsOf(l4 []byte, request, reply uint8) packet.Verdict {
-	if q.proto == protoTCP || q.proto == protoUDP {
+	if q.proto == protoTCP || q.proto == protoUDP || q.proto == protoSCTP {
 		q.ports = binary.LittleEndian.Uint32(l4[0:4])
 		return packet.Output
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // slow forwards a packet that may change its connection: handshake and close of
-// TCP, the packets that carry the client's address, the first answer of UDP,
+// TCP, all of SCTP, the packets that carry the client's address, the first answer of UDP,
 // connections whose sequence numbers are moved, IP options.
 func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
 	var r forward.Rewritten
@@ -30,7 +30,7 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 			return p.DropFor(why)
 		}
 	}
-	if p.TCPFlags&(tcpSYN|tcpACK|tcpRST|tcpFIN) == tcpSYN && !reply && b.over(c) {
+	if !reply && begins(p) && b.over(c) {
 		b.end(ci)
 		return b.miss(p)
 	}
@@ -60,6 +60,8 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		}
 	}
 	switch {
+	case p.Proto == protoSCTP:
+		b.stepSCTP(p, c, ci, reply)
 	case p.Proto != protoTCP && reply:
 		b.answeredUDP(c, ci)
 	case p.Proto != protoTCP:
@@ -185,7 +187,7 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 }
 
 // over reports whether a connection is closing or closed and its real server
-// gets no new ones: a SYN on it begins a connection to another.
+// gets no new ones: a SYN or INIT on it begins a connection to another.
 func (b *Balancer) over(c *flow.Conn) bool {
 	s := proto.State(atomic.LoadUint32(&c.State) & flow.ConnStateMask)
 	return closing(s) && b.sh.Dests[c.Dest].Load().Closed.Load()
@@ -194,7 +196,8 @@ func (b *Balancer) over(c *flow.Conn) bool {
 // closing reports whether a client may begin anew from this state.
 func closing(s proto.State) bool {
 	switch s {
-	case proto.TCPTimeWait, proto.TCPClose, proto.TCPLastAck, proto.TCPFinWait, proto.TCPCloseWait:
+	case proto.TCPTimeWait, proto.TCPClose, proto.TCPLastAck, proto.TCPFinWait, proto.TCPCloseWait,
+		proto.SCTPClosed, proto.SCTPRejected:
 		return true
 	}
 	return false

@@ -67,7 +67,7 @@ const (
 	ICMPRateLimit   // an ICMP error was due, but too many were sent
 
 	// Load balancer.
-	L4Malformed      // TCP or UDP header cut short or lying about its length
+	L4Malformed      // TCP, UDP or SCTP header cut short or lying about its length
 	LBNoService      // for a VIP, but no service on that port
 	LBNoConn         // not a first packet, and no connection is known
 	LBBlacklisted    // the client is on the service's blacklist
@@ -153,7 +153,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	ICMPUnwanted:     {"icmp_unwanted", "ICMP message that is not answered"},
 	ICMPHopLimit:     {"icmp_hop_limit", "neighbour discovery whose hop limit is not 255: it came over a router, so somebody pretends to be on the link"},
 	ICMPRateLimit:    {"icmp_rate_limit", "an ICMP error was due but too many were sent lately"},
-	L4Malformed:      {"l4_malformed", "malformed TCP or UDP header, or UDP over IPv6 without a checksum"},
+	L4Malformed:      {"l4_malformed", "malformed TCP, UDP or SCTP header, or UDP over IPv6 without a checksum"},
 	LBNoService:      {"lb_no_service", "for a VIP, but no service has that port"},
 	LBNoConn:         {"lb_no_conn", "belongs to no known connection and can't begin one"},
 	LBBlacklisted:    {"lb_blacklisted", "the client is on the service's blacklist: ipvsadm -B"},

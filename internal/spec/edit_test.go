@@ -47,6 +47,33 @@ func base(t testing.TB) *Spec {
 	return s
 }
 
+// sctpDest adds a real server to an SCTP service.
+func sctpDest(mode Forward, to string) func(*Spec) error {
+	return func(s *Spec) error {
+		k := ServiceKey{Proto: SCTP, Virtual: netip.MustParseAddrPort("10.0.0.100:80")}
+		if err := s.AddService(Service{ServiceKey: k, Scheduler: "rr"}); err != nil {
+			return err
+		}
+		return s.AddDest(k, Dest{Addr: netip.MustParseAddrPort(to), Forward: mode})
+	}
+}
+
+// TestSCTPModes: what SCTP can do it may.
+func TestSCTPModes(t *testing.T) {
+	for _, mode := range []Forward{FullNAT, Masq, DirectRoute, Tunnel} {
+		s := base(t)
+		if err := sctpDest(mode, "192.168.1.9:80")(s); err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+	if err := sctpDest(Tunnel, "[2001:db8::2]:80")(base(t)); err != nil {
+		t.Errorf("IPv4 in IPv6: %v", err)
+	}
+	if err := base(t).AddService(Service{ServiceKey: ServiceKey{Proto: SCTP, Match: Match{Family: 4}}, Scheduler: "rr"}); err != nil {
+		t.Errorf("by match: %v", err)
+	}
+}
+
 // TestRefusals: each has its code, what it is about, and a sentence that names
 // the culprit. The state that the edit was made on a copy of stays as it was.
 func TestRefusals(t *testing.T) {
@@ -139,7 +166,15 @@ func TestRefusals(t *testing.T) {
 		{"service on 0", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(any4, 80) }), Invalid, "service", "0.0.0.0"},
 		{"service on a group", service(func(v *Service) { v.Virtual = netip.MustParseAddrPort("224.0.0.1:80") }), Invalid, "service", "224.0.0.1"},
 		{"service on loopback", service(func(v *Service) { v.Virtual = netip.MustParseAddrPort("127.0.0.1:80") }), Invalid, "service", "127.0.0.1"},
-		{"SCTP service", service(func(v *Service) { v.Proto = SCTP }), NotSupported, "service", "SCTP"},
+		{"service of a protocol", service(func(v *Service) { v.Proto = ICMP }), NotSupported, "service", "ICMP services are not supported yet: use TCP (-t), UDP (-u) or SCTP (--sctp-service)"},
+		{"SCTP with PROXY", service(func(v *Service) { v.Proto, v.ProxyProtocol = SCTP, "v2" }), Invalid, "service", "SCTP has no way to tell the client's address"},
+		{"SCTP with UOA", service(func(v *Service) { v.Proto, v.UOA = SCTP, "ipo" }), Invalid, "service", "SCTP has no way to tell the client's address"},
+		{"SCTP without TOA", service(func(v *Service) { v.Proto, v.NoTOA = SCTP, true }), Invalid, "service", "use NAT (-m), DR (-g) or tunnel (-i) where the real server must see it"},
+		{"one packet of SCTP", service(func(v *Service) { v.Proto, v.OnePacket = SCTP, true }), Invalid, "service", "UDP services alone: leave --ops out"},
+		{"QUIC over SCTP", service(func(v *Service) { v.Proto, v.QUIC = SCTP, true }), Invalid, "service", "leave --quic out"},
+		{"SCTP of all ports", service(func(v *Service) { v.Proto, v.Virtual = SCTP, netip.AddrPortFrom(vip, 0) }), Invalid, "service", "PORT"},
+		{"SCTP to another family by full-NAT", sctpDest(FullNAT, "[2001:db8::2]:80"), NotSupported, "dest", "2001:db8::2: SCTP does not become another family's: the VIP, 10.0.0.100, and a full-NAT real server must both be IPv4 or both IPv6"},
+		{"SCTP to another family by NAT", sctpDest(Masq, "[2001:db8::2]:80"), Invalid, "dest", "with Masq the real server takes packets for the VIP"},
 		{"service of all ports", service(func(v *Service) { v.Virtual = netip.AddrPortFrom(vip, 0) }), Invalid, "service", "PORT"},
 		{"unknown scheduler", service(func(v *Service) { v.Scheduler = "best" }), NotExists, "scheduler", `"best" is not known: use rr, wrr, wlc, lc, sed, nq, fo, sh, dh, mh, conhash`},
 		{"no scheduler", service(func(v *Service) { v.Scheduler = "" }), NotExists, "scheduler", "rr"},
@@ -192,8 +227,8 @@ func TestRefusals(t *testing.T) {
 		{"dest without port", dest(func(d *Dest) { d.Addr = netip.MustParseAddrPort("192.168.1.3:0") }), Invalid, "dest", "192.168.1.3"},
 		{"SNAT behind an address", dest(func(d *Dest) { d.Forward = SNAT }), Invalid, "dest", "SNAT (-J) is for match services: add the service with -H MATCH instead of -t or -u"},
 		{"match of a protocol", func(s *Spec) error {
-			return s.AddService(Service{ServiceKey: ServiceKey{Proto: SCTP, Match: Match{Family: 4}}, Scheduler: "rr"})
-		}, NotSupported, "service", "use proto=tcp, udp, icmp or icmpv6"},
+			return s.AddService(Service{ServiceKey: ServiceKey{Proto: 47, Match: Match{Family: 4}}, Scheduler: "rr"})
+		}, NotSupported, "service", "use proto=tcp, udp, sctp, icmp or icmpv6"},
 		{"match of no family", func(s *Spec) error {
 			return s.AddService(Service{ServiceKey: ServiceKey{Proto: TCP, Match: Match{Family: 5}}, Scheduler: "rr"})
 		}, Invalid, "service", "address family 5: use af=ipv4 or af=ipv6"},

@@ -37,6 +37,9 @@ func (s *Spec) checkDest(svc *Service, d *Dest) error {
 	}
 	switch d.Forward {
 	case FullNAT:
+		if vip := svc.Virtual.Addr(); svc.Proto == SCTP && !sameFamily(vip, ip) {
+			return refuse(NotSupported, "dest", "%s: SCTP does not become another family's: the VIP, %s, and a full-NAT real server must both be IPv4 or both IPv6", ip, vip)
+		}
 	case Masq, DirectRoute, Tunnel:
 		if svc.ProxyProtocol != "" || svc.UOA != "" {
 			return refuse(Invalid, "dest", "a service that tells the client's address by %s needs full-NAT (-b): with %s the real server sees the client anyway", telling(svc), d.Forward)

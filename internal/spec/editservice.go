@@ -130,8 +130,8 @@ func (svc *Service) check() error {
 func (k ServiceKey) check() error {
 	if k.IsMatch() {
 		switch {
-		case k.Proto != TCP && k.Proto != UDP && k.Proto != ICMP && k.Proto != ICMPv6:
-			return refuse(NotSupported, "service", "%s match services are not supported yet: use proto=tcp, udp, icmp or icmpv6", k.Proto)
+		case k.Proto != TCP && k.Proto != UDP && k.Proto != SCTP && k.Proto != ICMP && k.Proto != ICMPv6:
+			return refuse(NotSupported, "service", "%s match services are not supported yet: use proto=tcp, udp, sctp, icmp or icmpv6", k.Proto)
 		case k.Proto == ICMP && k.Match.Family == 6:
 			return refuse(Invalid, "service", "ICMP is of IPv4: for IPv6 use proto=icmpv6")
 		case k.Proto == ICMPv6 && k.Match.Family == 4:
@@ -143,8 +143,8 @@ func (k ServiceKey) check() error {
 	if err := routable("service", "a virtual address", vip); err != nil {
 		return err
 	}
-	if k.Proto != TCP && k.Proto != UDP {
-		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t) or UDP (-u)", k.Proto)
+	if k.Proto != TCP && k.Proto != UDP && k.Proto != SCTP {
+		return refuse(NotSupported, "service", "%s services are not supported yet: use TCP (-t), UDP (-u) or SCTP (--sctp-service)", k.Proto)
 	}
 	return nil
 }
@@ -180,6 +180,8 @@ func (svc *Service) checkTelling() error {
 		return refuse(Invalid, "service", "UOA %q is not known: use %s", svc.UOA, strings.Join(uoaCarriers, ", "))
 	}
 	switch {
+	case svc.Proto == SCTP && (pp != "" || svc.UOA != "" || svc.NoTOA):
+		return refuse(Invalid, "service", "SCTP has no way to tell the client's address: leave out --proxy-protocol, --uoa and --toa, and use NAT (-m), DR (-g) or tunnel (-i) where the real server must see it")
 	case svc.Proto == UDP && strings.HasPrefix(pp, "v1"):
 		return refuse(Invalid, "service", "PROXY protocol %s can't carry UDP: use v2%s", pp, strings.TrimPrefix(pp, "v1"))
 	case svc.Proto == UDP && svc.NoTOA:

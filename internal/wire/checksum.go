@@ -119,16 +119,32 @@ func l4Field(ip IPv4) (l4 []byte, at int, pseudo uint64) {
 	return l4, at, PseudoSum4(ip.Src(), ip.Dst(), ip.Protocol(), uint16(len(l4)))
 }
 
-// CompleteL4 computes the whole TCP or UDP checksum of a packet and stores it;
-// a UDP sum of 0 is sent as 0xffff (RFC 768). It reports false, and changes
+// CompleteL4 computes the whole TCP, UDP or SCTP checksum of a packet and stores
+// it; a UDP sum of 0 is sent as 0xffff (RFC 768). It reports false, and changes
 // nothing, for other protocols, fragments and headers that don't fit.
 func CompleteL4(ip IPv4) bool {
+	if s := sctpIn(ip); s != nil {
+		s.ComputeChecksum()
+		return true
+	}
 	l4, at, pseudo := l4Field(ip)
 	if l4 == nil {
 		return false
 	}
 	completeL4(l4, ip.Protocol(), at, pseudo)
 	return true
+}
+
+// sctpIn returns the SCTP packet in an IPv4 packet, or nil.
+func sctpIn(ip IPv4) SCTP {
+	if len(ip) < IPv4MinLen || ip.Protocol() != ProtoSCTP || ip.IsFragment() {
+		return nil
+	}
+	start, end := ip.HeaderLength(), int(ip.TotalLength())
+	if end > len(ip) || start < IPv4MinLen || start+SCTPLen > end {
+		return nil
+	}
+	return SCTP(ip[start:end])
 }
 
 // CompleteL4At is CompleteL4 for a whole TCP segment or UDP datagram that begins

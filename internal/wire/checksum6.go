@@ -62,11 +62,27 @@ func l4Field6(ip IPv6) (l4 []byte, proto uint8, at int, pseudo uint64) {
 	return l4, c.Proto, at, PseudoSum6(ip.Src(), ip.Dst(), c.Proto, uint32(len(l4)))
 }
 
-// CompleteL4Over6 is CompleteL4 for IPv6: it computes the whole TCP or UDP checksum
+// sctpIn6 returns the SCTP packet in an IPv6 packet, or nil.
+func sctpIn6(ip IPv6) SCTP {
+	if len(ip) < IPv6Len || ip.TotalLength() > len(ip) {
+		return nil
+	}
+	c, fault := WalkIPv6(ip)
+	if fault != ChainOK || c.Proto != ProtoSCTP || c.IsFragment() || int(c.Offset)+SCTPLen > ip.TotalLength() {
+		return nil
+	}
+	return SCTP(ip[c.Offset:ip.TotalLength()])
+}
+
+// CompleteL4Over6 is CompleteL4 for IPv6: it computes the whole TCP, UDP or SCTP checksum
 // of a packet, behind extension headers too, and stores it. It reports false, and
 // changes nothing, for other protocols, fragments that are not atomic, routing
 // headers with segments left and headers that don't fit.
 func CompleteL4Over6(ip IPv6) bool {
+	if s := sctpIn6(ip); s != nil {
+		s.ComputeChecksum()
+		return true
+	}
 	l4, proto, at, pseudo := l4Field6(ip)
 	if l4 == nil {
 		return false

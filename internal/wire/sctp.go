@@ -18,8 +18,7 @@ import (
 //	+---------------------------------------------------------------+
 //
 // The checksum is a CRC32c over header and chunks; there is no pseudo-header. So
-// a new address changes nothing, but whoever changes a port computes it anew over
-// the whole packet: there is no cheap update as for the Internet checksum.
+// a new address changes nothing, and new ports change it by what ChangePorts says.
 type SCTP []byte
 
 // Offsets in an SCTP common header, and its length.
@@ -69,6 +68,34 @@ func (b SCTP) SetChecksum(v uint32) {
 	binary.LittleEndian.PutUint32(b[sctpChecksum:sctpChecksum+4], v)
 }
 
+// sctpZeros is fed to the CRC for what does not change.
+var sctpZeros [4096]byte
+
+// ChangePorts sets both ports, source | destination << 16, each as on the wire, read
+// little-endian, and lets the checksum follow by the difference: a CRC is linear, so
+// that of the old ports XOR the new ones, with zeros for all the rest, is what has to
+// be XORed to it. A packet that came damaged stays damaged. It costs what a pass over
+// a packet costs that lies in the cache.
+//
+// n is the length of the whole packet. b may be less of it, as in an ICMP error: its
+// first 4 bytes, or 12 with the checksum.
+func (b SCTP) ChangePorts(ports uint32, n int) {
+	was := binary.LittleEndian.Uint32(b[0:4])
+	binary.LittleEndian.PutUint32(b[0:4], ports)
+	if was == ports || len(b) < SCTPLen {
+		return
+	}
+	crc := was ^ ports
+	for range 4 {
+		crc = castagnoli[uint8(crc)] ^ crc>>8
+	}
+	crc = ^crc // the library keeps it so
+	for n -= 4; n > 0; n -= len(sctpZeros) {
+		crc = crc32.Update(crc, castagnoli, sctpZeros[:min(n, len(sctpZeros))])
+	}
+	b.SetChecksum(b.Checksum() ^ ^crc)
+}
+
 // crc returns the CRC32c over all of b with 0 in place of the checksum field.
 func (b SCTP) crc() uint32 {
 	sum := crc32.Update(0, castagnoli, b[:sctpChecksum])
@@ -104,8 +131,13 @@ const (
 // tag is the sender's, sent back (RFC 9260, 8.5.1).
 const SCTPReflected uint8 = 1
 
-// sctpChunkMin is the length of a chunk without a value.
-const sctpChunkMin = 4
+// sctpChunkMin is the length of a chunk without a value. SCTPMinLen is that of a packet
+// with one: there is none without chunks (RFC 9260, 3).
+const (
+	sctpChunkMin = 4
+
+	SCTPMinLen = SCTPLen + sctpChunkMin
+)
 
 // SCTPChunk is one chunk in place: Raw is type, flags, length and value, without
 // the padding. It shares the packet's memory.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/gopacket/gopacket"
@@ -120,4 +121,110 @@ func FuzzSCTPChunks(f *testing.F) {
 			t.Fatalf("the checksum of %x is not right", []byte(b))
 		}
 	})
+}
+
+// TestSCTPChangePorts: the checksum follows new ports as if it were computed anew, for
+// packets of all lengths; one that was wrong is wrong by the same bits; and who has
+// but a beginning gets the same result.
+func TestSCTPChangePorts(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	lengths := []int{16, 17, 1500, 4096, 4099, 4100, 4101, 8196, 65515}
+	for n := SCTPLen; n < 120; n++ {
+		lengths = append(lengths, n)
+	}
+	for _, n := range lengths {
+		b := make(SCTP, n)
+		for i := range b {
+			b[i] = byte(rnd.Uint32())
+		}
+		b.ComputeChecksum()
+		ports := rnd.Uint32()
+		head := bytes.Clone(b[:SCTPLen])
+		least := bytes.Clone(b[:4])
+		b.ChangePorts(ports, n)
+		if b.SrcPort() != uint16(ports)>>8|uint16(ports)<<8 || b.DstPort() != uint16(ports>>16)>>8|uint16(ports>>16)<<8 {
+			t.Fatalf("%d bytes: ports %#x became %d > %d", n, ports, b.SrcPort(), b.DstPort())
+		}
+		if !b.ChecksumOK() {
+			t.Errorf("%d bytes: the checksum did not follow", n)
+		}
+		SCTP(head).ChangePorts(ports, n)
+		SCTP(least).ChangePorts(ports, n)
+		if !bytes.Equal(head, b[:SCTPLen]) || !bytes.Equal(least, b[:4]) {
+			t.Errorf("%d bytes: of the beginning alone %x, of all %x", n, head, []byte(b[:SCTPLen]))
+		}
+		before := b.Checksum()
+		b.ChangePorts(ports, n)
+		if b.Checksum() != before {
+			t.Errorf("%d bytes: the same ports changed it", n)
+		}
+		const damage = 0x00210000
+		b.SetChecksum(b.Checksum() ^ damage)
+		b.ChangePorts(rnd.Uint32(), n)
+		if b.Checksum()^damage != b.crc() {
+			t.Errorf("%d bytes: damage did not stay what it was", n)
+		}
+	}
+}
+
+func TestSCTPChangePortsAllocatesNothing(t *testing.T) {
+	b := make(SCTP, 1480)
+	ports := uint32(0)
+	if n := testing.AllocsPerRun(100, func() { ports++; b.ChangePorts(ports, len(b)) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkSCTPChangePorts(b *testing.B) {
+	p := make(SCTP, 1480)
+	for i := range b.N {
+		p.ChangePorts(uint32(i), len(p))
+	}
+}
+
+// TestCompleteSCTP: of both families, behind options and extension headers; not of
+// fragments or of headers that don't fit.
+func TestCompleteSCTP(t *testing.T) {
+	four := func(options, n int) IPv4 {
+		ip := make(IPv4, IPv4MinLen+options+n)
+		ip.SetVersionIHL(IPv4MinLen + options)
+		ip.SetTotalLength(uint16(len(ip)))
+		ip.SetProtocol(ProtoSCTP)
+		return ip
+	}
+	six := func(n int) IPv6 {
+		ip := make(IPv6, IPv6Len+8+n)
+		ip.SetVersionClassFlow(0, 0)
+		ip.SetPayloadLength(uint16(8 + n))
+		ip.SetNextHeader(60) // destination options
+		ip[IPv6Len] = ProtoSCTP
+		ip[IPv6Len+2], ip[IPv6Len+3] = 1, 4 // PadN
+		return ip
+	}
+	for _, n := range []int{SCTPMinLen, 100} {
+		for _, options := range []int{0, 8} {
+			ip := four(options, n)
+			if !CompleteL4(ip) || !SCTP(ip[IPv4MinLen+options:]).ChecksumOK() {
+				t.Errorf("IPv4, %d bytes of options, %d bytes: %x", options, n, []byte(ip))
+			}
+		}
+		if ip := six(n); !CompleteL4Over6(ip) || !SCTP(ip[IPv6Len+8:]).ChecksumOK() {
+			t.Errorf("IPv6, %d bytes: %x", n, []byte(ip))
+		}
+	}
+	fragment, lies, short := four(0, 16), four(0, 16), four(0, SCTPLen-1)
+	fragment.SetFlagsFragment(IPv4MoreFragments)
+	lies.SetTotalLength(uint16(len(lies) + 1))
+	for name, ip := range map[string]IPv4{"a fragment": fragment, "too long": lies, "too short": short} {
+		if CompleteL4(ip) {
+			t.Errorf("IPv4, %s: completed", name)
+		}
+	}
+	lies6 := six(16)
+	lies6.SetPayloadLength(25)
+	for name, ip := range map[string]IPv6{"too long": lies6, "too short": six(SCTPLen - 1), "no header": lies6[:39]} {
+		if CompleteL4Over6(ip) {
+			t.Errorf("IPv6, %s: completed", name)
+		}
+	}
 }

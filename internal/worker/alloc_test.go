@@ -85,6 +85,9 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 		{"UDP with an option", false, "ip 1.2.3.4 > 10.0.0.100 uoa=9.9.9.9:9 / udp 5353 > 54 data=100"},
 		{"UDP cut", false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=3000"},
 		{"TCP out", true, "ip 192.168.1.2 > 192.168.1.200 / tcp 80 > 1025 PA seq=5001 ack=1001 data=100"},
+		{"SCTP in", false, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=9 <sack 0x000000010000ffff00000000,data 1000>"},
+		{"SCTP out", true, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1027 tag=7 <data 1000>"},
+		{"SCTP begins again", false, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=0 <init 7>"},
 		{"ICMP error", true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / udp 1025 > 53 data=4"},
 		{"echo", false, "ip 1.2.3.4 > 10.0.0.100 / icmp echo id=1 seq=1 data=56"},
 		{"echo of IPv6", false, "ip6 2001:db8:f::9 > 2001:db8::1 / icmp6 echo id=1 seq=1 data=56"},
@@ -142,6 +145,10 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 			}
 			w.breathe()
 			w.tcp6(t)
+			w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=0 <init 7>", false))
+			w.breathe()
+			w.lan.Inject(frame(t, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1027 tag=7 <cookie-ack>", true))
+			w.breathe()
 			w.drain(w.lan, nil)
 			w.drain(w.wan, nil)
 			data, p := frame(t, row.line, row.lan), w.wan
@@ -158,7 +165,7 @@ func TestEstablishedPacketsAllocateNothing(t *testing.T) {
 				w.drain(w.wan, nil)
 			})
 			w.check()
-			forwards := strings.HasPrefix(row.name, "UDP") || strings.HasPrefix(row.name, "TCP") || strings.HasPrefix(row.name, "ICMP")
+			forwards := strings.HasPrefix(row.name, "UDP") || strings.HasPrefix(row.name, "TCP") || strings.HasPrefix(row.name, "SCTP") || strings.HasPrefix(row.name, "ICMP")
 			if got := w.Lanes()[0].Stats().Forwarded > before; got != forwards {
 				t.Errorf("forwarded: %v, want %v", got, forwards)
 			}

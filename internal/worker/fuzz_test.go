@@ -18,7 +18,7 @@ import (
 	"weir/internal/wire"
 )
 
-// world is a director in memory that serves TCP and UDP, for tests that count
+// world is a director in memory that serves TCP, UDP and SCTP, for tests that count
 // rather than read. Its workers are breathed by hand.
 type world struct {
 	*director.Director
@@ -125,6 +125,7 @@ func configure(s *spec.Spec, edit func(*spec.Spec)) (err error) {
 	}
 	told = append(told, service(spec.UDP, "10.0.0.100:56"))
 	told[len(told)-1].ProxyProtocol = "v2"
+	told = append(told, service(spec.SCTP, "10.0.0.100:80"))
 	for _, svc := range told {
 		k := svc.ServiceKey
 		do(s.AddService(svc))
@@ -319,6 +320,10 @@ var valid = []struct {
 	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 84 A seq=1001 ack=5001 proxy=1:9.9.9.9:9>8.8.8.8:8 data=9"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 84 FA seq=1010 ack=5001"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 54 data=31"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=0 <init 7>"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1025 tag=7 <init-ack 9>"},
+	{false, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=9 <cookie-echo 0x01020304,data 20> csum=partial"},
+	{true, "ip 192.168.1.2 > 192.168.1.200 / icmp port-unreachable / ip 192.168.1.200 > 192.168.1.2 / sctp 1025 > 80 tag=9 <data 4>"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 uoa=9.9.9.9:9 / udp 5353 > 55 data=1470 csum=partial"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 56 proxy=2:9.9.9.9:9>8.8.8.8:8 data=1440"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 56 gso=1000 data=2500 csum=partial"},

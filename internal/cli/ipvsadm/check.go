@@ -160,6 +160,8 @@ func (l *line) checkTelling() error {
 		return wrong("TOA is only for TCP virtual services: leave out --toa")
 	case l.given.has(optUOA) && l.kind == byAddress && l.proto != weirv1.Protocol_PROTOCOL_UDP:
 		return wrong("UOA is only for UDP virtual services: leave out --uoa")
+	case l.proto == weirv1.Protocol_PROTOCOL_SCTP && l.kind == byAddress && pp != "":
+		return wrong("the PROXY protocol is only for TCP and UDP virtual services: leave out --proxy-protocol")
 	case l.proto == weirv1.Protocol_PROTOCOL_UDP && strings.HasPrefix(pp, "v1"):
 		return wrong("proxy protocol %s cannot carry UDP: use v2%s", pp, strings.TrimPrefix(pp, "v1"))
 	case pp != "" && l.given.has(optTOA) && !l.service.NoToa:

@@ -31,8 +31,8 @@ const usage = `Usage:
   ipvsadm -R < FILE
   ipvsadm -h | -v
 
-SERVICE: -t HOST:PORT (TCP) or -u HOST:PORT (UDP), IPv6 as [2001:db8::1]:PORT,
-         or -H MATCH (SNAT)
+SERVICE: -t HOST:PORT (TCP), -u HOST:PORT (UDP) or --sctp-service HOST:PORT (SCTP),
+         IPv6 as [2001:db8::1]:PORT, or -H MATCH (SNAT)
 
 Commands (the first option of the line):
   -A, --add-service      add a virtual service

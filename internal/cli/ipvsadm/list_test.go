@@ -149,10 +149,15 @@ func TestConnections(t *testing.T) {
 			Worker: 12, Protocol: weirv1.Protocol_PROTOCOL_UDP, TimeoutSeconds: 300, State: "UDP_NORM",
 			Client: "100.100.100.100:50000", Virtual: "10.0.0.100:53", Local: "192.168.100.200:65535", Real: "192.168.100.2:53",
 		}},
+		{{
+			Worker: 1, Protocol: weirv1.Protocol_PROTOCOL_SCTP, TimeoutSeconds: 900, State: "SCTP_ESTABLISHED",
+			Client: "1.1.1.1:5000", Virtual: "2.2.2.2:2905", Local: "3.3.3.3:1025", Real: "4.4.4.4:2905",
+		}},
 	}}
 	c := start(t, f)
 	const want = `[4]tcp 7s     TIME_WAIT   1.1.1.1:5000       2.2.2.2:80         3.3.3.3:1025       4.4.4.4:80
 [12]udp 300s   UDP_NORM    100.100.100.100:50000 10.0.0.100:53      192.168.100.200:65535 192.168.100.2:53
+[1]sctp 900s   SCTP_ESTABLISHED 1.1.1.1:5000       2.2.2.2:2905       3.3.3.3:1025       4.4.4.4:2905
 `
 	if r := run(t, c, "", "-lnc"); r.stdout != want || r.exit != 0 {
 		t.Errorf("-lnc: exit %d\n%s%s", r.exit, r.stdout, r.stderr)

@@ -56,6 +56,11 @@ dpip neigh add fe80::2 lladdr 02:00:00:00:00:02 dev dpdk0
 -A -u 10.0.0.100:81 -s rr --uoa ipo
 -A -u 10.0.0.100:82 -s rr --uoa opp
 -A -u 10.0.0.100:83 -s rr --proxy-protocol v2
+-A --sctp-service 10.0.0.100:2905 -s rr --conn-timeout 60
+-P --sctp-service 10.0.0.100:2905 -z 192.168.100.200 -F dpdk0
+-a --sctp-service 10.0.0.100:2905 -r 192.168.100.2:2905 -b -w 1
+-A --sctp-service [2001:db8::100]:2905 -s wlc
+-a --sctp-service [2001:db8::100]:2905 -r [2001:db8:1::2]:2905 -b -w 1
 -A -t [2001:db8::100]:80 -s wrr -p 5 -M 64
 -U -t [2001:db8::100]:80 -k 2001:db8::9
 -O -t [2001:db8::100]:80 -2 2001:db8::8

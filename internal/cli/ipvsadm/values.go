@@ -52,7 +52,6 @@ func (l *line) setUDP(arg string, _ bool) error {
 }
 
 func (l *line) setSCTP(arg string, _ bool) error {
-	l.needs("an SCTP service")
 	return l.setVirtual(weirv1.Protocol_PROTOCOL_SCTP, arg)
 }
 
@@ -81,7 +80,7 @@ func (l *line) setMatch(arg string, _ bool) error {
 	case !ok:
 		return wrong("illegal match specified")
 	case proto == 0:
-		return wrong("illegal match specified: it lacks proto=tcp, udp, icmp or icmpv6")
+		return wrong("illegal match specified: it lacks proto=tcp, udp, sctp, icmp or icmpv6")
 	}
 	l.kind, l.proto = byMatch, proto
 	l.service.Key = &weirv1.ServiceKey{Protocol: proto, Match: m}

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 
 	"weir/internal/flow"
+	"weir/internal/wire"
 )
 
 // How says what becomes of a half-flow's packets.
@@ -77,7 +78,7 @@ func (r *Rewritten) From() flow.Addr {
 }
 
 // Apply rewrites an IPv4 packet in place: d begins at its header, l4 is where
-// TCP, UDP or an ICMP echo begins, of which the id is what ports are to the others.
+// TCP, UDP, SCTP or an ICMP echo begins, of which the id is what ports are to the others.
 // Addresses, ports, TTL - 1 and both checksums change, in that all sums are kept as
 // they are, but for the difference. With partial the L4 checksum is left to whoever
 // completes it.
@@ -104,6 +105,10 @@ func (r *Rewritten) Apply(d []byte, l4 int, proto uint8, partial bool) {
 		s = uint32(^binary.LittleEndian.Uint16(m[2:4])) + uint32(r.DeltaL4)
 		s = s&0xffff + s>>16
 		binary.LittleEndian.PutUint16(m[2:4], ^uint16(s+s>>16))
+		return
+	}
+	if proto == 132 {
+		rewriteSCTP(d[l4:], partial, r.Ports)
 		return
 	}
 	u := d[l4 : l4+8]
@@ -151,6 +156,10 @@ func RewriteL4(l4 []byte, proto uint8, partial bool, ports uint32, delta uint16)
 		binary.LittleEndian.PutUint16(u[2:4], ^uint16(s+s>>16))
 		return
 	}
+	if proto == 132 {
+		rewriteSCTP(l4, partial, ports)
+		return
+	}
 	binary.LittleEndian.PutUint32(u[0:4], ports)
 	old := binary.LittleEndian.Uint16(u[6:8])
 	if partial || old == 0 {
@@ -175,6 +184,15 @@ func Moved(sum [2]byte, delta uint16) [2]byte {
 		v = 0xffff
 	}
 	return [2]byte{byte(v), byte(v >> 8)}
+}
+
+// rewriteSCTP rewrites the ports of an SCTP packet, of which s is the whole. Its
+// checksum knows no addresses.
+func rewriteSCTP(s wire.SCTP, partial bool, ports uint32) {
+	if partial {
+		s = s[:4]
+	}
+	s.ChangePorts(ports, len(s))
 }
 
 // tuple is one side of a half-flow.

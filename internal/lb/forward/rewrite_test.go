@@ -198,3 +198,51 @@ func TestApplyAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestSCTP: ports and checksum follow in every form of the rewrite, an open checksum
+// is left alone, damage stays.
+func TestSCTP(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(11, 12))
+	for range 2000 {
+		in, out := FullNAT(ends(rnd, wire.ProtoSCTP))
+		if rnd.IntN(2) == 0 {
+			in = out
+		}
+		r := Rewritten{Addrs: in.NewAddrs, Ports: in.NewPorts, DeltaIP: in.DeltaIP, DeltaL4: in.DeltaL4}
+		l4 := 20 + 4*rnd.IntN(11)
+		d := make([]byte, l4+wire.SCTPMinLen+rnd.IntN(100))
+		for i := range d {
+			d[i] = byte(rnd.Uint32())
+		}
+		ip, s := wire.IPv4(d), wire.SCTP(d[l4:])
+		ip.SetVersionIHL(l4)
+		ip.SetTTL(64)
+		binary.LittleEndian.PutUint64(d[12:], in.Key0)
+		binary.LittleEndian.PutUint32(s, uint32(in.Key1))
+		ip.ComputeChecksum()
+		s.ComputeChecksum()
+		damage := uint32(0)
+		if rnd.IntN(3) == 0 {
+			damage = rnd.Uint32()
+			s.SetChecksum(s.Checksum() ^ damage)
+		}
+		alone, six, open := bytes.Clone(s), append(make([]byte, 40), s...), bytes.Clone(s)
+		was := wire.SCTP(open).Checksum()
+
+		r.Apply(d, l4, wire.ProtoSCTP, false)
+		sum := s.Checksum()
+		if s.ComputeChecksum(); sum^damage != s.Checksum() || !ip.ChecksumOK() || binary.LittleEndian.Uint32(s) != in.NewPorts {
+			t.Fatalf("%x, damaged by %#x", d, damage)
+		}
+		s.SetChecksum(sum)
+		RewriteL4(alone, wire.ProtoSCTP, false, r.Ports, r.DeltaL4)
+		r.Apply6(six, 40, wire.ProtoSCTP, false)
+		if !bytes.Equal(alone, s) || !bytes.Equal(six[40:], s) {
+			t.Fatalf("alone %x, over IPv6 %x, want %x", alone, six[40:], []byte(s))
+		}
+		RewriteL4(open, wire.ProtoSCTP, true, r.Ports, r.DeltaL4)
+		if o := wire.SCTP(open); o.Checksum() != was || binary.LittleEndian.Uint32(o) != in.NewPorts {
+			t.Fatalf("with an open checksum %x", open)
+		}
+	}
+}

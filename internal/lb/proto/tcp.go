@@ -1,7 +1,7 @@
-// Package proto holds the state machines of TCP and UDP as a balancer in the
+// Package proto holds the state machines of TCP, UDP and SCTP as a balancer in the
 // middle sees them.
 //
-// Enters: a state, a direction, a packet's flags.
+// Enters: a state, a direction, a packet's flags or chunks.
 // Leaves: the next state and its timeout.
 // Owns: nothing: tables of constants.
 // Drops: nothing.
@@ -33,18 +33,21 @@ const (
 	// The states of UDP follow, so that a state names its protocol.
 	UDPOneWay
 	UDPNormal
-	numStates
+	numUDP // and then those of SCTP
 )
 
-var stateNames = [numStates]string{
+var stateNames = [numUDP]string{
 	"TCP_NONE", "TCP_EST", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "TCP_CLOSE",
 	"CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK", "", "UDP_ONEWAY", "UDP_NORM",
 }
 
 // Name returns ipvsadm's word for a state.
 func Name(s State) string {
-	if s < numStates {
+	switch {
+	case s < numUDP:
 		return stateNames[s]
+	case s < numStates:
+		return sctpNames[s-SCTPNone]
 	}
 	return "?"
 }
@@ -154,13 +157,16 @@ func NewTimeouts(t spec.Timeouts) *Timeouts {
 	} {
 		o[s] = clock.FromSeconds(sec)
 	}
+	for i, sec := range SCTPSeconds {
+		o[SCTPNone+State(i)] = clock.FromSeconds(sec)
+	}
 	return o
 }
 
 // Of returns a state's timeout. conn is the service's own (--conn-timeout) in
-// ticks, 0 for none: it replaces established TCP and all of UDP.
+// ticks, 0 for none: it replaces established TCP and SCTP, and all of UDP.
 func (t *Timeouts) Of(s State, conn uint32) uint32 {
-	if conn != 0 && (s == TCPEstablished || s > numTCP) {
+	if conn != 0 && (s == TCPEstablished || s > numTCP && s < numUDP || s == SCTPEstablished) {
 		return conn
 	}
 	return t[s]

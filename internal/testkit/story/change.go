@@ -184,7 +184,7 @@ func match(text string) (m spec.Match, err error) {
 }
 
 func key(w []string) (k spec.ServiceKey, err error) {
-	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "icmp": spec.ICMP, "icmpv6": spec.ICMPv6}[w[0]]
+	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "sctp": spec.SCTP, "icmp": spec.ICMP, "icmpv6": spec.ICMPv6}[w[0]]
 	if m, ok := strings.CutPrefix(w[1], "match:"); ok {
 		k.Match, err = match(m)
 		return k, err

@@ -21,7 +21,7 @@
 //
 // What is as usual is left out. Checksums are right unless csum= says otherwise:
 // bad; partial (only the pseudo-header's sum, and marked so, as by a vnet
-// header); open (the same, but not marked); 0 (UDP without). They are over the
+// header; of SCTP 0); open (the same, but not marked); 0 (UDP without, SCTP open). They are over the
 // destination that stands in the IPv6 header, also if a routing header has
 // segments left.
 //

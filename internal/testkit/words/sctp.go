@@ -61,8 +61,19 @@ func (p *parser) sctp(l *layer) []byte {
 	cut := l.number("cut", -1)
 	l.done()
 	sum := crc32c(b)
-	if csum == "bad" {
+	switch csum {
+	case "":
+	case "bad":
 		sum ^= 0x5555
+	case "0":
+		sum = 0
+	case "partial":
+		sum = 0
+		if !p.inner {
+			p.frame.Partial = true
+		}
+	default:
+		fail("csum=%s: bad, partial or 0", csum)
 	}
 	binary.LittleEndian.PutUint32(b[8:], sum)
 	if cut >= 0 {
@@ -119,8 +130,11 @@ func chunk(text string) []byte {
 	return append(b, make([]byte, -len(b)&3)...)
 }
 
-func printSCTP(b []byte, whole bool) string {
+func printSCTP(b []byte, whole, partial bool) string {
 	s := fmt.Sprintf("sctp %d > %d tag=%d", binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[4:]))
+	if len(b) < 12 {
+		return s + fmt.Sprintf(" cut=%d", len(b))
+	}
 	var out []string
 	for rest := b[12:]; len(rest) > 0; {
 		n := 0
@@ -137,7 +151,16 @@ func printSCTP(b []byte, whole bool) string {
 	if out != nil {
 		s += " <" + strings.Join(out, ",") + ">"
 	}
-	if whole && binary.LittleEndian.Uint32(b[8:]) != crc32c(b) {
+	switch sum := binary.LittleEndian.Uint32(b[8:]); {
+	case !whole:
+	case partial && sum == 0:
+		s += " csum=partial"
+	case partial:
+		s += " csum=partial-bad"
+	case sum == crc32c(b):
+	case sum == 0:
+		s += " csum=0"
+	default:
 		s += " csum=bad"
 	}
 	return s

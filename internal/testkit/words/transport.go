@@ -133,8 +133,8 @@ func printL4(ip below, proto uint8, l4 []byte, f *Frame, whole bool) string {
 		return printTCP(ip, l4, f, whole)
 	case proto == protoUDP && len(l4) >= 8:
 		return printUDP(ip, l4, f, whole)
-	case proto == protoSCTP && len(l4) >= 12:
-		return printSCTP(l4, whole)
+	case proto == protoSCTP && len(l4) >= 8:
+		return printSCTP(l4, whole, f != nil && f.Partial)
 	case proto == protoICMP && len(l4) >= 8:
 		return printICMP(l4, f)
 	case proto == protoIPIP && len(l4) >= 20:

@@ -33,6 +33,9 @@ var lines = []string{
 	"eth type=0x88cc / data=40",
 	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / proto=47 data=9",
 	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / sctp 40000 > 80 tag=0 <init 7>",
+	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / sctp 40000 > 80 tag=7 <data 5> csum=partial",
+	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / sctp 40000 > 80 tag=7 <data 5> csum=0",
+	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / icmp port-unreachable / ip 10.0.0.100 > 1.2.3.4 ttl=64 / sctp 80 > 40000 tag=7 cut=8",
 	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / opp 9.8.7.6:54 / udp 1 > 2 data=4",
 	"ip 1.2.3.4 > 10.0.0.100 ttl=64 / tcp 40000 > 80 A seq=1 ack=2 <mss 1460> proxy=1:1.2.3.4:5>10.0.0.100:80 data=7",
 
@@ -244,7 +247,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		"tea": "tea", "ip 1.2.3.4 > 1.1.1.1 / tcp 1 > 2 Q": "Q", "ip 1.2.3.4 > 1.1.1.1 / tcp 1 > 2 S <lunch 5>": "lunch",
 		"arp request tell=1.2.3.4": "whose", "ip 1.2.3.4 > 1.1.1.1 / icmp hello": "hello", "eth to=nobody / data=1": "nobody",
 		"ip 1.2.3.4 > 1.1.1.1 / udp 1 > 2 csum=good": "good", "ip 1.2.3.4 > 1.1.1.1 ttl=x": "ttl=x",
-		"ip 1.2.3.4 > 1.1.1.1 / sctp 1 > 2 <tea>": "tea", "ip 1.2.3.4 > 1.1.1.1 / sctp 1 > 2 <init x>": `"x"`,
+		"ip 1.2.3.4 > 1.1.1.1 / sctp 1 > 2 <tea>": "tea", "ip 1.2.3.4 > 1.1.1.1 / sctp 1 > 2 csum=open": "open", "ip 1.2.3.4 > 1.1.1.1 / sctp 1 > 2 <init x>": `"x"`,
 		"ip6 1.2.3.4 > ::1": "no IPv6", "ip6 ::1": "the destination", "ip6 fe80::1%eth0 > ::1": "no IPv6", "ip6 ::1 > ::2 ttl=3": "ttl",
 		"ip6 ::1 > ::2 / hop opts=01": "multiple of 8", "ip6 ::1 > ::2 / icmp6 hello": "hello", "ip6 ::1 > ::2 / ns": "whose",
 		"ip6 ::1 > ::2 / na is=::1 X": "X", "ip6 ::1 > ::2 / na is=::1 S <lunch>": "lunch", "ip6 ::1 > ::2 / ns who=::1 <sll bob>": "bob",
