@@ -205,3 +205,25 @@ func (w *world) load(t *testing.T, key spec.ServiceKey) (active, inactive int64)
 	}
 	return active, inactive
 }
+
+// TestQuoteOfAnAssociation: an ICMP error that quotes but the beginning of a packet
+// bears the checksum that its reader gave the whole.
+func TestQuoteOfAnAssociation(t *testing.T) {
+	w := newWorld(t, 1, 256, 100, nil)
+	w.wan.Inject(frame(t, "ip 1.2.3.4 > 10.0.0.100 / sctp 40000 > 80 tag=0 <init 7>", false))
+	w.breathe()
+	w.drain(w.lan, nil)
+	sent := frame(t, "ip 192.168.1.2 > 192.168.1.200 / sctp 80 > 1025 tag=7 <data 1400>", true)
+	w.wan.Inject(frame(t, "ip 7.7.7.7 > 10.0.0.100 / icmp frag-needed mtu=1400 cut=60 / ip 10.0.0.100 > 1.2.3.4 df / sctp 80 > 40000 tag=7 <data 1400>", false))
+	w.breathe()
+	const quoted = wire.EthernetLen + 20 + 8 + 20
+	n := w.drain(w.lan, func(d []byte) {
+		got, want := wire.SCTP(d[quoted:]), wire.SCTP(sent[wire.EthernetLen+20:])
+		if len(got) != 40 || got.DstPort() != want.DstPort() || got.Checksum() != want.Checksum() {
+			t.Errorf("%s: checksum %#x, want %#x", words.Print(words.Frame{Data: d}, nil), got.Checksum(), want.Checksum())
+		}
+	})
+	if n != 1 {
+		t.Errorf("%d errors came through", n)
+	}
+}
