@@ -46,6 +46,9 @@ func (b *Balancer) toIPv4(p *packet.Packet, r *forward.Rewritten) packet.Verdict
 func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	old := wire.IPv4(p.Data[p.L3:])
 	was := int(p.L4 - p.L3)
+	if was > wire.IPv4MinLen && sourceRouted(old) {
+		return p.DropFor(packet.IPRouting)
+	}
 	r.ApplyL4(old[was:], p.Proto, p.Is(packet.CsumPartial))
 	var head [wire.IPv6Len]byte
 	ip := wire.IPv6(head[:])
@@ -64,6 +67,18 @@ func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 		wire.CompleteL4Over6(wire.IPv6(p.Data[p.L3:]))
 	}
 	return packet.Output
+}
+
+// sourceRouted reports whether a packet shall go on elsewhere than where it is: that
+// gets lost with its options (RFC 7915, 4.1).
+func sourceRouted(ip wire.IPv4) bool {
+	const loose, strict = 131, 137 // RFC 791, 3.1
+	for o, rest, ok := wire.NextOption(ip.Options()); ok; o, rest, ok = wire.NextOption(rest) {
+		if (o.Kind == loose || o.Kind == strict) && len(o.Raw) > 2 && int(o.Raw[2]) <= len(o.Raw) {
+			return true
+		}
+	}
+	return false
 }
 
 // turned says that a packet, whose header grew by n bytes, is of another family now.
