@@ -7,7 +7,7 @@
 // set; Continue when it is nothing of ours; Refuse when the sender must be told.
 // Owns: a Balancer is worker-owned. The flow table, real servers and local
 // addresses it works on are shared (atomic); its Tables are immutable.
-// Drops: the reasons LB*, IPTTL, IPTooBig, IPScope, L4Malformed, PoolEmpty, ICMPMalformed,
+// Drops: the reasons LB*, IPTTL, IPTooBig, IPScope, IPRouting, L4Malformed, PoolEmpty, ICMPMalformed,
 // ICMPUnrelated, ICMPUnwanted.
 // See: LVS (ip_vs_core), RFC 3022, RFC 7915, and docs/flow-table.md.
 package lb

@@ -147,6 +147,9 @@ func put64(ip *[wire.IPv4MinLen]byte, was uint64, proto uint8, size uint16, cut 
 func toIPv6(p *packet.Packet, src, dst flow.Addr, ports uint32, deltaL4 uint16) packet.Verdict {
 	d := p.Data[p.L3:]
 	was := int(p.L4 - p.L3)
+	if was > wire.IPv4MinLen && sourceRouted(wire.IPv4(d)) {
+		return p.DropFor(packet.IPRouting)
+	}
 	class, ttl, payload := d[1], d[8]-1, uint16(len(d)-was)
 	forward.RewriteL4(d[was:], p.Proto, p.Is(packet.CsumPartial), ports, deltaL4)
 	switch n := wire.IPv6Len - was; {
@@ -175,6 +178,18 @@ func sumOf(l4 []byte, proto uint8) *[2]byte {
 		at = 16
 	}
 	return (*[2]byte)(l4[at:])
+}
+
+// sourceRouted reports whether a packet shall go on elsewhere than where it is: that
+// gets lost with its options (RFC 7915, 4.1).
+func sourceRouted(ip wire.IPv4) bool {
+	const loose, strict = 131, 137 // RFC 791, 3.1
+	for o, rest, ok := wire.NextOption(ip.Options()); ok; o, rest, ok = wire.NextOption(rest) {
+		if (o.Kind == loose || o.Kind == strict) && len(o.Raw) > 2 && int(o.Raw[2]) <= len(o.Raw) {
+			return true
+		}
+	}
+	return false
 }
 
 // turned says that a packet, whose header grew by n bytes, is of another family now.

@@ -43,7 +43,7 @@ const (
 	IPSource        // impossible source address (RFC 1812, 5.3.7)
 	IPDestination   // impossible destination address (the same)
 	IPExtension     // IPv6 extension headers that are malformed, too many, or in a wrong order
-	IPRouting       // IPv6 routing header of type 0 (RFC 5095), or one that wants to go on from here
+	IPRouting       // IPv6 routing header of type 0 (RFC 5095), or one that wants to go on from here; IPv4 source route toward IPv6
 	IPFragment      // malformed fragment
 	IPFragTiny      // first fragment without its whole TCP header (RFC 1858)
 	IPFragOverlap   // overlaps another fragment of its datagram: all are refused (RFC 5722)
@@ -131,7 +131,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	IPSource:         {"ip_source", "impossible source address"},
 	IPDestination:    {"ip_destination", "impossible destination address"},
 	IPExtension:      {"ip_extension", "IPv6 extension headers that are malformed, too many, or in a wrong order"},
-	IPRouting:        {"ip_routing", "IPv6 routing header of type 0, or one that names more stations: source routing is refused"},
+	IPRouting:        {"ip_routing", "IPv6 routing header of type 0, or one that names more stations, or an IPv4 source route toward IPv6: source routing is refused"},
 	IPFragment:       {"ip_fragment", "malformed IP fragment: empty, not a multiple of 8 bytes, or beyond 64 KiB"},
 	IPFragTiny:       {"ip_frag_tiny", "first IP fragment without its whole TCP header: an attempt to get by a filter"},
 	IPFragOverlap:    {"ip_frag_overlap", "IP fragments that overlap: an attack, or a sender that uses an identification again too soon"},
