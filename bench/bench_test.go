@@ -32,6 +32,32 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// Every mode carries packets both ways, loses none and allocates nothing.
+func TestModes(t *testing.T) {
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) {
+			r, err := newModeRun(m, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.close()
+			r.measure(4096)
+			if err := r.lost(); err != nil {
+				t.Error(err)
+			}
+			if r.allocations >= 0.01 {
+				t.Errorf("%v allocations a packet", r.allocations)
+			}
+		})
+	}
+	for args, want := range map[string]string{"-flows 0": "-flows 0: want 1 to 1048576", "-only NAT65": `-only "NAT65": no such mode`} {
+		err := run(append([]string{"modes"}, strings.SplitN(args, " ", 2)...))
+		if err == nil || err.Error() != want {
+			t.Errorf("modes %s: %v, want %s", args, err, want)
+		}
+	}
+}
+
 // Every path carries packets, whole and rewritten, and its row has figures.
 func TestVeth(t *testing.T) {
 	var out bytes.Buffer
