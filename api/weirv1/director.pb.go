@@ -3075,6 +3075,9 @@ type Service struct {
 	// What carries the client's address to UDP real servers: ipo opp; "" for nothing.
 	// Real servers may be of another family than the client.
 	Uoa string `protobuf:"bytes,18,opt,name=uoa,proto3" json:"uoa,omitempty"`
+	// Of a match service: an inside address and port has one WAN address and port
+	// toward everybody (RFC 4787, REQ-1), instead of one toward each.
+	EndpointIndependent bool `protobuf:"varint,19,opt,name=endpoint_independent,json=endpointIndependent,proto3" json:"endpoint_independent,omitempty"`
 	// Answers only.
 	Rates         *Rates `protobuf:"bytes,30,opt,name=rates,proto3" json:"rates,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3235,6 +3238,13 @@ func (x *Service) GetUoa() string {
 		return x.Uoa
 	}
 	return ""
+}
+
+func (x *Service) GetEndpointIndependent() bool {
+	if x != nil {
+		return x.EndpointIndependent
+	}
+	return false
 }
 
 func (x *Service) GetRates() *Rates {
@@ -5722,7 +5732,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06in_pps\x18\x02 \x01(\x04R\x05inPps\x12\x17\n" +
 	"\aout_pps\x18\x03 \x01(\x04R\x06outPps\x12\x15\n" +
 	"\x06in_bps\x18\x04 \x01(\x04R\x05inBps\x12\x17\n" +
-	"\aout_bps\x18\x05 \x01(\x04R\x06outBps\"\xfe\x04\n" +
+	"\aout_bps\x18\x05 \x01(\x04R\x06outBps\"\xb1\x05\n" +
 	"\aService\x12%\n" +
 	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12\x1e\n" +
@@ -5747,7 +5757,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06locals\x18\x0f \x03(\v2\x15.weir.v1.LocalAddressR\x06locals\x12-\n" +
 	"\bcounters\x18\x10 \x01(\v2\x11.weir.v1.CountersR\bcounters\x12\x15\n" +
 	"\x06no_toa\x18\x11 \x01(\bR\x05noToa\x12\x10\n" +
-	"\x03uoa\x18\x12 \x01(\tR\x03uoa\x12$\n" +
+	"\x03uoa\x18\x12 \x01(\tR\x03uoa\x121\n" +
+	"\x14endpoint_independent\x18\x13 \x01(\bR\x13endpointIndependent\x12$\n" +
 	"\x05rates\x18\x1e \x01(\v2\x0e.weir.v1.RatesR\x05rates\"\xc2\x03\n" +
 	"\x04Dest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +

@@ -77,6 +77,7 @@ const (
 	LBNoDest         // the service has no usable real server
 	LBNoLocalAddr    // full-NAT service without local address
 	LBNoLocalPort    // every port of the service's local addresses is used up
+	LBMappingsFull   // no room for another endpoint-independent mapping
 	LBNoRouteToDest  // no route to the real server
 	LBDestNotOnLink  // DR, but the route to the real server leads through a gateway
 	LBNoTunnelFrom   // Tunnel, but no address to send from toward the real server
@@ -163,6 +164,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBNoDest:         {"lb_no_dest", "no usable real server: all gone, weight 0 or overloaded"},
 	LBNoLocalAddr:    {"lb_no_laddr", "full-NAT service without local address: ipvsadm --add-laddr"},
 	LBNoLocalPort:    {"lb_no_lport", "all ports of the local addresses are in use (sa_miss): add local addresses"},
+	LBMappingsFull:   {"lb_mappings_full", "no room for another endpoint-independent mapping: raise conn_pool_size"},
 	LBNoRouteToDest:  {"lb_no_route_to_dest", "no route to the real server: dpip route add"},
 	LBDestNotOnLink:  {"lb_dest_not_on_link", "a DR real server must be on a link of the director, and the route to it has a gateway: use -i, -m or -b"},
 	LBNoTunnelFrom:   {"lb_no_tunnel_source", "no address to send tunnelled packets from: dpip addr add, or a route with src"},

@@ -243,6 +243,21 @@ func (l *line) setUOA(arg string, _ bool) error {
 	return nil
 }
 
+// endpointIndependent is the word of --mapping for one WAN address and port toward
+// everybody, beside what is the default.
+const endpointIndependent = "endpoint-independent"
+
+func (l *line) setMapping(arg string, _ bool) error {
+	switch arg {
+	case "address-and-port-dependent":
+	case endpointIndependent:
+		l.service.EndpointIndependent = true
+	default:
+		return wrong("mapping must be endpoint-independent or address-and-port-dependent")
+	}
+	return nil
+}
+
 // --------------------------------------------------------- the real server
 
 func (l *line) setRealServer(arg string, _ bool) error {

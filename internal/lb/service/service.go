@@ -55,7 +55,7 @@ func (d *Dest) Refs() int32 { return d.Load.Active.Load() + d.Load.Inactive.Load
 
 // State is what of a service outlives its tables.
 type State struct {
-	Index  uint32
+	Index  uint32        // no two services have the same
 	Cursor atomic.Uint64 // of the scheduler
 	Local  atomic.Uint32 // of the local addresses
 }
@@ -73,6 +73,7 @@ type Service struct {
 	ConnTimeout uint32              // ticks; 0: the protocol's
 	Tell        Tell
 	Match       Matcher    // of a service without virtual address
+	Mapped      bool       // its mappings are endpoint-independent
 	Lists       *acl.Lists // nil: everybody may come
 	QUIC        bool       // a connection id that names a real server chooses it
 	HashID      bool       // the scheduler hashes the QUIC connection id

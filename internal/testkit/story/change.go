@@ -16,6 +16,7 @@ import (
 //	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
 //	neigh wan 10.0.0.9 STATION
 //	service tcp 10.0.0.100:80 [wrr] [timeout=60] [hash=sip|qid] [quic=on]
+//	        [mapping=endpoint-independent]
 //	        [persistent=360] [mask=255.255.255.0] [ops=on] [quiescent=on] [check=default]
 //	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0] [low=0]
 //	laddr tcp 10.0.0.100:80 192.168.1.200 lan
@@ -161,21 +162,28 @@ func (e *edit) neigh(w []string) error {
 	return e.spec.AddNeighbour(spec.Neighbour{Addr: ip, Port: w[0], MAC: mac})
 }
 
-// match reads "from-to" or "from-to:out" of a match service: inside addresses and
+// match reads "from-to" or "from-to:out", of IPv6 "[from-to]:out", of a match service: inside addresses and
 // the port that packets leave by.
 func match(text string) (m spec.Match, err error) {
 	m.Family = 4
-	text, m.Out, _ = strings.Cut(text, ":")
+	if inside, out, ok := strings.Cut(text, "]"); ok {
+		text, m.Out = strings.TrimPrefix(inside, "["), strings.TrimPrefix(out, ":")
+	} else {
+		text, m.Out, _ = strings.Cut(text, ":")
+	}
 	first, last, _ := strings.Cut(text, "-")
 	if m.Src.First, err = netip.ParseAddr(first); err != nil {
 		return m, err
+	}
+	if m.Src.First.Is6() {
+		m.Family = 6
 	}
 	m.Src.Last, err = netip.ParseAddr(last)
 	return m, err
 }
 
 func key(w []string) (k spec.ServiceKey, err error) {
-	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "icmp": spec.ICMP}[w[0]]
+	k.Proto = map[string]spec.Proto{"tcp": spec.TCP, "udp": spec.UDP, "icmp": spec.ICMP, "icmpv6": spec.ICMPv6}[w[0]]
 	if m, ok := strings.CutPrefix(w[1], "match:"); ok {
 		k.Match, err = match(m)
 		return k, err
@@ -196,6 +204,7 @@ func (e *edit) service(w []string) error {
 	svc.HashTarget, svc.QUIC = e.named["hash"], e.named["quic"] == "on"
 	svc.NoTOA, svc.UOA, svc.ProxyProtocol = e.named["toa"] == "off", e.named["uoa"], e.named["proxy"]
 	svc.Persistent, svc.OnePacket, svc.ExpireQuiescent = uint32(e.number("persistent", 0)), e.named["ops"] == "on", e.named["quiescent"] == "on"
+	svc.EndpointIndependent = e.named["mapping"] == "endpoint-independent"
 	if v, ok := e.named["mask"]; ok {
 		if svc.PersistentMask, err = netip.ParseAddr(v); err != nil {
 			return err
