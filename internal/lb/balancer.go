@@ -54,6 +54,8 @@ type Shared struct {
 	// Mappings are the inside ends' WAN addresses and ports, of services that keep them
 	// toward everybody. There is no store before there is such a service.
 	Mappings atomic.Pointer[mapping.Store]
+	// Paths are the path MTUs toward tunnels' real servers that are less than the link's.
+	Paths paths
 	// EndRound is raised when connections of some real server are to end now.
 	EndRound atomic.Uint32
 }

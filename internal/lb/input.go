@@ -142,7 +142,7 @@ func (b *Balancer) fastOther(p *packet.Packet, h *flow.Half, key1 uint64) packet
 			return p.DropFor(noWay(key1))
 		}
 	}
-	if v := b.fits(p, hop, r.How, 0); v != packet.Continue {
+	if v := b.fits(p, b.room(p, hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
 	b.count(p, h, key1, pub.Dest, p.Data[p.L3:])
@@ -168,10 +168,19 @@ func (b *Balancer) count(p *packet.Packet, h *flow.Half, key1 uint64, dest uint3
 	c.InBytes += n
 }
 
-// fits checks what must be told to the sender before the packet changes: TTL
-// and size. What grows on its way has less room; a client whose segments still grow
+// room is how long a half-flow's packets may be when they leave; 0: as long as they
+// are. That of a tunnel is its path's, which others are told of by their own routers.
+func (b *Balancer) room(p *packet.Packet, hop *flow.NextHop, r *forward.Rewritten) int {
+	if r.How.Tunnels() {
+		return b.pathTo(p, r.To(), int(hop.MTU))
+	}
+	return int(hop.MTU)
+}
+
+// fits checks what must be told to the sender before the packet changes: TTL, and
+// size if its way has room for so many bytes, other than 0. What grows on its way has less room; a client whose segments still grow
 // by its address is told of grow bytes less.
-func (b *Balancer) fits(p *packet.Packet, hop *flow.NextHop, how forward.How, grow uint16) packet.Verdict {
+func (b *Balancer) fits(p *packet.Packet, mtu int, how forward.How, grow uint16) packet.Verdict {
 	d := p.Data[p.L3:]
 	ttl := d[8]
 	if is6(p) {
@@ -180,7 +189,7 @@ func (b *Balancer) fits(p *packet.Packet, hop *flow.NextHop, how forward.How, gr
 	if ttl <= 1 {
 		return p.RefuseFor(packet.IPTTL)
 	}
-	if room := int(hop.MTU) - longer(p, how); len(d) > room && hop.MTU != 0 {
+	if room := mtu - longer(p, how); len(d) > room && mtu != 0 {
 		return b.tooBig(p, d, room, grow)
 	}
 	return packet.Continue

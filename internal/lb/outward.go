@@ -46,7 +46,7 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	if there == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
-	if v := b.fits(p, b.flows.Hops.At(there), wayOf(src.Is4(), src.Is4(), spec.SNAT), 0); v != packet.Continue {
+	if v := b.fits(p, int(b.flows.Hops.At(there).MTU), wayOf(src.Is4(), src.Is4(), spec.SNAT), 0); v != packet.Continue {
 		return v
 	}
 	back := b.hopBack(p)

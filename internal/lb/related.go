@@ -56,7 +56,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 			return p.DropFor(noWay(key1))
 		}
 	}
-	if v := b.fits(p, hop, r.How, 0); v != packet.Continue {
+	if v := b.fits(p, b.room(p, hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
 	p.Flags |= packet.Related
@@ -161,10 +161,13 @@ func (b *Balancer) quoted4(p *packet.Packet, q *quote) packet.Verdict {
 	}
 	q.l3 = int(p.L4) + wire.ICMPv4Len
 	q.l4, q.proto = q.l3+ip.HeaderLength(), ip.Protocol()
+	q.src, q.dst = flow.V4(binary.LittleEndian.Uint32(ip[12:16])), flow.V4(binary.LittleEndian.Uint32(ip[16:20]))
+	if (q.proto == protoIPIP || q.proto == protoIPv6) && ip.FragmentOffset() == 0 {
+		return b.tunnelError(p, q)
+	}
 	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoICMP || ip.FragmentOffset() != 0 {
 		return packet.Continue
 	}
-	q.src, q.dst = flow.V4(binary.LittleEndian.Uint32(ip[12:16])), flow.V4(binary.LittleEndian.Uint32(ip[16:20]))
 	return q.portsOf(p.Data[q.l4:], wire.ICMPv4EchoRequest, wire.ICMPv4EchoReply)
 }
 
@@ -184,10 +187,13 @@ func (b *Balancer) quoted6(p *packet.Packet, q *quote) packet.Verdict {
 	}
 	q.l3 = int(p.L4) + wire.ICMPv6Len
 	q.l4, q.proto = q.l3+int(chain.Offset), chain.Proto
+	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
+	if (q.proto == protoIPIP || q.proto == protoIPv6) && !chain.IsLater() {
+		return b.tunnelError(p, q)
+	}
 	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoICMPv6 || chain.IsLater() {
 		return packet.Continue
 	}
-	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
 	return q.portsOf(p.Data[q.l4:], wire.ICMPv6EchoRequest, wire.ICMPv6EchoReply)
 }
 

@@ -41,7 +41,7 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, hop, r.How, b.grows(c, reply)); v != packet.Continue {
+	if v := b.fits(p, b.room(p, hop, &r), r.How, b.grows(c, reply)); v != packet.Continue {
 		return v
 	}
 	n := uint64(len(d))
