@@ -29,6 +29,8 @@ func run(args []string) error {
 	switch what {
 	case "walk":
 		return walk(args)
+	case "modes":
+		return compareModes(args)
 	case "veth":
 		return veth(args)
 	case "veth-part":
@@ -38,7 +40,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, veth or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, modes, veth or rs", what)
 }
 
 func walk(args []string) error {

@@ -76,7 +76,7 @@ struct weir_half {
 	__u64 key1; /* 8  the publishing word, see below; written last */
 	__u64 new_addrs; /* 16 published: like Key0, what the packet gets; of IPv4 with FlagCross, the slot of the half-flow that comes back */
 	__u32 new_ports; /* 24 published: source port | destination << 16, as on the wire */
-	__u16 delta_ip; /* 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included */
+	__u16 delta_ip; /* 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included; of IPv6 with FlagCross, the sum of what is the same in all headers */
 	__u16 delta_l4; /* 30 published: the same for the TCP or UDP checksum */
 	__u32 next_hop; /* 32 published, atomic: NextHopRef */
 	__u32 last; /* 36 tick of the last packet */

@@ -20,6 +20,7 @@ type setup struct {
 	lanDriver       string // of dpdk0 where it differs
 	workers, queues int
 	apart           bool     // two workers, and each serves one of the two ports only
+	oneArm          bool     // a single port, dpdk0; for beds that have both
 	renamed         bool     // the Linux interfaces are wan0 and lan0, mapped with `interface`
 	servers         int      // real servers; 0 means 2
 	conf            string   // further blocks of dpvs.conf
@@ -37,6 +38,9 @@ func (s setup) String() string {
 	name += fmt.Sprintf(" %dw %dq", s.workers, s.queues)
 	if s.apart {
 		name += " apart"
+	}
+	if s.oneArm {
+		name += " one-arm"
 	}
 	return name
 }

@@ -19,11 +19,20 @@ const PerSecond = 953
 
 // Now reads the clock. Once per breath, never per packet.
 func Now() Tick {
+	return Tick(Nanos() >> Shift)
+}
+
+// begin and offset are one instant, by Go's clock and as CLOCK_MONOTONIC counts.
+var begin, offset = func() (time.Time, uint64) {
 	var ts unix.Timespec
 	// It can't fail for a clock that every Linux has.
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return Tick(uint64(ts.Nano()) >> Shift)
-}
+	return time.Now(), uint64(ts.Nano())
+}()
+
+// Nanos is CLOCK_MONOTONIC in nanoseconds, which is what Go's clock follows. Go reads
+// it without a system call, which costs a tenth of one.
+func Nanos() uint64 { return offset + uint64(time.Since(begin)) }
 
 // Since returns the ticks from earlier to t. Two readings by different cores or
 // clocks may be a tick out of order: what lies in the future counts as 0.

@@ -57,11 +57,17 @@ type bed struct {
 
 func newBed(t testing.TB, byHand bool) *bed {
 	t.Helper()
+	return newBedOf(t, byHand, spec.IPv6{AddrGenMode: spec.AddrGenNone})
+}
+
+// newBedOf is newBed with what dpvs.conf says of IPv6.
+func newBedOf(t testing.TB, byHand bool, ipv6 spec.IPv6) *bed {
+	t.Helper()
 	b := &bed{t: t, lan: pipe.New(0, "lan", macLAN, 1500).Queues(2), wan: pipe.New(1, "wan", macWAN, 1500).Queues(2)}
 	on := func(p *pipe.Port) director.BedPort {
 		return director.BedPort{Facts: p.Facts(), Owners: []int{0, 1}, Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }}
 	}
-	boot := spec.Boot{ConnPool: 10000, PktPool: 4096, Workers: []spec.Worker{
+	boot := spec.Boot{IPv6: ipv6, ConnPool: 10000, PktPool: 4096, Workers: []spec.Worker{
 		{Name: "cpu0", Type: "master"}, {Name: "cpu1", Type: "slave", CPU: -1}, {Name: "cpu2", Type: "slave", CPU: -1},
 	}}
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}

@@ -35,6 +35,7 @@ var rpcs = []rpc{
 	method((*Server).AddService), method((*Server).EditService), method((*Server).DeleteService), method((*Server).FlushServices), method((*Server).ListServices),
 	method((*Server).AddDest), method((*Server).EditDest), method((*Server).DeleteDest),
 	method((*Server).AddLocalAddress), method((*Server).DeleteLocalAddress), method((*Server).ZeroCounters), method((*Server).GetVersion),
+	method((*Server).ListMulticast), method((*Server).AddAccess), method((*Server).DeleteAccess), method((*Server).ListAccess),
 }
 
 // FuzzConvert gives the server any messages: each input is calls in a row, the
@@ -71,6 +72,15 @@ func FuzzConvert(f *testing.F) {
 	seed(5, &weirv1.DeleteRouteRequest{Route: &weirv1.Route{Prefix: "0.0.0.0/0", Device: "wan"}})
 	seed(9, &weirv1.DeleteNeighbourRequest{Address: "10.0.0.254", Device: "wan"})
 	seed(1, &weirv1.DeleteAddressRequest{Prefix: "10.0.0.1/24", Device: "wan"})
+	seed(0, &weirv1.AddAddressRequest{Address: &weirv1.Address{Prefix: "2001:db8::1/64", Device: "wan"}})
+	seed(0, &weirv1.AddAddressRequest{Address: &weirv1.Address{Prefix: "fe80::1/64", Device: "lan", Scope: 1}})
+	seed(4, &weirv1.AddRouteRequest{Route: &weirv1.Route{Prefix: "::/0", Via: "fe80::254", Src: "2001:db8::1", Device: "wan", Mtu: 1280}})
+	seed(8, &weirv1.AddNeighbourRequest{Neighbour: &weirv1.Neighbour{Address: "fe80::254", Lladdr: "02:00:00:00:00:01", Device: "wan"}})
+	seed(15, &weirv1.AddServiceRequest{Service: &weirv1.Service{Key: &weirv1.ServiceKey{Protocol: 6, Address: "2001:db8::100", Port: 80}, Scheduler: "rr", Persistent: 9, PersistentMask: "64"}})
+	seed(20, &weirv1.AddDestRequest{Key: key, Dest: fullNAT("2001:db8:1::2", 53, 1)})
+	seed(23, &weirv1.AddLocalAddressRequest{Key: key, Local: &weirv1.LocalAddress{Address: "2001:db8:1::200", Device: "lan"}})
+	seed(28, &weirv1.AddAccessRequest{List: &weirv1.AccessList{Key: key, Kind: 1, Entries: []string{"2001:db8::9"}}})
+	seed(2, &weirv1.FlushAddressesRequest{Device: "wan", Family: 6})
 	seed(17, &weirv1.DeleteServiceRequest{Key: key})
 	for i := range rpcs {
 		whole = append(whole, byte(i), 0)
@@ -100,7 +110,7 @@ func FuzzConvert(f *testing.F) {
 				t.Errorf("%v: and yet something changed", err)
 			}
 		}
-		for _, i := range []int{3, 7, 10, 12, 13, 14, 19} { // the lists
+		for _, i := range []int{3, 7, 10, 12, 13, 14, 19, 27, 30} { // the lists
 			if err, ok := rpcs[i](s, nil); !ok || err != nil {
 				t.Errorf("list %d: %v", i, err)
 			}

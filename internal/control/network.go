@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -53,7 +54,7 @@ func (s *Server) ListAddresses(_ context.Context, r *connect.Request[weirv1.List
 }
 
 // automatic returns the link-local addresses that ports have without being told: what
-// is routed here, and nobody asked for.
+// is routed here, and nobody asked for. In the order of the ports.
 func automatic(wanted *spec.Spec, routes []route.Listed) (out []spec.Address) {
 	for _, l := range routes {
 		a := l.Prefix.Addr()
@@ -66,6 +67,9 @@ func automatic(wanted *spec.Spec, routes []route.Listed) (out []spec.Address) {
 			out = append(out, spec.Address{Port: l.Dev, Prefix: netip.PrefixFrom(a, 64), Scope: spec.ScopeLink})
 		}
 	}
+	slices.SortStableFunc(out, func(a, b spec.Address) int {
+		return cmp.Compare(slices.Index(wanted.Ports, a.Port), slices.Index(wanted.Ports, b.Port))
+	})
 	return out
 }
 
@@ -139,6 +143,20 @@ func (s *Server) FlushRoutes(_ context.Context, r *connect.Request[weirv1.FlushR
 		return nil, failure(err)
 	}
 	return change[weirv1.FlushRoutesResponse](s, func(c *spec.Spec) error { return c.FlushRoutesOf(r.Msg.Device, f) })
+}
+
+// ListMulticast answers rpc ListMulticast.
+func (s *Server) ListMulticast(_ context.Context, r *connect.Request[weirv1.ListMulticastRequest]) (*connect.Response[weirv1.ListMulticastResponse], error) {
+	if err := s.known(r.Msg.Device); err != nil {
+		return nil, err
+	}
+	out := &weirv1.ListMulticastResponse{}
+	for _, g := range s.director.Multicast() {
+		if r.Msg.Device == "" || r.Msg.Device == g.Port {
+			out.Groups = append(out.Groups, &weirv1.MulticastGroup{Device: g.Port, Lladdr: net.HardwareAddr(g.MAC[:]).String(), Address: g.Addr.String()})
+		}
+	}
+	return connect.NewResponse(out), nil
 }
 
 // ListNeighbours answers rpc ListNeighbours.

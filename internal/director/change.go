@@ -72,6 +72,7 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.joinGroups()
 	d.forgetUnwanted(next)
 	d.watch(next)
+	d.populateWide(next)
 	if denies(old, next) {
 		d.denyAtOnce()
 	}

@@ -63,7 +63,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 		if err != nil {
 			return nil, &spec.Refusal{Code: spec.NoResource, Object: "laddr", Why: err.Error()}
 		}
-		locals[a.Prefix.Addr()] = l
+		if p := probes[ownAddr{a.Port, a.Prefix.Addr()}]; p == nil || p.state != AddrDuplicate {
+			locals[a.Prefix.Addr()] = l // else another machine has it: nothing comes from there
+		}
 	}
 	services := make([]*service.Service, 0, len(s.Services))
 	states := make(map[spec.ServiceKey]*serviceState, len(s.Services))
@@ -171,6 +173,9 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	svc.OnePacket, svc.Quiescent = s.OnePacket, s.ExpireQuiescent
 	for _, l := range s.Locals {
 		a := locals[l.Addr]
+		if a == nil {
+			continue
+		}
 		svc.Locals[service.Family(a.Wire)] = append(svc.Locals[service.Family(a.Wire)], a)
 	}
 	var servers []sched.Server
@@ -189,7 +194,9 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		if sd.Forward == spec.SNAT {
 			wan := locals[sd.Addr.Addr()]
 			dest.WAN.Store(wan)
-			d.prepareWAN(wan, s)
+			if wan != nil {
+				d.prepareWAN(wan, s)
+			}
 		}
 		for _, l := range svc.Locals[service.Family(dest.Wire)] {
 			prepare(l, dest)

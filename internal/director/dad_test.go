@@ -197,8 +197,9 @@ func TestLinkLocalIsAnothers(t *testing.T) {
 					seen[a] = true
 				}
 				b.fromLAN(fmt.Sprintf("ip6 %s > ff02::1 hlim=255 / na is=%[1]s O <tll>", a))
-				b.pass(1100 * time.Millisecond)
+				b.KeepHouse()
 			}
+			b.pass(2 * time.Second)
 			if got := b.Addresses()[0]; len(seen) != row.tries || got.State != AddrDuplicate {
 				t.Errorf("%d addresses were tried, want %d; at last %s is %s", len(seen), row.tries, got.Prefix, got.State)
 			}

@@ -66,6 +66,9 @@ type Director struct {
 
 	quit context.CancelFunc
 	done sync.WaitGroup
+
+	wide     chan struct{} // closed by wideOnce when there is a service of IPv6
+	wideOnce sync.Once
 }
 
 // Notice is the level of the few lines that are logged whatever log_level says:
@@ -82,7 +85,7 @@ func makeDirector(bed *Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Lo
 	d := &Director{
 		log: log, boot: boot, bed: bed, tunables: tunables, started: time.Now(),
 		spec:   &spec.Spec{Links: map[string]spec.Link{}},
-		states: map[spec.ServiceKey]*serviceState{},
+		states: map[spec.ServiceKey]*serviceState{}, wide: make(chan struct{}),
 	}
 	d.dests.init()
 	if err := d.start(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/spec"
 	"weir/internal/worker"
 )
 
@@ -175,16 +177,38 @@ func (d *Director) warnTooBig() {
 	}
 }
 
-// runPopulate takes the flow table's memory at the start, beside the workers,
-// if twice as much is free: else it is taken as connections come.
+// runPopulate takes the flow table's memory beside the workers, if twice as much is
+// free: else it is taken as connections come. The part of IPv6, which is larger, is
+// taken when there is a service of IPv6.
 func (d *Director) runPopulate(ctx context.Context) {
-	need := uint64(d.shared.Flows.Bytes())
+	flows := d.shared.Flows
+	d.populate(ctx, uint64(flows.Bytes()), flows.Populate)
+	select {
+	case <-ctx.Done():
+	case <-d.wide:
+		d.populate(ctx, uint64(flows.WideBytes()), flows.PopulateWide)
+	}
+}
+
+func (d *Director) populate(ctx context.Context, need uint64, take func(stop <-chan struct{}) error) {
 	if free := memAvailable(); free < 2*need {
 		d.log.Log(ctx, Notice, fmt.Sprintf("the flow table's %d MiB are taken as connections come: %d MiB are free; a smaller conn_pool_size lets them be taken at the start", need>>20, free>>20))
 		return
 	}
-	if err := d.shared.Flows.Populate(ctx.Done()); err != nil {
+	if err := take(ctx.Done()); err != nil {
 		d.log.Info("memory is taken as connections come", "err", err)
+	}
+}
+
+// populateWide has the flow table's part of IPv6 taken, once there is a service that
+// needs it.
+func (d *Director) populateWide(s *spec.Spec) {
+	for i := range s.Services {
+		v := &s.Services[i]
+		if v.Virtual.Addr().Is6() || v.Match.Family == 6 || slices.ContainsFunc(v.Dests, func(t spec.Dest) bool { return t.Addr.Addr().Is6() }) {
+			d.wideOnce.Do(func() { close(d.wide) })
+			return
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ type Half struct {
 	Key1     uint64 // 8  the publishing word, see below; written last
 	NewAddrs uint64 // 16 published: like Key0, what the packet gets; of IPv4 with FlagCross, the slot of the half-flow that comes back
 	NewPorts uint32 // 24 published: source port | destination << 16, as on the wire
-	DeltaIP  uint16 // 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included
+	DeltaIP  uint16 // 28 published: what to add to the IP checksum's complement (RFC 1624), TTL-1 included; of IPv6 with FlagCross, the sum of what is the same in all headers
 	DeltaL4  uint16 // 30 published: the same for the TCP or UDP checksum
 	NextHop  uint32 // 32 published, atomic: NextHopRef
 	Last     uint32 // 36 tick of the last packet

@@ -64,8 +64,11 @@ func (b *Balancer) input6(p *packet.Packet) packet.Verdict {
 
 // fast forwards a packet of which nothing but the rewrite is asked.
 func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
-	if key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
-		return b.fastOther(p, h, key1)
+	if other := key1 & (flow.FlagCross | flow.FlagTunnel); other != 0 {
+		if other == flow.FlagCross {
+			return b.fast46(p, h, key1)
+		}
+		return b.fastTunnel(p, h, key1)
 	}
 	pub := h.Load()
 	if !h.Same(key1) {
@@ -97,8 +100,11 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 // fast6 is fast for IPv6.
 func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Verdict {
 	h := &w.Half
-	if key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
-		return b.fastOther(p, h, key1)
+	if other := key1 & (flow.FlagCross | flow.FlagTunnel); other != 0 {
+		if other == flow.FlagCross {
+			return b.fast64(p, w, key1)
+		}
+		return b.fastTunnel(p, h, key1)
 	}
 	pub := h.Load()
 	r := forward.Rewritten{Ports: pub.Ports, DeltaL4: pub.DeltaL4, How: forward.Same6}
@@ -128,8 +134,8 @@ func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ver
 	return packet.Output
 }
 
-// fastOther is fast for packets that become the other family's, or go into another.
-func (b *Balancer) fastOther(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
+// fastTunnel is fast for packets that go into another.
+func (b *Balancer) fastTunnel(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
 	var r forward.Rewritten
 	pub, ok := b.load(h, key1, &r)
 	if !ok {
@@ -147,7 +153,7 @@ func (b *Balancer) fastOther(p *packet.Packet, h *flow.Half, key1 uint64) packet
 	}
 	b.count(p, h, key1, pub.Dest, p.Data[p.L3:])
 	p.NextHop = ref
-	return b.become(p, &r)
+	return encapsulate(p, &r)
 }
 
 // count notes a packet that is about to be forwarded by a fast half-flow.

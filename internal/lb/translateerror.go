@@ -15,9 +15,6 @@ import (
 // one family has no address in the other: it comes from where the connection's
 // packets come from, so that its receiver believes it.
 
-// grown is by how much a packet that becomes IPv6 is longer.
-const grown = wire.IPv6Len - wire.IPv4MinLen
-
 // errorTo4 makes an ICMPv6 error an ICMP one.
 func (b *Balancer) errorTo4(p *packet.Packet, q *quote, r *forward.Rewritten) packet.Verdict {
 	old, m := wire.IPv6(p.Data[p.L3:]), wire.ICMPv6(p.Data[p.L4:])

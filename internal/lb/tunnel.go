@@ -32,8 +32,7 @@ func encapsulate(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	if r.How == forward.In6 {
 		n = wire.IPv6Len
 	}
-	var blank [wire.IPv6Len]byte
-	if !splice(p, int(p.L3), 0, blank[:n]) {
+	if !p.Prepend(n) { // the link header is written anew when the packet leaves
 		return p.DropFor(packet.IPTooBig)
 	}
 	p.L4 += uint16(n)

@@ -69,5 +69,9 @@ func (c *Cache) Announce(out uint16, addr netip.Addr) bool {
 // would like to have (RFC 4862, 5.4.2). It reports whether there was memory and
 // room. Who has it says so to Config.Tentative.
 func (c *Cache) Probe(out uint16, addr netip.Addr) bool {
-	return addr.Is6() && c.probe(out, addr.As16())
+	if !addr.Is6() || !c.probe(out, addr.As16()) {
+		return false
+	}
+	c.Counters.Probed++
+	return true
 }

@@ -75,6 +75,7 @@ type Counters struct {
 	Answered  uint64 // those for our addresses
 	Learnt    uint64 // messages that confirmed or changed a neighbour
 	Announced uint64
+	Probed    uint64 // solicitations for tentative addresses
 }
 
 // Cache is a worker's part of the neighbour table.

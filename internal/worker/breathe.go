@@ -146,12 +146,6 @@ func (w *Worker) exhale() {
 	}
 }
 
-func monotonic() uint64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return uint64(ts.Nano())
-}
-
 // alarm wakes a sleeping worker through an eventfd.
 type alarm struct {
 	fd     int

@@ -176,7 +176,7 @@ func (w *world) check() {
 		}
 		held += l.Neigh().Held()
 		fragments += l.HeldFragments()
-		announced += l.Neigh().Counters.Announced + l.Neigh().Counters.Asked
+		announced += l.Neigh().Counters.Announced + l.Neigh().Counters.Asked + l.Neigh().Counters.Probed
 		s.Add(l.Stats())
 		for _, q := range l.AllQueues() {
 			q.Counters(&ports)

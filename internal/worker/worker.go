@@ -70,14 +70,14 @@ type Config struct {
 	Snapshot  *atomic.Pointer[Snapshot] // never nil inside
 	Conflicts *neigh.Conflicts
 	Fragments spec.Fragments
-	Clock     func() uint64 // nanoseconds; nil: CLOCK_MONOTONIC
+	Clock     func() uint64 // nanoseconds; nil: clock.Nanos
 }
 
 // New makes a worker without queues.
 func New(c Config) *Worker {
 	w := &Worker{Name: c.Name, id: c.ID, pool: c.Pool, shared: c.Snapshot, flows: c.Shared.Flows, own: c.Shared.Flows.Worker(c.ID), clock: c.Clock}
 	if w.clock == nil {
-		w.clock = monotonic
+		w.clock = clock.Nanos
 	}
 	w.snap = c.Snapshot.Load()
 	hops := &c.Shared.Flows.Hops

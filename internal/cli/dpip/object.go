@@ -22,7 +22,8 @@ type object struct {
 	names    []string // the first is its name
 	help     string
 	commands []command
-	families bool // its commands take -6
+	families bool   // its commands take -6
+	why      string // of an object that will have no commands: what to use instead
 }
 
 // command is a command of an object; parse reads the words after it,
@@ -44,7 +45,7 @@ var objects = []object{
 	{names: []string{"tunnel"}},
 	{names: []string{"qsch"}},
 	{names: []string{"cls"}},
-	{names: []string{"ipv6"}},
+	{names: []string{"ipv6"}, why: "object \"ipv6\" is not supported: weir keeps no counters of IPv6 alone; `weir stats' has those of both families"},
 	{names: []string{"iftraf"}},
 	{names: []string{"eal-mem"}},
 	{names: []string{"ipset"}},
@@ -73,6 +74,8 @@ func parse(args []string) (line, error) {
 	switch {
 	case obj == nil:
 		return line{}, errors.New("invalid object, use `-h' for help.")
+	case obj.why != "":
+		return line{}, errors.New(obj.why)
 	case obj.commands == nil:
 		return line{}, fmt.Errorf("object %q is not supported yet", obj.names[0])
 	case opts.help:

@@ -177,7 +177,10 @@ func flowOf(proto uint8, old, new tuple) flow.Flow {
 	default:
 		f.NewSrc, f.NewDst = new.src, new.dst
 	}
-	if !f.Wide && !f.Cross {
+	switch {
+	case f.Wide && f.Cross:
+		f.DeltaIP = Header4(proto, f.NewAddrs)
+	case !f.Wide && !f.Cross:
 		// TTL is the low byte of its word read little-endian: TTL - 1 is word - 1,
 		// and ~m + (m-1) is 0xfffe.
 		f.DeltaIP = fold(sum64(^f.Key0) + sum64(f.NewAddrs) + 0xfffe)
@@ -188,6 +191,12 @@ func flowOf(proto uint8, old, new tuple) flow.Flow {
 	}
 	f.DeltaL4 = fold(uint64(^was) + uint64(is) + ports)
 	return f
+}
+
+// Header4 is the sum of what is the same in the IPv4 headers of all packets of a
+// direction: version and length, protocol, addresses.
+func Header4(proto uint8, addrs uint64) uint16 {
+	return fold(0x45 + uint64(proto)<<8 + sum64(addrs))
 }
 
 // sumAddrs is the sum of a pseudo-header's addresses: those of IPv4 count without

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // End is one end of a veth pair.
@@ -75,10 +76,28 @@ func (n *Namespace) LinkDown(link string) error {
 }
 
 // Address gives a link an address: prefix is the address with its subnet's length.
+// An IPv6 address is there at once: nobody is asked first whether he has it.
 func (n *Namespace) Address(link string, prefix netip.Prefix) error {
+	flags := 0
+	if prefix.Addr().Is6() {
+		flags = unix.IFA_F_NODAD
+	}
 	return n.withLink(link, "add address "+prefix.String(), func(l netlink.Link) error {
-		return n.links.AddrAdd(l, &netlink.Addr{IPNet: ipNet(prefix)})
+		return n.links.AddrAdd(l, &netlink.Addr{IPNet: ipNet(prefix), Flags: flags})
 	})
+}
+
+// addresses gives a link all of its addresses; those of IPv6 on a machine that has it.
+func (n *Namespace) addresses(link string, prefixes []netip.Prefix) error {
+	for _, prefix := range prefixes {
+		if prefix.Addr().Is6() && !n.ipv6 {
+			continue
+		}
+		if err := n.Address(link, prefix); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Route routes a prefix by way of a gateway.

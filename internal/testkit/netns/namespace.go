@@ -23,6 +23,7 @@ type Namespace struct {
 	name, full string
 	ns         vns.NsHandle
 	links      *netlink.Handle
+	ipv6       bool // the machine has IPv6
 
 	// starts carries work to the resident: the one thread that lives in the
 	// namespace as long as it exists. Programs are started from it because the
@@ -47,10 +48,30 @@ func newNamespace(name, full string) (*Namespace, error) {
 	if n.links, err = netlink.NewHandleAt(n.ns, unix.NETLINK_ROUTE); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
+	if err := n.askNobody(); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
 	if err := n.LinkUp("lo"); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
+}
+
+// askNobody keeps the links to come from asking whether somebody has their IPv6
+// addresses already: until a second of silence has said no, they could not be used.
+// On a machine that was started without IPv6 there is nothing to do.
+func (n *Namespace) askNobody() error {
+	for _, of := range []string{"all", "default"} {
+		err := n.WriteSysctl("ipv6/conf/"+of+"/accept_dad", "0")
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	n.ipv6 = true
+	return nil
 }
 
 // reside makes the namespace and stays in it.

@@ -70,12 +70,20 @@ func TestTwoArmIsConnected(t *testing.T) {
 	}()
 	// The director's place is empty: give Linux its addresses and look whether
 	// both sides can be reached from there.
-	for link, address := range map[string]string{"dpdk1": "10.0.0.100/16", "dpdk0": "192.168.100.200/24"} {
-		if err := net2.Director.Address(link, netip.MustParsePrefix(address)); err != nil {
+	for _, a := range []struct{ link, address string }{
+		{"dpdk1", "10.0.0.100/16"},
+		{"dpdk1", "2001:db8:10::100/64"},
+		{"dpdk0", "192.168.100.200/24"},
+		{"dpdk0", "2001:db8:100::200/64"},
+	} {
+		if err := net2.Director.Address(a.link, netip.MustParsePrefix(a.address)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, target := range []netip.Addr{ClientAddr.Addr(), ServerAddr(0), ServerAddr(1), ServerAddr(2)} {
+	for _, target := range []netip.Addr{
+		ClientAddr.Addr(), ServerAddr(0), ServerAddr(1), ServerAddr(2),
+		ClientAddr6.Addr(), ServerAddr6(0), ServerAddr6(1), ServerAddr6(2),
+	} {
 		if _, err := net2.Director.Run(soon(t), "ping", "-c1", "-W5", target.String()); err != nil {
 			t.Error(err)
 		}
@@ -83,6 +91,31 @@ func TestTwoArmIsConnected(t *testing.T) {
 	out, err := net2.Director.Run(soon(t), "ip", "-d", "link", "show", "dev", "dpdk0")
 	if err != nil || !strings.Contains(out, "numtxqueues 2") || !strings.Contains(out, "numrxqueues 2") {
 		t.Errorf("want two queues each way: %v\n%s", err, out)
+	}
+}
+
+func TestOneArmIsConnected(t *testing.T) {
+	one, err := NewOneArm("netns-test", OneArmOptions{
+		Client: netip.MustParsePrefix("192.0.2.46/24"), Client6: netip.MustParsePrefix("2001:db8::46/64"),
+		Servers:  []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24"), netip.MustParsePrefix("192.0.2.3/24")},
+		Servers6: []netip.Prefix{netip.MustParsePrefix("2001:db8::2/64")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := one.World.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, target := range []string{"192.0.2.2", "192.0.2.3", "2001:db8::2"} {
+		if _, err := one.Client.Run(soon(t), "ping", "-c1", "-W5", target); err != nil {
+			t.Error(err)
+		}
+	}
+	out, err := one.Servers[1].Run(soon(t), "ip", "-6", "address", "show", "scope", "global")
+	if err != nil || out != "" {
+		t.Errorf("the second server has an IPv6 address that nobody gave it: %v\n%s", err, out)
 	}
 }
 

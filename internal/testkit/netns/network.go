@@ -7,7 +7,8 @@ import (
 )
 
 // Network is a client, a place for a director, and real servers. "lan", a switch in
-// a namespace of its own, joins the director and the servers.
+// a namespace of its own, joins the director and the servers. All have two stacks:
+// beside its IPv4 address a machine has an IPv6 one, which ends alike.
 type Network struct {
 	World    *World
 	Client   *Namespace
@@ -36,27 +37,27 @@ func newNetwork(label string) (_ *Network, err error) {
 	return n, n.LAN.Bridge("switch")
 }
 
-// server adds a real server with an address on the switch.
-func (n *Network) server(prefix netip.Prefix, queues int) error {
+// server adds a real server with its addresses on the switch.
+func (n *Network) server(queues int, prefixes ...netip.Prefix) error {
 	name := fmt.Sprintf("rs%d", len(n.Servers)+1)
 	rs, err := n.World.Namespace(name)
 	if err != nil {
 		return err
 	}
-	if err := n.Join(End{In: rs, Name: "eth0", Queues: queues}, prefix); err != nil {
+	if err := n.Join(End{In: rs, Name: "eth0", Queues: queues}, prefixes...); err != nil {
 		return err
 	}
 	n.Servers = append(n.Servers, rs)
 	return nil
 }
 
-// Join plugs a new link of a namespace into the switch and gives it an address. The
-// switch's port is called like the namespace.
-func (n *Network) Join(end End, prefix netip.Prefix) error {
+// Join plugs a new link of a namespace into the switch and gives it its addresses.
+// The switch's port is called like the namespace.
+func (n *Network) Join(end End, prefixes ...netip.Prefix) error {
 	if err := n.plug(end, end.In.Name()); err != nil {
 		return err
 	}
-	return end.In.Address(end.Name, prefix)
+	return end.In.addresses(end.Name, prefixes)
 }
 
 // plug runs a cable from an end to the switch's port of that name. Both ends

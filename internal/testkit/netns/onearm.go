@@ -9,8 +9,12 @@ import (
 type OneArmOptions struct {
 	Client  netip.Prefix
 	Servers []netip.Prefix
-	Queues  int    // queues of every interface; 0 means 1
-	Link    string // the director's interface; "" means dpdk0
+	// Client6 and Servers6 are the IPv6 addresses of the same machines. Where they
+	// are not given, a machine has none but its link-local one.
+	Client6  netip.Prefix
+	Servers6 []netip.Prefix
+	Queues   int    // queues of every interface; 0 means 1
+	Link     string // the director's interface; "" means dpdk0
 }
 
 // NewOneArm builds a network of the tutorial's one-arm chapters in a new world,
@@ -35,11 +39,19 @@ func NewOneArm(label string, opt OneArmOptions) (_ *Network, err error) {
 	if err := n.plug(End{In: n.Director, Name: opt.Link, Queues: opt.Queues}, "weir"); err != nil {
 		return nil, err
 	}
-	if err := n.Join(End{In: n.Client, Name: "eth0", Queues: opt.Queues}, opt.Client); err != nil {
+	client := []netip.Prefix{opt.Client}
+	if opt.Client6.IsValid() {
+		client = append(client, opt.Client6)
+	}
+	if err := n.Join(End{In: n.Client, Name: "eth0", Queues: opt.Queues}, client...); err != nil {
 		return nil, err
 	}
-	for _, prefix := range opt.Servers {
-		if err := n.server(prefix, opt.Queues); err != nil {
+	for i, prefix := range opt.Servers {
+		server := []netip.Prefix{prefix}
+		if i < len(opt.Servers6) {
+			server = append(server, opt.Servers6[i])
+		}
+		if err := n.server(opt.Queues, server...); err != nil {
 			return nil, err
 		}
 	}

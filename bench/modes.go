@@ -1,0 +1,318 @@
+package main
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"slices"
+
+	"weir/internal/packet"
+	"weir/internal/spec"
+	"weir/internal/wire"
+)
+
+// A mode of forwarding between two families.
+type mode struct {
+	name             string
+	forward          spec.Forward
+	client6, server6 bool
+}
+
+// The first one is what the others are compared with.
+var modes = []mode{
+	{"full-NAT 4-4", spec.FullNAT, false, false},
+	{"full-NAT 6-6", spec.FullNAT, true, true},
+	{"NAT64", spec.FullNAT, true, false},
+	{"NAT46", spec.FullNAT, false, true},
+	{"NAT 4", spec.Masq, false, false},
+	{"NAT 6", spec.Masq, true, true},
+	{"DR 4", spec.DirectRoute, false, false},
+	{"DR 6", spec.DirectRoute, true, true},
+	{"Tunnel 4in4", spec.Tunnel, false, false},
+	{"Tunnel 6in6", spec.Tunnel, true, true},
+	{"Tunnel 6in4", spec.Tunnel, true, false},
+	{"Tunnel 4in6", spec.Tunnel, false, true},
+	{"SNAT 4", spec.SNAT, false, false},
+	{"SNAT 6", spec.SNAT, true, true},
+}
+
+// oneWay: the real server answers past the director.
+func (m mode) oneWay() bool { return m.forward == spec.DirectRoute || m.forward == spec.Tunnel }
+
+// from is the port on which what begins a connection arrives, to the other one.
+func (m mode) from() (from, to int) {
+	if m.forward == spec.SNAT {
+		return lan, wan
+	}
+	return wan, lan
+}
+
+// udpPayload makes an IPv4 frame the least there is.
+const udpPayload = frameSize - wire.EthernetLen - wire.IPv4MinLen - wire.UDPLen
+
+// compareModes measures every mode beside full-NAT 4-4: all take turns, so that what
+// happens to the machine happens to all.
+func compareModes(args []string) error {
+	fs := flag.NewFlagSet("modes", flag.ContinueOnError)
+	flows := fs.Int("flows", 1000, "number of flows")
+	packets := fs.Int("packets", 1<<19, "packets of one repetition")
+	reps := fs.Int("reps", 15, "repetitions, of which the median counts")
+	only := fs.String("only", "", "measure this mode alone, beside the first")
+	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
+	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *flows < 1 || *flows > 1<<20 {
+		return fmt.Errorf("-flows %d: want 1 to %d", *flows, 1<<20)
+	}
+	pin(*cpu)
+	debug.SetGCPercent(-1)
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	}
+	var runs []*modeRun
+	for i, m := range modes {
+		if *only != "" && m.name != *only && i > 0 {
+			continue
+		}
+		r, err := newModeRun(m, *flows)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		defer r.close()
+		runs = append(runs, r)
+	}
+	if *only != "" && len(runs) < 2 && *only != modes[0].name {
+		return fmt.Errorf("-only %q: no such mode", *only)
+	}
+	for range *reps {
+		for _, r := range runs {
+			r.measure(*packets)
+		}
+	}
+	fmt.Printf("%s\n\n", machine())
+	fmt.Printf("The walk in each mode, pipe to pipe: UDP, %d bytes of data, %d flows visited cyclically.\n", udpPayload, *flows)
+	fmt.Println("Cycles a packet, medians of runs that took turns, the harness's own cost taken off.")
+	fmt.Println()
+	fmt.Printf("%-14s  %8s  %9s  %8s  %9s  %s\n", "mode", "inbound", "of 4-4", "outbound", "of 4-4", "allocations a packet")
+	base := runs[0].costs()
+	for _, r := range runs {
+		if err := r.lost(); err != nil {
+			return fmt.Errorf("%s: %w", r.mode.name, err)
+		}
+		c := r.costs()
+		back := fmt.Sprintf("%8s  %9s", "-", "-")
+		if !r.mode.oneWay() {
+			back = fmt.Sprintf("%8.0f  %8.2fx", c[1].cycles, c[1].cycles/base[1].cycles)
+		}
+		fmt.Printf("%-14s  %8.0f  %8.2fx  %s  %.4f\n", r.mode.name, c[0].cycles, c[0].cycles/base[0].cycles, back, r.allocations)
+	}
+	return nil
+}
+
+// modeRun sends the datagrams of one mode's flows in a cycle.
+type modeRun struct {
+	*bed
+	mode        mode
+	frames      [2][][]byte // by port: what arrives there, a frame for each flow
+	next, off   int
+	caught      [][]byte     // what left while flows were opened
+	costsOf     [2][]float64 // inbound, outbound: ns a packet
+	allocations float64
+}
+
+func newModeRun(m mode, flows int) (*modeRun, error) {
+	b, err := newModeBed(m, flows)
+	if err != nil {
+		return nil, err
+	}
+	r := &modeRun{bed: b, mode: m}
+	from, to := m.from()
+	for i := range flows {
+		r.frames[from] = append(r.frames[from], m.frame(from, i))
+	}
+	for i := range b.queues {
+		b.queues[i].Sink, b.queues[i].Source = r.catch, nothing
+	}
+	r.pass(flows, from)
+	if err := r.lost(); err != nil {
+		return nil, err
+	}
+	if len(r.caught) != flows || r.shared.Flows.Len() != flows {
+		return nil, fmt.Errorf("%d packets left and %d flows were made of %d", len(r.caught), r.shared.Flows.Len(), flows)
+	}
+	for i := range b.queues {
+		b.queues[i].Sink = b.sink
+	}
+	if m.oneWay() {
+		return r, nil
+	}
+	for _, f := range r.caught {
+		r.frames[to] = append(r.frames[to], answer(to, f))
+	}
+	r.pass(flows, to)
+	r.pass(flows, from)
+	return r, r.lost()
+}
+
+// catch keeps what was sent.
+func (r *modeRun) catch(burst []*packet.Packet) {
+	for _, p := range burst {
+		r.caught = append(r.caught, slices.Clone(p.Data))
+		r.pool.Put(p)
+	}
+}
+
+// source makes the next datagrams that arrive on a port.
+func (r *modeRun) source(in int) func(burst []*packet.Packet) int {
+	return func(burst []*packet.Packet) int {
+		n := min(len(burst), r.off)
+		frames := r.frames[in]
+		for j := range burst[:n] {
+			p := r.pool.Get()
+			f := frames[r.next]
+			p.Resize(len(f))
+			copy(p.Data, f)
+			burst[j] = p
+			if r.next++; r.next == len(frames) {
+				r.next = 0
+			}
+		}
+		r.off -= n
+		return n
+	}
+}
+
+// pass sends n datagrams that arrive on a port through the worker.
+func (r *modeRun) pass(n, in int) {
+	for i := range r.queues {
+		r.queues[i].Source = nothing
+	}
+	r.next = 0
+	r.queues[in].Source = r.source(in)
+	for r.off = n; r.off > 0; {
+		r.worker.Breathe()
+	}
+}
+
+// dry does what pass does but for the worker.
+func (r *modeRun) dry(n, in int) {
+	var burst [64]*packet.Packet
+	r.next = 0
+	source := r.source(in)
+	for r.off = n; r.off > 0; {
+		k := source(burst[:])
+		for _, p := range burst[:k] {
+			p.In = uint16(in)
+		}
+		r.sink(burst[:k])
+	}
+}
+
+// measure adds a repetition.
+func (r *modeRun) measure(n int) {
+	from, to := r.mode.from()
+	var before, after runtime.MemStats
+	for i, in := range []int{from, to} {
+		if i == 1 && r.mode.oneWay() {
+			return
+		}
+		r.pass(len(r.frames[in]), in) // others' packets were in the caches
+		runtime.ReadMemStats(&before)
+		t0 := cpuTime()
+		r.pass(n, in)
+		t1 := cpuTime()
+		runtime.ReadMemStats(&after)
+		r.dry(n, in)
+		t2 := cpuTime()
+		r.costsOf[i] = append(r.costsOf[i], float64(t1-t0-(t2-t1))/float64(n))
+		r.allocations = max(r.allocations, float64(after.Mallocs-before.Mallocs)/float64(n))
+	}
+}
+
+// costs are the medians.
+func (r *modeRun) costs() (c [2]cost) {
+	for i, v := range r.costsOf {
+		if len(v) > 0 {
+			c[i] = costOf(median(slices.Clone(v)))
+		}
+	}
+	return c
+}
+
+// frame makes the datagram that begins flow i.
+func (m mode) frame(in, i int) []byte {
+	src, dst := netip.AddrFrom4([4]byte{10, byte(16 + i>>16), byte(i >> 8), byte(i)}), vip
+	if m.client6 {
+		src, dst = netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 4: 0xcc, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)}), vip6
+	}
+	if m.forward == spec.SNAT {
+		dst = remote
+		if m.client6 {
+			dst = remote6
+		}
+	}
+	return datagram(in, src, dst, uint16(1024+i%50000), servicePort)
+}
+
+// datagram makes an Ethernet frame toward the director.
+func datagram(in int, src, dst netip.Addr, sport, dport uint16) []byte {
+	l4 := wire.EthernetLen + wire.IPv4MinLen
+	if src.Is6() {
+		l4 = wire.EthernetLen + wire.IPv6Len
+	}
+	f := make([]byte, l4+wire.UDPLen+udpPayload)
+	e := wire.Ethernet(f)
+	e.SetDestination(portMACs[in])
+	e.SetSource(peerMACs[in])
+	u := wire.UDP(f[l4:])
+	u.SetSrcPort(sport)
+	u.SetDstPort(dport)
+	u.SetLength(uint16(len(u)))
+	if src.Is6() {
+		e.SetEtherType(wire.EtherTypeIPv6)
+		ip := wire.IPv6(f[wire.EthernetLen:])
+		ip.SetVersionClassFlow(0, 0)
+		ip.SetPayloadLength(uint16(len(u)))
+		ip.SetNextHeader(wire.ProtoUDP)
+		ip.SetHopLimit(64)
+		ip.SetSrc(src.As16())
+		ip.SetDst(dst.As16())
+		wire.CompleteL4Over6(ip)
+		return f
+	}
+	e.SetEtherType(wire.EtherTypeIPv4)
+	ip := wire.IPv4(f[wire.EthernetLen:])
+	ip.SetVersionIHL(wire.IPv4MinLen)
+	ip.SetTotalLength(uint16(len(ip)))
+	ip.SetTTL(64)
+	ip.SetProtocol(wire.ProtoUDP)
+	ip.SetSrc(src.As4())
+	ip.SetDst(dst.As4())
+	ip.ComputeChecksum()
+	wire.CompleteL4(ip)
+	return f
+}
+
+// answer makes the answer to a frame that left on a port.
+func answer(in int, f []byte) []byte {
+	if binary.BigEndian.Uint16(f[12:]) == wire.EtherTypeIPv6 {
+		ip, u := wire.IPv6(f[wire.EthernetLen:]), wire.UDP(f[wire.EthernetLen+wire.IPv6Len:])
+		return datagram(in, netip.AddrFrom16(ip.Dst()), netip.AddrFrom16(ip.Src()), u.DstPort(), u.SrcPort())
+	}
+	ip, u := wire.IPv4(f[wire.EthernetLen:]), wire.UDP(f[wire.EthernetLen+wire.IPv4MinLen:])
+	return datagram(in, netip.AddrFrom4(ip.Dst()), netip.AddrFrom4(ip.Src()), u.DstPort(), u.SrcPort())
+}
