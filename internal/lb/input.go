@@ -79,7 +79,7 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -87,7 +87,7 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU); len(d) > room && room != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.Same4); v != packet.Continue {
 			return v
 		}
 	}
@@ -116,7 +116,7 @@ func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ver
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -124,7 +124,7 @@ func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ver
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU); len(d) > room && room != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.Same6); v != packet.Continue {
 			return v
 		}
 	}
@@ -145,10 +145,10 @@ func (b *Balancer) fastTunnel(p *packet.Packet, h *flow.Half, key1 uint64) packe
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
-	if v := b.fits(p, b.room(p, hop, &r), r.How, 0); v != packet.Continue {
+	if v := b.fits(p, b.room(hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
 	b.count(p, h, key1, pub.Dest, p.Data[p.L3:])
@@ -176,9 +176,9 @@ func (b *Balancer) count(p *packet.Packet, h *flow.Half, key1 uint64, dest uint3
 
 // room is how long a half-flow's packets may be when they leave; 0: as long as they
 // are. That of a tunnel is its path's, which others are told of by their own routers.
-func (b *Balancer) room(p *packet.Packet, hop *flow.NextHop, r *forward.Rewritten) int {
+func (b *Balancer) room(hop *flow.NextHop, r *forward.Rewritten) int {
 	if r.How.Tunnels() {
-		return b.pathTo(p, r.To(), int(hop.MTU))
+		return b.pathTo(r.To(), int(hop.MTU))
 	}
 	return int(hop.MTU)
 }
@@ -196,14 +196,17 @@ func (b *Balancer) fits(p *packet.Packet, mtu int, how forward.How, grow uint16)
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := mtu - longer(p, how); len(d) > room && mtu != 0 {
-		return b.tooBig(p, d, room, grow)
+		return b.tooBig(p, d, room, grow, how)
 	}
 	return packet.Continue
 }
 
 // tooBig refuses a packet larger than its way out, unless it may leave in
-// fragments. A GSO frame is as large as the segments it will be cut into.
-func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) packet.Verdict {
+// fragments. A GSO frame is as large as the segments it will be cut into. Nobody who
+// sends IPv6 has to make packets shorter than 1280 bytes: what becomes IPv4, or goes
+// into another packet, is fragmented if it is no longer than that (RFC 7915, 5.1;
+// RFC 2473, 7.1; RFC 4213, 3.2).
+func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16, how forward.How) packet.Verdict {
 	if p.Is(packet.GSO) {
 		head := int(p.L4-p.L3) + 8
 		if p.Proto == protoTCP {
@@ -216,11 +219,20 @@ func (b *Balancer) tooBig(p *packet.Packet, d []byte, room int, grow uint16) pac
 	if p.CutTo(room, is6(p) || wire.IPv4(d).DontFragment()) {
 		return packet.Continue
 	}
+	if is6(p) && how != forward.Same6 && shortest(p, d) && p.CutTo(room, false) {
+		return packet.Continue
+	}
 	if room = max(room, 0) - int(grow); is6(p) {
 		room = max(room, wire.IPv6MinMTU) // nobody goes below (RFC 8200, 5)
 	}
-	p.MTU = uint16(max(room, 0))
+	p.MTU = uint16(min(max(room, 0), 65535))
 	return p.RefuseFor(packet.IPTooBig)
+}
+
+// shortest reports whether an IPv6 packet, or the longest of the fragments in which it
+// came, is as short as its sender need make it.
+func shortest(p *packet.Packet, d []byte) bool {
+	return len(d) <= wire.IPv6MinMTU || p.Is(packet.Cut) && p.MTU <= wire.IPv6MinMTU
 }
 
 // remember keeps what a reset at expiry needs: the sequence number the real
@@ -278,10 +290,16 @@ func (b *Balancer) hopTo(to flow.Addr) flow.NextHopRef {
 	return b.flows.Hops.Get(rt.Port, b.Tables.Routes.NextHop(rt, dst), b.ports[rt.Port].MAC, uint16(rt.MTU))
 }
 
-// noWay is the reason when a half-flow's destination has no route.
-func noWay(key1 uint64) packet.Reason {
+// noWay is the reason when reroute found no way. Of DR, what is missing may be a link
+// that the real server is on, not a route to it.
+func (b *Balancer) noWay(h *flow.Half, key1 uint64) packet.Reason {
 	if key1&flow.FlagReply != 0 {
 		return packet.LBNoRouteBack
+	}
+	if key1&flow.FlagTunnel == 0 && atomic.LoadUint32(&b.flows.Conn(h.Conn).State)&flow.ConnOneWay != 0 {
+		if d := b.sh.Dests[h.Dest].Load(); d != nil && b.hopTo(d.Wire) != 0 && !b.onLink(d.Wire) {
+			return packet.LBDestNotOnLink
+		}
 	}
 	return packet.LBNoRouteToDest
 }

@@ -62,7 +62,11 @@ func (b *Balancer) awaitAnswer(o *opening, dest *service.Dest, mode spec.Forward
 	}
 	n.State |= uint32(proto.UDPOneWay)
 	n.Timeout = n.OwnTimeout
-	_, err := b.own.Insert(&o.out, nil, n, b.Now)
+	var keeper *flow.Flow
+	if o.out.Cross && !o.out.Wide {
+		keeper = keeps(o)
+	}
+	_, err := b.own.Insert(&o.out, keeper, n, b.Now)
 	if err == nil {
 		dest.Load.Inactive.Add(1)
 		b.stats.NewConns++
@@ -88,6 +92,15 @@ func (b *Balancer) awaitAnswer(o *opening, dest *service.Dest, mode spec.Forward
 		return packet.NoReason
 	}
 	return packet.LBConnRace
+}
+
+// keeps is the half-flow in which an answer of IPv4 finds the addresses of its IPv6
+// client. No packet bears its tuple: it is not that of the client's datagrams, which
+// are all scheduled anew, but the local port's, under a protocol that is none.
+func keeps(o *opening) *flow.Flow {
+	const none = 255 // reserved (IANA)
+	f := flow.TupleOf(o.ends.Client, o.ends.Virtual, o.ends.LocalPort, uint16(o.conn.Local<<4)|uint16(o.conn.Pool), none)
+	return &f
 }
 
 // giveBack returns what a connection borrowed that is not made after all.

@@ -148,7 +148,7 @@ func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest
 	}
 	how, room := wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode), int(b.flows.Hops.At(o.in.NextHop).MTU)
 	if mode == spec.Tunnel {
-		room = b.pathTo(p, dest.Wire, room)
+		room = b.pathTo(dest.Wire, room)
 	}
 	if v := b.fits(p, room, how, 0); v != packet.Continue {
 		return v

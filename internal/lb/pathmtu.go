@@ -4,8 +4,6 @@ import (
 	"sync/atomic"
 
 	"weir/internal/flow"
-	"weir/internal/packet"
-	"weir/internal/wire"
 )
 
 // Path MTUs toward the real servers of tunnels (RFC 2003, 5.1; RFC 2473, 7.1): what
@@ -51,31 +49,16 @@ func (b *Balancer) believed(w, tag uint64) bool {
 }
 
 // pathTo is how long what carries a packet to the end of a tunnel may be: room, what
-// its next hop takes, or what the way there is known to take. An IPv6 packet of 1280
-// bytes is tried in any case: its sender makes no smaller ones (RFC 8200, 5).
-func (b *Balancer) pathTo(p *packet.Packet, to flow.Addr, room int) int {
+// its next hop takes, or what the way there is known to take.
+func (b *Balancer) pathTo(to flow.Addr, room int) int {
 	if !b.sh.Paths.known.Load() {
 		return room
 	}
 	w, tag := b.pathOf(to)
-	was := w.Load()
-	if !b.believed(was, tag) {
-		return room
+	if was := w.Load(); b.believed(was, tag) {
+		if mtu := int(uint16(was >> 16)); room == 0 || mtu < room {
+			return mtu
+		}
 	}
-	mtu := int(uint16(was >> 16))
-	if is6(p) {
-		mtu = max(mtu, wire.IPv6MinMTU+outerLen(to))
-	}
-	if room == 0 {
-		return mtu
-	}
-	return min(mtu, room)
-}
-
-// outerLen is the length of the header that a packet gets in a tunnel to an address.
-func outerLen(to flow.Addr) int {
-	if to.Is4() {
-		return wire.IPv4MinLen
-	}
-	return wire.IPv6Len
+	return room
 }

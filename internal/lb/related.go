@@ -23,9 +23,11 @@ type quote struct {
 // to us (RFC 5508). Other ICMP is not the balancer's.
 func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	var q quote
-	v := b.quoted4(p, &q)
+	var v packet.Verdict
 	if is6(p) {
 		v = b.quoted6(p, &q)
+	} else {
+		v = b.quoted4(p, &q)
 	}
 	if v != packet.Output {
 		return v
@@ -53,10 +55,10 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
-	if v := b.fits(p, b.room(p, hop, &r), r.How, 0); v != packet.Continue {
+	if v := b.fits(p, b.room(hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
 	p.Flags |= packet.Related
@@ -72,7 +74,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 		if s := b.streamOf(c, state); s.moves() {
 			binary.BigEndian.PutUint32(l4[4:8], s.toClient(binary.BigEndian.Uint32(l4[4:8])))
 		}
-		leaveRoomForTOA(p, c, state)
+		leaveRoomForTOA(p, c, state, r.How)
 	}
 	now := quote{src: r.To(), dst: r.From()}
 	if q.proto == protoICMP || q.proto == protoICMPv6 {
@@ -148,7 +150,7 @@ func errorWhole(p *packet.Packet) bool {
 
 // quoted4 finds what an ICMP error quotes: Output if that may be a connection's.
 func (b *Balancer) quoted4(p *packet.Packet, q *quote) packet.Verdict {
-	if is6(p) {
+	if is6(p) || p.Proto != protoICMP {
 		return packet.Continue
 	}
 	m := wire.ICMPv4(p.Data[p.L4:])
@@ -272,15 +274,20 @@ func keepSum(l4 []byte, proto uint8, was, now uint64) {
 }
 
 // leaveRoomForTOA lowers the MTU of a message that says a packet was too big while
-// the director still adds the client's address to this client's segments.
-func leaveRoomForTOA(p *packet.Packet, c *flow.Conn, state uint32) {
+// the director still adds the client's address to this client's segments. A client of
+// IPv6 need not go below 1280 bytes.
+func leaveRoomForTOA(p *packet.Packet, c *flow.Conn, state uint32, how forward.How) {
 	if state&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
 		return
 	}
 	n := toaLen(c)
 	if is6(p) {
-		if m := wire.ICMPv6(p.Data[p.L4:]); m.Type() == wire.ICMPv6PacketTooBig && m.MTU() >= wire.IPv6MinMTU+uint32(n) {
-			m.SetMTU(m.MTU() - uint32(n))
+		least := uint32(wire.IPv6MinMTU)
+		if how == forward.To4 {
+			least = 576 + grown
+		}
+		if m := wire.ICMPv6(p.Data[p.L4:]); m.Type() == wire.ICMPv6PacketTooBig && m.MTU() > least {
+			m.SetMTU(max(m.MTU()-uint32(n), least))
 		}
 		return
 	}

@@ -34,7 +34,7 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -42,7 +42,7 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU) + grown; len(d) > room && hop.MTU != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.To4); v != packet.Continue {
 			return v
 		}
 	}
@@ -63,7 +63,7 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -71,7 +71,7 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := int(hop.MTU) - grown; len(d) > room && hop.MTU != 0 {
-		if v := b.tooBig(p, d, room, 0); v != packet.Continue {
+		if v := b.tooBig(p, d, room, 0, forward.To6); v != packet.Continue {
 			return v
 		}
 	}
@@ -128,7 +128,7 @@ func toIPv6(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	turned(p, wire.EtherTypeIPv6, wire.IPv6Len-was)
 	if p.Proto == protoUDP && !p.Is(packet.CsumPartial) && wire.UDP(p.Data[p.L4:]).Checksum() == 0 {
 		// Over IPv6 there must be one (RFC 8200, 8.1).
-		wire.CompleteL4AtOver6(wire.IPv6(p.Data[p.L3:]), wire.IPv6Len, protoUDP)
+		wire.CompleteL4Over6(wire.IPv6(p.Data[p.L3:]))
 	}
 	return packet.Output
 }

@@ -23,6 +23,9 @@ func (b *Balancer) errorTo4(p *packet.Packet, q *quote, r *forward.Rewritten) pa
 	if !kindTo4(e, m) {
 		return p.DropFor(packet.ICMPUnwanted)
 	}
+	if m.Type() == wire.ICMPv6Unreachable || m.Type() == wire.ICMPv6TimeExceeded {
+		p.Resize(q.l3 + withoutExtensions(m, 4, 8, len(p.Data)-q.l3, q.l4-q.l3))
+	}
 	was := wire.IPv6(p.Data[q.l3:])
 	header4(quoted, was.TrafficClass(), int(was.PayloadLength())-(q.l4-q.l3-wire.IPv6Len), was.HopLimit(), q.proto, r.To(), r.From())
 	quoted.SetFlagsFragment(wire.IPv4DontFragment)
@@ -35,6 +38,9 @@ func (b *Balancer) errorTo4(p *packet.Packet, q *quote, r *forward.Rewritten) pa
 	ip.ComputeChecksum()
 	splice(p, front, at, head[:]) // shorter: there is room
 	p.EtherType, p.Proto, p.L4 = wire.EtherTypeIPv4, protoICMP, p.L3+wire.IPv4MinLen
+	if p.Is(packet.Cut) {
+		p.MTU -= grown // as it was counted for IPv6
+	}
 	wire.ICMPv4(p.Data[p.L4:]).ComputeChecksum()
 	return packet.Output
 }
@@ -44,9 +50,10 @@ func (b *Balancer) errorTo6(p *packet.Packet, q *quote, r *forward.Rewritten) pa
 	old, m := wire.IPv4(p.Data[p.L3:]), wire.ICMPv4(p.Data[p.L4:])
 	var head [wire.IPv6Len + wire.ICMPv6Len + wire.IPv6Len]byte
 	ip, e, quoted := wire.IPv6(head[:wire.IPv6Len]), wire.ICMPv6(head[wire.IPv6Len:wire.IPv6Len+wire.ICMPv6Len]), wire.IPv6(head[wire.IPv6Len+wire.ICMPv6Len:])
-	if !kindTo6(e, m) {
+	if !kindTo6(e, m, wire.IPv4(p.Data[q.l3:])) {
 		return p.DropFor(packet.ICMPUnwanted)
 	}
+	p.Resize(q.l3 + withoutExtensions(m, 5, 4, len(p.Data)-q.l3, q.l4-q.l3)) // of ICMP, all errors alike
 	was := wire.IPv4(p.Data[q.l3:])
 	header6(quoted, was.TOS(), int(was.TotalLength())-was.HeaderLength(), was.TTL(), q.proto, r.To(), r.From())
 	front, at := int(p.L3), q.l4-int(p.L3)
@@ -81,68 +88,4 @@ func header6(ip wire.IPv6, class uint8, payload int, ttl, proto uint8, src, dst 
 	ip.SetHopLimit(ttl)
 	src.Put(ip[8:24])
 	dst.Put(ip[24:40])
-}
-
-// kindTo4 gives e the type, code and MTU that m has in ICMP (RFC 7915, 5.2), and
-// reports whether there are such.
-func kindTo4(e wire.ICMPv4, m wire.ICMPv6) bool {
-	kind, code := wire.ICMPv4Unreachable, uint8(0)
-	switch m.Type() {
-	case wire.ICMPv6Unreachable:
-		const host, prohibited, port = 1, 10, 3
-		switch m.Code() {
-		case 1:
-			code = prohibited
-		case 4:
-			code = port
-		default:
-			code = host
-		}
-	case wire.ICMPv6PacketTooBig:
-		code = wire.ICMPv4FragNeeded
-		e.SetNextHopMTU(uint16(min(m.MTU(), 65535) - min(m.MTU(), grown)))
-	case wire.ICMPv6TimeExceeded:
-		kind, code = wire.ICMPv4TimeExceeded, m.Code()
-	case wire.ICMPv6ParameterProblem:
-		const protocol, unknownNext = 2, 1
-		if m.Code() != unknownNext {
-			return false // what it points to is no more
-		}
-		code = protocol
-	default:
-		return false
-	}
-	e.SetType(kind)
-	e.SetCode(code)
-	return true
-}
-
-// kindTo6 is the inverse (RFC 7915, 4.2).
-func kindTo6(e wire.ICMPv6, m wire.ICMPv4) bool {
-	kind, code := wire.ICMPv6Unreachable, uint8(0)
-	switch m.Type() {
-	case wire.ICMPv4Unreachable:
-		switch m.Code() {
-		case 2: // protocol
-			const unknownNext, nextHeader = 1, 6
-			kind, code = wire.ICMPv6ParameterProblem, unknownNext
-			e.SetPointer(nextHeader)
-		case 3: // port
-			code = 4
-		case wire.ICMPv4FragNeeded:
-			kind = wire.ICMPv6PacketTooBig
-			e.SetMTU(max(uint32(m.NextHopMTU())+grown, wire.IPv6MinMTU))
-		case 9, 10, 13, 15: // prohibited
-			code = 1
-		case 14: // precedence: no such thing
-			return false
-		}
-	case wire.ICMPv4TimeExceeded:
-		kind, code = wire.ICMPv6TimeExceeded, m.Code()
-	default:
-		return false
-	}
-	e.SetType(kind)
-	e.SetCode(code)
-	return true
 }

@@ -28,6 +28,7 @@ func encapsulate(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 		return p.DropFor(packet.LBNoTunnelFrom)
 	}
 	in := carried(p)
+	inside := len(p.Data) - int(p.L3)
 	n := wire.IPv4MinLen
 	if r.How == forward.In6 {
 		n = wire.IPv6Len
@@ -37,11 +38,16 @@ func encapsulate(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	}
 	p.L4 += uint16(n)
 	p.Flags |= packet.Encapsulated
+	if p.Is(packet.Cut) && in.proto == protoIPv6 && inside <= wire.IPv6MinMTU {
+		// Nobody but its sender makes fragments of it: they are made of what it travels in.
+		p.Flags &^= packet.Encapsulated
+		p.MTU += uint16(n)
+		in.dontFragment = 0
+	}
 	if r.How == forward.In6 {
 		p.EtherType = wire.EtherTypeIPv6
 		outer := wire.IPv6(p.Data[p.L3:])
-		// The label keeps a connection on one way, and connections apart (RFC 6438).
-		outer.SetVersionClassFlow(in.class, uint32(p.Hash>>32))
+		outer.SetVersionClassFlow(in.class, label(p))
 		outer.SetPayloadLength(uint16(min(len(outer)-wire.IPv6Len, 65535))) // of a super-frame it counts for nothing
 		outer.SetNextHeader(in.proto)
 		outer.SetHopLimit(in.ttl)
@@ -61,6 +67,15 @@ func encapsulate(p *packet.Packet, r *forward.Rewritten) packet.Verdict {
 	binary.LittleEndian.PutUint64(outer[12:20], r.Addrs)
 	outer.ComputeChecksum()
 	return packet.Output
+}
+
+// label is the flow label of what a packet travels in: it keeps a connection on one
+// way, and connections apart (RFC 6438). An ICMP error has none.
+func label(p *packet.Packet) uint32 {
+	if !p.Is(packet.Keyed) {
+		return 0
+	}
+	return uint32(p.Hash >> 32)
 }
 
 // inner is what the outer header of a packet in a packet takes from it.

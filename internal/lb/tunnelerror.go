@@ -2,7 +2,6 @@ package lb
 
 import (
 	"encoding/binary"
-	"sync/atomic"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -29,6 +28,13 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 		return p.DropFor(packet.ICMPUnrelated)
 	}
 	why := blame(p)
+	if why == packet.ICMPUnwanted {
+		return p.DropFor(why)
+	}
+	whose := b.carries(p, q)
+	if whose == packet.ICMPUnrelated {
+		return p.DropFor(whose)
+	}
 	if why == packet.IPTooBig {
 		mtu := toldMTU(p)
 		if mtu >= q.length(p) {
@@ -37,11 +43,8 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 		b.learnPath(q.dst, mtu)
 		p.MTU = mtu - uint16(q.l4-q.l3)
 	}
-	if why == packet.ICMPUnwanted {
-		return p.DropFor(why)
-	}
-	if !b.carries(p, q) {
-		return p.DropFor(packet.ICMPTunnel)
+	if whose != packet.NoReason {
+		return p.DropFor(whose)
 	}
 	// What is left is the inner packet, as it was sent here but for its TTL: refusing
 	// it tells its sender.
@@ -100,39 +103,45 @@ func (q *quote) length(p *packet.Packet) uint16 {
 	return wire.IPv4(p.Data[q.l3:]).TotalLength()
 }
 
-// carries reports whether the quote holds enough of the inner packet to know whose it
-// is, and that is a connection of ours in this very tunnel.
-func (b *Balancer) carries(p *packet.Packet, q *quote) bool {
+// carries finds out whose the inner packet is: NoReason if it is a connection's in
+// this very tunnel, ICMPUnrelated if not, ICMPTunnel if the quote does not show it.
+func (b *Balancer) carries(p *packet.Packet, q *quote) packet.Reason {
 	in := quote{l3: q.l4}
 	ip := p.Data[in.l3:]
-	if q.proto == protoIPv6 {
-		if len(ip) < wire.IPv6Len || wire.IPv6(ip).Version() != 6 {
-			return false
+	switch q.proto {
+	case protoIPv6:
+		if len(ip) < wire.IPv6Len {
+			return packet.ICMPTunnel
 		}
 		chain, fault := wire.WalkIPv6(ip)
 		if fault != wire.ChainOK || chain.IsLater() {
-			return false
+			return packet.ICMPTunnel
 		}
 		in.l4, in.proto = in.l3+int(chain.Offset), chain.Proto
 		in.src, in.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
-	} else {
+	default:
 		h := wire.IPv4(ip)
-		if len(h) < wire.IPv4MinLen || h.Version() != 4 || h.HeaderLength() < wire.IPv4MinLen || h.FragmentOffset() != 0 {
-			return false
+		if len(h) < wire.IPv4MinLen || h.FragmentOffset() != 0 {
+			return packet.ICMPTunnel
 		}
-		in.l4, in.proto = in.l3+h.HeaderLength(), h.Protocol()
+		in.l4, in.proto = in.l3+max(h.HeaderLength(), wire.IPv4MinLen), h.Protocol()
 		in.src, in.dst = flow.V4(binary.LittleEndian.Uint32(h[12:16])), flow.V4(binary.LittleEndian.Uint32(h[16:20]))
 	}
-	if in.proto != protoTCP && in.proto != protoUDP || len(p.Data) < in.l4+8 {
-		return false
+	if len(p.Data) < in.l4+8 {
+		return packet.ICMPTunnel
 	}
 	ports := binary.LittleEndian.Uint32(p.Data[in.l4:])
+	if svc := b.Tables.Services.Lookup(in.proto, in.dst, uint16(ports>>16)); svc != nil && svc.OnePacket {
+		return packet.ICMPTunnel // it has no connections to know its clients by
+	}
 	f := flow.TupleOf(in.src, in.dst, uint16(ports), uint16(ports>>16), in.proto)
 	h, key1 := b.flows.FindFlow(&f)
 	if h == nil || key1&flow.FlagTunnel == 0 {
-		return false
+		return packet.ICMPUnrelated
 	}
 	var r forward.Rewritten
-	pub, ok := b.load(h, key1, &r)
-	return ok && r.To() == q.dst && atomic.LoadUint32(&b.flows.Conn(pub.Conn).State)&flow.ConnDying == 0
+	if _, ok := b.load(h, key1, &r); !ok || r.To() != q.dst {
+		return packet.ICMPUnrelated
+	}
+	return packet.NoReason
 }

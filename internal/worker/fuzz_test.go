@@ -82,6 +82,9 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 		t.Fatal(err)
 	}
 	w.breathe()
+	w.nanos += 1_100_000_000 // its IPv6 addresses are nobody else's
+	w.KeepHouse()
+	w.breathe()
 	w.lan.Take()
 	w.wan.Take()
 	return w
@@ -188,7 +191,7 @@ func (w *world) check() {
 	if s.GSOSegmented != 0 || len(w.Lanes()) > 1 {
 		return // pieces are more than what came, and what another worker sends is counted twice
 	}
-	left := s.Forwarded + s.Answered + s.Consumed + uint64(held)
+	left := s.Forwarded + s.Answered + s.Consumed + s.ConsumedND + uint64(held)
 	for r, n := range s.Drops {
 		if packet.Reason(r) != packet.ICMPRateLimit { // counted beside the packet's own
 			left += n

@@ -162,21 +162,20 @@ func (e *edit) neigh(w []string) error {
 	return e.spec.AddNeighbour(spec.Neighbour{Addr: ip, Port: w[0], MAC: mac})
 }
 
-// match reads "from-to" or "from-to:out", of IPv6 "[from-to]:out", of a match service: inside addresses and
-// the port that packets leave by.
+// match reads "from-to" or "from-to:out" of a match service: inside addresses, of
+// IPv6 in brackets, and the port that packets leave by.
 func match(text string) (m spec.Match, err error) {
 	m.Family = 4
-	if inside, out, ok := strings.Cut(text, "]"); ok {
-		text, m.Out = strings.TrimPrefix(inside, "["), strings.TrimPrefix(out, ":")
+	if inside, ok := strings.CutPrefix(text, "["); ok {
+		m.Family = 6
+		text, m.Out, _ = strings.Cut(inside, "]")
+		m.Out = strings.TrimPrefix(m.Out, ":")
 	} else {
 		text, m.Out, _ = strings.Cut(text, ":")
 	}
 	first, last, _ := strings.Cut(text, "-")
 	if m.Src.First, err = netip.ParseAddr(first); err != nil {
 		return m, err
-	}
-	if m.Src.First.Is6() {
-		m.Family = 6
 	}
 	m.Src.Last, err = netip.ParseAddr(last)
 	return m, err

@@ -30,6 +30,8 @@ func (p *parser) transport(texts []string, ip below) (proto int, b []byte) {
 		return proto, b
 	case "ip":
 		return protoIPIP, p.ip(&l, texts[1:])
+	case "ip6":
+		return protoIPv6, p.ip6(&l, texts[1:])
 	case "data":
 		return 0, l.data()
 	}
@@ -137,6 +139,8 @@ func printL4(ip below, proto uint8, l4 []byte, f *Frame, whole bool) string {
 		return printICMP(l4, f)
 	case proto == protoIPIP && len(l4) >= 20:
 		return printIP(l4, f)
+	case proto == protoIPv6 && len(l4) >= 40:
+		return viewer{f: f}.ip6(l4)
 	case proto == protoOPP:
 		return printOPP(ip, l4, f, whole)
 	default:

@@ -48,6 +48,9 @@ var lines = []string{
 	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / udp 1 > 2 proxy=2:[2001:db8::1]:5>[2001:db8::2]:80 data=7",
 	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / tcp 1 > 2 A seq=1 ack=1 proxy=1:[2001:db8::1]:5>[2001:db8::2]:80 data=7",
 	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / opp [2001:db8::9]:54 / udp 1 > 2 data=4",
+	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / ip6 2001:db8::9 > 2001:db8::2 hlim=63 / udp 1 > 2 data=4",
+	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / ip 1.2.3.4 > 10.0.0.100 ttl=63 / udp 1 > 2 data=4",
+	"ip 10.0.0.1 > 10.0.0.100 ttl=64 / ip6 2001:db8::9 > 2001:db8::2 hlim=63 / dst / udp 1 > 2 data=4",
 	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / sctp 40000 > 80 tag=7 <cookie-echo 0x010203,data 100,abort.1,type99 0xff,hex 0000>",
 	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / sctp 40000 > 80 tag=7 <shutdown 0x00000005> csum=bad",
 	"ip6 2001:db8::1 > 2001:db8::2 hlim=64 / hop / dst opts=0104000000000106000000000000 / udp 1 > 2",
@@ -136,11 +139,15 @@ func TestIndependentJudgeOf6(t *testing.T) {
 		if e := p.ErrorLayer(); e != nil && !strings.Contains(line, "opp") && !strings.Contains(line, "proto=253") && ip.Length > 0 {
 			t.Errorf("%s: %v", line, e.Error())
 		}
+		var under gopacket.NetworkLayer = ip
 		for _, l := range p.Layers() {
+			if n, ok := l.(gopacket.NetworkLayer); ok {
+				under = n // in a tunnel, the inner one
+			}
 			if c, ok := l.(interface {
 				SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
 			}); ok {
-				_ = c.SetNetworkLayerForChecksum(ip)
+				_ = c.SetNetworkLayerForChecksum(under)
 			}
 			if sctp, ok := l.(*layers.SCTP); ok {
 				b := gopacket.NewSerializeBuffer()
