@@ -115,7 +115,7 @@ func (s *Spec) checkMapping(svc *Service, wan netip.Addr) error {
 func (s *Spec) mappedOn(proto Proto, wan netip.Addr) *Service {
 	for i := range s.Services {
 		o := &s.Services[i]
-		if o.Proto == proto && o.EndpointIndependent && o.dest(netip.AddrPortFrom(wan, 0)) >= 0 {
+		if o.EndpointIndependent && o.Proto == proto && o.dest(netip.AddrPortFrom(wan, 0)) >= 0 {
 			return o
 		}
 	}

@@ -23,9 +23,10 @@ var (
 	uoaCarriers    = []string{"ipo", "opp"}
 )
 
-// Find returns a service, or nil.
+// Find returns a service, or nil. It begins with the one that was added last, which
+// a file that is restored goes on about.
 func (s *Spec) Find(k ServiceKey) *Service {
-	for i := range s.Services {
+	for i := len(s.Services) - 1; i >= 0; i-- {
 		if s.Services[i].ServiceKey == k {
 			return &s.Services[i]
 		}
