@@ -24,7 +24,11 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 	if !errorWhole(p) {
 		return p.DropFor(packet.ICMPMalformed)
 	}
-	if !b.Tables.Services.HasTunnel(q.dst) {
+	outer := wire.IPv4MinLen
+	if is6(p) {
+		outer = wire.IPv6Len
+	}
+	if q.l4-q.l3 != outer || !b.Tables.Services.HasTunnel(q.dst) {
 		return p.DropFor(packet.ICMPUnrelated)
 	}
 	why := blame(p)
@@ -41,7 +45,7 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 			return p.DropFor(packet.ICMPUnwanted) // what was quoted would fit
 		}
 		b.learnPath(q.dst, mtu)
-		p.MTU = mtu - uint16(q.l4-q.l3)
+		p.MTU = mtu - uint16(outer)
 	}
 	if whose != packet.NoReason {
 		return p.DropFor(whose)

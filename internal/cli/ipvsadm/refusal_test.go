@@ -241,7 +241,7 @@ func TestWrongLines(t *testing.T) {
 		{"-A -t 10.0.0.100:80 --dest-check default --dest-check tcp", 2, "an active health check (dest-check tcp) is not supported yet\n"},
 		{"-A -t 10.0.0.100:80 --dest-check ping", 2, "an active health check (dest-check ping) is not supported yet\n"},
 		{"-l --daemon", 2, noSync + "\n"},
-		{"-ln --cpu 1", 2, "the 'cpu' option is not supported yet\n"},
+		{"-ln --cpu 1", 2, "--cpu chooses one worker's table, and all workers of weir share one: leave it out\n"},
 		{"--start-daemon=master --mcast-interface eth0 --syncid 1", 2, noSync + "\n"},
 		{"--stop-daemon backup", 2, noSync + "\n"},
 	} {

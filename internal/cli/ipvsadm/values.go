@@ -326,8 +326,7 @@ func (l *line) setCPU(arg string, _ bool) error {
 	if _, ok := number(arg, 0, math.MaxUint16); !ok {
 		return wrong("invalid cpu value `%s' specified", arg)
 	}
-	l.needs("the 'cpu' option")
-	return nil
+	return wrong("--cpu chooses one worker's table, and all workers of weir share one: leave it out")
 }
 
 func (l *line) setSyncid(arg string, _ bool) error {
