@@ -29,7 +29,7 @@ var floors = [][]string{
 	// What runs on a real server, and knows nothing of the director.
 	{"internal/rsagent"},
 	// What the stages use.
-	{"internal/stat", "internal/port", "internal/route", "internal/lb/laddr", "internal/lb/sched", "internal/lb/proto", "internal/lb/acl", "internal/lb/template"},
+	{"internal/stat", "internal/port", "internal/route", "internal/lb/laddr", "internal/lb/sched", "internal/lb/proto", "internal/lb/acl", "internal/lb/template", "internal/lb/mapping"},
 	// Port drivers, what a service is, the record of a walk.
 	{
 		"internal/port/afxdp", "internal/port/afpacket", "internal/port/tap", "internal/port/pipe",

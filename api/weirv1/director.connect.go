@@ -111,6 +111,8 @@ const (
 	// DirectorListConnectionsProcedure is the fully-qualified name of the Director's ListConnections
 	// RPC.
 	DirectorListConnectionsProcedure = "/weir.v1.Director/ListConnections"
+	// DirectorApplyProcedure is the fully-qualified name of the Director's Apply RPC.
+	DirectorApplyProcedure = "/weir.v1.Director/Apply"
 	// DirectorGetStatsProcedure is the fully-qualified name of the Director's GetStats RPC.
 	DirectorGetStatsProcedure = "/weir.v1.Director/GetStats"
 )
@@ -151,6 +153,9 @@ type DirectorClient interface {
 	GetTimeouts(context.Context, *connect.Request[GetTimeoutsRequest]) (*connect.Response[GetTimeoutsResponse], error)
 	SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error)
 	ListConnections(context.Context, *connect.Request[ListConnectionsRequest]) (*connect.ServerStreamForClient[ListConnectionsResponse], error)
+	// Carries out several changes as one: all of them, or with an error none. Nobody
+	// sees what lies between.
+	Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
 }
 
@@ -369,6 +374,12 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			connect.WithSchema(directorMethods.ByName("ListConnections")),
 			connect.WithClientOptions(opts...),
 		),
+		apply: connect.NewClient[ApplyRequest, ApplyResponse](
+			httpClient,
+			baseURL+DirectorApplyProcedure,
+			connect.WithSchema(directorMethods.ByName("Apply")),
+			connect.WithClientOptions(opts...),
+		),
 		getStats: connect.NewClient[GetStatsRequest, GetStatsResponse](
 			httpClient,
 			baseURL+DirectorGetStatsProcedure,
@@ -414,6 +425,7 @@ type directorClient struct {
 	getTimeouts        *connect.Client[GetTimeoutsRequest, GetTimeoutsResponse]
 	setTimeouts        *connect.Client[SetTimeoutsRequest, SetTimeoutsResponse]
 	listConnections    *connect.Client[ListConnectionsRequest, ListConnectionsResponse]
+	apply              *connect.Client[ApplyRequest, ApplyResponse]
 	getStats           *connect.Client[GetStatsRequest, GetStatsResponse]
 }
 
@@ -587,6 +599,11 @@ func (c *directorClient) ListConnections(ctx context.Context, req *connect.Reque
 	return c.listConnections.CallServerStream(ctx, req)
 }
 
+// Apply calls weir.v1.Director.Apply.
+func (c *directorClient) Apply(ctx context.Context, req *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error) {
+	return c.apply.CallUnary(ctx, req)
+}
+
 // GetStats calls weir.v1.Director.GetStats.
 func (c *directorClient) GetStats(ctx context.Context, req *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error) {
 	return c.getStats.CallUnary(ctx, req)
@@ -628,6 +645,9 @@ type DirectorHandler interface {
 	GetTimeouts(context.Context, *connect.Request[GetTimeoutsRequest]) (*connect.Response[GetTimeoutsResponse], error)
 	SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error)
 	ListConnections(context.Context, *connect.Request[ListConnectionsRequest], *connect.ServerStream[ListConnectionsResponse]) error
+	// Carries out several changes as one: all of them, or with an error none. Nobody
+	// sees what lies between.
+	Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
 }
 
@@ -842,6 +862,12 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		connect.WithSchema(directorMethods.ByName("ListConnections")),
 		connect.WithHandlerOptions(opts...),
 	)
+	directorApplyHandler := connect.NewUnaryHandler(
+		DirectorApplyProcedure,
+		svc.Apply,
+		connect.WithSchema(directorMethods.ByName("Apply")),
+		connect.WithHandlerOptions(opts...),
+	)
 	directorGetStatsHandler := connect.NewUnaryHandler(
 		DirectorGetStatsProcedure,
 		svc.GetStats,
@@ -918,6 +944,8 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorSetTimeoutsHandler.ServeHTTP(w, r)
 		case DirectorListConnectionsProcedure:
 			directorListConnectionsHandler.ServeHTTP(w, r)
+		case DirectorApplyProcedure:
+			directorApplyHandler.ServeHTTP(w, r)
 		case DirectorGetStatsProcedure:
 			directorGetStatsHandler.ServeHTTP(w, r)
 		default:
@@ -1063,6 +1091,10 @@ func (UnimplementedDirectorHandler) SetTimeouts(context.Context, *connect.Reques
 
 func (UnimplementedDirectorHandler) ListConnections(context.Context, *connect.Request[ListConnectionsRequest], *connect.ServerStream[ListConnectionsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ListConnections is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.Apply is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error) {

@@ -261,7 +261,9 @@ type ErrorDetail struct {
 	// Which object was at fault: "service", "dest", "laddr", "address", "route",
 	// "neighbour", "link", "worker", "scheduler", "blacklist", "whitelist",
 	// "timeout".
-	Object        string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	Object string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	// Of Apply: which step was refused, counted from 1; 0 if it was none alone.
+	Step          uint32 `protobuf:"varint,4,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +319,480 @@ func (x *ErrorDetail) GetObject() string {
 	return ""
 }
 
+func (x *ErrorDetail) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+// Step is a change that Apply makes together with others.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Change:
+	//
+	//	*Step_AddAddress
+	//	*Step_DeleteAddress
+	//	*Step_FlushAddresses
+	//	*Step_AddRoute
+	//	*Step_DeleteRoute
+	//	*Step_FlushRoutes
+	//	*Step_AddNeighbour
+	//	*Step_DeleteNeighbour
+	//	*Step_SetLink
+	//	*Step_AddService
+	//	*Step_EditService
+	//	*Step_DeleteService
+	//	*Step_FlushServices
+	//	*Step_AddDest
+	//	*Step_EditDest
+	//	*Step_DeleteDest
+	//	*Step_AddLocalAddress
+	//	*Step_DeleteLocalAddress
+	//	*Step_AddAccess
+	//	*Step_DeleteAccess
+	//	*Step_SetTimeouts
+	Change        isStep_Change `protobuf_oneof:"change"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_weirv1_director_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Step) GetChange() isStep_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Step) GetAddAddress() *AddAddressRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddAddress); ok {
+			return x.AddAddress
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteAddress() *DeleteAddressRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteAddress); ok {
+			return x.DeleteAddress
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetFlushAddresses() *FlushAddressesRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_FlushAddresses); ok {
+			return x.FlushAddresses
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetAddRoute() *AddRouteRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddRoute); ok {
+			return x.AddRoute
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteRoute() *DeleteRouteRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteRoute); ok {
+			return x.DeleteRoute
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetFlushRoutes() *FlushRoutesRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_FlushRoutes); ok {
+			return x.FlushRoutes
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetAddNeighbour() *AddNeighbourRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddNeighbour); ok {
+			return x.AddNeighbour
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteNeighbour() *DeleteNeighbourRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteNeighbour); ok {
+			return x.DeleteNeighbour
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetSetLink() *SetLinkRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_SetLink); ok {
+			return x.SetLink
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetAddService() *AddServiceRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddService); ok {
+			return x.AddService
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetEditService() *EditServiceRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_EditService); ok {
+			return x.EditService
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteService() *DeleteServiceRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteService); ok {
+			return x.DeleteService
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetFlushServices() *FlushServicesRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_FlushServices); ok {
+			return x.FlushServices
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetAddDest() *AddDestRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddDest); ok {
+			return x.AddDest
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetEditDest() *EditDestRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_EditDest); ok {
+			return x.EditDest
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteDest() *DeleteDestRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteDest); ok {
+			return x.DeleteDest
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetAddLocalAddress() *AddLocalAddressRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddLocalAddress); ok {
+			return x.AddLocalAddress
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteLocalAddress() *DeleteLocalAddressRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteLocalAddress); ok {
+			return x.DeleteLocalAddress
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetAddAccess() *AddAccessRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddAccess); ok {
+			return x.AddAccess
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteAccess() *DeleteAccessRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteAccess); ok {
+			return x.DeleteAccess
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetSetTimeouts() *SetTimeoutsRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_SetTimeouts); ok {
+			return x.SetTimeouts
+		}
+	}
+	return nil
+}
+
+type isStep_Change interface {
+	isStep_Change()
+}
+
+type Step_AddAddress struct {
+	AddAddress *AddAddressRequest `protobuf:"bytes,1,opt,name=add_address,json=addAddress,proto3,oneof"`
+}
+
+type Step_DeleteAddress struct {
+	DeleteAddress *DeleteAddressRequest `protobuf:"bytes,2,opt,name=delete_address,json=deleteAddress,proto3,oneof"`
+}
+
+type Step_FlushAddresses struct {
+	FlushAddresses *FlushAddressesRequest `protobuf:"bytes,3,opt,name=flush_addresses,json=flushAddresses,proto3,oneof"`
+}
+
+type Step_AddRoute struct {
+	AddRoute *AddRouteRequest `protobuf:"bytes,4,opt,name=add_route,json=addRoute,proto3,oneof"`
+}
+
+type Step_DeleteRoute struct {
+	DeleteRoute *DeleteRouteRequest `protobuf:"bytes,5,opt,name=delete_route,json=deleteRoute,proto3,oneof"`
+}
+
+type Step_FlushRoutes struct {
+	FlushRoutes *FlushRoutesRequest `protobuf:"bytes,6,opt,name=flush_routes,json=flushRoutes,proto3,oneof"`
+}
+
+type Step_AddNeighbour struct {
+	AddNeighbour *AddNeighbourRequest `protobuf:"bytes,7,opt,name=add_neighbour,json=addNeighbour,proto3,oneof"`
+}
+
+type Step_DeleteNeighbour struct {
+	DeleteNeighbour *DeleteNeighbourRequest `protobuf:"bytes,8,opt,name=delete_neighbour,json=deleteNeighbour,proto3,oneof"`
+}
+
+type Step_SetLink struct {
+	SetLink *SetLinkRequest `protobuf:"bytes,9,opt,name=set_link,json=setLink,proto3,oneof"`
+}
+
+type Step_AddService struct {
+	AddService *AddServiceRequest `protobuf:"bytes,10,opt,name=add_service,json=addService,proto3,oneof"`
+}
+
+type Step_EditService struct {
+	EditService *EditServiceRequest `protobuf:"bytes,11,opt,name=edit_service,json=editService,proto3,oneof"`
+}
+
+type Step_DeleteService struct {
+	DeleteService *DeleteServiceRequest `protobuf:"bytes,12,opt,name=delete_service,json=deleteService,proto3,oneof"`
+}
+
+type Step_FlushServices struct {
+	FlushServices *FlushServicesRequest `protobuf:"bytes,13,opt,name=flush_services,json=flushServices,proto3,oneof"`
+}
+
+type Step_AddDest struct {
+	AddDest *AddDestRequest `protobuf:"bytes,14,opt,name=add_dest,json=addDest,proto3,oneof"`
+}
+
+type Step_EditDest struct {
+	EditDest *EditDestRequest `protobuf:"bytes,15,opt,name=edit_dest,json=editDest,proto3,oneof"`
+}
+
+type Step_DeleteDest struct {
+	DeleteDest *DeleteDestRequest `protobuf:"bytes,16,opt,name=delete_dest,json=deleteDest,proto3,oneof"`
+}
+
+type Step_AddLocalAddress struct {
+	AddLocalAddress *AddLocalAddressRequest `protobuf:"bytes,17,opt,name=add_local_address,json=addLocalAddress,proto3,oneof"`
+}
+
+type Step_DeleteLocalAddress struct {
+	DeleteLocalAddress *DeleteLocalAddressRequest `protobuf:"bytes,18,opt,name=delete_local_address,json=deleteLocalAddress,proto3,oneof"`
+}
+
+type Step_AddAccess struct {
+	AddAccess *AddAccessRequest `protobuf:"bytes,19,opt,name=add_access,json=addAccess,proto3,oneof"`
+}
+
+type Step_DeleteAccess struct {
+	DeleteAccess *DeleteAccessRequest `protobuf:"bytes,20,opt,name=delete_access,json=deleteAccess,proto3,oneof"`
+}
+
+type Step_SetTimeouts struct {
+	SetTimeouts *SetTimeoutsRequest `protobuf:"bytes,21,opt,name=set_timeouts,json=setTimeouts,proto3,oneof"`
+}
+
+func (*Step_AddAddress) isStep_Change() {}
+
+func (*Step_DeleteAddress) isStep_Change() {}
+
+func (*Step_FlushAddresses) isStep_Change() {}
+
+func (*Step_AddRoute) isStep_Change() {}
+
+func (*Step_DeleteRoute) isStep_Change() {}
+
+func (*Step_FlushRoutes) isStep_Change() {}
+
+func (*Step_AddNeighbour) isStep_Change() {}
+
+func (*Step_DeleteNeighbour) isStep_Change() {}
+
+func (*Step_SetLink) isStep_Change() {}
+
+func (*Step_AddService) isStep_Change() {}
+
+func (*Step_EditService) isStep_Change() {}
+
+func (*Step_DeleteService) isStep_Change() {}
+
+func (*Step_FlushServices) isStep_Change() {}
+
+func (*Step_AddDest) isStep_Change() {}
+
+func (*Step_EditDest) isStep_Change() {}
+
+func (*Step_DeleteDest) isStep_Change() {}
+
+func (*Step_AddLocalAddress) isStep_Change() {}
+
+func (*Step_DeleteLocalAddress) isStep_Change() {}
+
+func (*Step_AddAccess) isStep_Change() {}
+
+func (*Step_DeleteAccess) isStep_Change() {}
+
+func (*Step_SetTimeouts) isStep_Change() {}
+
+type ApplyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []*Step                `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyRequest) Reset() {
+	*x = ApplyRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyRequest) ProtoMessage() {}
+
+func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
+func (*ApplyRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ApplyRequest) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+type ApplyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyResponse) Reset() {
+	*x = ApplyResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyResponse) ProtoMessage() {}
+
+func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
+func (*ApplyResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{3}
+}
+
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -325,7 +801,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[1]
+	mi := &file_weirv1_director_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +813,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[1]
+	mi := &file_weirv1_director_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +826,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{1}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{4}
 }
 
 type GetVersionResponse struct {
@@ -364,7 +840,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[2]
+	mi := &file_weirv1_director_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +852,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[2]
+	mi := &file_weirv1_director_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +865,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{2}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -431,7 +907,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_weirv1_director_proto_msgTypes[3]
+	mi := &file_weirv1_director_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +919,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[3]
+	mi := &file_weirv1_director_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +932,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{3}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Address) GetPrefix() string {
@@ -546,7 +1022,7 @@ type ListAddressesRequest struct {
 
 func (x *ListAddressesRequest) Reset() {
 	*x = ListAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[4]
+	mi := &file_weirv1_director_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +1034,7 @@ func (x *ListAddressesRequest) String() string {
 func (*ListAddressesRequest) ProtoMessage() {}
 
 func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[4]
+	mi := &file_weirv1_director_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +1047,7 @@ func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ListAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{4}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListAddressesRequest) GetDevice() string {
@@ -591,7 +1067,7 @@ type ListAddressesResponse struct {
 
 func (x *ListAddressesResponse) Reset() {
 	*x = ListAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[5]
+	mi := &file_weirv1_director_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +1079,7 @@ func (x *ListAddressesResponse) String() string {
 func (*ListAddressesResponse) ProtoMessage() {}
 
 func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[5]
+	mi := &file_weirv1_director_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +1092,7 @@ func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ListAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{5}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListAddressesResponse) GetAddresses() []*Address {
@@ -637,7 +1113,7 @@ type AddAddressRequest struct {
 
 func (x *AddAddressRequest) Reset() {
 	*x = AddAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[6]
+	mi := &file_weirv1_director_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +1125,7 @@ func (x *AddAddressRequest) String() string {
 func (*AddAddressRequest) ProtoMessage() {}
 
 func (x *AddAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[6]
+	mi := &file_weirv1_director_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +1138,7 @@ func (x *AddAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{6}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AddAddressRequest) GetAddress() *Address {
@@ -687,7 +1163,7 @@ type AddAddressResponse struct {
 
 func (x *AddAddressResponse) Reset() {
 	*x = AddAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[7]
+	mi := &file_weirv1_director_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +1175,7 @@ func (x *AddAddressResponse) String() string {
 func (*AddAddressResponse) ProtoMessage() {}
 
 func (x *AddAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[7]
+	mi := &file_weirv1_director_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +1188,7 @@ func (x *AddAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{7}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{10}
 }
 
 type DeleteAddressRequest struct {
@@ -725,7 +1201,7 @@ type DeleteAddressRequest struct {
 
 func (x *DeleteAddressRequest) Reset() {
 	*x = DeleteAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[8]
+	mi := &file_weirv1_director_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +1213,7 @@ func (x *DeleteAddressRequest) String() string {
 func (*DeleteAddressRequest) ProtoMessage() {}
 
 func (x *DeleteAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[8]
+	mi := &file_weirv1_director_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +1226,7 @@ func (x *DeleteAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{8}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteAddressRequest) GetPrefix() string {
@@ -775,7 +1251,7 @@ type DeleteAddressResponse struct {
 
 func (x *DeleteAddressResponse) Reset() {
 	*x = DeleteAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[9]
+	mi := &file_weirv1_director_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +1263,7 @@ func (x *DeleteAddressResponse) String() string {
 func (*DeleteAddressResponse) ProtoMessage() {}
 
 func (x *DeleteAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[9]
+	mi := &file_weirv1_director_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +1276,7 @@ func (x *DeleteAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{9}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{12}
 }
 
 type FlushAddressesRequest struct {
@@ -814,7 +1290,7 @@ type FlushAddressesRequest struct {
 
 func (x *FlushAddressesRequest) Reset() {
 	*x = FlushAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[10]
+	mi := &file_weirv1_director_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +1302,7 @@ func (x *FlushAddressesRequest) String() string {
 func (*FlushAddressesRequest) ProtoMessage() {}
 
 func (x *FlushAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[10]
+	mi := &file_weirv1_director_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +1315,7 @@ func (x *FlushAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAddressesRequest.ProtoReflect.Descriptor instead.
 func (*FlushAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{10}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FlushAddressesRequest) GetDevice() string {
@@ -864,7 +1340,7 @@ type FlushAddressesResponse struct {
 
 func (x *FlushAddressesResponse) Reset() {
 	*x = FlushAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[11]
+	mi := &file_weirv1_director_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1352,7 @@ func (x *FlushAddressesResponse) String() string {
 func (*FlushAddressesResponse) ProtoMessage() {}
 
 func (x *FlushAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[11]
+	mi := &file_weirv1_director_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1365,7 @@ func (x *FlushAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAddressesResponse.ProtoReflect.Descriptor instead.
 func (*FlushAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{11}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
 }
 
 type Route struct {
@@ -914,7 +1390,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_weirv1_director_proto_msgTypes[12]
+	mi := &file_weirv1_director_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1402,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[12]
+	mi := &file_weirv1_director_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1415,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{12}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Route) GetPrefix() string {
@@ -1014,7 +1490,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[13]
+	mi := &file_weirv1_director_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1502,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[13]
+	mi := &file_weirv1_director_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1515,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{13}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRoutesRequest) GetDevice() string {
@@ -1058,7 +1534,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[14]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1546,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[14]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1559,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -1102,7 +1578,7 @@ type AddRouteRequest struct {
 
 func (x *AddRouteRequest) Reset() {
 	*x = AddRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1590,7 @@ func (x *AddRouteRequest) String() string {
 func (*AddRouteRequest) ProtoMessage() {}
 
 func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1603,7 @@ func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteRequest.ProtoReflect.Descriptor instead.
 func (*AddRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AddRouteRequest) GetRoute() *Route {
@@ -1145,7 +1621,7 @@ type AddRouteResponse struct {
 
 func (x *AddRouteResponse) Reset() {
 	*x = AddRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1633,7 @@ func (x *AddRouteResponse) String() string {
 func (*AddRouteResponse) ProtoMessage() {}
 
 func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1646,7 @@ func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteResponse.ProtoReflect.Descriptor instead.
 func (*AddRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
 }
 
 type DeleteRouteRequest struct {
@@ -1182,7 +1658,7 @@ type DeleteRouteRequest struct {
 
 func (x *DeleteRouteRequest) Reset() {
 	*x = DeleteRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1670,7 @@ func (x *DeleteRouteRequest) String() string {
 func (*DeleteRouteRequest) ProtoMessage() {}
 
 func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1683,7 @@ func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteRouteRequest) GetRoute() *Route {
@@ -1225,7 +1701,7 @@ type DeleteRouteResponse struct {
 
 func (x *DeleteRouteResponse) Reset() {
 	*x = DeleteRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1713,7 @@ func (x *DeleteRouteResponse) String() string {
 func (*DeleteRouteResponse) ProtoMessage() {}
 
 func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1726,7 @@ func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
 }
 
 type FlushRoutesRequest struct {
@@ -1264,7 +1740,7 @@ type FlushRoutesRequest struct {
 
 func (x *FlushRoutesRequest) Reset() {
 	*x = FlushRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1752,7 @@ func (x *FlushRoutesRequest) String() string {
 func (*FlushRoutesRequest) ProtoMessage() {}
 
 func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1765,7 @@ func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesRequest.ProtoReflect.Descriptor instead.
 func (*FlushRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FlushRoutesRequest) GetDevice() string {
@@ -1314,7 +1790,7 @@ type FlushRoutesResponse struct {
 
 func (x *FlushRoutesResponse) Reset() {
 	*x = FlushRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1802,7 @@ func (x *FlushRoutesResponse) String() string {
 func (*FlushRoutesResponse) ProtoMessage() {}
 
 func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1815,7 @@ func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesResponse.ProtoReflect.Descriptor instead.
 func (*FlushRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
 }
 
 type Neighbour struct {
@@ -1359,7 +1835,7 @@ type Neighbour struct {
 
 func (x *Neighbour) Reset() {
 	*x = Neighbour{}
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1847,7 @@ func (x *Neighbour) String() string {
 func (*Neighbour) ProtoMessage() {}
 
 func (x *Neighbour) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1860,7 @@ func (x *Neighbour) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbour.ProtoReflect.Descriptor instead.
 func (*Neighbour) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Neighbour) GetAddress() string {
@@ -1438,7 +1914,7 @@ type ListNeighboursRequest struct {
 
 func (x *ListNeighboursRequest) Reset() {
 	*x = ListNeighboursRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1926,7 @@ func (x *ListNeighboursRequest) String() string {
 func (*ListNeighboursRequest) ProtoMessage() {}
 
 func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1939,7 @@ func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursRequest.ProtoReflect.Descriptor instead.
 func (*ListNeighboursRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListNeighboursRequest) GetDevice() string {
@@ -1482,7 +1958,7 @@ type ListNeighboursResponse struct {
 
 func (x *ListNeighboursResponse) Reset() {
 	*x = ListNeighboursResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1970,7 @@ func (x *ListNeighboursResponse) String() string {
 func (*ListNeighboursResponse) ProtoMessage() {}
 
 func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1983,7 @@ func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursResponse.ProtoReflect.Descriptor instead.
 func (*ListNeighboursResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListNeighboursResponse) GetNeighbours() []*Neighbour {
@@ -1526,7 +2002,7 @@ type AddNeighbourRequest struct {
 
 func (x *AddNeighbourRequest) Reset() {
 	*x = AddNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +2014,7 @@ func (x *AddNeighbourRequest) String() string {
 func (*AddNeighbourRequest) ProtoMessage() {}
 
 func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +2027,7 @@ func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*AddNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AddNeighbourRequest) GetNeighbour() *Neighbour {
@@ -1569,7 +2045,7 @@ type AddNeighbourResponse struct {
 
 func (x *AddNeighbourResponse) Reset() {
 	*x = AddNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +2057,7 @@ func (x *AddNeighbourResponse) String() string {
 func (*AddNeighbourResponse) ProtoMessage() {}
 
 func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +2070,7 @@ func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*AddNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
 }
 
 type DeleteNeighbourRequest struct {
@@ -1607,7 +2083,7 @@ type DeleteNeighbourRequest struct {
 
 func (x *DeleteNeighbourRequest) Reset() {
 	*x = DeleteNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +2095,7 @@ func (x *DeleteNeighbourRequest) String() string {
 func (*DeleteNeighbourRequest) ProtoMessage() {}
 
 func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +2108,7 @@ func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteNeighbourRequest) GetAddress() string {
@@ -1657,7 +2133,7 @@ type DeleteNeighbourResponse struct {
 
 func (x *DeleteNeighbourResponse) Reset() {
 	*x = DeleteNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +2145,7 @@ func (x *DeleteNeighbourResponse) String() string {
 func (*DeleteNeighbourResponse) ProtoMessage() {}
 
 func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +2158,7 @@ func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
 }
 
 // MulticastGroup is a group that a device listens to.
@@ -1699,7 +2175,7 @@ type MulticastGroup struct {
 
 func (x *MulticastGroup) Reset() {
 	*x = MulticastGroup{}
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +2187,7 @@ func (x *MulticastGroup) String() string {
 func (*MulticastGroup) ProtoMessage() {}
 
 func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +2200,7 @@ func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MulticastGroup.ProtoReflect.Descriptor instead.
 func (*MulticastGroup) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MulticastGroup) GetDevice() string {
@@ -1758,7 +2234,7 @@ type ListMulticastRequest struct {
 
 func (x *ListMulticastRequest) Reset() {
 	*x = ListMulticastRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2246,7 @@ func (x *ListMulticastRequest) String() string {
 func (*ListMulticastRequest) ProtoMessage() {}
 
 func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2259,7 @@ func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastRequest.ProtoReflect.Descriptor instead.
 func (*ListMulticastRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListMulticastRequest) GetDevice() string {
@@ -1803,7 +2279,7 @@ type ListMulticastResponse struct {
 
 func (x *ListMulticastResponse) Reset() {
 	*x = ListMulticastResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +2291,7 @@ func (x *ListMulticastResponse) String() string {
 func (*ListMulticastResponse) ProtoMessage() {}
 
 func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +2304,7 @@ func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastResponse.ProtoReflect.Descriptor instead.
 func (*ListMulticastResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListMulticastResponse) GetGroups() []*MulticastGroup {
@@ -1871,7 +2347,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2359,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2372,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Link) GetNumber() uint32 {
@@ -2071,7 +2547,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2559,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2572,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -2178,7 +2654,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2666,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2679,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -2222,7 +2698,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2710,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2723,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2270,7 +2746,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2758,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2771,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -2327,7 +2803,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2815,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2828,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
 }
 
 type Worker struct {
@@ -2379,7 +2855,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2867,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2880,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -2513,7 +2989,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2525,7 +3001,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2538,7 +3014,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 type ListWorkersResponse struct {
@@ -2550,7 +3026,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +3038,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +3051,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -2595,7 +3071,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +3083,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +3096,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -2645,7 +3121,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2657,7 +3133,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2670,7 +3146,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 type ServiceKey struct {
@@ -2687,7 +3163,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +3175,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +3188,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -2759,7 +3235,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +3247,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +3260,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -2836,7 +3312,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2848,7 +3324,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2861,7 +3337,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -2907,7 +3383,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +3395,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3408,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -2985,7 +3461,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3473,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3486,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -3075,6 +3551,9 @@ type Service struct {
 	// What carries the client's address to UDP real servers: ipo opp; "" for nothing.
 	// Real servers may be of another family than the client.
 	Uoa string `protobuf:"bytes,18,opt,name=uoa,proto3" json:"uoa,omitempty"`
+	// Of a match service: an inside address and port has one WAN address and port
+	// toward everybody (RFC 4787, REQ-1), instead of one toward each.
+	EndpointIndependent bool `protobuf:"varint,19,opt,name=endpoint_independent,json=endpointIndependent,proto3" json:"endpoint_independent,omitempty"`
 	// Answers only.
 	Rates         *Rates `protobuf:"bytes,30,opt,name=rates,proto3" json:"rates,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3083,7 +3562,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3574,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3587,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -3237,6 +3716,13 @@ func (x *Service) GetUoa() string {
 	return ""
 }
 
+func (x *Service) GetEndpointIndependent() bool {
+	if x != nil {
+		return x.EndpointIndependent
+	}
+	return false
+}
+
 func (x *Service) GetRates() *Rates {
 	if x != nil {
 		return x.Rates
@@ -3266,7 +3752,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3278,7 +3764,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +3777,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Dest) GetAddress() string {
@@ -3398,7 +3884,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3410,7 +3896,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3423,7 +3909,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -3464,7 +3950,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3962,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3975,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -3510,7 +3996,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +4008,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +4021,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -3561,7 +4047,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +4059,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +4072,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -3604,7 +4090,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3616,7 +4102,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +4115,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 type EditServiceRequest struct {
@@ -3641,7 +4127,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +4139,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +4152,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -3684,7 +4170,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3696,7 +4182,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3709,7 +4195,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 type DeleteServiceRequest struct {
@@ -3721,7 +4207,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3733,7 +4219,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3746,7 +4232,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -3764,7 +4250,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3776,7 +4262,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3789,7 +4275,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 type FlushServicesRequest struct {
@@ -3800,7 +4286,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3812,7 +4298,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3825,7 +4311,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 type FlushServicesResponse struct {
@@ -3836,7 +4322,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3848,7 +4334,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3861,7 +4347,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 type AddDestRequest struct {
@@ -3874,7 +4360,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4372,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4385,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -3924,7 +4410,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3936,7 +4422,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3949,7 +4435,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 type EditDestRequest struct {
@@ -3962,7 +4448,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3974,7 +4460,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3987,7 +4473,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -4012,7 +4498,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4024,7 +4510,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4037,7 +4523,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 type DeleteDestRequest struct {
@@ -4050,7 +4536,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4548,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4561,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -4100,7 +4586,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4598,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4611,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -4140,7 +4626,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4638,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4651,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -4192,7 +4678,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4204,7 +4690,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4217,7 +4703,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -4238,7 +4724,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4250,7 +4736,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4263,7 +4749,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -4288,7 +4774,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4300,7 +4786,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4313,7 +4799,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 type AccessList struct {
@@ -4328,7 +4814,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4340,7 +4826,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4353,7 +4839,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -4389,7 +4875,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4401,7 +4887,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4414,7 +4900,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -4441,7 +4927,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4453,7 +4939,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4466,7 +4952,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -4487,7 +4973,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4499,7 +4985,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4512,7 +4998,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -4530,7 +5016,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4542,7 +5028,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4555,7 +5041,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 type DeleteAccessRequest struct {
@@ -4567,7 +5053,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4579,7 +5065,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4592,7 +5078,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -4610,7 +5096,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4622,7 +5108,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4635,7 +5121,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 type ZeroCountersRequest struct {
@@ -4648,7 +5134,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +5146,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +5159,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -4691,7 +5177,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4703,7 +5189,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4716,7 +5202,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -4732,7 +5218,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +5230,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +5243,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -4789,7 +5275,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4801,7 +5287,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4814,7 +5300,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 type GetTimeoutsResponse struct {
@@ -4829,7 +5315,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4841,7 +5327,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4854,7 +5340,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -4881,7 +5367,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4893,7 +5379,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4906,7 +5392,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -4924,7 +5410,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4936,7 +5422,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4949,7 +5435,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 type Connection struct {
@@ -4973,7 +5459,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4985,7 +5471,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4998,7 +5484,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -5076,7 +5562,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5088,7 +5574,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5101,7 +5587,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -5135,7 +5621,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5147,7 +5633,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5160,7 +5646,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -5178,7 +5664,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5190,7 +5676,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5203,7 +5689,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 type GetStatsResponse struct {
@@ -5217,7 +5703,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5229,7 +5715,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5242,7 +5728,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -5279,7 +5765,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5291,7 +5777,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5304,7 +5790,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Drop) GetReason() string {
@@ -5348,7 +5834,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5360,7 +5846,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5373,7 +5859,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -5423,7 +5909,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5435,7 +5921,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5448,7 +5934,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Gauge) GetName() string {
@@ -5482,7 +5968,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5494,7 +5980,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5507,7 +5993,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -5528,11 +6014,43 @@ var File_weirv1_director_proto protoreflect.FileDescriptor
 
 const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
-	"\x15weirv1/director.proto\x12\aweir.v1\"M\n" +
+	"\x15weirv1/director.proto\x12\aweir.v1\"a\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
-	"\x06object\x18\x03 \x01(\tR\x06object\"\x13\n" +
+	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
+	"\x04step\x18\x04 \x01(\rR\x04step\"\x91\v\n" +
+	"\x04Step\x12=\n" +
+	"\vadd_address\x18\x01 \x01(\v2\x1a.weir.v1.AddAddressRequestH\x00R\n" +
+	"addAddress\x12F\n" +
+	"\x0edelete_address\x18\x02 \x01(\v2\x1d.weir.v1.DeleteAddressRequestH\x00R\rdeleteAddress\x12I\n" +
+	"\x0fflush_addresses\x18\x03 \x01(\v2\x1e.weir.v1.FlushAddressesRequestH\x00R\x0eflushAddresses\x127\n" +
+	"\tadd_route\x18\x04 \x01(\v2\x18.weir.v1.AddRouteRequestH\x00R\baddRoute\x12@\n" +
+	"\fdelete_route\x18\x05 \x01(\v2\x1b.weir.v1.DeleteRouteRequestH\x00R\vdeleteRoute\x12@\n" +
+	"\fflush_routes\x18\x06 \x01(\v2\x1b.weir.v1.FlushRoutesRequestH\x00R\vflushRoutes\x12C\n" +
+	"\radd_neighbour\x18\a \x01(\v2\x1c.weir.v1.AddNeighbourRequestH\x00R\faddNeighbour\x12L\n" +
+	"\x10delete_neighbour\x18\b \x01(\v2\x1f.weir.v1.DeleteNeighbourRequestH\x00R\x0fdeleteNeighbour\x124\n" +
+	"\bset_link\x18\t \x01(\v2\x17.weir.v1.SetLinkRequestH\x00R\asetLink\x12=\n" +
+	"\vadd_service\x18\n" +
+	" \x01(\v2\x1a.weir.v1.AddServiceRequestH\x00R\n" +
+	"addService\x12@\n" +
+	"\fedit_service\x18\v \x01(\v2\x1b.weir.v1.EditServiceRequestH\x00R\veditService\x12F\n" +
+	"\x0edelete_service\x18\f \x01(\v2\x1d.weir.v1.DeleteServiceRequestH\x00R\rdeleteService\x12F\n" +
+	"\x0eflush_services\x18\r \x01(\v2\x1d.weir.v1.FlushServicesRequestH\x00R\rflushServices\x124\n" +
+	"\badd_dest\x18\x0e \x01(\v2\x17.weir.v1.AddDestRequestH\x00R\aaddDest\x127\n" +
+	"\tedit_dest\x18\x0f \x01(\v2\x18.weir.v1.EditDestRequestH\x00R\beditDest\x12=\n" +
+	"\vdelete_dest\x18\x10 \x01(\v2\x1a.weir.v1.DeleteDestRequestH\x00R\n" +
+	"deleteDest\x12M\n" +
+	"\x11add_local_address\x18\x11 \x01(\v2\x1f.weir.v1.AddLocalAddressRequestH\x00R\x0faddLocalAddress\x12V\n" +
+	"\x14delete_local_address\x18\x12 \x01(\v2\".weir.v1.DeleteLocalAddressRequestH\x00R\x12deleteLocalAddress\x12:\n" +
+	"\n" +
+	"add_access\x18\x13 \x01(\v2\x19.weir.v1.AddAccessRequestH\x00R\taddAccess\x12C\n" +
+	"\rdelete_access\x18\x14 \x01(\v2\x1c.weir.v1.DeleteAccessRequestH\x00R\fdeleteAccess\x12@\n" +
+	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeoutsB\b\n" +
+	"\x06change\"3\n" +
+	"\fApplyRequest\x12#\n" +
+	"\x05steps\x18\x01 \x03(\v2\r.weir.v1.StepR\x05steps\"\x0f\n" +
+	"\rApplyResponse\"\x13\n" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -5722,7 +6240,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06in_pps\x18\x02 \x01(\x04R\x05inPps\x12\x17\n" +
 	"\aout_pps\x18\x03 \x01(\x04R\x06outPps\x12\x15\n" +
 	"\x06in_bps\x18\x04 \x01(\x04R\x05inBps\x12\x17\n" +
-	"\aout_bps\x18\x05 \x01(\x04R\x06outBps\"\xfe\x04\n" +
+	"\aout_bps\x18\x05 \x01(\x04R\x06outBps\"\xb1\x05\n" +
 	"\aService\x12%\n" +
 	"\x03key\x18\x01 \x01(\v2\x13.weir.v1.ServiceKeyR\x03key\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12\x1e\n" +
@@ -5747,7 +6265,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06locals\x18\x0f \x03(\v2\x15.weir.v1.LocalAddressR\x06locals\x12-\n" +
 	"\bcounters\x18\x10 \x01(\v2\x11.weir.v1.CountersR\bcounters\x12\x15\n" +
 	"\x06no_toa\x18\x11 \x01(\bR\x05noToa\x12\x10\n" +
-	"\x03uoa\x18\x12 \x01(\tR\x03uoa\x12$\n" +
+	"\x03uoa\x18\x12 \x01(\tR\x03uoa\x121\n" +
+	"\x14endpoint_independent\x18\x13 \x01(\bR\x13endpointIndependent\x12$\n" +
 	"\x05rates\x18\x1e \x01(\v2\x0e.weir.v1.RatesR\x05rates\"\xc2\x03\n" +
 	"\x04Dest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
@@ -5906,7 +6425,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\xc8\x14\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\x80\x15\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -5947,7 +6466,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\fZeroCounters\x12\x1c.weir.v1.ZeroCountersRequest\x1a\x1d.weir.v1.ZeroCountersResponse\x12H\n" +
 	"\vGetTimeouts\x12\x1b.weir.v1.GetTimeoutsRequest\x1a\x1c.weir.v1.GetTimeoutsResponse\x12H\n" +
 	"\vSetTimeouts\x12\x1b.weir.v1.SetTimeoutsRequest\x1a\x1c.weir.v1.SetTimeoutsResponse\x12V\n" +
-	"\x0fListConnections\x12\x1f.weir.v1.ListConnectionsRequest\x1a .weir.v1.ListConnectionsResponse0\x01\x12?\n" +
+	"\x0fListConnections\x12\x1f.weir.v1.ListConnectionsRequest\x1a .weir.v1.ListConnectionsResponse0\x01\x126\n" +
+	"\x05Apply\x12\x15.weir.v1.ApplyRequest\x1a\x16.weir.v1.ApplyResponse\x12?\n" +
 	"\bGetStats\x12\x18.weir.v1.GetStatsRequest\x1a\x19.weir.v1.GetStatsResponseB\x18Z\x16weir/api/weirv1;weirv1b\x06proto3"
 
 var (
@@ -5963,240 +6483,267 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
 	(Forward)(0),                       // 2: weir.v1.Forward
 	(AccessKind)(0),                    // 3: weir.v1.AccessKind
 	(*ErrorDetail)(nil),                // 4: weir.v1.ErrorDetail
-	(*GetVersionRequest)(nil),          // 5: weir.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),         // 6: weir.v1.GetVersionResponse
-	(*Address)(nil),                    // 7: weir.v1.Address
-	(*ListAddressesRequest)(nil),       // 8: weir.v1.ListAddressesRequest
-	(*ListAddressesResponse)(nil),      // 9: weir.v1.ListAddressesResponse
-	(*AddAddressRequest)(nil),          // 10: weir.v1.AddAddressRequest
-	(*AddAddressResponse)(nil),         // 11: weir.v1.AddAddressResponse
-	(*DeleteAddressRequest)(nil),       // 12: weir.v1.DeleteAddressRequest
-	(*DeleteAddressResponse)(nil),      // 13: weir.v1.DeleteAddressResponse
-	(*FlushAddressesRequest)(nil),      // 14: weir.v1.FlushAddressesRequest
-	(*FlushAddressesResponse)(nil),     // 15: weir.v1.FlushAddressesResponse
-	(*Route)(nil),                      // 16: weir.v1.Route
-	(*ListRoutesRequest)(nil),          // 17: weir.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 18: weir.v1.ListRoutesResponse
-	(*AddRouteRequest)(nil),            // 19: weir.v1.AddRouteRequest
-	(*AddRouteResponse)(nil),           // 20: weir.v1.AddRouteResponse
-	(*DeleteRouteRequest)(nil),         // 21: weir.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),        // 22: weir.v1.DeleteRouteResponse
-	(*FlushRoutesRequest)(nil),         // 23: weir.v1.FlushRoutesRequest
-	(*FlushRoutesResponse)(nil),        // 24: weir.v1.FlushRoutesResponse
-	(*Neighbour)(nil),                  // 25: weir.v1.Neighbour
-	(*ListNeighboursRequest)(nil),      // 26: weir.v1.ListNeighboursRequest
-	(*ListNeighboursResponse)(nil),     // 27: weir.v1.ListNeighboursResponse
-	(*AddNeighbourRequest)(nil),        // 28: weir.v1.AddNeighbourRequest
-	(*AddNeighbourResponse)(nil),       // 29: weir.v1.AddNeighbourResponse
-	(*DeleteNeighbourRequest)(nil),     // 30: weir.v1.DeleteNeighbourRequest
-	(*DeleteNeighbourResponse)(nil),    // 31: weir.v1.DeleteNeighbourResponse
-	(*MulticastGroup)(nil),             // 32: weir.v1.MulticastGroup
-	(*ListMulticastRequest)(nil),       // 33: weir.v1.ListMulticastRequest
-	(*ListMulticastResponse)(nil),      // 34: weir.v1.ListMulticastResponse
-	(*Link)(nil),                       // 35: weir.v1.Link
-	(*LinkStats)(nil),                  // 36: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 37: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 38: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 39: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 40: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 41: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 42: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 43: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 44: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 45: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 46: weir.v1.ServiceKey
-	(*Match)(nil),                      // 47: weir.v1.Match
-	(*AddressRange)(nil),               // 48: weir.v1.AddressRange
-	(*Counters)(nil),                   // 49: weir.v1.Counters
-	(*Rates)(nil),                      // 50: weir.v1.Rates
-	(*Service)(nil),                    // 51: weir.v1.Service
-	(*Dest)(nil),                       // 52: weir.v1.Dest
-	(*LocalAddress)(nil),               // 53: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 54: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 55: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 56: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 57: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 58: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 59: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 60: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 61: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 62: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 63: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 64: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 65: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 66: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 67: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 68: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 69: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 70: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 71: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 72: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 73: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 74: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 75: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 76: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 77: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 78: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 79: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 80: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 81: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 82: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 83: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 84: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 85: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 86: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 87: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 88: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 89: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 90: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 91: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 92: weir.v1.GetStatsResponse
-	(*Drop)(nil),                       // 93: weir.v1.Drop
-	(*PortStats)(nil),                  // 94: weir.v1.PortStats
-	(*Gauge)(nil),                      // 95: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 96: weir.v1.Worker.Queue
+	(*Step)(nil),                       // 5: weir.v1.Step
+	(*ApplyRequest)(nil),               // 6: weir.v1.ApplyRequest
+	(*ApplyResponse)(nil),              // 7: weir.v1.ApplyResponse
+	(*GetVersionRequest)(nil),          // 8: weir.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),         // 9: weir.v1.GetVersionResponse
+	(*Address)(nil),                    // 10: weir.v1.Address
+	(*ListAddressesRequest)(nil),       // 11: weir.v1.ListAddressesRequest
+	(*ListAddressesResponse)(nil),      // 12: weir.v1.ListAddressesResponse
+	(*AddAddressRequest)(nil),          // 13: weir.v1.AddAddressRequest
+	(*AddAddressResponse)(nil),         // 14: weir.v1.AddAddressResponse
+	(*DeleteAddressRequest)(nil),       // 15: weir.v1.DeleteAddressRequest
+	(*DeleteAddressResponse)(nil),      // 16: weir.v1.DeleteAddressResponse
+	(*FlushAddressesRequest)(nil),      // 17: weir.v1.FlushAddressesRequest
+	(*FlushAddressesResponse)(nil),     // 18: weir.v1.FlushAddressesResponse
+	(*Route)(nil),                      // 19: weir.v1.Route
+	(*ListRoutesRequest)(nil),          // 20: weir.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),         // 21: weir.v1.ListRoutesResponse
+	(*AddRouteRequest)(nil),            // 22: weir.v1.AddRouteRequest
+	(*AddRouteResponse)(nil),           // 23: weir.v1.AddRouteResponse
+	(*DeleteRouteRequest)(nil),         // 24: weir.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),        // 25: weir.v1.DeleteRouteResponse
+	(*FlushRoutesRequest)(nil),         // 26: weir.v1.FlushRoutesRequest
+	(*FlushRoutesResponse)(nil),        // 27: weir.v1.FlushRoutesResponse
+	(*Neighbour)(nil),                  // 28: weir.v1.Neighbour
+	(*ListNeighboursRequest)(nil),      // 29: weir.v1.ListNeighboursRequest
+	(*ListNeighboursResponse)(nil),     // 30: weir.v1.ListNeighboursResponse
+	(*AddNeighbourRequest)(nil),        // 31: weir.v1.AddNeighbourRequest
+	(*AddNeighbourResponse)(nil),       // 32: weir.v1.AddNeighbourResponse
+	(*DeleteNeighbourRequest)(nil),     // 33: weir.v1.DeleteNeighbourRequest
+	(*DeleteNeighbourResponse)(nil),    // 34: weir.v1.DeleteNeighbourResponse
+	(*MulticastGroup)(nil),             // 35: weir.v1.MulticastGroup
+	(*ListMulticastRequest)(nil),       // 36: weir.v1.ListMulticastRequest
+	(*ListMulticastResponse)(nil),      // 37: weir.v1.ListMulticastResponse
+	(*Link)(nil),                       // 38: weir.v1.Link
+	(*LinkStats)(nil),                  // 39: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 40: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 41: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 42: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 43: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 44: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 45: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 46: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 47: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 48: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 49: weir.v1.ServiceKey
+	(*Match)(nil),                      // 50: weir.v1.Match
+	(*AddressRange)(nil),               // 51: weir.v1.AddressRange
+	(*Counters)(nil),                   // 52: weir.v1.Counters
+	(*Rates)(nil),                      // 53: weir.v1.Rates
+	(*Service)(nil),                    // 54: weir.v1.Service
+	(*Dest)(nil),                       // 55: weir.v1.Dest
+	(*LocalAddress)(nil),               // 56: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 57: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 58: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 59: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 60: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 61: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 62: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 63: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 64: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 65: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 66: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 67: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 68: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 69: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 70: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 71: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 72: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 73: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 74: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 75: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 76: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 77: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 78: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 79: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 80: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 81: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 82: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 83: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 84: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 85: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 86: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 87: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 88: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 89: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 90: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 91: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 92: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 93: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 94: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 95: weir.v1.GetStatsResponse
+	(*Drop)(nil),                       // 96: weir.v1.Drop
+	(*PortStats)(nil),                  // 97: weir.v1.PortStats
+	(*Gauge)(nil),                      // 98: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 99: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
-	0,  // 0: weir.v1.Address.scope:type_name -> weir.v1.Scope
-	7,  // 1: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
-	7,  // 2: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
-	0,  // 3: weir.v1.Route.scope:type_name -> weir.v1.Scope
-	16, // 4: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
-	16, // 5: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
-	16, // 6: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
-	25, // 7: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
-	25, // 8: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	32, // 9: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	36, // 10: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	35, // 11: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	96, // 12: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	41, // 13: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,  // 14: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	47, // 15: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	48, // 16: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	48, // 17: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	46, // 18: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	52, // 19: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	53, // 20: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	49, // 21: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	50, // 22: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,  // 23: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	49, // 24: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	50, // 25: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	46, // 26: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	51, // 27: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	51, // 28: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	51, // 29: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	46, // 30: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	46, // 31: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	52, // 32: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	46, // 33: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	52, // 34: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	46, // 35: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	52, // 36: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	46, // 37: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	53, // 38: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	46, // 39: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	53, // 40: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	46, // 41: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,  // 42: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	46, // 43: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,  // 44: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	74, // 45: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	74, // 46: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	74, // 47: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	46, // 48: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	83, // 49: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	83, // 50: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	83, // 51: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,  // 52: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,  // 53: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	88, // 54: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	93, // 55: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	94, // 56: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	95, // 57: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	5,  // 58: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	8,  // 59: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	10, // 60: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	12, // 61: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	14, // 62: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	17, // 63: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	19, // 64: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	21, // 65: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	23, // 66: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	26, // 67: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	28, // 68: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	30, // 69: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	33, // 70: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	37, // 71: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	39, // 72: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	42, // 73: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	44, // 74: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	54, // 75: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	56, // 76: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	58, // 77: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	60, // 78: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	62, // 79: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	64, // 80: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	66, // 81: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	68, // 82: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	70, // 83: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	72, // 84: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	75, // 85: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	77, // 86: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	79, // 87: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	81, // 88: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	84, // 89: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	86, // 90: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	89, // 91: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	91, // 92: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	6,  // 93: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	9,  // 94: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	11, // 95: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	13, // 96: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	15, // 97: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	18, // 98: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	20, // 99: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	22, // 100: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	24, // 101: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	27, // 102: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	29, // 103: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	31, // 104: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	34, // 105: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	38, // 106: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	40, // 107: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	43, // 108: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	45, // 109: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	55, // 110: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	57, // 111: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	59, // 112: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	61, // 113: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	63, // 114: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	65, // 115: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	67, // 116: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	69, // 117: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	71, // 118: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	73, // 119: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	76, // 120: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	78, // 121: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	80, // 122: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	82, // 123: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	85, // 124: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	87, // 125: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	90, // 126: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	92, // 127: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	93, // [93:128] is the sub-list for method output_type
-	58, // [58:93] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
+	15,  // 1: weir.v1.Step.delete_address:type_name -> weir.v1.DeleteAddressRequest
+	17,  // 2: weir.v1.Step.flush_addresses:type_name -> weir.v1.FlushAddressesRequest
+	22,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
+	24,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
+	26,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
+	31,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
+	33,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
+	42,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	59,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	61,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	63,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	65,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	67,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	69,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	71,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	73,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	75,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	80,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	82,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	89,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	5,   // 21: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
+	0,   // 22: weir.v1.Address.scope:type_name -> weir.v1.Scope
+	10,  // 23: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
+	10,  // 24: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
+	0,   // 25: weir.v1.Route.scope:type_name -> weir.v1.Scope
+	19,  // 26: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
+	19,  // 27: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
+	19,  // 28: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
+	28,  // 29: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
+	28,  // 30: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
+	35,  // 31: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
+	39,  // 32: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	38,  // 33: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	99,  // 34: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	44,  // 35: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 36: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	50,  // 37: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	51,  // 38: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	51,  // 39: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	49,  // 40: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	55,  // 41: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	56,  // 42: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	52,  // 43: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	53,  // 44: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 45: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	52,  // 46: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	53,  // 47: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	49,  // 48: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	54,  // 49: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	54,  // 50: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	54,  // 51: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	49,  // 52: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	49,  // 53: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	55,  // 54: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	49,  // 55: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	55,  // 56: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	49,  // 57: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	55,  // 58: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	49,  // 59: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	56,  // 60: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	49,  // 61: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	56,  // 62: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	49,  // 63: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 64: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	49,  // 65: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 66: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	77,  // 67: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	77,  // 68: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	77,  // 69: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	49,  // 70: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	86,  // 71: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	86,  // 72: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	86,  // 73: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 74: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 75: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	91,  // 76: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	96,  // 77: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	97,  // 78: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	98,  // 79: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	8,   // 80: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	11,  // 81: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	13,  // 82: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	15,  // 83: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	17,  // 84: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	20,  // 85: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	22,  // 86: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	24,  // 87: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	26,  // 88: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	29,  // 89: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	31,  // 90: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	33,  // 91: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	36,  // 92: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	40,  // 93: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	42,  // 94: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	45,  // 95: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	47,  // 96: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	57,  // 97: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	59,  // 98: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	61,  // 99: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	63,  // 100: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	65,  // 101: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	67,  // 102: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	69,  // 103: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	71,  // 104: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	73,  // 105: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	75,  // 106: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	78,  // 107: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	80,  // 108: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	82,  // 109: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	84,  // 110: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	87,  // 111: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	89,  // 112: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	92,  // 113: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 114: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	94,  // 115: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	9,   // 116: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12,  // 117: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	14,  // 118: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	16,  // 119: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	18,  // 120: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	21,  // 121: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	23,  // 122: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	25,  // 123: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	27,  // 124: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	30,  // 125: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	32,  // 126: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	34,  // 127: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	37,  // 128: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	41,  // 129: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	43,  // 130: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	46,  // 131: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	48,  // 132: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	58,  // 133: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	60,  // 134: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	62,  // 135: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	64,  // 136: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	66,  // 137: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	68,  // 138: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	70,  // 139: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	72,  // 140: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	74,  // 141: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	76,  // 142: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	79,  // 143: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	81,  // 144: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	83,  // 145: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	85,  // 146: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	88,  // 147: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	90,  // 148: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	93,  // 149: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 150: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	95,  // 151: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	116, // [116:152] is the sub-list for method output_type
+	80,  // [80:116] is the sub-list for method input_type
+	80,  // [80:80] is the sub-list for extension type_name
+	80,  // [80:80] is the sub-list for extension extendee
+	0,   // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -6204,13 +6751,36 @@ func file_weirv1_director_proto_init() {
 	if File_weirv1_director_proto != nil {
 		return
 	}
+	file_weirv1_director_proto_msgTypes[1].OneofWrappers = []any{
+		(*Step_AddAddress)(nil),
+		(*Step_DeleteAddress)(nil),
+		(*Step_FlushAddresses)(nil),
+		(*Step_AddRoute)(nil),
+		(*Step_DeleteRoute)(nil),
+		(*Step_FlushRoutes)(nil),
+		(*Step_AddNeighbour)(nil),
+		(*Step_DeleteNeighbour)(nil),
+		(*Step_SetLink)(nil),
+		(*Step_AddService)(nil),
+		(*Step_EditService)(nil),
+		(*Step_DeleteService)(nil),
+		(*Step_FlushServices)(nil),
+		(*Step_AddDest)(nil),
+		(*Step_EditDest)(nil),
+		(*Step_DeleteDest)(nil),
+		(*Step_AddLocalAddress)(nil),
+		(*Step_DeleteLocalAddress)(nil),
+		(*Step_AddAccess)(nil),
+		(*Step_DeleteAccess)(nil),
+		(*Step_SetTimeouts)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   93,
+			NumMessages:   96,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -218,6 +218,7 @@ func toService(m *weirv1.Service) (s spec.Service, err error) {
 		Scheduler: m.Scheduler, Persistent: m.Persistent, OnePacket: m.OnePacket, PE: m.Pe, SynProxy: m.SynProxy,
 		HashTarget: m.HashTarget, ExpireQuiescent: m.ExpireQuiescent, QUIC: m.Quic, ConnTimeout: m.ConnTimeout,
 		ProxyProtocol: m.ProxyProtocol, NoTOA: m.NoToa, UOA: m.Uoa, DestCheck: m.DestCheck,
+		EndpointIndependent: m.EndpointIndependent,
 	}
 	if s.ServiceKey, err = toKey(m.Key); err != nil {
 		return s, err
@@ -255,6 +256,7 @@ func fromService(s *spec.Service) *weirv1.Service {
 		Key: fromKey(s.ServiceKey), Scheduler: s.Scheduler, Persistent: s.Persistent, PersistentMask: fromMask(s.PersistentMask),
 		OnePacket: s.OnePacket, Pe: s.PE, SynProxy: s.SynProxy, HashTarget: s.HashTarget, ExpireQuiescent: s.ExpireQuiescent,
 		Quic: s.QUIC, ConnTimeout: s.ConnTimeout, ProxyProtocol: s.ProxyProtocol, NoToa: s.NoTOA, Uoa: s.UOA, DestCheck: s.DestCheck,
+		EndpointIndependent: s.EndpointIndependent,
 	}
 }
 

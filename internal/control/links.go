@@ -157,6 +157,8 @@ func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
 		{"dests_down", sum.Stats.DestsDown, "times that a real server was found down (--dest-check)"},
 		{"templates", g.Templates, "persistence templates in use"},
 		{"templates_max", g.TemplatesMax, "persistence templates at most"},
+		{"mappings", g.Mappings, "endpoint-independent mappings of SNAT in use"},
+		{"mappings_max", g.MappingsMax, "endpoint-independent mappings of SNAT at most"},
 		{"forwarded", sum.Stats.Forwarded, "packets forwarded"},
 		{"answered", sum.Stats.Answered, "packets the director made itself: ARP, neighbour discovery, ICMP, RST"},
 		{"arp_consumed", sum.Stats.Consumed, "ARP packets learnt from"},

@@ -28,6 +28,7 @@ type Server struct {
 	http     *http.Server
 	path     string
 	lock     *os.File
+	collect  func(edit func(*spec.Spec) error) // nil: edits are applied at once; see Apply
 }
 
 var _ weirv1.DirectorHandler = (*Server)(nil)
@@ -123,7 +124,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // failure turns an error into one that carries DPVS's code.
-func failure(err error) error {
+func failure(err error) error { return failureOf(0, err) }
+
+// failureOf is failure for a step of Apply, counted from 1.
+func failureOf(step int, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -145,16 +149,25 @@ func failure(err error) error {
 		code = connect.CodeResourceExhausted
 	}
 	e := connect.NewError(code, err)
-	d, derr := connect.NewErrorDetail(&weirv1.ErrorDetail{Code: int32(r.Code), Text: r.Code.String(), Object: r.Object})
+	d, derr := connect.NewErrorDetail(&weirv1.ErrorDetail{Code: int32(r.Code), Text: r.Code.String(), Object: r.Object, Step: uint32(step)})
 	if derr == nil {
 		e.AddDetail(d)
 	}
 	return e
 }
 
+// run runs an edit, or leaves it to Apply.
+func (s *Server) run(edit func(*spec.Spec) error) error {
+	if s.collect != nil {
+		s.collect(edit)
+		return nil
+	}
+	return s.director.Change(edit)
+}
+
 // change runs an edit and answers with an empty message.
 func change[T any](s *Server, edit func(*spec.Spec) error) (*connect.Response[T], error) {
-	if err := s.director.Change(edit); err != nil {
+	if err := s.run(edit); err != nil {
 		return nil, failure(err)
 	}
 	return connect.NewResponse(new(T)), nil

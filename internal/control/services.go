@@ -173,7 +173,7 @@ func (s *Server) AddLocalAddress(_ context.Context, r *connect.Request[weirv1.Ad
 		return nil, failure(err)
 	}
 	var existed bool
-	err = s.director.Change(func(c *spec.Spec) (err error) {
+	err = s.run(func(c *spec.Spec) (err error) {
 		existed, err = c.AddLocal(k, l)
 		return err
 	})

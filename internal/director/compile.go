@@ -8,6 +8,7 @@ import (
 	"weir/internal/flow"
 	"weir/internal/lb"
 	"weir/internal/lb/laddr"
+	"weir/internal/lb/mapping"
 	"weir/internal/lb/proto"
 	"weir/internal/lb/sched"
 	"weir/internal/lb/service"
@@ -133,12 +134,20 @@ func (d *Director) linger(s *spec.Spec) (kept []spec.Address) {
 	return kept
 }
 
-// stateOf returns what of a service goes on: nothing if it has another scheduler.
+// stateOf returns what of a service goes on: its number alone if it has another
+// scheduler.
 func (d *Director) stateOf(s *spec.Service) *serviceState {
 	if st := d.states[s.ServiceKey]; st != nil && st.scheduler == s.Scheduler {
 		return st
 	}
-	return &serviceState{scheduler: s.Scheduler}
+	st := &serviceState{scheduler: s.Scheduler}
+	if old := d.states[s.ServiceKey]; old != nil {
+		st.state.Index = old.state.Index
+	} else {
+		d.lastService++
+		st.state.Index = d.lastService
+	}
+	return st
 }
 
 func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[netip.Addr]*laddr.Address) (*service.Service, error) {
@@ -148,6 +157,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	}
 	svc := &service.Service{Key: s.ServiceKey, Scheduler: kind, State: &st.state, ConnTimeout: clock.FromSeconds(s.ConnTimeout)}
 	svc.QUIC, svc.HashID = s.QUIC, kind == sched.Conhash && s.HashTarget == "qid"
+	svc.Mapped = s.EndpointIndependent
 	if s.IsMatch() {
 		svc.Match = d.matcher(s.ServiceKey)
 	}
@@ -184,10 +194,8 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 		if sd.Forward == spec.SNAT {
 			wan := locals[sd.Addr.Addr()]
 			dest.WAN.Store(wan)
-			for pool := range laddr.Pools {
-				if wan != nil {
-					wan.Prepare(uint8(pool)) // who will be asked is not known
-				}
+			if wan != nil {
+				d.prepareWAN(wan, s)
 			}
 		}
 		for _, l := range svc.Locals[service.Family(dest.Wire)] {
@@ -233,6 +241,25 @@ func (d *Director) matcher(k spec.ServiceKey) service.Matcher {
 	}
 	return m
 }
+
+// prepareWAN makes the pools that a match service's connections may want of a WAN
+// address, and the store of mappings if they need one.
+func (d *Director) prepareWAN(wan *laddr.Address, s *spec.Service) {
+	if s.EndpointIndependent {
+		wan.Prepare(laddr.MappedPool(uint8(s.Proto)))
+		if d.shared.Mappings.Load() == nil {
+			d.shared.Mappings.Store(mapping.New(mappingsFor(d.shared.Flows.Conns()), d.shared.Flows.Seed()))
+		}
+		return
+	}
+	for pool := range laddr.Pools {
+		wan.Prepare(uint8(pool)) // who will be asked is not known
+	}
+}
+
+// mappingsFor is how many endpoint-independent mappings there may be beside so many
+// connections: half as many, in 64 MiB at most.
+func mappingsFor(conns int) int { return min(max(conns/2, 1024), 1<<19) }
 
 // prepare makes the pools of a local address that a real server's connections may
 // want: one that is asked at the client's port, all.

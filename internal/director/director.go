@@ -50,8 +50,10 @@ type Director struct {
 	dests    destRegistry
 	rates    estimator
 	states   map[spec.ServiceKey]*serviceState
-	served   []int // by worker: index of the thread that breathes it
-	stopped  []bool
+	// lastService is the number of the service that was added last.
+	lastService uint32
+	served      []int // by worker: index of the thread that breathes it
+	stopped     []bool
 	// lingering are local addresses that were removed while connections use
 	// them: their links still get an answer, until the last one ended.
 	lingering []spec.Address

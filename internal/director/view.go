@@ -310,16 +310,22 @@ type Gauges struct {
 	Conns, ConnsMax, HalfOpen, Slots uint64
 	Neighbours, NeighboursMax        uint64
 	Templates, TemplatesMax          uint64
+	Mappings, MappingsMax            uint64
 }
 
 // Gauges returns them.
 func (d *Director) Gauges() Gauges {
 	f := d.shared.Flows
-	return Gauges{
+	g := Gauges{
 		Conns: uint64(f.Len()), ConnsMax: uint64(f.Conns()), HalfOpen: uint64(max(d.shared.HalfOpen.Load(), 0)), Slots: uint64(f.Slots()),
 		Neighbours: uint64(f.Hops.Len()), NeighboursMax: flow.MaxNextHops - 1,
 		Templates: uint64(max(d.shared.Templates.Len(), 0)), TemplatesMax: uint64(d.shared.Templates.Cap()),
+		MappingsMax: uint64(mappingsFor(f.Conns())),
 	}
+	if m := d.shared.Mappings.Load(); m != nil {
+		g.Mappings = uint64(max(m.Len(), 0))
+	}
+	return g
 }
 
 // Timeouts returns those in force, and what of them was set at run time.

@@ -22,6 +22,8 @@ func errorFor4(r packet.Reason) (kind, code uint8, ok bool) {
 		return wire.ICMPv4Unreachable, wire.ICMPv4FragNeeded, true
 	case packet.IPNoRoute:
 		return wire.ICMPv4Unreachable, wire.ICMPv4NetUnreachable, true
+	case packet.LBTunnelUnreachable: // RFC 2003, 4.1
+		return wire.ICMPv4Unreachable, wire.ICMPv4HostUnreachable, true
 	case packet.IPNoListener:
 		return wire.ICMPv4Unreachable, wire.ICMPv4PortUnreachable, true
 	}

@@ -21,6 +21,8 @@ func errorFor6(r packet.Reason) (kind, code uint8, ok bool) {
 		return wire.ICMPv6PacketTooBig, 0, true
 	case packet.IPNoRoute:
 		return wire.ICMPv6Unreachable, wire.ICMPv6NoRoute, true
+	case packet.LBTunnelUnreachable: // RFC 2473, 8.2
+		return wire.ICMPv6Unreachable, wire.ICMPv6AddressUnreachable, true
 	case packet.IPNoListener:
 		return wire.ICMPv6Unreachable, wire.ICMPv6PortUnreachable, true
 	}

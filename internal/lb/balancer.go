@@ -18,6 +18,7 @@ import (
 	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/lb/laddr"
+	"weir/internal/lb/mapping"
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
 	"weir/internal/lb/template"
@@ -51,6 +52,11 @@ type Shared struct {
 	HalfOpen atomic.Int64
 	// Templates are the persistent clients' real servers.
 	Templates *template.Store
+	// Mappings are the inside ends' WAN addresses and ports, of services that keep them
+	// toward everybody. There is no store before there is such a service.
+	Mappings atomic.Pointer[mapping.Store]
+	// Paths are the path MTUs toward tunnels' real servers that are less than the link's.
+	Paths paths
 	// EndRound is raised when connections of some real server are to end now.
 	EndRound atomic.Uint32
 }

@@ -39,21 +39,21 @@ var (
 
 func newBed(t testing.TB) *bed {
 	t.Helper()
-	flows, err := flow.New(flow.Config{Conns: 1, Workers: 1, Seed: 1})
+	return newBeds(t, 1)[0]
+}
+
+// newBeds are beds that share what workers share.
+func newBeds(t testing.TB, workers int) (beds []*bed) {
+	t.Helper()
+	flows, err := flow.New(flow.Config{Conns: 1, Workers: workers, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{t: t, sh: &Shared{Flows: flows, Templates: template.New(1, 1)}}
-	if b.sh.Locals, err = laddr.NewSet(1025, 1034); err != nil {
+	t.Cleanup(flows.Close)
+	sh := &Shared{Flows: flows, Templates: template.New(1, 1)}
+	if sh.Locals, err = laddr.NewSet(1025, 1034); err != nil {
 		t.Fatal(err)
 	}
-	if b.pool, err = packet.NewPool(64, 1); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		flows.Close()
-		_ = b.pool.Close()
-	})
 	facts := &[port.Max]port.Facts{0: {ID: 0, Name: "lan", MTU: 1500}, 1: {ID: 1, Name: "wan", MTU: 1500}}
 	routes, err := route.Build([]route.Port{{ID: 0, Name: "lan", MTU: 1500}, {ID: 1, Name: "wan", MTU: 1500}},
 		[]spec.Address{{Port: "lan", Prefix: netip.MustParsePrefix("192.168.1.1/24")}, {Port: "wan", Prefix: netip.MustParsePrefix("10.0.0.1/24")}},
@@ -61,26 +61,34 @@ func newBed(t testing.TB) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local, err := b.sh.Locals.Add(lip)
+	local, err := sh.Locals.Add(lip)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all []*service.Service
 	for i, k := range []spec.ServiceKey{{Proto: spec.TCP, Virtual: netip.AddrPortFrom(vip, 80)}, {Proto: spec.UDP, Virtual: netip.AddrPortFrom(vip, 53)}} {
 		d := &service.Dest{Index: uint32(i), Service: k, Addr: netip.AddrPortFrom(rs, k.Virtual.Port()), Wire: flow.AddrOf(rs), Port: k.Virtual.Port()}
-		b.sh.Dests[i].Store(d)
+		sh.Dests[i].Store(d)
 		local.Prepare(laddr.PoolOf(d.Wire, service.WirePort(d.Port)))
 		all = append(all, &service.Service{
 			Key: k, GCD: 1, Dests: []*service.Dest{d}, Modes: []spec.Forward{spec.FullNAT}, Candidates: []sched.Candidate{{Weight: 1, Load: &d.Load}},
 			Locals: [2][]*laddr.Address{{local}}, State: &service.State{}, Tell: service.TellOf(k.Proto == spec.TCP, "", ""),
 		})
 	}
-	b.Balancer = New(b.sh, flows.Worker(0), facts, b.pool, &b.out, &b.stats)
-	b.SetTables(&Tables{Services: service.NewTable(all), Routes: routes, Timeouts: proto.NewTimeouts(spec.DefaultTimeouts())}, facts)
-	b.Now = clock.Now()
-	b.Second = laddr.Second(1000)
-	flows.Worker(0).Begin(b.Now)
-	return b
+	for i := range workers {
+		b := &bed{t: t, sh: sh}
+		if b.pool, err = packet.NewPool(64, 1); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.pool.Close() })
+		b.Balancer = New(sh, flows.Worker(i), facts, b.pool, &b.out, &b.stats)
+		b.SetTables(&Tables{Services: service.NewTable(all), Routes: routes, Timeouts: proto.NewTimeouts(spec.DefaultTimeouts())}, facts)
+		b.Now = clock.Now()
+		b.Second = laddr.Second(1000)
+		flows.Worker(i).Begin(b.Now)
+		beds = append(beds, b)
+	}
+	return beds
 }
 
 // packet makes what ip.Input4 would hand over.

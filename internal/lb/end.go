@@ -40,14 +40,20 @@ func (b *Balancer) end(ci uint32) {
 	if s&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.Add(-1)
 	}
-	b.letGo(c.Template)
-	local, pool, port := c.Local, c.Pool, c.LocalPort
+	local, pool, port, held := c.Local, c.Pool, c.LocalPort, c.Template
+	if pool < laddr.Pools {
+		b.letGo(held)
+	}
 	expected := uint32(0)
 	if local != laddr.None && proto.State(s&flow.ConnStateMask) < proto.UDPOneWay {
 		expected = b.flows.Half(c.Out).Ack
 	}
 	b.own.Remove(ci, b.Now)
 	// Last: who takes the port next must find the tuple free.
+	if pool >= laddr.Pools {
+		b.unmap(held, pool, expected)
+		return
+	}
 	if a := b.sh.Locals.At(local); a != nil {
 		a.Give(pool, port, b.Second, expected)
 	}

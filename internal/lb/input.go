@@ -80,7 +80,7 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -117,7 +117,7 @@ func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ver
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -146,10 +146,10 @@ func (b *Balancer) fastTunnel(p *packet.Packet, h *flow.Half, key1 uint64) packe
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
-	if v := b.fits(p, hop, r.How, 0); v != packet.Continue {
+	if v := b.fits(p, b.room(hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
 	b.count(p, h, key1, pub.Dest, p.Data[p.L3:])
@@ -175,10 +175,19 @@ func (b *Balancer) count(p *packet.Packet, h *flow.Half, key1 uint64, dest uint3
 	c.InBytes += n
 }
 
-// fits checks what must be told to the sender before the packet changes: TTL
-// and size. What grows on its way has less room; a client whose segments still grow
+// room is how long a half-flow's packets may be when they leave; 0: as long as they
+// are. That of a tunnel is its path's, which others are told of by their own routers.
+func (b *Balancer) room(hop *flow.NextHop, r *forward.Rewritten) int {
+	if r.How.Tunnels() {
+		return b.pathTo(r.To(), int(hop.MTU))
+	}
+	return int(hop.MTU)
+}
+
+// fits checks what must be told to the sender before the packet changes: TTL, and
+// size if its way has room for so many bytes, other than 0. What grows on its way has less room; a client whose segments still grow
 // by its address is told of grow bytes less.
-func (b *Balancer) fits(p *packet.Packet, hop *flow.NextHop, how forward.How, grow uint16) packet.Verdict {
+func (b *Balancer) fits(p *packet.Packet, mtu int, how forward.How, grow uint16) packet.Verdict {
 	d := p.Data[p.L3:]
 	ttl := d[8]
 	if is6(p) {
@@ -187,7 +196,7 @@ func (b *Balancer) fits(p *packet.Packet, hop *flow.NextHop, how forward.How, gr
 	if ttl <= 1 {
 		return p.RefuseFor(packet.IPTTL)
 	}
-	if room := int(hop.MTU) - longer(p, how); len(d) > room && hop.MTU != 0 {
+	if room := mtu - longer(p, how); len(d) > room && mtu != 0 {
 		return b.tooBig(p, d, room, grow, how)
 	}
 	return packet.Continue
@@ -282,10 +291,16 @@ func (b *Balancer) hopTo(to flow.Addr) flow.NextHopRef {
 	return b.flows.Hops.Get(rt.Port, b.Tables.Routes.NextHop(rt, dst), b.ports[rt.Port].MAC, uint16(rt.MTU))
 }
 
-// noWay is the reason when a half-flow's destination has no route.
-func noWay(key1 uint64) packet.Reason {
+// noWay is the reason when reroute found no way. Of DR, what is missing may be a link
+// that the real server is on, not a route to it.
+func (b *Balancer) noWay(h *flow.Half, key1 uint64) packet.Reason {
 	if key1&flow.FlagReply != 0 {
 		return packet.LBNoRouteBack
+	}
+	if key1&flow.FlagTunnel == 0 && atomic.LoadUint32(&b.flows.Conn(h.Conn).State)&flow.ConnOneWay != 0 {
+		if d := b.sh.Dests[h.Dest].Load(); d != nil && b.hopTo(d.Wire) != 0 && !b.onLink(d.Wire) {
+			return packet.LBDestNotOnLink
+		}
 	}
 	return packet.LBNoRouteToDest
 }

@@ -105,6 +105,10 @@ func keeps(o *opening) *flow.Flow {
 
 // giveBack returns what a connection borrowed that is not made after all.
 func (b *Balancer) giveBack(o *opening) {
+	if o.conn.Pool >= laddr.Pools {
+		b.unmap(o.conn.Template, o.conn.Pool, o.lent.Seen)
+		return
+	}
 	if o.local != nil {
 		o.local.Give(o.conn.Pool, o.lent.Port, b.Second, o.lent.Seen)
 	}

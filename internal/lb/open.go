@@ -149,8 +149,11 @@ func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest
 	if o.in.NextHop = b.hopTo(dest.Wire); o.in.NextHop == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
-	how := wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode)
-	if v := b.fits(p, b.flows.Hops.At(o.in.NextHop), how, 0); v != packet.Continue {
+	how, room := wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode), int(b.flows.Hops.At(o.in.NextHop).MTU)
+	if mode == spec.Tunnel {
+		room = b.pathTo(dest.Wire, room)
+	}
+	if v := b.fits(p, room, how, 0); v != packet.Continue {
 		return v
 	}
 	if linkLocal(o.ends.Client) && mode != spec.FullNAT && (mode != spec.DirectRoute || b.flows.Hops.At(o.in.NextHop).Port != p.In) {

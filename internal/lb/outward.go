@@ -41,10 +41,6 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 		is6(p) && p.Proto == protoICMPv6 && wire.ICMPv6(p.Data[p.L4:]).Type() != wire.ICMPv6EchoRequest {
 		return packet.Continue // an answer to nobody
 	}
-	dest, _ := schedule(p, svc)
-	if dest == nil {
-		return p.DropFor(packet.LBNoDest)
-	}
 	o := opening{ends: forward.Ends{
 		Proto: p.Proto, Client: src, Virtual: dst,
 		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
@@ -53,7 +49,7 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 	if there == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
-	if v := b.fits(p, b.flows.Hops.At(there), wayOf(src.Is4(), src.Is4(), spec.SNAT), 0); v != packet.Continue {
+	if v := b.fits(p, int(b.flows.Hops.At(there).MTU), wayOf(src.Is4(), src.Is4(), spec.SNAT), 0); v != packet.Continue {
 		return v
 	}
 	back := b.hopBack(p)
@@ -61,25 +57,53 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 		return p.DropFor(packet.LBNoRouteBack)
 	}
 	b.makeRoom()
-	pool := laddr.PoolOf(o.ends.Virtual, o.ends.VirtualPort)
-	if o.local = dest.WAN.Load(); o.local == nil {
-		return p.DropFor(packet.LBNoLocalAddr)
+	o.conn = flow.NewConn{Template: template.None, OwnTimeout: svc.ConnTimeout}
+	var dest *service.Dest
+	var why packet.Reason
+	if svc.Mapped {
+		dest, why = b.borrowMapped(p, &o, svc)
+	} else {
+		dest, why = b.borrow(p, &o, svc)
 	}
-	if o.lent, ok = o.local.Take(pool, b.Second); !ok {
-		return p.DropFor(packet.LBNoLocalPort)
+	if dest == nil {
+		return p.DropFor(why)
 	}
 	o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
 	o.in, o.out = forward.SNAT(&o.ends)
 	o.in.NextHop, o.out.NextHop = there, back
-	o.conn = flow.NewConn{
-		Dest: dest.Index, Template: template.None, OwnTimeout: svc.ConnTimeout,
-		Local: o.local.Index, LocalPort: o.lent.Port, Pool: pool,
-	}
+	o.conn.Dest, o.conn.Local, o.conn.LocalPort = dest.Index, o.local.Index, o.lent.Port
 	if p.Proto == protoTCP && o.lent.Recent {
 		o.conn.State |= flow.ConnNoTimestamp
 		o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
 	}
 	return b.enter(p, &o, svc, dest)
+}
+
+// borrow takes a WAN address and a port for a connection, which is its own toward the
+// remote end alone. There is a reason if there is no real server.
+func (b *Balancer) borrow(p *packet.Packet, o *opening, svc *service.Service) (*service.Dest, packet.Reason) {
+	dest, _ := schedule(p, svc)
+	if dest == nil {
+		return nil, packet.LBNoDest
+	}
+	o.conn.Pool = laddr.PoolOf(o.ends.Virtual, o.ends.VirtualPort)
+	why := b.takeWAN(o, dest)
+	if why != packet.NoReason {
+		return nil, why
+	}
+	return dest, why
+}
+
+// takeWAN takes a port of a WAN address, from the pool that the connection has.
+func (b *Balancer) takeWAN(o *opening, dest *service.Dest) packet.Reason {
+	if o.local = dest.WAN.Load(); o.local == nil {
+		return packet.LBNoLocalAddr
+	}
+	var ok bool
+	if o.lent, ok = o.local.Take(o.conn.Pool, b.Second); !ok {
+		return packet.LBNoLocalPort
+	}
+	return packet.NoReason
 }
 
 // begins reports whether a TCP segment or SCTP packet may begin a connection.

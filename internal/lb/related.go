@@ -24,9 +24,11 @@ type quote struct {
 // to us (RFC 5508). Other ICMP is not the balancer's.
 func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	var q quote
-	v := b.quoted4(p, &q)
+	var v packet.Verdict
 	if is6(p) {
 		v = b.quoted6(p, &q)
+	} else {
+		v = b.quoted4(p, &q)
 	}
 	if v != packet.Output {
 		return v
@@ -54,10 +56,10 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
-	if v := b.fits(p, hop, r.How, 0); v != packet.Continue {
+	if v := b.fits(p, b.room(hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
 	p.Flags |= packet.Related
@@ -166,10 +168,13 @@ func (b *Balancer) quoted4(p *packet.Packet, q *quote) packet.Verdict {
 	q.l3 = int(p.L4) + wire.ICMPv4Len
 	q.l4, q.proto = q.l3+ip.HeaderLength(), ip.Protocol()
 	q.length = int(ip.TotalLength()) - ip.HeaderLength()
+	q.src, q.dst = flow.V4(binary.LittleEndian.Uint32(ip[12:16])), flow.V4(binary.LittleEndian.Uint32(ip[16:20]))
+	if (q.proto == protoIPIP || q.proto == protoIPv6) && ip.FragmentOffset() == 0 {
+		return b.tunnelError(p, q)
+	}
 	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoSCTP && q.proto != protoICMP || ip.FragmentOffset() != 0 {
 		return packet.Continue
 	}
-	q.src, q.dst = flow.V4(binary.LittleEndian.Uint32(ip[12:16])), flow.V4(binary.LittleEndian.Uint32(ip[16:20]))
 	return q.portsOf(p.Data[q.l4:], wire.ICMPv4EchoRequest, wire.ICMPv4EchoReply)
 }
 
@@ -190,10 +195,13 @@ func (b *Balancer) quoted6(p *packet.Packet, q *quote) packet.Verdict {
 	q.l3 = int(p.L4) + wire.ICMPv6Len
 	q.l4, q.proto = q.l3+int(chain.Offset), chain.Proto
 	q.length = ip.TotalLength() - int(chain.Offset)
+	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
+	if (q.proto == protoIPIP || q.proto == protoIPv6) && !chain.IsLater() {
+		return b.tunnelError(p, q)
+	}
 	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoSCTP && q.proto != protoICMPv6 || chain.IsLater() {
 		return packet.Continue
 	}
-	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
 	return q.portsOf(p.Data[q.l4:], wire.ICMPv6EchoRequest, wire.ICMPv6EchoReply)
 }
 

@@ -37,11 +37,11 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	hop, current := b.flows.Hops.Current(ref)
 	if !current {
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
-	if v := b.fits(p, hop, r.How, b.grows(c, reply)); v != packet.Continue {
+	if v := b.fits(p, b.room(hop, &r), r.How, b.grows(c, reply)); v != packet.Continue {
 		return v
 	}
 	n := uint64(len(d))

@@ -34,7 +34,7 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	if !current {
 		r := forward.Rewritten{Addrs: pub.Addrs, How: forward.To4}
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]
@@ -79,7 +79,7 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 	if !current {
 		r := forward.Rewritten{Src: src, Dst: dst, How: forward.To6}
 		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(noWay(key1))
+			return p.DropFor(b.noWay(h, key1))
 		}
 	}
 	d := p.Data[p.L3:]

@@ -86,7 +86,43 @@ func (s *Spec) checkWAN(svc *Service, d *Dest) error {
 	} else if !a.SAPool {
 		return refuse(Invalid, "dest", "%s has no ports to give: dpip addr set %s dev %s sapool", ip, a.Prefix, a.Port)
 	}
+	if err := s.checkMapping(svc, ip); err != nil {
+		return err
+	}
 	return d.checkLoad()
+}
+
+// checkMapping refuses a WAN address of which connections of one protocol would take
+// ports in two ways: one toward each remote end, and one toward all. They could meet.
+func (s *Spec) checkMapping(svc *Service, wan netip.Addr) error {
+	if !svc.IsMatch() {
+		return nil
+	}
+	for i := range s.Services {
+		o := &s.Services[i]
+		if o.Proto != svc.Proto || o.ServiceKey == svc.ServiceKey {
+			continue
+		}
+		switch {
+		case o.IsMatch() && o.EndpointIndependent != svc.EndpointIndependent && o.dest(netip.AddrPortFrom(wan, 0)) >= 0:
+			return refuse(Invalid, "dest", "%s is a WAN address of %s too, and both must have the same --mapping: give one of them another address", wan, o.ServiceKey)
+		case svc.EndpointIndependent && slices.ContainsFunc(o.Locals, func(l LocalAddress) bool { return l.Addr == wan }):
+			return refuse(Invalid, "dest", "%s is a local address of %s: endpoint-independent mappings need a WAN address of their own", wan, o.ServiceKey)
+		}
+	}
+	return nil
+}
+
+// mappedOn returns a service of a protocol whose endpoint-independent mappings are on
+// an address, or nil.
+func (s *Spec) mappedOn(proto Proto, wan netip.Addr) *Service {
+	for i := range s.Services {
+		o := &s.Services[i]
+		if o.EndpointIndependent && o.Proto == proto && o.dest(netip.AddrPortFrom(wan, 0)) >= 0 {
+			return o
+		}
+	}
+	return nil
 }
 
 // checkLoad refuses weights and thresholds that are none.

@@ -23,9 +23,10 @@ var (
 	uoaCarriers    = []string{"ipo", "opp"}
 )
 
-// Find returns a service, or nil.
+// Find returns a service, or nil. It begins with the one that was added last, which
+// a file that is restored goes on about.
 func (s *Spec) Find(k ServiceKey) *Service {
-	for i := range s.Services {
+	for i := len(s.Services) - 1; i >= 0; i-- {
 		if s.Services[i].ServiceKey == k {
 			return &s.Services[i]
 		}
@@ -77,6 +78,11 @@ func (s *Spec) EditService(svc Service) error {
 			return refuse(Invalid, "service", "%s needs full-NAT real servers (-b), and %s is a %s one", telling(&svc), d.Addr, d.Forward)
 		}
 	}
+	for _, d := range svc.Dests {
+		if err := s.checkMapping(&svc, d.Addr.Addr()); err != nil {
+			return err
+		}
+	}
 	*old = svc
 	return nil
 }
@@ -91,6 +97,8 @@ func (svc *Service) check() error {
 		if svc.Persistent != 0 || svc.OnePacket || len(svc.DestCheck) != 0 || svc.QUIC {
 			return refuse(Invalid, "service", "a match service (SNAT) has WAN addresses, not real servers: leave out -p, -o, --quic and --dest-check")
 		}
+	case svc.EndpointIndependent:
+		return refuse(Invalid, "service", "endpoint-independent mapping is for match services (SNAT): leave out --mapping")
 	case svc.Virtual.Port() == 0 && svc.Persistent == 0:
 		return refuse(Invalid, "service", "zero port specified for a service that is not persistent: give %s, or -p for all ports", strings.TrimSuffix(svc.Virtual.String(), "0")+"PORT")
 	}
@@ -241,6 +249,9 @@ func (s *Spec) AddLocal(k ServiceKey, l LocalAddress) (existed bool, err error) 
 	}
 	if svc.IsMatch() {
 		return false, refuse(Invalid, "laddr", "a match service has no local addresses: its WAN addresses are its real servers (-a -H ... -r WAN:0 -J)")
+	}
+	if o := s.mappedOn(svc.Proto, l.Addr); o != nil {
+		return false, refuse(Invalid, "laddr", "%s is a WAN address of %s, whose mappings are endpoint-independent: it has no ports for others of %s", l.Addr, o.ServiceKey, svc.Proto)
 	}
 	if err := s.device(l.Port); err != nil {
 		return false, err

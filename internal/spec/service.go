@@ -94,6 +94,10 @@ type Service struct {
 	NoTOA         bool   // TCP: segments carry no TOA option
 	UOA           string // UDP: "", "ipo" (IPv4 option; "opp" if an end is of IPv6), "opp" (IP protocol 248)
 
+	// EndpointIndependent: of a match service. An inside address and port has one WAN
+	// address and port toward everybody (RFC 4787, REQ-1), not one toward each.
+	EndpointIndependent bool
+
 	Dests  []Dest         // in order of insertion
 	Locals []LocalAddress // in order of insertion
 

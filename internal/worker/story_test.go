@@ -25,6 +25,7 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 	packet.WalkFault:      {"WalkFault", "drops_test.go"},
 	packet.LBConnRace:     {"LBConnRace", "../lb/race_test.go"},
 	packet.LBLateRewrite:  {"LBLateRewrite", "../lb/race_test.go"},
+	packet.LBMappingsFull: {"LBMappingsFull", "../lb/mapping_test.go"},
 }
 
 // kernelOnly are reasons that stand for counters of the kernel (struct

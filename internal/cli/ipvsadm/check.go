@@ -13,7 +13,7 @@ type rule struct{ need, may, one options }
 
 // serviceOptions are the settings of a service.
 var serviceOptions = of(optScheduler, optPersistent, optNetmask, optPE, optOps, optSynproxy, optHashTarget,
-	optExpireQuiescent, optQUIC, optDestCheck, optConnTimeout, optProxyProtocol, optTOA, optUOA)
+	optExpireQuiescent, optQUIC, optDestCheck, optConnTimeout, optProxyProtocol, optTOA, optUOA, optMapping)
 
 // rules holds a row for each command; an option that its row does not name is illegal with it.
 var rules = map[verb]rule{
@@ -147,6 +147,9 @@ func (l *line) checkService() error {
 	}
 	if s.Quic && l.kind == byAddress && l.proto != weirv1.Protocol_PROTOCOL_UDP {
 		return wrong("QUIC is only for UDP virtual services: leave out --quic")
+	}
+	if l.given.has(optMapping) && l.kind != byMatch {
+		return wrong("--mapping is for match services (SNAT): leave it out, or give -H MATCH")
 	}
 	return l.checkTelling()
 }

@@ -36,7 +36,7 @@ type fake struct {
 	timeouts   weirv1.Timeouts
 	conns      [][]*weirv1.Connection // in lots
 	asked      *weirv1.ListConnectionsRequest
-	calls      []string // names of the calls
+	calls      []string // names of the calls, and of the steps of Apply
 }
 
 // ServeHTTP serves the API and notes the calls.
@@ -51,7 +51,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // changes returns the calls that change something.
 func (f *fake) changes() []string {
 	return slices.DeleteFunc(slices.Clone(f.calls), func(name string) bool {
-		return strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Get")
+		return strings.HasPrefix(name, "List") || strings.HasPrefix(name, "Get") || name == "Apply"
 	})
 }
 
@@ -81,6 +81,93 @@ func (f *fake) find(key *weirv1.ServiceKey) (int, error) {
 		return i, refuse(-4, "service", "there is no service %s %s:%d", protoWord(key.GetProtocol()), key.GetAddress(), key.GetPort())
 	}
 	return i, nil
+}
+
+// Apply makes all steps, or none.
+func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest]) (*connect.Response[weirv1.ApplyResponse], error) {
+	was := fake{
+		addresses: clones(f.addresses), routes: clones(f.routes), neighbours: clones(f.neighbours), services: clones(f.services),
+		access: clones(f.access), calls: slices.Clone(f.calls),
+	}
+	timeouts := proto.Clone(&f.timeouts)
+	for i, s := range q.Msg.Steps {
+		name, err := f.step(ctx, s)
+		if err == nil {
+			f.calls = append(f.calls, name)
+			continue
+		}
+		f.addresses, f.routes, f.neighbours, f.services, f.access, f.calls = was.addresses, was.routes, was.neighbours, was.services, was.access, was.calls
+		proto.Reset(&f.timeouts)
+		proto.Merge(&f.timeouts, timeouts)
+		d, _ := client.Detail(err)
+		d.Step = uint32(i + 1)
+		refused := connect.NewError(connect.CodeOf(err), errors.New(client.Message(err)))
+		detail, err := connect.NewErrorDetail(d)
+		if err != nil {
+			return nil, err
+		}
+		refused.AddDetail(detail)
+		return nil, refused
+	}
+	return done(&weirv1.ApplyResponse{}, nil)
+}
+
+func clones[M proto.Message](all []M) (out []M) {
+	for _, m := range all {
+		out = append(out, proto.Clone(m).(M))
+	}
+	return out
+}
+
+func (f *fake) step(ctx context.Context, s *weirv1.Step) (name string, err error) {
+	switch c := s.Change.(type) {
+	case *weirv1.Step_AddAddress:
+		_, err = f.AddAddress(ctx, connect.NewRequest(c.AddAddress))
+	case *weirv1.Step_DeleteAddress:
+		_, err = f.DeleteAddress(ctx, connect.NewRequest(c.DeleteAddress))
+	case *weirv1.Step_FlushAddresses:
+		_, err = f.FlushAddresses(ctx, connect.NewRequest(c.FlushAddresses))
+	case *weirv1.Step_AddRoute:
+		_, err = f.AddRoute(ctx, connect.NewRequest(c.AddRoute))
+	case *weirv1.Step_DeleteRoute:
+		_, err = f.DeleteRoute(ctx, connect.NewRequest(c.DeleteRoute))
+	case *weirv1.Step_FlushRoutes:
+		_, err = f.FlushRoutes(ctx, connect.NewRequest(c.FlushRoutes))
+	case *weirv1.Step_AddNeighbour:
+		_, err = f.AddNeighbour(ctx, connect.NewRequest(c.AddNeighbour))
+	case *weirv1.Step_DeleteNeighbour:
+		_, err = f.DeleteNeighbour(ctx, connect.NewRequest(c.DeleteNeighbour))
+	case *weirv1.Step_SetLink:
+		_, err = f.SetLink(ctx, connect.NewRequest(c.SetLink))
+	case *weirv1.Step_AddService:
+		_, err = f.AddService(ctx, connect.NewRequest(c.AddService))
+	case *weirv1.Step_EditService:
+		_, err = f.EditService(ctx, connect.NewRequest(c.EditService))
+	case *weirv1.Step_DeleteService:
+		_, err = f.DeleteService(ctx, connect.NewRequest(c.DeleteService))
+	case *weirv1.Step_FlushServices:
+		_, err = f.FlushServices(ctx, connect.NewRequest(c.FlushServices))
+	case *weirv1.Step_AddDest:
+		_, err = f.AddDest(ctx, connect.NewRequest(c.AddDest))
+	case *weirv1.Step_EditDest:
+		_, err = f.EditDest(ctx, connect.NewRequest(c.EditDest))
+	case *weirv1.Step_DeleteDest:
+		_, err = f.DeleteDest(ctx, connect.NewRequest(c.DeleteDest))
+	case *weirv1.Step_AddLocalAddress:
+		_, err = f.AddLocalAddress(ctx, connect.NewRequest(c.AddLocalAddress))
+	case *weirv1.Step_DeleteLocalAddress:
+		_, err = f.DeleteLocalAddress(ctx, connect.NewRequest(c.DeleteLocalAddress))
+	case *weirv1.Step_AddAccess:
+		_, err = f.AddAccess(ctx, connect.NewRequest(c.AddAccess))
+	case *weirv1.Step_DeleteAccess:
+		_, err = f.DeleteAccess(ctx, connect.NewRequest(c.DeleteAccess))
+	case *weirv1.Step_SetTimeouts:
+		_, err = f.SetTimeouts(ctx, connect.NewRequest(c.SetTimeouts))
+	default:
+		err = refuse(-1, "step", "it says nothing")
+	}
+	name = fmt.Sprintf("%T", s.Change)
+	return name[strings.LastIndex(name, "_")+1:], err
 }
 
 func (f *fake) GetVersion(context.Context, *connect.Request[weirv1.GetVersionRequest]) (*connect.Response[weirv1.GetVersionResponse], error) {

@@ -61,6 +61,15 @@ func condition(d *weirv1.Dest) string {
 	return ""
 }
 
+// weight is what a real server's line says: one that its check found down has none, as
+// in DPVS, until it is tried again. The one that was configured is saved.
+func weight(d *weirv1.Dest) uint32 {
+	if d.GetInhibited() {
+		return 0
+	}
+	return d.GetWeight()
+}
+
 // plainFormat shows modes, weights and connections.
 type plainFormat struct{}
 
@@ -76,7 +85,7 @@ func (plainFormat) dest(out *sheet, name string, d *weirv1.Dest) {
 	if !ok {
 		mode = d.GetForward().String()
 	}
-	out.line("%s %-7s %-6d %-10d %-10d%s", remote(name), mode, d.GetWeight(),
+	out.line("%s %-7s %-6d %-10d %-10d%s", remote(name), mode, weight(d),
 		d.GetActiveConns(), d.GetInactiveConns(), condition(d))
 }
 
@@ -175,6 +184,6 @@ func (persistentFormat) title(out *sheet) {
 func (persistentFormat) service(out *sheet, name string, s *weirv1.Service) { scheduled(out, name, s) }
 
 func (persistentFormat) dest(out *sheet, name string, d *weirv1.Dest) {
-	out.line("%s %-9d %-11d %-10d %-10d", remote(name), d.GetWeight(), d.GetPersistentConns(),
+	out.line("%s %-9d %-11d %-10d %-10d", remote(name), weight(d), d.GetPersistentConns(),
 		d.GetActiveConns(), d.GetInactiveConns())
 }

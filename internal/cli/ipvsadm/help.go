@@ -13,6 +13,7 @@ const usage = `Usage:
                [--hash-target sip|qid] [--quic] [--dest-check CHECK]
                [--proxy-protocol disable|v1|v2|v1-insecure|v2-insecure]
                [--toa enable|disable] [--uoa disable|ipo|opp]
+               [--mapping endpoint-independent|address-and-port-dependent]
   ipvsadm -D SERVICE
   ipvsadm -C
   ipvsadm -a|e SERVICE -r HOST[:PORT] [-b|-m|-g|-i|-J] [-w WEIGHT] [-x UPPER] [-y LOWER]
@@ -73,6 +74,8 @@ Options:
       --toa enable|disable   the client's address in a TCP option (TCP, default enable)
       --uoa disable|ipo|opp  in an IP option, or in IP protocol 248 (UDP, default disable)
       --proxy-protocol WORD  in a PROXY protocol header in front of the data (default disable)
+      --mapping WORD       of SNAT: one WAN address and port of an inside one toward
+                           everybody, or one toward each (default)
   -r, --real-server HOST[:PORT]  the real server; without a port, the service's
   -b, --fullnat            full-NAT: rewrite source and destination; needs a local address
                            of the real server's family

@@ -155,6 +155,7 @@ func flags(s *weirv1.Service) string {
 	word(s.GetProxyProtocol() != "", "pp%s", s.GetProxyProtocol())
 	word(s.GetNoToa(), "notoa")
 	word(s.GetUoa() != "", "uoa-%s", s.GetUoa())
+	word(s.GetEndpointIndependent(), endpointIndependent)
 	word(s.GetExpireQuiescent(), "expire-quiescent")
 	word(s.GetQuic(), "quic")
 	if len(s.GetDestCheck()) > 0 {

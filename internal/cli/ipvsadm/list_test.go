@@ -52,26 +52,26 @@ func TestListings(t *testing.T) {
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 TCP  10.0.0.9:443 conhash sip synproxy ppv2-insecure notoa quic dest-check internal:default external:tcp,ping
-  -> 192.168.100.4:443            Tunnel  1      0          0          inhibited
+  -> 192.168.100.4:443            Tunnel  0      0          0          inhibited
 TCP  10.0.0.100:80 wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> 192.168.100.2:80             Masq    0      0          0          overload
-  -> 192.168.100.10:8080          FullNat 65535  1234567890 3          inhibited,overload
+  -> 192.168.100.10:8080          FullNat 0      1234567890 3          inhibited,overload
 UDP  10.0.0.9:53 wlc ops conn-timeout 7 uoa-opp expire-quiescent
 `},
 		{"names", "--list --sort", `IP Virtual Server version 0.0.0 (size=0)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 TCP  10.0.0.9:443 conhash sip synproxy ppv2-insecure notoa quic dest-check internal:default external:tcp,ping
-  -> 192.168.100.4:443            Tunnel  1      0          0          inhibited
+  -> 192.168.100.4:443            Tunnel  0      0          0          inhibited
 TCP  www.example.com:http wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> 192.168.100.2:http           Masq    0      0          0          overload
-  -> 192.168.100.10:8080          FullNat 65535  1234567890 3          inhibited,overload
+  -> 192.168.100.10:8080          FullNat 0      1234567890 3          inhibited,overload
 UDP  10.0.0.9:53 wlc ops conn-timeout 7 uoa-opp expire-quiescent
 `},
 		{"one service, in the director's order", "-L -n --nosort -t 10.0.0.100:80", `Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 TCP  10.0.0.100:80 wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
-  -> 192.168.100.10:8080          FullNat 65535  1234567890 3          inhibited,overload
+  -> 192.168.100.10:8080          FullNat 0      1234567890 3          inhibited,overload
   -> 192.168.100.2:80             Masq    0      0          0          overload
 `},
 		{"rate", "-ln --rate -t 10.0.0.100:80", `Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS
@@ -112,7 +112,7 @@ TCP  10.0.0.100:80 wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> RemoteAddress:Port
 TCP  10.0.0.100:80 wrr persistent 360 mask 255.255.255.0 pe sip expire-quiescent
   -> 192.168.100.2:80             0         0           0          0
-  -> 192.168.100.10:8080          65535     12          1234567890 3
+  -> 192.168.100.10:8080          0         12          1234567890 3
 `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -53,5 +54,29 @@ func TestMatches(t *testing.T) {
 		if !ok || p2 != p || !proto.Equal(again, m) {
 			t.Errorf("%s comes back as %v", row.in, again)
 		}
+	}
+}
+
+// TestMapping: it is listed behind the scheduler, and saved.
+func TestMapping(t *testing.T) {
+	s := &weirv1.Service{
+		Key:       &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_UDP, Match: &weirv1.Match{Family: 4, Oif: "dpdk1"}},
+		Scheduler: "sh", EndpointIndependent: true,
+		Dests: []*weirv1.Dest{{Address: "123.1.2.3", Forward: weirv1.Forward_FORWARD_SNAT, Weight: 1}},
+	}
+	if got := flags(s); got != " endpoint-independent" {
+		t.Errorf("listed as %q", got)
+	}
+	want := "-A -H proto=udp,af=ipv4,oif=dpdk1 -s sh --mapping endpoint-independent\n-a -H proto=udp,af=ipv4,oif=dpdk1 -r 123.1.2.3:0 -J -w 1\n"
+	if got := strings.Join(serviceLines(s), ""); got != want {
+		t.Errorf("saved as\n%swant\n%s", got, want)
+	}
+	l, err := parse(t.Context(), strings.Fields(strings.SplitN(want, "\n", 2)[0]), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Dests = nil
+	if !proto.Equal(l.service, s) {
+		t.Errorf("comes back as %v", l.service)
 	}
 }

@@ -19,10 +19,12 @@ func TestParseService(t *testing.T) {
 	sticky := func(seconds uint32) *weirv1.Service {
 		return &weirv1.Service{Key: key, Scheduler: "rr", Persistent: seconds}
 	}
+	out := &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_UDP, Match: &weirv1.Match{Family: 4}}
 	for _, tc := range []struct {
 		line string
 		want *weirv1.Service
 	}{
+		{"-A -H proto=udp,af=ipv4 -s rr", &weirv1.Service{Key: out, Scheduler: "rr"}},
 		{"-A -t 10.0.0.100:80 -s rr", rr},
 		{"-At 10.0.0.100:80 -s rr", rr},
 		{"-At10.0.0.100:80 -srr", rr},
@@ -68,6 +70,9 @@ func TestParseService(t *testing.T) {
 		{"-A -t 10.0.0.100:80 -s conhash --hash-target sip", &weirv1.Service{Key: key, Scheduler: "conhash", HashTarget: "sip"}},
 		{"-E --hash-target=qid -u 10.0.0.100:53 --quic --scheduler conhash", &weirv1.Service{Key: udp, Scheduler: "conhash", HashTarget: "qid", Quic: true}},
 		{"-A -u 10.0.0.100:53 -s mh --quic", &weirv1.Service{Key: udp, Scheduler: "mh", Quic: true}},
+
+		{"-A -H proto=udp,af=ipv4 -s rr --mapping endpoint-independent", &weirv1.Service{Key: out, Scheduler: "rr", EndpointIndependent: true}},
+		{"-E -H proto=udp,af=ipv4 -s rr --mapping=address-and-port-dependent", &weirv1.Service{Key: out, Scheduler: "rr"}},
 
 		{"-A -t 10.0.0.100:80 -s rr --toa enable", rr},
 		{"-A -t 10.0.0.100:80 -s rr --toa enable --proxy-protocol disable", rr},

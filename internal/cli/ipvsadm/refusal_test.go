@@ -135,6 +135,9 @@ func TestWrongLines(t *testing.T) {
 		{"-A -t 10.0.0.100:80 -p x", 2, "invalid timeout value `x' specified\n"},
 		{"-Apt 10.0.0.100:80", 2, "invalid timeout value `t' specified\n"},
 		{"-A -t 10.0.0.100:80 --persistent=", 2, "invalid timeout value `' specified\n"},
+		{"-A -t 10.0.0.100:80 --mapping endpoint-independent", 2, "--mapping is for match services (SNAT): leave it out, or give -H MATCH\n"},
+		{"-A -H proto=udp,af=ipv4 --mapping eim", 2, "mapping must be endpoint-independent or address-and-port-dependent\n"},
+		{"-D -H proto=udp,af=ipv4 --mapping endpoint-independent", 2, "Illegal 'mapping' option with the 'delete-service' command\n"},
 		{"-A -t 10.0.0.100:80 --conn-timeout -1", 2, "invalid timeout value `-1' specified\n"},
 		{"-A -t 10.0.0.100:80 -p -M 255.255", 2, "illegal virtual server persistent mask specified\n"},
 		{"-A -t 10.0.0.100:80 -p -M 64", 2, "illegal virtual server persistent mask specified\n"},
@@ -240,7 +243,7 @@ func TestWrongLines(t *testing.T) {
 		{"-A -t 10.0.0.100:80 --dest-check default --dest-check tcp", 2, "an active health check (dest-check tcp) is not supported yet\n"},
 		{"-A -t 10.0.0.100:80 --dest-check ping", 2, "an active health check (dest-check ping) is not supported yet\n"},
 		{"-l --daemon", 2, noSync + "\n"},
-		{"-ln --cpu 1", 2, "the 'cpu' option is not supported yet\n"},
+		{"-ln --cpu 1", 2, "--cpu chooses one worker's table, and all workers of weir share one: leave it out\n"},
 		{"--start-daemon=master --mcast-interface eth0 --syncid 1", 2, noSync + "\n"},
 		{"--stop-daemon backup", 2, noSync + "\n"},
 	} {

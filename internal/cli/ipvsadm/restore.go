@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"path"
 	"strings"
 	"unicode/utf8"
 
 	"connectrpc.com/connect"
 
+	"weir/api/client"
 	"weir/api/weirv1"
 	"weir/internal/cli/dpip"
 )
@@ -25,17 +27,17 @@ type step struct {
 	dpip   []string // of dpip, without its name
 }
 
-// restore carries out the lines on standard input. All are read first: a line that is
-// wrong by its words ends it with exit code 2 before anything is changed. A line that
-// the director refuses is told with its number, the rest is still done, and the
-// exit code is the last line's.
+// restore carries out the lines on standard input. All are read first, and all that
+// they change is one change: a line that is wrong by its words, or that the director
+// refuses, is told with its number, and then nothing was changed. What only shows, and
+// -Z, is done afterwards, in turn; the exit code is then that of the last such line.
 func (env *Env) restore(ctx context.Context) int {
 	steps, number, err := env.readSteps(ctx)
 	if err != nil {
-		fmt.Fprintf(env.Stderr, "line %d: ", number)
-		report(env.Stderr, env.Socket, err)
-		fmt.Fprintln(env.Stderr, "nothing was changed")
-		return exitWrong
+		return env.unchanged(number, func(w io.Writer) int {
+			report(w, env.Socket, err)
+			return exitWrong
+		})
 	}
 	if len(steps) == 0 {
 		return exitDone
@@ -44,11 +46,76 @@ func (env *Env) restore(ctx context.Context) int {
 	if _, err := env.Client.GetVersion(ctx, connect.NewRequest(&weirv1.GetVersionRequest{})); err != nil {
 		return report(env.Stderr, env.Socket, err)
 	}
-	exit := exitDone
+	changes := &batch{DirectorClient: env.Client}
+	var rest []step
 	for _, s := range steps {
+		noted := len(changes.steps)
+		changes.number = s.number
+		var complaint bytes.Buffer
+		if exit := env.noteStep(ctx, s, changes, &complaint); exit != exitDone {
+			return env.unchanged(s.number, func(w io.Writer) int {
+				_, _ = complaint.WriteTo(w)
+				return exit
+			})
+		}
+		if len(changes.steps) == noted {
+			rest = append(rest, s)
+		}
+	}
+	if len(changes.steps) > 0 {
+		if _, err := env.Client.Apply(ctx, connect.NewRequest(&weirv1.ApplyRequest{Steps: changes.steps})); err != nil {
+			number := 0
+			if d, ok := client.Detail(err); ok && d.GetStep() > 0 && int(d.GetStep()) <= len(changes.lines) {
+				number = changes.lines[d.GetStep()-1]
+			}
+			return env.unchanged(number, func(w io.Writer) int { return report(w, env.Socket, err) })
+		}
+	}
+	exit := exitDone
+	for _, s := range rest {
 		exit = env.doStep(ctx, s)
 	}
 	return exit
+}
+
+// unchanged says what is wrong with a line, 0 for none, and that nothing was changed;
+// it returns the exit code that tell does.
+func (env *Env) unchanged(number int, tell func(io.Writer) int) int {
+	var complaint bytes.Buffer
+	exit := tell(&complaint)
+	env.complain(number, complaint.String())
+	fmt.Fprintln(env.Stderr, "nothing was changed")
+	return exit
+}
+
+// complain prints lines, each with the number of the one that they are about.
+func (env *Env) complain(number int, text string) {
+	for line := range strings.Lines(text) {
+		if number != 0 {
+			fmt.Fprintf(env.Stderr, "line %d: ", number)
+		}
+		fmt.Fprintln(env.Stderr, strings.TrimRight(line, "\n"))
+	}
+}
+
+// noteStep notes what a line changes. One that changes nothing leaves no trace.
+func (env *Env) noteStep(ctx context.Context, s step, changes *batch, complaint io.Writer) int {
+	if s.line == nil {
+		return dpip.Run(ctx, s.dpip, dpip.Env{
+			Stdout: io.Discard, Stderr: complaint,
+			Client: changes, Socket: env.Socket, Version: env.Version,
+		})
+	}
+	switch s.line.verb {
+	case cmdHelp, cmdVersion, cmdList, cmdGetLaddr, cmdGetBlklst, cmdGetWhtlst, cmdSave, cmdZero:
+		return exitDone
+	}
+	noting := *env
+	noting.Client = changes
+	if err := noting.change(ctx, s.line); err != nil {
+		return report(complaint, env.Socket, err)
+	}
+	return exitDone
 }
 
 // readSteps reads all lines; on an error number is the line's.
@@ -99,8 +166,6 @@ func (env *Env) doStep(ctx context.Context, s step) int {
 	} else if err := env.do(ctx, s.line); err != nil {
 		exit = report(&complaint, env.Socket, err)
 	}
-	for text := range strings.Lines(complaint.String()) {
-		fmt.Fprintf(env.Stderr, "line %d: %s\n", s.number, strings.TrimRight(text, "\n"))
-	}
+	env.complain(s.number, complaint.String())
 	return exit
 }

@@ -27,6 +27,9 @@ type box struct {
 	mtus     map[string]uint32         // of the devices
 }
 
+// linkLocal6 are the addresses that every link has (RFC 4291, 2.5.6).
+var linkLocal6 = netip.MustParsePrefix("fe80::/10")
+
 // onDevice is a prefix on a device.
 type onDevice struct {
 	prefix netip.Prefix
@@ -122,6 +125,8 @@ func prefix(text string) netip.Prefix {
 // lines returns the saved lines, each with its newline.
 func (b *box) lines() []string {
 	var out []string
+	// A link's own network is there without being asked for.
+	b.routes = slices.DeleteFunc(b.routes, func(r *weirv1.Route) bool { return linkLocal6.Contains(prefix(r.GetPrefix()).Addr()) })
 	for _, r := range b.routes {
 		if b.instead(r) {
 			out = append(out, b.routeLine(r))

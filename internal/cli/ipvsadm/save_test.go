@@ -86,6 +86,7 @@ func TestSaveRestore(t *testing.T) {
 	}
 	// What the director does by itself, and a neighbour that was learnt, are not saved.
 	f.addresses = append([]*weirv1.Address{{Prefix: "fe80::ff:fe00:1/64", Device: "dpdk0", Scope: weirv1.Scope_SCOPE_LINK, Automatic: true}}, f.addresses...)
+	f.routes = append(f.routes, &weirv1.Route{Prefix: "fe80::/64", Device: "dpdk0", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto"})
 	f.neighbours = append(f.neighbours, &weirv1.Neighbour{Address: "192.168.100.9", Lladdr: "02:00:00:00:00:09", Device: "dpdk0"})
 	for _, line := range []string{"-S", "-Sn", "--save --numeric"} {
 		if r := run(t, c, "", strings.Fields(line)...); r.stdout != saved || r.exit != 0 {
@@ -241,17 +242,27 @@ func TestRestore(t *testing.T) {
 			changes: []string{"AddAddress", "AddService"},
 		},
 		{
-			name:    "a refusal is told and passed over",
-			stdin:   service + "\n" + service + "-D -t 10.0.0.9:80\n-C\n",
-			stderr:  "line 3: service 10.0.0.100:80 already exists\nline 4: there is no service tcp 10.0.0.9:80\n",
-			changes: []string{"AddService", "AddService", "DeleteService", "FlushServices"},
+			name:   "a refusal is told, and nothing is changed",
+			stdin:  service + "\n" + service + "-D -t 10.0.0.9:80\n-C\n",
+			stderr: "line 3: service 10.0.0.100:80 already exists\nnothing was changed\n",
+			exit:   253,
 		},
 		{
-			name:    "the exit code is the last line's",
-			stdin:   "-C\n" + service + service,
-			stderr:  "line 3: service 10.0.0.100:80 already exists\n",
-			exit:    253,
-			changes: []string{"FlushServices", "AddService", "AddService"},
+			name:   "of dpip as well",
+			stdin:  "dpip addr add 10.0.0.100/32 dev dpdk1\n" + service + "dpip addr add 10.0.0.100/32 dev dpdk1\n",
+			stderr: "line 3: address 10.0.0.100/32 already exists\nnothing was changed\n",
+			exit:   253,
+		},
+		{
+			name:   "a line of dpip that is wrong",
+			stdin:  service + "dpip addr add dev\n",
+			stderr: "line 2: dpip: missing argument for `dev'\nnothing was changed\n",
+			exit:   1,
+		},
+		{
+			name:    "what was there goes, and comes, in one change",
+			stdin:   service + "-C\n" + service,
+			changes: []string{"AddService", "FlushServices", "AddService"},
 		},
 		{
 			name:   "a wrong line ends it before anything is changed",
@@ -303,12 +314,10 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// A line of dpip that is refused is told with its number, too.
-func TestRestoreDpipRefused(t *testing.T) {
-	c := start(t, &fake{})
-	const add = "dpip addr add 10.0.0.100/32 dev dpdk1\n"
-	r := run(t, c, add+add, "-R")
-	if r.exit == 0 || !strings.HasPrefix(r.stderr, "line 2: dpip: ") || strings.Count(r.stderr, "\n") != 1 {
-		t.Errorf("got exit %d: %q", r.exit, r.stderr)
+// TestRestoreListsAfterwards: what a file shows is what all of it made.
+func TestRestoreListsAfterwards(t *testing.T) {
+	r := run(t, start(t, &fake{}), "dpip addr show\n-Ln\n-Z\n-A -t 10.0.0.100:80 -s rr\ndpip addr add 10.0.0.100/32 dev dpdk1\n", "-R")
+	if r.exit != 0 || r.stderr != "" || !strings.Contains(r.stdout, "10.0.0.100/32") || !strings.Contains(r.stdout, "TCP  10.0.0.100:80 rr\n") {
+		t.Errorf("exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 	}
 }

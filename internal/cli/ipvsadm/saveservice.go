@@ -54,6 +54,9 @@ func serviceLines(s *weirv1.Service) []string {
 		add = append(add, "--toa", "disable")
 	}
 	add = text(add, "--uoa", s.GetUoa())
+	if s.GetEndpointIndependent() {
+		add = append(add, "--mapping", endpointIndependent)
+	}
 	for _, check := range s.GetDestCheck() {
 		add = append(add, "--dest-check", check)
 	}

@@ -242,6 +242,21 @@ func (l *line) setUOA(arg string, _ bool) error {
 	return nil
 }
 
+// endpointIndependent is the word of --mapping for one WAN address and port toward
+// everybody, beside what is the default.
+const endpointIndependent = "endpoint-independent"
+
+func (l *line) setMapping(arg string, _ bool) error {
+	switch arg {
+	case "address-and-port-dependent":
+	case endpointIndependent:
+		l.service.EndpointIndependent = true
+	default:
+		return wrong("mapping must be endpoint-independent or address-and-port-dependent")
+	}
+	return nil
+}
+
 // --------------------------------------------------------- the real server
 
 func (l *line) setRealServer(arg string, _ bool) error {
@@ -310,8 +325,7 @@ func (l *line) setCPU(arg string, _ bool) error {
 	if _, ok := number(arg, 0, math.MaxUint16); !ok {
 		return wrong("invalid cpu value `%s' specified", arg)
 	}
-	l.needs("the 'cpu' option")
-	return nil
+	return wrong("--cpu chooses one worker's table, and all workers of weir share one: leave it out")
 }
 
 func (l *line) setSyncid(arg string, _ bool) error {

@@ -90,6 +90,7 @@ const (
 	optProxyProtocol
 	optTOA
 	optUOA
+	optMapping
 	optionCount
 )
 
@@ -100,7 +101,7 @@ var optionNames = [optionCount]string{
 	"stats", "rate", "thresholds", "persistent-conn", "nosort", "syncid", "exact", "ops", "pe",
 	"local-address", "blklst-address", "synproxy", "ifname", "sockpair", "hash-target", "cpu",
 	"expire-quiescent", "whtlst-address", "quic", "dest-check", "conn-timeout", "proxy-protocol",
-	"toa", "uoa",
+	"toa", "uoa", "mapping",
 }
 
 func (o option) String() string { return optionNames[o] }
@@ -183,6 +184,7 @@ var vocabulary = []word{
 	{name: "proxy-protocol", takes: value, option: optProxyProtocol, set: (*line).setProxyProtocol},
 	{name: "toa", takes: value, option: optTOA, set: (*line).setTOA},
 	{name: "uoa", takes: value, option: optUOA, set: (*line).setUOA},
+	{name: "mapping", takes: value, option: optMapping, set: (*line).setMapping},
 
 	{letter: 'r', name: "real-server", takes: value, option: optRealServer, set: (*line).setRealServer},
 	{letter: 'm', name: "masquerading", option: optForwardingMethod, set: (*line).setMasq},

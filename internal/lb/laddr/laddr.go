@@ -22,6 +22,23 @@ import (
 // Pools is how many pools of ports an address has.
 const Pools = 16
 
+// mappedPools are the further pools from which endpoint-independent mappings take
+// their ports, one for each protocol that has them: such a port is its holder's
+// toward every real server.
+const mappedPools = 3
+
+// MappedPool returns the pool of endpoint-independent mappings of a protocol. What
+// neither TCP nor UDP has are the ids of echoes.
+func MappedPool(proto uint8) uint8 {
+	switch proto {
+	case 6:
+		return Pools
+	case 17:
+		return Pools + 1
+	}
+	return Pools + 2
+}
+
 // FirstPort and LastPort bound the ports used, unless a Set is made with others.
 const (
 	FirstPort = 1025
@@ -48,7 +65,7 @@ type Address struct {
 
 	first, last uint16
 	used, miss  atomic.Int64
-	pools       [Pools]atomic.Pointer[ring]
+	pools       [Pools + mappedPools]atomic.Pointer[ring]
 	wanted      bool // guarded by Set.mu: configured now
 }
 

@@ -55,7 +55,7 @@ func (d *Dest) Refs() int32 { return d.Load.Active.Load() + d.Load.Inactive.Load
 
 // State is what of a service outlives its tables.
 type State struct {
-	Index  uint32
+	Index  uint32        // no two services have the same
 	Cursor atomic.Uint64 // of the scheduler
 	Local  atomic.Uint32 // of the local addresses
 }
@@ -73,6 +73,7 @@ type Service struct {
 	ConnTimeout uint32              // ticks; 0: the protocol's
 	Tell        Tell
 	Match       Matcher    // of a service without virtual address
+	Mapped      bool       // its mappings are endpoint-independent
 	Lists       *acl.Lists // nil: everybody may come
 	QUIC        bool       // a connection id that names a real server chooses it
 	HashID      bool       // the scheduler hashes the QUIC connection id
@@ -134,7 +135,7 @@ type Table struct {
 type cell struct {
 	addr flow.Addr
 	key  uint64   // 0: empty
-	svc  *Service // nil: a mere address, see HasVIP and HasLocal
+	svc  *Service // nil: a mere address, see HasVIP, HasLocal, HasTunnel
 }
 
 // Kinds of keys: a service's has protocol and port in it, the others are alone.
@@ -142,6 +143,7 @@ const (
 	keyService = 1 << 56
 	keyVIP     = 2 << 56
 	keyLocal   = 3 << 56
+	keyTunnel  = 4 << 56
 )
 
 func mix(a flow.Addr, k uint64) uint64 {
@@ -154,7 +156,7 @@ func mix(a flow.Addr, k uint64) uint64 {
 func NewTable(all []*Service) *Table {
 	n := 16
 	for _, s := range all {
-		n += 4 + 2*(len(s.Locals[0])+len(s.Locals[1]))
+		n += 4 + 2*(len(s.Locals[0])+len(s.Locals[1])) + 2*len(s.Dests)
 	}
 	size := 1
 	for size < 2*n {
@@ -170,6 +172,11 @@ func NewTable(all []*Service) *Table {
 		t.put(vip, serviceKey(uint8(s.Key.Proto), WirePort(s.Key.Virtual.Port())), s)
 		t.put(vip, keyVIP, nil)
 		t.allPorts = t.allPorts || s.Key.Virtual.Port() == 0
+		for i, mode := range s.Modes {
+			if mode == spec.Tunnel {
+				t.put(s.Dests[i].Wire, keyTunnel, nil)
+			}
+		}
 		for _, locals := range s.Locals {
 			for _, l := range locals {
 				t.put(l.Wire, keyLocal, nil)
@@ -223,6 +230,10 @@ func (t *Table) HasVIP(ip flow.Addr) bool { _, ok := t.find(ip, keyVIP); return 
 
 // HasLocal reports whether any service has this local address.
 func (t *Table) HasLocal(ip flow.Addr) bool { _, ok := t.find(ip, keyLocal); return ok }
+
+// HasTunnel reports whether any service has a real server of this address that is
+// reached through a tunnel.
+func (t *Table) HasTunnel(ip flow.Addr) bool { _, ok := t.find(ip, keyTunnel); return ok }
 
 // All returns the services in order of insertion.
 func (t *Table) All() []*Service { return t.all }

@@ -16,6 +16,7 @@ import (
 //	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
 //	neigh wan 10.0.0.9 STATION
 //	service tcp 10.0.0.100:80 [wrr] [timeout=60] [hash=sip|qid] [quic=on]
+//	        [mapping=endpoint-independent]
 //	        [persistent=360] [mask=255.255.255.0] [ops=on] [quiescent=on] [check=default]
 //	dest tcp 10.0.0.100:80 192.168.1.2:80 [weight=1] [max=0] [low=0]
 //	laddr tcp 10.0.0.100:80 192.168.1.200 lan
@@ -205,6 +206,7 @@ func (e *edit) service(w []string) error {
 	svc.HashTarget, svc.QUIC = e.named["hash"], e.named["quic"] == "on"
 	svc.NoTOA, svc.UOA, svc.ProxyProtocol = e.named["toa"] == "off", e.named["uoa"], e.named["proxy"]
 	svc.Persistent, svc.OnePacket, svc.ExpireQuiescent = uint32(e.number("persistent", 0)), e.named["ops"] == "on", e.named["quiescent"] == "on"
+	svc.EndpointIndependent = e.named["mapping"] == "endpoint-independent"
 	if v, ok := e.named["mask"]; ok {
 		if svc.PersistentMask, err = netip.ParseAddr(v); err != nil {
 			return err

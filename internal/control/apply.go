@@ -1,0 +1,97 @@
+package control
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"weir/api/weirv1"
+	"weir/internal/spec"
+)
+
+// Apply answers rpc Apply: what its steps would do one after the other is one change
+// of the director, compiled once.
+func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyRequest]) (*connect.Response[weirv1.ApplyResponse], error) {
+	var edits []func(*spec.Spec) error
+	reader := &Server{director: s.director, version: s.version, collect: func(edit func(*spec.Spec) error) { edits = append(edits, edit) }}
+	for i, step := range r.Msg.Steps {
+		if err := reader.step(ctx, step); err != nil {
+			return nil, failureOf(i+1, refusalIn(err))
+		}
+	}
+	refused := 0
+	err := s.director.Change(func(c *spec.Spec) error {
+		for i, edit := range edits {
+			if err := edit(c); err != nil {
+				refused = i + 1
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failureOf(refused, err)
+	}
+	return connect.NewResponse(&weirv1.ApplyResponse{}), nil
+}
+
+// step reads a step as the call of its own would; each leaves one edit.
+func (s *Server) step(ctx context.Context, m *weirv1.Step) (err error) {
+	switch c := m.GetChange().(type) {
+	case *weirv1.Step_AddAddress:
+		_, err = s.AddAddress(ctx, connect.NewRequest(c.AddAddress))
+	case *weirv1.Step_DeleteAddress:
+		_, err = s.DeleteAddress(ctx, connect.NewRequest(c.DeleteAddress))
+	case *weirv1.Step_FlushAddresses:
+		_, err = s.FlushAddresses(ctx, connect.NewRequest(c.FlushAddresses))
+	case *weirv1.Step_AddRoute:
+		_, err = s.AddRoute(ctx, connect.NewRequest(c.AddRoute))
+	case *weirv1.Step_DeleteRoute:
+		_, err = s.DeleteRoute(ctx, connect.NewRequest(c.DeleteRoute))
+	case *weirv1.Step_FlushRoutes:
+		_, err = s.FlushRoutes(ctx, connect.NewRequest(c.FlushRoutes))
+	case *weirv1.Step_AddNeighbour:
+		_, err = s.AddNeighbour(ctx, connect.NewRequest(c.AddNeighbour))
+	case *weirv1.Step_DeleteNeighbour:
+		_, err = s.DeleteNeighbour(ctx, connect.NewRequest(c.DeleteNeighbour))
+	case *weirv1.Step_SetLink:
+		_, err = s.SetLink(ctx, connect.NewRequest(c.SetLink))
+	case *weirv1.Step_AddService:
+		_, err = s.AddService(ctx, connect.NewRequest(c.AddService))
+	case *weirv1.Step_EditService:
+		_, err = s.EditService(ctx, connect.NewRequest(c.EditService))
+	case *weirv1.Step_DeleteService:
+		_, err = s.DeleteService(ctx, connect.NewRequest(c.DeleteService))
+	case *weirv1.Step_FlushServices:
+		_, err = s.FlushServices(ctx, connect.NewRequest(c.FlushServices))
+	case *weirv1.Step_AddDest:
+		_, err = s.AddDest(ctx, connect.NewRequest(c.AddDest))
+	case *weirv1.Step_EditDest:
+		_, err = s.EditDest(ctx, connect.NewRequest(c.EditDest))
+	case *weirv1.Step_DeleteDest:
+		_, err = s.DeleteDest(ctx, connect.NewRequest(c.DeleteDest))
+	case *weirv1.Step_AddLocalAddress:
+		_, err = s.AddLocalAddress(ctx, connect.NewRequest(c.AddLocalAddress))
+	case *weirv1.Step_DeleteLocalAddress:
+		_, err = s.DeleteLocalAddress(ctx, connect.NewRequest(c.DeleteLocalAddress))
+	case *weirv1.Step_AddAccess:
+		_, err = s.AddAccess(ctx, connect.NewRequest(c.AddAccess))
+	case *weirv1.Step_DeleteAccess:
+		_, err = s.DeleteAccess(ctx, connect.NewRequest(c.DeleteAccess))
+	case *weirv1.Step_SetTimeouts:
+		_, err = s.SetTimeouts(ctx, connect.NewRequest(c.SetTimeouts))
+	default:
+		err = invalid("step", "a step says nothing, or what this director does not know")
+	}
+	return err
+}
+
+// refusalIn is the refusal that a call's error was made of.
+func refusalIn(err error) error {
+	var call *connect.Error
+	if errors.As(err, &call) {
+		return call.Unwrap()
+	}
+	return err
+}
