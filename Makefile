@@ -67,7 +67,7 @@ unit: ## the laws of the house and all tests beside the code (root)
 e2e: ## the real programs between network namespaces (root)
 	@$(NEED) root go $(FOR_TEST)
 	@$(MAKE) --no-print-directory build
-	$(GO) test -count=1 -timeout 20m ./e2e/...
+	$(GO) test -count=1 -timeout 25m ./e2e/...
 
 .PHONY: race
 race: ## the tests beside the code under the race detector, in random order (root)
