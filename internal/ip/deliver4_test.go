@@ -55,7 +55,7 @@ func TestDeliver4(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBed(t, 4)
-			b.Forwarding = row.forward
+			b.Forwarding, b.Forwarding6 = row.forward, !row.forward
 			v, p := b.deliver(row.m)
 			if v != row.verdict || p.Reason != row.reason {
 				t.Errorf("%v %v, want %v %v", v, p.Reason, row.verdict, row.reason)

@@ -18,7 +18,7 @@ func (s *Stack) Deliver6(p *packet.Packet) packet.Verdict {
 	switch {
 	case ok && r.Local():
 		return s.local6(p, ip, r)
-	case !s.Forwarding:
+	case !s.Forwarding6:
 		return p.DropFor(packet.IPNotOurs)
 	case isLinkLocal6(dst), isLinkLocal6(ip.Src()):
 		return p.DropFor(packet.IPScope)

@@ -57,7 +57,7 @@ func TestDeliver6(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBed(t, 4)
-			b.Forwarding = row.forward
+			b.Forwarding, b.Forwarding6 = !row.forward, row.forward
 			v, p := b.deliver6(row.m)
 			if v != row.verdict || p.Reason != row.reason {
 				t.Errorf("%v %v, want %v %v", v, p.Reason, row.verdict, row.reason)
@@ -120,7 +120,7 @@ func TestEcho6GoesBack(t *testing.T) {
 func TestForward6TakesOneFromHopLimit(t *testing.T) {
 	for hops := 2; hops < 256; hops++ {
 		b := newBed(t, 2)
-		b.Forwarding = true
+		b.Forwarding6 = true
 		m := made6{src: near6, dst: far6, hops: uint8(hops), ext: []ext6{hop6}, proto: 6, l4: tcp(2, nil, "")}
 		v, p := b.deliver6(m)
 		m.hops--
@@ -200,7 +200,7 @@ func TestOutput6WithNextHopAsksNothing(t *testing.T) {
 
 func TestOutput6DoesNotAllocate(t *testing.T) {
 	b := newBed(t, 4)
-	b.Forwarding = true
+	b.Forwarding6 = true
 	p := b.packet6(made6{src: near6, dst: far6, proto: 6, l4: tcp(16, nil, "data")})
 	defer b.pool.Put(p)
 	if v := b.Input(p); v != packet.Continue {

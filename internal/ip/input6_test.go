@@ -220,7 +220,7 @@ func FuzzInput6(f *testing.F) {
 			return
 		}
 		defer b.empty(t)
-		b.Forwarding = in&1 != 0
+		b.Forwarding6 = in&1 != 0
 		p := b.pool.Get()
 		p.Resize(14 + len(data))
 		copy(p.Data[14:], data)

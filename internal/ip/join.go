@@ -89,7 +89,7 @@ func (s *Stack) tellTimeout(i int32) {
 	copy(p.Data[g.l4:], piece)
 	p.In, p.L3, p.L4, p.EtherType, p.Flags = g.in, g.l3, g.l4, g.etherType, g.flags
 	p.Reason = packet.IPFragTimeout
-	if s.Forwarding || s.ours(p, destination(p)) {
+	if s.forwards(p) || s.ours(p, destination(p)) {
 		s.Refuse(p)
 	}
 	s.pool.Put(p)
@@ -101,4 +101,12 @@ func destination(p *packet.Packet) netip.Addr {
 		return netip.AddrFrom16(wire.IPv6(p.Data[p.L3:]).Dst())
 	}
 	return netip.AddrFrom4(wire.IPv4(p.Data[p.L3:]).Dst())
+}
+
+// forwards reports whether packets of p's family are forwarded.
+func (s *Stack) forwards(p *packet.Packet) bool {
+	if p.EtherType == wire.EtherTypeIPv6 {
+		return s.Forwarding6
+	}
+	return s.Forwarding
 }

@@ -19,8 +19,10 @@ const DefaultTTL = 64
 type Stack struct {
 	// What a breath may change; the worker sets them between two breaths.
 	Table      *route.Table
-	Forwarding bool  // forward packets that are neither ours nor a service's
-	TTL        uint8 // of packets made here; 0 means DefaultTTL
+	Forwarding bool // forward IPv4 packets that are neither ours nor a service's
+	// Forwarding6 is the same of IPv6.
+	Forwarding6 bool
+	TTL         uint8 // of packets made here; 0 means DefaultTTL
 
 	Counters Counters
 

@@ -68,7 +68,7 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 	if w.outside, err = packet.NewPool(256, 16); err != nil {
 		t.Fatal(err)
 	}
-	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, Forwarding: true, UOATrail: 3}
+	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, Forwarding: true, Forwarding6: true, UOATrail: 3}
 	if w.Director, err = director.NewOn(bed, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,11 @@ import (
 // Snapshot is the configuration in force: immutable, published by the director
 // with one store, loaded once per breath.
 type Snapshot struct {
-	Ports      *[port.Max]port.Facts
-	Routes     *route.Table
-	Neigh      neigh.Config
-	Forwarding bool
-	TTL        uint8
-	LB         lb.Tables
+	Ports       *[port.Max]port.Facts
+	Routes      *route.Table
+	Neigh       neigh.Config
+	Forwarding  bool // of IPv4
+	Forwarding6 bool
+	TTL         uint8
+	LB          lb.Tables
 }

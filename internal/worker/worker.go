@@ -197,7 +197,8 @@ func (w *Worker) begin(nanos uint64) {
 		w.snap = snap
 		w.ether.SetPorts(snap.Ports)
 		w.ip.SetPorts(snap.Ports)
-		w.ip.Table, w.ip.Forwarding, w.ip.TTL = snap.Routes, snap.Forwarding, snap.TTL
+		w.ip.Table, w.ip.TTL = snap.Routes, snap.TTL
+		w.ip.Forwarding, w.ip.Forwarding6 = snap.Forwarding, snap.Forwarding6
 		w.neigh.Ports, w.neigh.Table, w.neigh.Config = snap.Ports, snap.Routes, snap.Neigh
 		w.lb.SetTables(&snap.LB, snap.Ports)
 	}

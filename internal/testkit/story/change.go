@@ -22,7 +22,7 @@ import (
 //	laddr tcp 10.0.0.100:80 192.168.1.200 lan
 //	black tcp 10.0.0.100:80 1.2.3.4
 //	white tcp 10.0.0.100:80 1.2.3.4
-//	forwarding on, defence_tcp on, defence_udp on, quiescent_templates on
+//	forwarding on, forwarding6 on, defence_tcp on, defence_udp on, quiescent_templates on
 //	no ... takes away
 func (s *Story) change(lines []string) error {
 	tunables := s.tunables
@@ -59,7 +59,7 @@ func (s *Story) change(lines []string) error {
 // switchOf is the setting of dpvs.conf with a name, or nil.
 func (s *Story) switchOf(t *spec.Tunables, name string) *bool {
 	return map[string]*bool{
-		"forwarding": &t.Forwarding, "defence_tcp": &t.DefenceTCP, "defence_udp": &t.DefenceUDP,
+		"forwarding": &t.Forwarding, "forwarding6": &t.Forwarding6, "defence_tcp": &t.DefenceTCP, "defence_udp": &t.DefenceUDP,
 		"quiescent_templates": &t.QuiescentTemplates,
 	}[name]
 }
