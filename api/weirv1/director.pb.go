@@ -5693,10 +5693,12 @@ func (*GetStatsRequest) Descriptor() ([]byte, []int) {
 }
 
 type GetStatsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Drops         []*Drop                `protobuf:"bytes,1,rep,name=drops,proto3" json:"drops,omitempty"`
-	Ports         []*PortStats           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
-	Gauges        []*Gauge               `protobuf:"bytes,3,rep,name=gauges,proto3" json:"gauges,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Drops  []*Drop                `protobuf:"bytes,1,rep,name=drops,proto3" json:"drops,omitempty"`
+	Ports  []*PortStats           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	Gauges []*Gauge               `protobuf:"bytes,3,rep,name=gauges,proto3" json:"gauges,omitempty"`
+	// Of IPv6 alone, by data worker.
+	Ipv6          []*IPv6Counters `protobuf:"bytes,4,rep,name=ipv6,proto3" json:"ipv6,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5752,6 +5754,127 @@ func (x *GetStatsResponse) GetGauges() []*Gauge {
 	return nil
 }
 
+func (x *GetStatsResponse) GetIpv6() []*IPv6Counters {
+	if x != nil {
+		return x.Ipv6
+	}
+	return nil
+}
+
+// IPv6Counters are a worker's, in the names of RFC 4293 that `dpip ipv6 show` prints:
+// those that are counted, in order.
+type IPv6Counters struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Cpu           uint32                 `protobuf:"varint,2,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	Counters      []*IPv6Counter         `protobuf:"bytes,3,rep,name=counters,proto3" json:"counters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IPv6Counters) Reset() {
+	*x = IPv6Counters{}
+	mi := &file_weirv1_director_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IPv6Counters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IPv6Counters) ProtoMessage() {}
+
+func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
+func (*IPv6Counters) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *IPv6Counters) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *IPv6Counters) GetCpu() uint32 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *IPv6Counters) GetCounters() []*IPv6Counter {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+type IPv6Counter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IPv6Counter) Reset() {
+	*x = IPv6Counter{}
+	mi := &file_weirv1_director_proto_msgTypes[93]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IPv6Counter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IPv6Counter) ProtoMessage() {}
+
+func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[93]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
+func (*IPv6Counter) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+}
+
+func (x *IPv6Counter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IPv6Counter) GetValue() uint64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 // Drop is one reason with its counts; only reasons that are not zero are sent.
 type Drop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5765,7 +5888,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5777,7 +5900,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5790,7 +5913,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Drop) GetReason() string {
@@ -5834,7 +5957,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5846,7 +5969,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5859,7 +5982,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -5909,7 +6032,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5921,7 +6044,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5934,7 +6057,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Gauge) GetName() string {
@@ -5968,7 +6091,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5980,7 +6103,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6376,11 +6499,19 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06target\x18\x03 \x01(\tR\x06target\"P\n" +
 	"\x17ListConnectionsResponse\x125\n" +
 	"\vconnections\x18\x01 \x03(\v2\x13.weir.v1.ConnectionR\vconnections\"\x11\n" +
-	"\x0fGetStatsRequest\"\x89\x01\n" +
+	"\x0fGetStatsRequest\"\xb4\x01\n" +
 	"\x10GetStatsResponse\x12#\n" +
 	"\x05drops\x18\x01 \x03(\v2\r.weir.v1.DropR\x05drops\x12(\n" +
 	"\x05ports\x18\x02 \x03(\v2\x12.weir.v1.PortStatsR\x05ports\x12&\n" +
-	"\x06gauges\x18\x03 \x03(\v2\x0e.weir.v1.GaugeR\x06gauges\"e\n" +
+	"\x06gauges\x18\x03 \x03(\v2\x0e.weir.v1.GaugeR\x06gauges\x12)\n" +
+	"\x04ipv6\x18\x04 \x03(\v2\x15.weir.v1.IPv6CountersR\x04ipv6\"j\n" +
+	"\fIPv6Counters\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x10\n" +
+	"\x03cpu\x18\x02 \x01(\rR\x03cpu\x120\n" +
+	"\bcounters\x18\x03 \x03(\v2\x14.weir.v1.IPv6CounterR\bcounters\"7\n" +
+	"\vIPv6Counter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value\"e\n" +
 	"\x04Drop\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
@@ -6483,7 +6614,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -6581,10 +6712,12 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*ListConnectionsResponse)(nil),    // 93: weir.v1.ListConnectionsResponse
 	(*GetStatsRequest)(nil),            // 94: weir.v1.GetStatsRequest
 	(*GetStatsResponse)(nil),           // 95: weir.v1.GetStatsResponse
-	(*Drop)(nil),                       // 96: weir.v1.Drop
-	(*PortStats)(nil),                  // 97: weir.v1.PortStats
-	(*Gauge)(nil),                      // 98: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 99: weir.v1.Worker.Queue
+	(*IPv6Counters)(nil),               // 96: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 97: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 98: weir.v1.Drop
+	(*PortStats)(nil),                  // 99: weir.v1.PortStats
+	(*Gauge)(nil),                      // 100: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 101: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
@@ -6621,7 +6754,7 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	35,  // 31: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
 	39,  // 32: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
 	38,  // 33: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	99,  // 34: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	101, // 34: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
 	44,  // 35: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
 	1,   // 36: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
 	50,  // 37: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
@@ -6664,86 +6797,88 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	1,   // 74: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
 	1,   // 75: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
 	91,  // 76: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	96,  // 77: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	97,  // 78: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	98,  // 79: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	8,   // 80: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 81: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 82: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 83: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 84: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	20,  // 85: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	22,  // 86: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	24,  // 87: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	26,  // 88: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	29,  // 89: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	31,  // 90: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	33,  // 91: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	36,  // 92: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	40,  // 93: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	42,  // 94: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	45,  // 95: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	47,  // 96: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	57,  // 97: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	59,  // 98: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	61,  // 99: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	63,  // 100: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	65,  // 101: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	67,  // 102: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	69,  // 103: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	71,  // 104: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	73,  // 105: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	75,  // 106: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	78,  // 107: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	80,  // 108: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	82,  // 109: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	84,  // 110: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	87,  // 111: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	89,  // 112: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	92,  // 113: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 114: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	94,  // 115: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 116: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 117: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 118: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 119: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 120: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	21,  // 121: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	23,  // 122: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	25,  // 123: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	27,  // 124: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	30,  // 125: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	32,  // 126: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	34,  // 127: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	37,  // 128: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	41,  // 129: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	43,  // 130: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	46,  // 131: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	48,  // 132: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	58,  // 133: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	60,  // 134: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	62,  // 135: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	64,  // 136: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	66,  // 137: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	68,  // 138: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	70,  // 139: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	72,  // 140: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	74,  // 141: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	76,  // 142: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	79,  // 143: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	81,  // 144: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	83,  // 145: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	85,  // 146: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	88,  // 147: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	90,  // 148: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	93,  // 149: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 150: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	95,  // 151: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	116, // [116:152] is the sub-list for method output_type
-	80,  // [80:116] is the sub-list for method input_type
-	80,  // [80:80] is the sub-list for extension type_name
-	80,  // [80:80] is the sub-list for extension extendee
-	0,   // [0:80] is the sub-list for field type_name
+	98,  // 77: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	99,  // 78: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	100, // 79: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	96,  // 80: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	97,  // 81: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	8,   // 82: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	11,  // 83: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	13,  // 84: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	15,  // 85: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	17,  // 86: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	20,  // 87: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	22,  // 88: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	24,  // 89: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	26,  // 90: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	29,  // 91: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	31,  // 92: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	33,  // 93: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	36,  // 94: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	40,  // 95: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	42,  // 96: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	45,  // 97: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	47,  // 98: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	57,  // 99: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	59,  // 100: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	61,  // 101: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	63,  // 102: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	65,  // 103: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	67,  // 104: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	69,  // 105: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	71,  // 106: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	73,  // 107: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	75,  // 108: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	78,  // 109: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	80,  // 110: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	82,  // 111: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	84,  // 112: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	87,  // 113: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	89,  // 114: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	92,  // 115: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 116: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	94,  // 117: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	9,   // 118: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12,  // 119: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	14,  // 120: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	16,  // 121: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	18,  // 122: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	21,  // 123: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	23,  // 124: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	25,  // 125: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	27,  // 126: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	30,  // 127: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	32,  // 128: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	34,  // 129: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	37,  // 130: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	41,  // 131: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	43,  // 132: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	46,  // 133: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	48,  // 134: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	58,  // 135: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	60,  // 136: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	62,  // 137: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	64,  // 138: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	66,  // 139: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	68,  // 140: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	70,  // 141: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	72,  // 142: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	74,  // 143: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	76,  // 144: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	79,  // 145: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	81,  // 146: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	83,  // 147: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	85,  // 148: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	88,  // 149: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	90,  // 150: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	93,  // 151: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 152: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	95,  // 153: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	118, // [118:154] is the sub-list for method output_type
+	82,  // [82:118] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -6780,7 +6915,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   96,
+			NumMessages:   98,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

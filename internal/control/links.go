@@ -123,6 +123,10 @@ func (s *Server) GetStats(context.Context, *connect.Request[weirv1.GetStatsReque
 		})
 	}
 	out.Gauges = gauges(s.director.Gauges(), workers)
+	for i := range workers {
+		w := &workers[i]
+		out.Ipv6 = append(out.Ipv6, &weirv1.IPv6Counters{Worker: w.Name, Cpu: uint32(max(w.CPU, 0)), Counters: ipv6Counters(&w.Stats)})
+	}
 	return connect.NewResponse(out), nil
 }
 

@@ -252,6 +252,9 @@ func (a *assembly) forget(i int32, why packet.Reason) {
 	}
 	if why != packet.NoReason {
 		a.stats.Drops[why] += uint64(g.fragments)
+		if g.addrs[2]|g.addrs[3] != 0 { // the second address of IPv6
+			a.stats.Drops6[why] += uint64(g.fragments)
+		}
 	}
 	a.held -= g.fragments
 	g.first, g.last, g.fragments, g.have = none, none, 0, 0

@@ -6,6 +6,7 @@ import (
 
 	"weir/internal/flow"
 	"weir/internal/packet"
+	"weir/internal/wire"
 )
 
 // IDs are the identifications of datagrams that leave in pieces under an address
@@ -53,6 +54,10 @@ func (s *Stack) Cut(p *packet.Packet, out []*packet.Packet) (n int, ok bool) {
 	}
 	s.stats.Fragmented++
 	s.stats.FragmentsMade += uint64(n)
+	if p.EtherType == wire.EtherTypeIPv6 {
+		s.stats.Fragmented6++
+		s.stats.FragmentsMade6 += uint64(n)
+	}
 	return n, true
 }
 

@@ -39,6 +39,7 @@ func (s *Stack) local6(p *packet.Packet, ip wire.IPv6, r *route.Route) packet.Ve
 		p.Reason = packet.PuntNoTwin // what it is when the walk has no twin to give it to
 		return packet.Punt
 	}
+	s.stats.Delivered6++
 	switch {
 	case p.L4 != p.L3+wire.IPv6Len && segmentsLeft(ip):
 		return p.DropFor(packet.IPRouting)

@@ -21,6 +21,8 @@ import (
 // carries what they are for.
 func (s *Stack) Input6(p *packet.Packet) packet.Verdict {
 	off := int(p.L3)
+	s.stats.In6++
+	s.stats.In6Bytes += uint64(len(p.Data) - off)
 	if len(p.Data) < off+wire.IPv6Len {
 		return p.DropFor(packet.IPHeader)
 	}
@@ -62,6 +64,7 @@ func (s *Stack) extensions6(p *packet.Packet) packet.Verdict {
 	case c.IsFragment():
 		p.Proto = c.Proto
 		p.L4 = p.L3 + c.Offset
+		s.stats.Fragments6++
 		return packet.Fragment
 	case c.Fragment != 0:
 		unwrap6(p, &c)

@@ -97,6 +97,7 @@ func (s *Stack) whole6(i int32) (*packet.Packet, packet.Reason) {
 	ip.SetPayloadLength(uint16(length))
 	s.stats.FragmentsJoined += uint64(g.fragments)
 	s.stats.Reassembled++
+	s.stats.Reassembled6++
 	a.end(i, packet.NoReason)
 	c, fault := wire.WalkIPv6(ip)
 	if fault != wire.ChainOK { // the first fragment's was well: behind it is another

@@ -4,6 +4,7 @@ import (
 	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/packet"
+	"weir/internal/wire"
 )
 
 // Tick tells the time of a breath. If packets wait, it looks through their
@@ -56,6 +57,9 @@ func (c *Cache) drop(i int, why packet.Reason) {
 	for n := c.held.queues[i].len; n > 0; n-- {
 		p := c.held.pop(i)
 		c.stats.Drops[why]++
+		if p.EtherType == wire.EtherTypeIPv6 {
+			c.stats.Drops6[why]++
+		}
 		c.pool.Put(p)
 	}
 }

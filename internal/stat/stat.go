@@ -42,6 +42,20 @@ type Worker struct {
 	TemplatesFull    uint64 // connections made without a persistence template: the store was full
 	QuiescentEnded   uint64 // connections ended because their real server was deleted, had no weight or was inhibited (--expire-quiescent)
 	DestsDown        uint64 // times that a real server was found down (--dest-check)
+
+	// Of IPv6 alone (RFC 4293); bytes count from the IP header. What is counted above
+	// is of both families.
+	In6            uint64 // packets that came
+	In6Bytes       uint64
+	Delivered6     uint64 // of them, for addresses of the director's own that no service wanted
+	Fragments6     uint64 // of them, fragments
+	Reassembled6   uint64 // datagrams put together from these
+	Forwarded6     uint64 // packets that left, not made here
+	Made6          uint64 // packets that left, made here
+	Out6Bytes      uint64 // of both
+	Fragmented6    uint64 // datagrams that left in fragments
+	FragmentsMade6 uint64 // fragments that they left in
+	Drops6         [packet.NumReasons]uint64
 }
 
 // Add adds o to w.
@@ -49,6 +63,19 @@ func (w *Worker) Add(o *Worker) {
 	for i, n := range o.Drops {
 		w.Drops[i] += n
 	}
+	for i, n := range o.Drops6 {
+		w.Drops6[i] += n
+	}
+	w.In6 += o.In6
+	w.In6Bytes += o.In6Bytes
+	w.Delivered6 += o.Delivered6
+	w.Fragments6 += o.Fragments6
+	w.Reassembled6 += o.Reassembled6
+	w.Forwarded6 += o.Forwarded6
+	w.Made6 += o.Made6
+	w.Out6Bytes += o.Out6Bytes
+	w.Fragmented6 += o.Fragmented6
+	w.FragmentsMade6 += o.FragmentsMade6
 	w.Breaths += o.Breaths
 	w.Bursts += o.Bursts
 	w.Forwarded += o.Forwarded

@@ -38,7 +38,7 @@ func (w *Worker) join(p *packet.Packet) *packet.Packet {
 func (w *Worker) gather(p *packet.Packet) {
 	whole, why := w.ip.Join(p)
 	if why != packet.NoReason {
-		w.stats.Drops[why]++
+		w.lose(p, why)
 		return
 	}
 	if whole == nil {

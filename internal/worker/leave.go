@@ -3,6 +3,7 @@ package worker
 import (
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/wire"
 )
 
 // leave does what the walk's last verdict says. Every packet that does not go
@@ -35,9 +36,17 @@ func (w *Worker) drop(p *packet.Packet) {
 	case packet.NDConsumed:
 		w.stats.ConsumedND++
 	default:
-		w.stats.Drops[p.Reason]++
+		w.lose(p, p.Reason)
 	}
 	p.Pool().Put(p)
+}
+
+// lose counts a packet that is lost.
+func (w *Worker) lose(p *packet.Packet, why packet.Reason) {
+	w.stats.Drops[why]++
+	if p.EtherType == wire.EtherTypeIPv6 {
+		w.stats.Drops6[why]++
+	}
 }
 
 // tray lays a packet on the tray of its port.
@@ -46,6 +55,9 @@ func (w *Worker) tray(p *packet.Packet) {
 		w.stats.Answered++
 	} else {
 		w.stats.Forwarded++
+	}
+	if p.EtherType == wire.EtherTypeIPv6 {
+		w.tally6(p)
 	}
 	out := int(p.Out & (port.Max - 1))
 	t := &w.trays[out]
@@ -56,6 +68,16 @@ func (w *Worker) tray(p *packet.Packet) {
 	t.n++
 	if t.n == port.Burst {
 		w.send(t)
+	}
+}
+
+// tally6 counts an IPv6 packet that leaves.
+func (w *Worker) tally6(p *packet.Packet) {
+	w.stats.Out6Bytes += uint64(len(p.Data) - int(p.L3))
+	if p.Is(packet.Ours) {
+		w.stats.Made6++
+	} else {
+		w.stats.Forwarded6++
 	}
 }
 

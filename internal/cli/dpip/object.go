@@ -45,7 +45,7 @@ var objects = []object{
 	{names: []string{"tunnel"}},
 	{names: []string{"qsch"}},
 	{names: []string{"cls"}},
-	{names: []string{"ipv6"}, why: "object \"ipv6\" is not supported: weir keeps no counters of IPv6 alone; `weir stats' has those of both families"},
+	{names: []string{"ipv6"}, help: ipv6Help, commands: ipv6Commands},
 	{names: []string{"iftraf"}},
 	{names: []string{"eal-mem"}},
 	{names: []string{"ipset"}},

@@ -29,7 +29,6 @@ func TestRefused(t *testing.T) {
 		{"tunnel add mode ipip ipip1", `object "tunnel" is not supported yet`},
 		{"qsch show", `object "qsch" is not supported yet`},
 		{"cls show", `object "cls" is not supported yet`},
-		{"ipv6 show", "object \"ipv6\" is not supported: weir keeps no counters of IPv6 alone; `weir stats' has those of both families"},
 		{"iftraf show", `object "iftraf" is not supported yet`},
 		{"eal-mem show", `object "eal-mem" is not supported yet`},
 		{"ipset show", `object "ipset" is not supported yet`},
