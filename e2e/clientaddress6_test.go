@@ -44,6 +44,9 @@ func newBed6(t *testing.T) *bed6 {
 	d := newDirector(t, s)
 	b := &bed6{director: d, agent: d.agentOn(d.rs(1), "--uoa", "transparent", "--nat64-getsockopt")}
 	rs := d.rs(1)
+	if err := rs.WriteSysctl("ipv4/tcp_fastopen", "1027"); err != nil { // of IPv6 too: both ends, every listener
+		t.Fatal(err)
+	}
 	d.nginxWith(rs, nginx6)
 	d.start(rs, d.compiled("tcp_peer"), "8081", "6")
 	d.startCmd(rs, roleCommand("peer-server 8082"))
