@@ -95,3 +95,41 @@ func (b *bed) nstat(in *netns.Namespace, name string) (n int) {
 	b.t.Fatalf("nstat has no %s", name)
 	return 0
 }
+
+// Where the client's address has no room beside a datagram's data, an empty one goes
+// ahead with it: the server knows the client of that one, and of the large one.
+func TestClientAddress6LargeDatagrams(t *testing.T) {
+	b := newBed6(t)
+	var next port6 = 1000
+	const most = 1452 // bytes: with the headers of IPv6 and UDP what the links take
+	for _, tt := range []struct {
+		pair  families
+		port  int
+		right func(got string, me netip.AddrPort) bool
+	}{
+		{six, 5300, func(got string, me netip.AddrPort) bool { return seenClient(got) == me }},
+		{sixToFour, 5303, askedRight},
+		{fourToSix, 5300, func(got string, me netip.AddrPort) bool { return seenClient(got) == embedded(me) }},
+	} {
+		t.Run(tt.pair.String(), func(t *testing.T) {
+			b := &bed6{director: b.as(t), agent: b.agent}
+			to := b.to(&next, "u", tt.pair, tt.port, "--uoa opp")
+			conn, err := b.client().Dial(within(t, patience), "udp", to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			for i := range 5 {
+				answers := []string{b.exchange(conn, strings.Repeat("x", most))}
+				if i < 3 {
+					answers = append(answers, b.hear(conn)) // the empty one was answered first
+				}
+				for _, got := range answers {
+					if !tt.right(got, localOf(conn)) {
+						t.Errorf("to datagram %d of %s the server answered %q", i+1, localOf(conn), got)
+					}
+				}
+			}
+		})
+	}
+}
