@@ -121,7 +121,7 @@ func TestClientAddress6(t *testing.T) {
 		*peers
 		n int
 	}{
-		"tcp":   {b.peers("tcp", 12, tcp...), 3 * 1200},
+		"tcp":   {b.peers("tcp", 12, tcp...), 3 * 1050},
 		"toa":   {b.peers("toa", 2, toa...), 500},
 		"udp":   {b.peers("udp", 4, udp...), 1000},
 		"udp46": {b.peers("udp46", 4, udp46...), 1000},
