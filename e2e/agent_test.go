@@ -48,7 +48,7 @@ func (a *agent) start(path string) (*netns.Process, *lines) {
 	a.bed.t.Helper()
 	said := &lines{}
 	cmd := exec.Command(path, append([]string{
-		"run", "--trust", "192.168.100.200/32",
+		"run", "--trust", "192.168.100.200/32,2001:db8:100::200/128",
 		"--cgroup", a.bed.groups[a.rs].Dir(), "--pin", a.pins,
 	}, a.args...)...)
 	cmd.Stdout, cmd.Stderr = said, said

@@ -147,14 +147,20 @@ func (b *bed) listening(in *netns.Namespace, address string) {
 func (b *bed) exchange(conn net.Conn, text string) string {
 	b.t.Helper()
 	conn.SetDeadline(time.Now().Add(requestPatience))
-	buf := make([]byte, 64<<10)
-	_, err := io.WriteString(conn, text)
-	n := 0
-	if err == nil {
-		n, err = conn.Read(buf)
-	}
-	if err != nil {
+	if _, err := io.WriteString(conn, text); err != nil {
 		b.t.Fatalf("a datagram of %d bytes to %s: %v", len(text), conn.RemoteAddr(), err)
+	}
+	return b.hear(conn)
+}
+
+// hear returns the next datagram.
+func (b *bed) hear(conn net.Conn) string {
+	b.t.Helper()
+	conn.SetDeadline(time.Now().Add(requestPatience))
+	buf := make([]byte, 64<<10)
+	n, err := conn.Read(buf)
+	if err != nil {
+		b.t.Fatalf("an answer of %s: %v", conn.RemoteAddr(), err)
 	}
 	return string(buf[:n])
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -76,15 +77,22 @@ func TestClientAddressLossy(t *testing.T) {
 // seen asks a server whom it sees, and fails the test if that is not the client.
 func (d *director) seen(port int, prepare func(fd int) error) {
 	d.t.Helper()
-	conn, me, _ := d.dialFrom(port, prepare)
+	d.seenAt(netip.AddrPortFrom(vip, uint16(port)), prepare)
+}
+
+// seenAt is seen for any address.
+func (d *director) seenAt(to netip.AddrPort, prepare func(fd int) error) {
+	d.t.Helper()
+	conn, me := d.dialTo(to, prepare)
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(requestPatience))
 	if _, err := conn.Write(request); err != nil {
 		d.t.Fatal(err)
 	}
 	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasSuffix(string(answer), "Your ip:port : "+me.String()+"\n") {
-		d.t.Errorf("the server on port %d answered %q, %v; the client is %s", port, answer, err, me)
+	_, seen, _ := strings.Cut(string(answer), "Your ip:port : ")
+	if err != nil || seenClient(strings.TrimSuffix(seen, "\n")) != me {
+		d.t.Errorf("the server behind %s answered %q, %v; the client is %s", to, answer, err, me)
 	}
 }
 

@@ -19,17 +19,33 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/internal/testkit/netns"
 )
 
 // manyClients are the addresses of the client's machine that the loads below
 // leave from, in turn; see manyAddresses.
 var manyClients = netip.MustParsePrefix("10.0.4.0/22")
 
+// manyClients6 are those that it has of IPv6; see manyAddresses6.
+var manyClients6 = netip.MustParsePrefix("2001:db8:4::/118")
+
 // manyAddresses gives the client's machine all of manyClients: what is routed as
 // local is answered for in ARP and may be a socket's source.
 func (b *bed) manyAddresses() {
 	b.t.Helper()
 	b.run(b.client(), "ip route add local "+manyClients.String()+" dev lo")
+}
+
+// manyAddresses6 gives it all of manyClients6. Linux does not answer for them in
+// neighbour discovery: the director has a route to them by the client's own address.
+func (d *director) manyAddresses6() {
+	d.t.Helper()
+	d.run(d.client(), "ip -6 route add local "+manyClients6.String()+" dev lo")
+	if err := d.client().WriteSysctl("ipv6/ip_nonlocal_bind", "1"); err != nil {
+		d.t.Fatal(err)
+	}
+	d.do("./dpip route add " + manyClients6.String() + " via " + netns.ClientAddr6.Addr().String() + " dev dpdk1")
 }
 
 // greatestDatagrams is how many datagrams a flow of UDP has at most: beyond the
@@ -63,13 +79,18 @@ func (r peerResult) right(t *testing.T, n int64) {
 	}
 }
 
-// peerLoad is a load that goes on until SIGTERM: tcp|udp|uoa|dns CONCURRENCY ADDRESS...
-// The addresses take turns.
+// askKinds are the kinds of load.
+var askKinds = map[string]func(source netip.Addr, target string) error{
+	"tcp": askTCP, "toa": askTOA, "udp": askUDP, "udp46": askUDP46, "uoa": askUOA, "dns": askDNS,
+}
+
+// peerLoad is a load that goes on until SIGTERM: KIND CONCURRENCY ADDRESS... The
+// addresses take turns.
 func peerLoad(args []string) (peerResult, error) {
 	if len(args) < 3 {
-		return peerResult{}, errors.New("peer-load tcp|udp|uoa|dns CONCURRENCY ADDRESS...")
+		return peerResult{}, errors.New("peer-load KIND CONCURRENCY ADDRESS...")
 	}
-	ask := map[string]func(source netip.Addr, target string) error{"tcp": askTCP, "udp": askUDP, "uoa": askUOA, "dns": askDNS}[args[0]]
+	ask := askKinds[args[0]]
 	clients, err := strconv.Atoi(args[1])
 	if ask == nil || err != nil {
 		return peerResult{}, fmt.Errorf("peer-load: %q", args)
@@ -112,7 +133,7 @@ func (w wrongPeer) Error() string { return fmt.Sprintf("%q, want %s", w.got, w.w
 func (l *askers) one() {
 	turn := l.turn.Add(1)
 	target := l.targets[turn%int64(len(l.targets))]
-	source := clientAddress(int(turn) * 37)
+	source := clientAddress(int(turn)*37, target)
 	begin := time.Now()
 	err := l.ask(source, target)
 	took := time.Since(begin)
@@ -140,18 +161,64 @@ func (l *askers) one() {
 	}
 }
 
-// clientAddress returns one of manyClients, neither the first nor the last.
-func clientAddress(i int) netip.Addr {
-	size := 1<<(32-manyClients.Bits()) - 2
-	a := manyClients.Addr().As4()
-	n := 1 + i%size
-	a[2], a[3] = a[2]+byte(n>>8), byte(n)
-	return netip.AddrFrom4(a)
+// clientAddress returns one of manyClients or, for a target of IPv6, of manyClients6:
+// neither the first nor the last.
+func clientAddress(i int, target string) netip.Addr {
+	many := manyClients
+	if strings.HasPrefix(target, "[") {
+		many = manyClients6
+	}
+	a := many.Addr().AsSlice()
+	n := 1 + i%(1<<(len(a)*8-many.Bits())-2)
+	last := len(a) - 1
+	a[last-1], a[last] = a[last-1]+byte(n>>8), byte(n)
+	addr, _ := netip.AddrFromSlice(a)
+	return addr
 }
 
-// askTCP asks an HTTP server once. The request names the client, so that the
-// server's log can be judged as well.
+// seenClient reads an address with its port as programs write it: with brackets or
+// without, and an IPv4 one of an IPv6 socket as ::ffff:a.b.c.d.
+func seenClient(text string) netip.AddrPort {
+	i := max(0, strings.LastIndexByte(text, ':'))
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text[:i], "["), "]"))
+	port, e := strconv.ParseUint(text[min(i+1, len(text)):], 10, 16)
+	if err != nil || e != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port))
+}
+
+// localOf is where a connection leaves from.
+func localOf(conn net.Conn) netip.AddrPort { return netip.MustParseAddrPort(conn.LocalAddr().String()) }
+
+// embedded is a client as transparent UDP shows one of IPv4 that comes by IPv6
+// (docs/real-servers.md; RFC 6052, section 2.2).
+func embedded(client netip.AddrPort) netip.AddrPort {
+	a := netip.MustParseAddr("64:ff9b::").As16()
+	copy(a[12:], client.Addr().AsSlice())
+	return netip.AddrPortFrom(netip.AddrFrom16(a), client.Port())
+}
+
+// askTCP asks an HTTP server once for the client that it sees.
 func askTCP(source netip.Addr, target string) error {
+	return askHTTP(source, target, func(got string, me netip.AddrPort) bool {
+		seen, ok := strings.CutPrefix(got, "Your ip:port : ")
+		return ok && seenClient(strings.TrimSuffix(seen, "\n")) == me
+	})
+}
+
+// askTOA asks the server that asks for the client by getsockopt.
+func askTOA(source netip.Addr, target string) error { return askHTTP(source, target, askedRight) }
+
+// askedRight judges an answer of the servers that ask for the client by getsockopt.
+func askedRight(got string, me netip.AddrPort) bool {
+	from, real, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(got, "from "), "\n"), ", real client ")
+	return ok && seenClient(from).Addr() == netip.MustParseAddr("192.168.100.200") && seenClient(real) == me
+}
+
+// askHTTP asks an HTTP server once. The request names the client, so that the
+// server's log can be judged as well.
+func askHTTP(source netip.Addr, target string, right func(got string, me netip.AddrPort) bool) error {
 	d := net.Dialer{Timeout: requestPatience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))}
 	conn, err := d.Dial("tcp", target)
 	if err != nil {
@@ -174,7 +241,7 @@ func askTCP(source netip.Addr, target string) error {
 	if err != nil {
 		return err
 	}
-	if got := string(body); got != "Your ip:port : "+me+"\n" {
+	if got := string(body); !right(got, localOf(conn)) {
 		return wrongPeer{got, me}
 	}
 	return nil
@@ -193,17 +260,22 @@ func dialUDP(source netip.Addr, target string) (net.Conn, error) {
 // askUDP has a conversation of one to greatestDatagrams with a server that answers
 // the client's address. Each datagram is sent once.
 func askUDP(source netip.Addr, target string) error {
+	return talkUDP(source, target, func(got string, me netip.AddrPort) bool { return seenClient(got) == me })
+}
+
+// askUDP46 has one by NAT46.
+func askUDP46(source netip.Addr, target string) error {
+	return talkUDP(source, target, func(got string, me netip.AddrPort) bool { return seenClient(got) == embedded(me) })
+}
+
+// talkUDP sends one to greatestDatagrams, each of which must be answered right.
+func talkUDP(source netip.Addr, target string, right func(got string, me netip.AddrPort) bool) error {
 	conn, err := dialUDP(source, target)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	me := conn.LocalAddr().String()
-	return talkUDP(conn, me, func(got string) bool { return got == me })
-}
-
-// talkUDP sends one to greatestDatagrams, each of which must be answered right.
-func talkUDP(conn net.Conn, me string, right func(got string) bool) error {
+	me := localOf(conn)
 	buf := make([]byte, 2048)
 	for range 1 + rand.IntN(greatestDatagrams) {
 		if _, err := io.WriteString(conn, "who am I?"); err != nil {
@@ -213,8 +285,8 @@ func talkUDP(conn net.Conn, me string, right func(got string) bool) error {
 		if err != nil {
 			return err
 		}
-		if got := string(buf[:n]); !right(got) {
-			return wrongPeer{got, me}
+		if got := string(buf[:n]); !right(got, me) {
+			return wrongPeer{got, me.String()}
 		}
 	}
 	return nil
@@ -222,17 +294,7 @@ func talkUDP(conn net.Conn, me string, right func(got string) bool) error {
 
 // askUOA has such a conversation with the server that asks for the client by
 // getsockopt.
-func askUOA(source netip.Addr, target string) error {
-	conn, err := dialUDP(source, target)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	me := conn.LocalAddr().String()
-	return talkUDP(conn, me, func(got string) bool {
-		return strings.HasPrefix(got, "from 192.168.100.200:") && strings.HasSuffix(got, ", real client "+me+"\n")
-	})
-}
+func askUOA(source netip.Addr, target string) error { return talkUDP(source, target, askedRight) }
 
 // askDNS asks for a name that tells the client, for the server's log to be judged.
 func askDNS(source netip.Addr, target string) error {
@@ -241,7 +303,7 @@ func askDNS(source netip.Addr, target string) error {
 		return err
 	}
 	defer conn.Close()
-	me := netip.MustParseAddrPort(conn.LocalAddr().String())
+	me := localOf(conn)
 	name := fmt.Sprintf("%s.%d.weir.test.", strings.ReplaceAll(me.Addr().String(), ".", "-"), me.Port())
 	for id := range uint16(1 + rand.IntN(greatestDatagrams)) {
 		if _, err := queryFor(conn, id+1, name); err != nil {

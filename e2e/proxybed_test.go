@@ -88,6 +88,14 @@ func proxied(t *testing.T, s setup, word string) *director {
 // dialFrom connects to a port of the VIP; prepare may set the socket's options.
 func (d *director) dialFrom(port int, prepare func(fd int) error) (conn net.Conn, me, to netip.AddrPort) {
 	d.t.Helper()
+	to = netip.AddrPortFrom(vip, uint16(port))
+	conn, me = d.dialTo(to, prepare)
+	return conn, me, to
+}
+
+// dialTo is dialFrom for any address.
+func (d *director) dialTo(to netip.AddrPort, prepare func(fd int) error) (conn net.Conn, me netip.AddrPort) {
+	d.t.Helper()
 	dialer := net.Dialer{Timeout: requestPatience, Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if prepare == nil {
 			return nil
@@ -97,7 +105,6 @@ func (d *director) dialFrom(port int, prepare func(fd int) error) (conn net.Conn
 		}
 		return err
 	}}
-	to = netip.AddrPortFrom(vip, uint16(port))
 	err := d.client().Do(func() (err error) {
 		conn, err = dialer.DialContext(within(d.t, patience), "tcp", to.String())
 		return err
@@ -105,7 +112,7 @@ func (d *director) dialFrom(port int, prepare func(fd int) error) (conn net.Conn
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return conn, netip.MustParseAddrPort(conn.LocalAddr().String()), to
+	return conn, localOf(conn)
 }
 
 // request is some data that a client sends.
@@ -124,18 +131,18 @@ func noiseBytes(t *testing.T, n int) []byte {
 // learn how many there were.
 func (d *director) lose(hook, match string, n int) (lost func() int) {
 	d.t.Helper()
-	rule := fmt.Sprintf("table ip lose { chain %[1]s { type filter hook %[1]s priority -300; %[2]s limit rate 1/day burst %[3]d packets counter drop; }; }", hook, match, n)
+	rule := fmt.Sprintf("table inet lose { chain %[1]s { type filter hook %[1]s priority -300; %[2]s limit rate 1/day burst %[3]d packets counter drop; }; }", hook, match, n)
 	if _, err := d.rs(1).Run(within(d.t, patience), "nft", rule); err != nil {
 		d.t.Fatal(err)
 	}
 	return func() int {
 		d.t.Helper()
-		out := d.run(d.rs(1), "nft list table ip lose")
+		out := d.run(d.rs(1), "nft list table inet lose")
 		var packets int
 		if _, err := fmt.Sscanf(out[strings.Index(out, "counter packets "):], "counter packets %d", &packets); err != nil {
 			d.t.Fatalf("%q: %v", out, err)
 		}
-		d.run(d.rs(1), "nft delete table ip lose")
+		d.run(d.rs(1), "nft delete table inet lose")
 		return packets
 	}
 }

@@ -50,6 +50,17 @@ enum counter {
 
 	UOA_EXPIRED, // look-ups that found an entry not used for uoa_timeout
 
+	// Of the connections with TOA and of UOA_SAVED, what is not IPv4 on both sides.
+	// In threes; see count_families.
+	TOA_IPV6,  // IPv6 on both sides
+	TOA_NAT64, // an IPv6 client by IPv4
+	TOA_NAT46, // an IPv4 client by IPv6
+	UOA_IPV6,
+	UOA_NAT64,
+	UOA_NAT46,
+
+	UDP_RECV_NAT46, // of UDP_RECV_CLIENT: the client is IPv4, the datagram came by IPv6
+
 	NUM_COUNTERS,
 };
 
@@ -66,4 +77,15 @@ static __always_inline void count(__u32 what)
 
 	if (n)
 		(*n)++; // this processor's own
+}
+
+// count_families counts a client that is not IPv4 on both sides: ipv6 is the first
+// counter of three.
+static __always_inline void count_families(const struct addr *peer, const struct addr *client, __u32 ipv6)
+{
+	if (is_mapped(peer) && is_mapped(client))
+		return;
+	if (is_mapped(peer))
+		return count(ipv6 + 1); // NAT64
+	count(is_mapped(client) ? ipv6 + 2 : ipv6); // NAT46, or IPv6 alone
 }

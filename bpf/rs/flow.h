@@ -12,7 +12,7 @@ struct flow_key {
 // A client as a server in transparent mode sees it.
 struct client_key {
 	__u64 netns;
-	struct addr client;
+	struct addr client; // see face
 	__be16 client_port, local_port;
 	__u32 unused;
 };
@@ -58,6 +58,32 @@ static __always_inline int use(struct entry *e)
 	if (now > used && now - used > TOUCH_EVERY)
 		*(volatile __u64 *)&e->used = now;
 	return 1;
+}
+
+// showable reports whether a client can be shown in place of a peer. An IPv6 client
+// that comes by IPv4 (NAT64) can't: an AF_INET socket has no room for it, and an answer
+// to it from an AF_INET6 socket would have to become IPv4-mapped on its way, which
+// Linux refuses.
+static __always_inline int showable(const struct addr *peer, const struct addr *client)
+{
+	return is_mapped(client) || !is_mapped(peer);
+}
+
+// The prefix by which IPv6 has IPv4 addresses, 64:ff9b::/96 (RFC 6052, section 2.1).
+#define EMBEDDED bpf_htonl(0x0064ff9b)
+
+// face is a client's address as it is shown in place of a peer. An IPv4 client that
+// comes by IPv6 (NAT46) is 64:ff9b::a.b.c.d: an answer to ::ffff:a.b.c.d would leave by
+// IPv4 before anybody could say where it shall go. Nothing of this is on the wire.
+static __always_inline struct addr face(const struct addr *peer, const struct addr *client)
+{
+	struct addr a = *client;
+
+	if (is_mapped(client) && !is_mapped(peer)) {
+		a.w[0] = EMBEDDED;
+		a.w[2] = 0;
+	}
+	return a;
 }
 
 #define netns_of(ctx) (have_netns_cookie ? bpf_get_netns_cookie(ctx) : 0)

@@ -109,7 +109,7 @@ static __always_inline void opp6(struct __sk_buff *skb, const __u32 l2)
 	if (bpf_skb_load_bytes(skb, l2, &ip, sizeof(ip)) || ip.next != IP_PROTO_OPP)
 		return;
 	// The short form has no length that Destination Options can have. No director
-	// sends it: a client by IPv4 has a server by IPv4.
+	// sends it: here an IPv4 client has the long one, as ::ffff:a.b.c.d.
 	if (bpf_skb_load_bytes(skb, l2 + IPV6_HEADER, &o, sizeof(o)) || !sound(&o, bpf_ntohs(ip.length)) || o.size != OPTION_IPV6)
 		return count(OPP_MALFORMED);
 	struct addr src = addr6(ip.src);

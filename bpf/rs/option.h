@@ -31,15 +31,22 @@ __noinline __u32 forget(__u32 v)
 	return v;
 }
 
+// What carries the option. An IPv6 header has room for the long one alone, so there
+// an IPv4 client (NAT46) is ::ffff:a.b.c.d; elsewhere it has the short option.
+enum carrier {
+	BY_TCP_OR_IPV4,
+	BY_IPV6,
+};
+
 // client_of reads the client out of an option of that length.
-static __always_inline enum found client_of(load get, const void *from, __u32 offset, __u8 length, struct station *client)
+static __always_inline enum found client_of(load get, const void *from, __u32 offset, __u8 length, const enum carrier by, struct station *client)
 {
 	struct {
 		__be16 port;
 		__u8 addr[16];
 	} __attribute__((packed)) o = {};
 
-	if (length == OPTION_IPV4) {
+	if (length == OPTION_IPV4 && by != BY_IPV6) {
 		__be32 a;
 
 		if (get(from, offset + 2, &o, OPTION_IPV4 - 2))
@@ -50,8 +57,7 @@ static __always_inline enum found client_of(load get, const void *from, __u32 of
 		if (get(from, offset + 2, &o, OPTION_IPV6 - 2))
 			return FOUND_MALFORMED;
 		__builtin_memcpy(&client->addr, o.addr, 16);
-		// An IPv4 client has the short option.
-		if (is_mapped(&client->addr))
+		if (is_mapped(&client->addr) && by != BY_IPV6)
 			return FOUND_MALFORMED;
 	} else {
 		return FOUND_MALFORMED;
@@ -64,7 +70,7 @@ static __always_inline enum found client_of(load get, const void *from, __u32 of
 // find walks the options between two offsets, the end at most 64, to the first of
 // the wanted kind. That one decides: directors put theirs first, so what follows a
 // bad one may be the client's own.
-static __always_inline enum found find(load get, const void *from, __u32 offset, __u32 end, __u8 wanted, struct station *client)
+static __always_inline enum found find(load get, const void *from, __u32 offset, __u32 end, __u8 wanted, const enum carrier by, struct station *client)
 {
 	int i;
 
@@ -87,7 +93,7 @@ static __always_inline enum found find(load get, const void *from, __u32 offset,
 		if (length < 2 || offset + length > end)
 			return FOUND_MALFORMED;
 		if (kind == wanted)
-			return client_of(get, from, offset, length, client);
+			return client_of(get, from, offset, length, by, client);
 		offset += length;
 	}
 	return FOUND_NONE;

@@ -25,7 +25,9 @@ static __always_inline int udp_peer(struct bpf_sock_addr *ctx, struct bpf_sock *
 	struct entry *e = behind(ctx, sk, &peer);
 
 	if (e && showable(&peer, &e->station.addr)) {
-		show(ctx, &e->station, family);
+		struct station client = { .addr = face(&peer, &e->station.addr), .port = e->station.port };
+
+		show(ctx, &client, family);
 		count(UDP_PEER_CLIENT);
 	}
 	return 1;

@@ -63,7 +63,7 @@ static __always_inline enum found in_segment(struct bpf_sock_ops *ctx, struct st
 
 	if (from_segment(ctx, 12, &offset, 1))
 		return FOUND_NONE;
-	return find(from_segment, ctx, TCP_HEADER, header_length(offset), OPTION_TOA, client);
+	return find(from_segment, ctx, TCP_HEADER, header_length(offset), OPTION_TOA, BY_TCP_OR_IPV4, client);
 }
 
 // in_syn looks into the SYN, if the listener kept it.
@@ -74,29 +74,30 @@ static __always_inline enum found in_syn(struct bpf_sock_ops *ctx, struct statio
 
 	if (!s || bpf_getsockopt(ctx, SOL_TCP, TCP_BPF_SYN, s->header, TCP_HEADER_MAX) < TCP_HEADER)
 		return FOUND_NONE;
-	return find(from_syn, s, TCP_HEADER, header_length(s->header[12]), OPTION_TOA, client);
+	return find(from_syn, s, TCP_HEADER, header_length(s->header[12]), OPTION_TOA, BY_TCP_OR_IPV4, client);
 }
 
-static __always_inline int peer_trusted(struct bpf_sock_ops *ctx)
+// remote is the other end as the wire has it: the director, if it is one.
+static __always_inline struct addr remote(struct bpf_sock_ops *ctx)
 {
 	struct addr a;
 
-	if (ctx->family == AF_INET) {
-		a = addr4(ctx->remote_ip4);
-	} else {
-		a.w[0] = ctx->remote_ip6[0];
-		a.w[1] = ctx->remote_ip6[1];
-		a.w[2] = ctx->remote_ip6[2];
-		a.w[3] = ctx->remote_ip6[3];
-	}
-	return is_trusted(&a);
+	if (ctx->family == AF_INET)
+		return addr4(ctx->remote_ip4);
+	a.w[0] = ctx->remote_ip6[0];
+	a.w[1] = ctx->remote_ip6[1];
+	a.w[2] = ctx->remote_ip6[2];
+	a.w[3] = ctx->remote_ip6[3];
+	return a;
 }
 
 // note keeps the client with the socket. With MPTCP this is the socket of one
 // subflow, while accept(2) gives out the MPTCP socket; of its subflows the first counts.
-static __always_inline void note(struct bpf_sock_ops *ctx, struct station *client)
+static __always_inline void note(struct bpf_sock_ops *ctx, const struct addr *peer, struct station *client)
 {
 	struct bpf_sock *sk = ctx->sk;
+
+	count_families(peer, &client->addr, TOA_IPV6);
 
 	if (!sk)
 		return;
@@ -114,7 +115,8 @@ static __always_inline void established(struct bpf_sock_ops *ctx)
 	struct station client = {};
 	enum found found = in_segment(ctx, &client);
 	__u32 where = TOA_ACK;
-	int trusted = peer_trusted(ctx);
+	struct addr peer = remote(ctx);
+	int trusted = is_trusted(&peer);
 
 	if (found == FOUND_NONE && save_syn) {
 		found = in_syn(ctx, &client);
@@ -125,7 +127,7 @@ static __always_inline void established(struct bpf_sock_ops *ctx)
 	if (found == FOUND_CLIENT) {
 		if (!trusted)
 			return count(TOA_UNTRUSTED);
-		note(ctx, &client);
+		note(ctx, &peer, &client);
 		return count(where);
 	}
 	count(TOA_NONE);
@@ -143,7 +145,9 @@ static __always_inline void late(struct bpf_sock_ops *ctx)
 	enum found found = in_segment(ctx, &client);
 
 	if (found == FOUND_CLIENT) {
-		note(ctx, &client);
+		struct addr peer = remote(ctx);
+
+		note(ctx, &peer, &client);
 		count(TOA_LATE);
 	}
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG);

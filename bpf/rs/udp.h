@@ -26,14 +26,6 @@ static __always_inline void show(struct bpf_sock_addr *ctx, const struct station
 	ctx->user_port = s->port;
 }
 
-// showable reports whether a client can be shown in place of a peer. One of
-// another family can't: an AF_INET socket has no room for it, and an answer to it from
-// an AF_INET6 socket would have to become IPv4-mapped on its way, which Linux refuses.
-static __always_inline int showable(const struct addr *peer, const struct addr *client)
-{
-	return is_mapped(peer) == is_mapped(client);
-}
-
 // behind finds the client behind a peer of a socket.
 static __always_inline struct entry *behind(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct addr *peer)
 {
@@ -47,7 +39,7 @@ static __always_inline struct entry *behind(struct bpf_sock_addr *ctx, struct bp
 
 // keep_back sees to it that the answer goes the way that the datagram came, even if
 // the same client also comes by another local address; and that the way back
-// lives as long as the flow does.
+// lives as long as the flow does. The client is as it is shown.
 static __always_inline void keep_back(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct addr *peer, const struct station *client)
 {
 	struct client_key k = {
@@ -81,6 +73,10 @@ static __always_inline int received(struct bpf_sock_addr *ctx, const int family)
 		count(UDP_RECV_NAT64);
 		return 1;
 	}
+	if (family == AF_INET6 && is_mapped(&client.addr) && !is_mapped(&peer)) {
+		client.addr = face(&peer, &client.addr);
+		count(UDP_RECV_NAT46);
+	}
 	keep_back(ctx, sk, &peer, &client);
 	show(ctx, &client, family);
 	count(UDP_RECV_CLIENT);
@@ -100,8 +96,8 @@ static __always_inline int sent(struct bpf_sock_addr *ctx, const int family)
 	k.client_port = ctx->user_port;
 	k.local_port = bpf_htons(sk->src_port);
 	e = bpf_map_lookup_elem(&uoa_returns, &k);
-	if (!e || !use(e) || !showable(&k.client, &e->station.addr))
-		return 1;
+	if (!e || !use(e) || is_mapped(&k.client) != is_mapped(&e->station.addr))
+		return 1; // an entry of another family can't be used: an older agent left it
 	show(ctx, &e->station, family);
 	count(UDP_SEND_CLIENT);
 	return 1;

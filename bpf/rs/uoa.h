@@ -15,9 +15,9 @@ static __always_inline int save(struct flow_key *k, const struct station *client
 {
 	struct entry e = { .station = *client, .used = bpf_ktime_get_ns() };
 
-	if (transparent) {
+	if (transparent && showable(&k->peer, &client->addr)) {
 		struct client_key back = {
-			.netns = k->netns, .client = client->addr, .client_port = client->port, .local_port = k->local_port,
+			.netns = k->netns, .client = face(&k->peer, &client->addr), .client_port = client->port, .local_port = k->local_port,
 		};
 		struct entry director = { .station = { .addr = k->peer, .port = k->peer_port }, .used = e.used };
 
@@ -47,14 +47,13 @@ static __always_inline enum found in_ipv4(struct __sk_buff *skb, struct flow_key
 	*udp = header;
 	k->peer = addr4(ip->src);
 	k->local = addr4(ip->dst);
-	return find(from_packet, skb, IPV4_HEADER, header, OPTION_UOA, client);
+	return find(from_packet, skb, IPV4_HEADER, header, OPTION_UOA, BY_TCP_OR_IPV4, client);
 }
 
 // in_ipv6 finds UOA in the Destination Options header that opp6 makes.
 static __always_inline enum found in_ipv6(struct __sk_buff *skb, struct flow_key *k, struct station *client, __u32 *udp)
 {
 	struct ipv6 *ip = (void *)(long)skb->data;
-	enum found found;
 	__u8 options[4];
 
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
@@ -73,9 +72,7 @@ static __always_inline enum found in_ipv6(struct __sk_buff *skb, struct flow_key
 	    options[2] != OPP_DSTOPT || options[3] != OPTION_IPV6)
 		return FOUND_NONE; // another's
 	*udp = IPV6_HEADER + OPP_HEADER + OPTION_IPV6;
-	found = find(from_packet, skb, IPV6_HEADER + OPP_HEADER, IPV6_HEADER + OPP_HEADER + OPTION_IPV6, OPTION_UOA, client);
-	// The short option would fit, but no director puts it there.
-	return found == FOUND_CLIENT && is_mapped(&client->addr) ? FOUND_MALFORMED : found;
+	return find(from_packet, skb, IPV6_HEADER + OPP_HEADER, IPV6_HEADER + OPP_HEADER + OPTION_IPV6, OPTION_UOA, BY_IPV6, client);
 }
 
 static __always_inline int uoa(struct __sk_buff *skb, const int transparent)
@@ -114,6 +111,7 @@ static __always_inline int uoa(struct __sk_buff *skb, const int transparent)
 		return PASS;
 	}
 	count(UOA_SAVED);
+	count_families(&k.peer, &client.addr, UOA_IPV6);
 	if (uoa_drop_empty && udp.length == bpf_htons(UDP_HEADER)) {
 		count(UOA_EMPTY);
 		return DROP;

@@ -1,37 +1,28 @@
-// tcp_peer PORT: an HTTP server that answers every request with the client's
-// address as accept4() gave it, if getpeername() on the new socket says the same.
+// tcp_peer PORT [6]: an HTTP server that answers every request with the client's
+// address as accept4() gave it, if getpeername() on the new socket says the same. With
+// 6 its socket is of IPv6.
 //
 // It knows nothing of load balancers: it is what any server in C looks like.
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-static void name(const struct sockaddr_in *a, char *text, size_t size)
-{
-	char ip[INET_ADDRSTRLEN];
+#include "address.h"
 
-	inet_ntop(AF_INET, &a->sin_addr, ip, sizeof(ip));
-	snprintf(text, size, "%s:%d", ip, ntohs(a->sin_port));
-}
-
-static void serve(int conn, const struct sockaddr_in *accepted)
+static void serve(int conn, const union address *accepted)
 {
-	struct sockaddr_in peer;
+	union address peer;
 	socklen_t len = sizeof(peer);
-	char request[4096], a[64], b[64], body[256], answer[512];
+	char request[4096], a[ADDRESS_TEXT], b[ADDRESS_TEXT], body[256], answer[512];
 	size_t have = 0;
 	ssize_t n;
 
-	name(accepted, a, sizeof(a));
-	if (getpeername(conn, (struct sockaddr *)&peer, &len))
+	write_address(accepted, a);
+	if (getpeername(conn, &peer.any, &len))
 		strcpy(b, "an error");
 	else
-		name(&peer, b, sizeof(b));
+		write_address(&peer, b);
 	if (strcmp(a, b) == 0)
 		snprintf(body, sizeof(body), "Your ip:port : %s\n", a);
 	else
@@ -55,21 +46,23 @@ static void serve(int conn, const struct sockaddr_in *accepted)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in addr = {.sin_family = AF_INET};
-	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1, family = argc == 3 && strcmp(argv[2], "6") == 0 ? AF_INET6 : AF_INET;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	union address addr;
+	socklen_t size;
 
-	if (argc != 2)
+	if (argc < 2)
 		return 2;
-	addr.sin_port = htons(atoi(argv[1]));
+	size = any_address(&addr, family, atoi(argv[1]));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 4096)) {
+	if (bind(fd, &addr.any, size) || listen(fd, 4096)) {
 		perror("tcp_peer");
 		return 1;
 	}
 	for (;;) {
-		struct sockaddr_in peer;
+		union address peer;
 		socklen_t len = sizeof(peer);
-		int conn = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
+		int conn = accept4(fd, &peer.any, &len, SOCK_CLOEXEC);
 
 		if (conn < 0)
 			continue;

@@ -27,7 +27,9 @@ var (
 	// stranger4 and stranger6 are on the same network and not trusted.
 	stranger4, stranger6 = netip.MustParseAddr("192.168.100.66"), netip.MustParseAddr("fd00:100::66")
 	client4, client6     = netip.MustParseAddrPort("203.0.113.9:5555"), netip.MustParseAddrPort("[2001:db8::9]:6666")
-	trustLIPs            = []netip.Prefix{netip.PrefixFrom(lip4, 32), netip.PrefixFrom(lip6, 128)}
+	// client46 is client4 as UOA has it over IPv6.
+	client46  = netip.MustParseAddrPort("[::ffff:203.0.113.9]:5555")
+	trustLIPs = []netip.Prefix{netip.PrefixFrom(lip4, 32), netip.PrefixFrom(lip6, 128)}
 )
 
 // bed is a real server: a namespace with a wire to the director, a folder for pins

@@ -51,6 +51,7 @@ func TestWhatIsBelievedAtTheSocket(t *testing.T) {
 		{"behind another option", withOptions(append([]byte{7, 7, 4, 0, 0, 0, 0}, good...)...), "uoa_saved"},
 		{"five of them", withOptions(append(append(append(append(good, good...), good...), good...), good...)...), "uoa_saved"},
 		{"IPv6", v6, "uoa_saved"},
+		{"NAT46", changed(v6, 48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4), "uoa_saved"},
 		{"an empty datagram", ip(lip4, rs4.Addr(), 17, good, udp(from4, to4, nil)), "uoa_saved"},
 
 		{"no options", withOptions(), "uoa_none"},
@@ -78,7 +79,9 @@ func TestWhatIsBelievedAtTheSocket(t *testing.T) {
 		{"first fragment", changed(withOptions(good...), 6, 0x20, 0), "uoa_malformed"},
 		{"later fragment", changed(withOptions(good...), 6, 0, 1), "uoa_malformed"},
 		{"IPv6, length of the option", changed(v6, 45, 8), "uoa_malformed"},
-		{"IPv6, an IPv4 client in clothes", changed(v6, 48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4), "uoa_malformed"},
+		{"NAT46, a client that is no station", changed(v6, 48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1), "uoa_malformed"},
+		{"NAT46, no client", changed(v6, 48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0), "uoa_malformed"},
+		{"an IPv4 client in clothes in IPv4", withOptions(uoaOf(client46)...), "uoa_malformed"},
 
 		{"a stranger", changed(withOptions(good...), 12, stranger4.AsSlice()...), "uoa_untrusted"},
 		{"a stranger by IPv6", changed(v6, 8, stranger6.AsSlice()...), "uoa_untrusted"},
@@ -197,6 +200,7 @@ func TestWhatIsTranslated(t *testing.T) {
 		{"cut in the header", good()[:23], "opp_malformed"},
 		{"a header too short", changed(good(), 0, 0x44), "opp_malformed"},
 		{"total length too short", changed(good(), 2, 0, 20), "opp_malformed"},
+		{"NAT46", ip(lip6, rs6.Addr(), 248, nil, append(oppOf(2, uoaOf(client46)), d6...)), "opp_ipv6"},
 		{"IPv6 with the short option", ip(lip6, rs6.Addr(), 248, nil, append(oppOf(1, uoaOf(client4)), d6...)), "opp_malformed"},
 		{"IPv6 cut", v6()[:60], "opp_malformed"},
 		{"IPv6 without UDP", changed(v6()[:64], 4, 0, 24), "opp_malformed"},
@@ -231,6 +235,7 @@ func seedsUOA() [][]byte {
 	return [][]byte{
 		withOptions(), withOptions(uoaOf(client4)...), withOptions(uoaOf(client6)...), withOptions(append([]byte{7, 7, 4, 0, 0, 0, 0}, uoaOf(client4)...)...),
 		ip(lip6, rs6.Addr(), 60, nil, append(append([]byte{17, 2, 0x1e, 20}, uoaOf(client6)...), udp(from6, to6, nil)...)),
+		ip(lip6, rs6.Addr(), 60, nil, append(append([]byte{17, 2, 0x1e, 20}, uoaOf(client46)...), udp(from6, to6, nil)...)),
 	}
 }
 
@@ -318,7 +323,7 @@ func TestTOAAtRandom(t *testing.T) {
 			options[r.IntN(len(options))] = []byte{0, 1, 2, 4, 8, 20, 40, 254, 255}[r.IntN(9)]
 		}
 		options = padded(options...)
-		client, v := modelFind(options, 254)
+		client, v := modelFind(options, 254, false)
 		seen[v]++
 		from := b.director(lip4)
 		before := b.counts(t)
@@ -374,10 +379,10 @@ func intact(options []byte) bool {
 
 // TestModelCanFail: a model that is wrong is found out at once.
 func TestModelCanFail(t *testing.T) {
-	if _, v := modelFind([]byte{31, 8, 0, 1, 1, 2, 3}, 31); v != malformed {
+	if _, v := modelFind([]byte{31, 8, 0, 1, 1, 2, 3}, 31, false); v != malformed {
 		t.Errorf("the model finds %q in an option that is cut, want %q", v, malformed)
 	}
-	a, v := modelFind(append([]byte{1}, uoaOf(client4)...), 31)
+	a, v := modelFind(append([]byte{1}, uoaOf(client4)...), 31, false)
 	if v != found || a != client4 {
 		t.Errorf("the model finds %s, %s", a, v)
 	}

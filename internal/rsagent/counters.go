@@ -44,6 +44,13 @@ const (
 	udpSendClient
 	udpPeerClient
 	uoaExpired
+	toaIPv6
+	toaNAT64
+	toaNAT46
+	uoaIPv6
+	uoaNAT64
+	uoaNAT46
+	udpRecvNAT46
 	numCounters
 )
 
@@ -82,6 +89,13 @@ var counterTexts = [numCounters]struct{ name, text string }{
 	udpSendClient:   {"udp_send_client", "datagrams to a client, or sockets connected to one, that went by the director"},
 	udpPeerClient:   {"udp_peer_client", "getpeername on a connected UDP socket showed the client"},
 	uoaExpired:      {"uoa_expired", "look-ups of a UDP client that was not used for --uoa-timeout"},
+	toaIPv6:         {"toa_ipv6", "of those with TOA: connections by IPv6 of IPv6 clients"},
+	toaNAT64:        {"toa_nat64", "of those with TOA: connections by IPv4 of IPv6 clients"},
+	toaNAT46:        {"toa_nat46", "of those with TOA: connections by IPv6 of IPv4 clients"},
+	uoaIPv6:         {"uoa_ipv6", "of those saved: datagrams by IPv6 of IPv6 clients"},
+	uoaNAT64:        {"uoa_nat64", "of those saved: datagrams by IPv4 of IPv6 clients"},
+	uoaNAT46:        {"uoa_nat46", "of those saved: datagrams by IPv6 of IPv4 clients"},
+	udpRecvNAT46:    {"udp_recv_nat46", "of udp_recv_client: an IPv4 client by IPv6, shown as 64:ff9b::a.b.c.d"},
 }
 
 // Counters returns the names of all counters.

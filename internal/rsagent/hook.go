@@ -32,7 +32,7 @@ func hooks(o *Options, f *abilities) []hook {
 		h = append(h, hook{"ingress", ebpf.AttachCGroupInetIngress, choose(transparent, bpf.RSProgUoaIngressTr, bpf.RSProgUoaIngress)})
 	}
 	if o.sockopt() {
-		h = append(h, hook{"getsockopt", ebpf.AttachCGroupGetsockopt, choose(o.UOA == Getsockopt, bpf.RSProgSockoptUoa, bpf.RSProgSockoptToa)})
+		h = append(h, hook{"getsockopt", ebpf.AttachCGroupGetsockopt, choose(answersUOA(o, f), bpf.RSProgSockoptUoa, bpf.RSProgSockoptToa)})
 	}
 	switch {
 	case transparent:
@@ -51,6 +51,13 @@ func hooks(o *Options, f *abilities) []hook {
 	return h
 }
 
+// answersUOA reports whether getsockopt 2048 is answered. In transparent mode it is for
+// the clients that can't be shown (NAT64), and needs a question that can be read: what
+// a socket received last is remembered in the other mode only.
+func answersUOA(o *Options, f *abilities) bool {
+	return o.UOA == Getsockopt || o.UOA == Transparent && o.NAT64 && f.registers
+}
+
 // wantedMaps lists the maps that outlive the agent, as far as the options need
 // them: a table of UDP flows has its memory from the start.
 func wantedMaps(o *Options, f *abilities) []string {
@@ -61,7 +68,7 @@ func wantedMaps(o *Options, f *abilities) []string {
 	if o.UOA == Transparent {
 		m = append(m, bpf.RSMapUoaReturns)
 	}
-	if o.UOA == Getsockopt {
+	if answersUOA(o, f) {
 		m = append(m, bpf.RSMapLastPeers)
 	}
 	return m

@@ -26,8 +26,9 @@ const (
 	malformed verdict = "malformed"
 )
 
-// modelFind looks for the first option of a kind.
-func modelFind(options []byte, kind byte) (netip.AddrPort, verdict) {
+// modelFind looks for the first option of a kind. In an IPv6 header it is the long one,
+// with ::ffff:a.b.c.d for an IPv4 client.
+func modelFind(options []byte, kind byte, in6 bool) (netip.AddrPort, verdict) {
 	for len(options) > 0 {
 		switch options[0] {
 		case 0:
@@ -44,10 +45,13 @@ func modelFind(options []byte, kind byte) (netip.AddrPort, verdict) {
 			options = options[options[1]:]
 			continue
 		}
-		if len(body) != 6 && len(body) != 18 {
+		if len(body) != 18 && (in6 || len(body) != 6) {
 			return netip.AddrPort{}, malformed
 		}
 		a, _ := netip.AddrFromSlice(body[2:])
+		if in6 {
+			a = a.Unmap()
+		}
 		client := netip.AddrPortFrom(a, binary.BigEndian.Uint16(body))
 		if client.Port() == 0 || !station(a) {
 			return netip.AddrPort{}, malformed
@@ -60,6 +64,19 @@ func modelFind(options []byte, kind byte) (netip.AddrPort, verdict) {
 // saved is an entry that a packet makes.
 type saved struct {
 	peer, local, client netip.AddrPort
+}
+
+// families is the counter of what is not IPv4 on both sides; "" for that and for nothing.
+func (s saved) families() string {
+	switch {
+	case !s.client.IsValid() || s.peer.Addr().Is4() && s.client.Addr().Is4():
+		return ""
+	case s.peer.Addr().Is4():
+		return "uoa_nat64"
+	case s.client.Addr().Is4():
+		return "uoa_nat46"
+	}
+	return "uoa_ipv6"
 }
 
 // modelUOA says what the program at a socket does with an IP packet: the counter that
@@ -81,7 +98,7 @@ func modelUOA(p []byte, trusted func(netip.Addr) bool) (count string, s saved) {
 		case at < 20 || at > len(p) || binary.BigEndian.Uint16(p[6:])&0x3fff != 0:
 			v = malformed
 		default:
-			client, v = modelFind(p[20:at], 31)
+			client, v = modelFind(p[20:at], 31, false)
 		}
 	case len(p) >= 40 && p[0]>>4 == 6:
 		src, dst = netip.AddrFrom16([16]byte(p[8:])), netip.AddrFrom16([16]byte(p[24:]))
@@ -90,10 +107,7 @@ func modelUOA(p []byte, trusted func(netip.Addr) bool) (count string, s saved) {
 			at = 40
 		case p[6] == 60 && len(p) >= 64 && p[40] == 17 && p[41] == 2 && p[42] == 0x1e && p[43] == 20:
 			at = 64
-			client, v = modelFind(p[44:at], 31)
-			if v == found && client.Addr().Is4() {
-				v = malformed
-			}
+			client, v = modelFind(p[44:at], 31, true)
 		default:
 			return "", s
 		}

@@ -38,7 +38,7 @@ const (
 type Options struct {
 	Trust      []netip.Prefix // the directors' local addresses; see ParseTrust
 	UOA        Mode
-	NAT64      bool          // answer getsockopt(IPPROTO_IP, 4096); always with Getsockopt
+	NAT64      bool          // answer getsockopt(IPPROTO_IP, 4096), with UOA 2048 too; always with Getsockopt
 	Entries    int           // UDP flows that are remembered
 	Timeout    time.Duration // for how long after their last use
 	DropEmpty  bool          // drop datagrams that carry UOA alone

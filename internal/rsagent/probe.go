@@ -120,6 +120,9 @@ func (f *abilities) list(o *Options) []Feature {
 	add(o.UOA == Getsockopt, "registers", f.registers,
 		"getsockopt answers for the peer that it is asked for",
 		"can't read what getsockopt is asked: it answers for the last datagram received on the socket; Linux 5.15 with BTF can")
+	add(o.UOA == Transparent && o.NAT64, "registers", f.registers,
+		"getsockopt 2048 answers for NAT64's clients, which transparent mode can't show",
+		"can't read what getsockopt is asked: NAT64's clients of UDP are not known in transparent mode; Linux 5.15 with BTF can")
 	add(o.sockopt(), "errno", f.setRetval,
 		"getsockopt says ENOENT for an unknown client",
 		"lets no program choose an errno: getsockopt says ENOPROTOOPT for an unknown client; Linux 5.18 does")

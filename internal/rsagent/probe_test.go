@@ -101,6 +101,7 @@ func TestProbeSaysWhatIsMissing(t *testing.T) {
 		want []string // "+name" or "-name: what follows"
 	}{
 		{"6.18, TCP", fakeKernel{}, Options{UOA: Off}, []string{"+toa", "+mptcp"}},
+		{"6.18, transparent that may be asked", fakeKernel{}, Options{UOA: Transparent, NAT64: true}, []string{"+toa", "+mptcp", "+netns", "+registers", "+errno", "+tcx"}},
 		{"6.18, getsockopt", fakeKernel{}, Options{UOA: Getsockopt}, []string{"+toa", "+mptcp", "+netns", "+registers", "+errno", "+tcx"}},
 		{"6.18, transparent", fakeKernel{}, Options{UOA: Transparent, OPPDevices: []string{}}, []string{"+toa", "+mptcp", "+netns"}},
 		{
@@ -125,6 +126,16 @@ func TestProbeSaysWhatIsMissing(t *testing.T) {
 				"-mptcp: this kernel (6.18.0-small) can't lead from a subflow to its MPTCP socket: connections by MPTCP show the director's address; Linux 5.19 with BTF can",
 				"+netns",
 				"-registers: this kernel (6.18.0-small) can't read what getsockopt is asked: it answers for the last datagram received on the socket; Linux 5.15 with BTF can",
+				"+errno", "+tcx",
+			},
+		},
+		{
+			"5.10, transparent that may be asked",
+			fakeKernel{release: "5.10.0-30", lacks: []asm.BuiltinFunc{asm.FnTaskPtRegs}},
+			Options{UOA: Transparent, NAT64: true},
+			[]string{
+				"+toa", "+mptcp", "+netns",
+				"-registers: this kernel (5.10.0-30) can't read what getsockopt is asked: NAT64's clients of UDP are not known in transparent mode; Linux 5.15 with BTF can",
 				"+errno", "+tcx",
 			},
 		},

@@ -6,7 +6,10 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+
+	"weir/bpf"
 )
 
 // carrier puts UOA before a datagram.
@@ -67,7 +70,10 @@ func TestUOAGetsockopt(t *testing.T) {
 		{"NAT64, opp of DPVS", nil, lip4, client6, oppDPVS, c6, nil},
 		{"v4 to a [::] socket, ipo", []string{"v6"}, lip4, client4, ipo, c4, nil},
 		{"v4 to a [::] socket, opp", []string{"v6"}, lip4, client4, opp, c4, nil},
-		{"v6", []string{"v6"}, lip6, client6, opp, c6, map[string]uint64{"opp_ipv6": 1, "uoa_saved": 1, "uoa_asked_hit": 1}},
+		{"v6", []string{"v6"}, lip6, client6, opp, c6, map[string]uint64{"opp_ipv6": 1, "uoa_saved": 1, "uoa_ipv6": 1, "uoa_asked_hit": 1}},
+		{"NAT46", []string{"v6"}, lip6, client46, opp, c4, map[string]uint64{"opp_ipv6": 1, "uoa_saved": 1, "uoa_nat46": 1, "uoa_asked_hit": 1}},
+		{"NAT46, bound to its address", []string{"v6", "local=fd00:100::2"}, lip6, client46, opp, c4, nil},
+		{"NAT64 to a [::] socket", []string{"v6"}, lip4, client6, opp, c6, map[string]uint64{"opp_ipv4": 1, "uoa_saved": 1, "uoa_nat64": 1, "uoa_asked_hit": 1}},
 		{"v6 of DPVS", []string{"v6"}, lip6, client6, oppDPVS, c6, nil},
 		{"bound to its address", []string{"local=192.168.100.2"}, lip4, client4, ipo, c4, nil},
 		{"bound to its v6 address", []string{"v6", "local=fd00:100::2"}, lip6, client6, opp, c6, nil},
@@ -198,6 +204,10 @@ func TestUOATransparent(t *testing.T) {
 		{"v6, bound", []string{"udp6", "[fd00:100::2]:%d"}, lip6, client6, opp, "[2001:db8::9]:6666"},
 		{"v4, a socket for each client", []string{"udp4", "192.168.100.2:%d", "connect"}, lip4, client4, ipo, "203.0.113.9:5555"},
 		{"v6, a socket for each client", []string{"udp6", "[fd00:100::2]:%d", "connect"}, lip6, client6, opp, "[2001:db8::9]:6666"},
+		{"NAT46", []string{"udp6", "[::]:%d"}, lip6, client46, opp, "[64:ff9b::cb00:7109]:5555"},
+		{"NAT46 to a dual-stack socket", []string{"udp", "[::]:%d"}, lip6, client46, opp, "[64:ff9b::cb00:7109]:5555"},
+		{"NAT46, bound", []string{"udp6", "[fd00:100::2]:%d"}, lip6, client46, opp, "[64:ff9b::cb00:7109]:5555"},
+		{"NAT46, a socket for each client", []string{"udp6", "[fd00:100::2]:%d", "connect"}, lip6, client46, opp, "[64:ff9b::cb00:7109]:5555"},
 		{"NAT64 stays as it is, AF_INET", []string{"udp4", "0.0.0.0:%d"}, lip4, client6, opp, ""},
 		{"NAT64 stays as it is, [::]", []string{"udp", "[::]:%d"}, lip4, client6, opp, ""},
 		{"no UOA", []string{"udp4", "0.0.0.0:%d"}, lip4, client4, plain, ""},
@@ -257,6 +267,90 @@ func TestUOATheAnswerGoesTheWayTheDatagramCame(t *testing.T) {
 		}
 		await(t, ends[w], fmt.Sprintf("answer %d to %s", i, ways[w]), func(p parsed) bool { return p.l4[8] == byte(i) })
 	}
+}
+
+// TestUOATransparentAsked: in transparent mode too a program may ask for the clients
+// that it can't be shown.
+func TestUOATransparentAsked(t *testing.T) {
+	tests := []struct {
+		name   string
+		words  []string
+		from   netip.Addr
+		client netip.AddrPort
+		shown  bool // by recvfrom, which leaves nothing to ask
+	}{
+		{"NAT64, AF_INET", nil, lip4, client6, false},
+		{"NAT64, [::]", []string{"v6"}, lip4, client6, false},
+		{"v4", nil, lip4, client4, true},
+		{"v6", []string{"v6"}, lip6, client6, true},
+	}
+	b := newBed(t)
+	b.agent(t, b.options(withUOA(Transparent), func(o *Options) { o.NAT64 = true }), lacks{})
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server := b.datagramServer(t, 9000+i, tt.words...)
+			defer server.Kill()
+			from, to := b.director(tt.from), netip.AddrPortFrom(rs4.Addr(), uint16(9000+i))
+			if tt.from.Is6() {
+				to = netip.AddrPortFrom(rs6.Addr(), to.Port())
+			}
+			answers := b.wire.listen(t, from)
+			b.wire.send(t, opp(from, to, tt.client, []byte("hello")))
+			got := fields(server.line(t, "from"))
+			seen, client := from, tt.client.String()
+			if tt.shown {
+				seen, client = tt.client, unknown(t)
+			} else if len(tt.words) > 0 {
+				seen = netip.AddrPortFrom(netip.AddrFrom16(from.Addr().As16()), from.Port())
+			}
+			if got["from"] != seen.String() || got["client"] != client {
+				t.Errorf("recvfrom says %s and getsockopt %s, want %s and %s", got["from"], got["client"], seen, client)
+			}
+			await(t, answers, "its answer to the director", func(p parsed) bool { return p.protocol == 17 && p.src == to })
+		})
+	}
+}
+
+// TestUOANAT64HasNoWayBack: a flow that can't be shown leaves the way back of the same
+// client's IPv6 flow alone.
+func TestUOANAT64HasNoWayBack(t *testing.T) {
+	b := newBed(t)
+	b.agent(t, b.options(withUOA(Transparent)), lacks{})
+	server := b.goServer(t, roleUDP, "udp", "[::]:9000")
+	six, four := b.director(lip6), b.director(lip4)
+	for _, way := range []struct{ from, to, shown netip.AddrPort }{
+		{six, netip.AddrPortFrom(rs6.Addr(), 9000), client6},
+		{four, netip.AddrPortFrom(rs4.Addr(), 9000), four},
+	} {
+		b.wire.send(t, opp(way.from, way.to, client6, []byte("hello")))
+		if got := fields(server.line(t, "from"))["from"]; got != way.shown.String() {
+			t.Fatalf("the datagram of %s is shown from %s, want %s", way.from, got, way.shown)
+		}
+		if got := b.waysBack(t); len(got) != 1 || got[client6] != six {
+			t.Errorf("after %s the ways back are %v, want the one by IPv6", way.from, got)
+		}
+	}
+}
+
+// waysBack reads which local address answers to a client go to.
+func (b *bed) waysBack(t *testing.T) map[netip.AddrPort]netip.AddrPort {
+	t.Helper()
+	p, err := openPinDir(b.pin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := map[netip.AddrPort]netip.AddrPort{}
+	err = readMap(p, bpf.RSMapUoaReturns, func(m *ebpf.Map) error {
+		return each(m, func(k *bpf.RSClientKey, e *bpf.RSEntry) error {
+			client := bpf.RSStation{Addr: k.Client, Port: k.ClientPort}
+			ways[stationOf(&client)] = stationOf(&e.Station)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ways
 }
 
 // TestUOADropEmpty: a datagram that only carries UOA is kept from the program, which

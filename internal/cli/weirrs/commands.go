@@ -52,7 +52,7 @@ that it may write to. Under systemd it tells when it is ready (Type=notify).`,
 	fl.IntVar(&o.Entries, "uoa-entries", rsagent.DefaultEntries, "UDP flows to remember")
 	fl.DurationVar(&o.Timeout, "uoa-timeout", rsagent.DefaultTimeout, "forget a UDP flow that was not used for so long")
 	fl.BoolVar(&o.DropEmpty, "uoa-drop-empty", false, "drop datagrams that carry UOA and nothing else")
-	fl.BoolVar(&o.NAT64, "nat64-getsockopt", false, "answer getsockopt(IPPROTO_IP, 4096) for IPv6 clients of IPv4 sockets; always on with --uoa getsockopt")
+	fl.BoolVar(&o.NAT64, "nat64-getsockopt", false, "answer getsockopt(IPPROTO_IP, 4096) for IPv6 clients of IPv4 sockets, and with --uoa transparent 2048 for UDP; always on with --uoa getsockopt")
 	fl.BoolVar(&o.SaveSYN, "save-syn", false, "look for TOA in the SYN too, which listeners then keep for each connection")
 	fl.StringVar(&f.devices, "opp-dev", "all", "where the option protocol (248) is translated: all, none, or device names with commas between")
 	fl.StringVar(&o.Cgroup, "cgroup", "", "folder of cgroup v2 with the programs concerned (default: the root, all of them)")
