@@ -9,6 +9,10 @@
 // Owns: a Queue is worker-owned. A Device is the director's.
 // Drops: PortRxRingFull, PortRxTruncated, PortRxError, PoolEmpty; PortTxFull,
 // PortTxError, PortDown, WalkFault.
+//
+// Linux receives a frame within the write that brings it, up to the socket that it
+// is for. That time is the worker's; no call waits for anything.
+//
 // See: the kernel's Documentation/networking/tuntap.rst; struct virtio_net_hdr
-// (virtio 1.2, 5.1.6).
+// (virtio 1.2, 5.1.6); contrib/kni for what keeps NetworkManager and udev away.
 package tap
