@@ -12,13 +12,13 @@ import (
 // 60-byte frames over a veth. The sender's time is not in ns/packet; on veth the
 // other end's work is, since the kernel does it within our calls.
 func BenchmarkEcho(b *testing.B) {
-	for _, d := range drivers {
+	for _, d := range allDrivers {
 		b.Run(d.name, func(b *testing.B) {
-			host, dir := cable(b, 1, 0)
+			host, dir := ends(b, d, 1)
 			far := newMemory(b, 1024, 0)
 			near := newMemory(b, 8192, 0)
-			generator := open(b, packetSockets, host, "h0", 0, 0, far).queues[0]
 			q := open(b, d, dir, "d0", 0, 0, near).queues[0]
+			generator := open(b, packetSockets, host, "h0", 0, 0, far).queues[0]
 			frame := numbered(0, 60)
 			var burst, echoes [port.Burst]*packet.Packet
 			var spent time.Duration

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/port/afpacket"
+	"weir/internal/port/tap"
 	"weir/internal/testkit/netns"
 )
 
@@ -71,6 +74,74 @@ func TestTCPThrough(t *testing.T) {
 			if lc.Drops[packet.PortRxTooBig]+rc.Drops[packet.PortRxTooBig]+lc.Drops[packet.PortTxTooBig]+rc.Drops[packet.PortTxTooBig] != 0 {
 				t.Errorf("frames were too big")
 			}
+		})
+	}
+}
+
+// A real TCP connection between two kernels, each with nothing but a TAP, goes
+// through the TAPs' queues whole, in both families.
+func TestTCPThroughTwins(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		whole bool
+		six   bool
+	}{
+		{"ipv4", true, false},
+		{"ipv6", true, true},
+		{"ipv4, segments", false, false},
+		{"ipv6, segments", false, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			m := newMemory(t, 8192, 64)
+			var sides [2]*netns.Namespace
+			var queues [2]port.Queue
+			addresses := [2]string{"10.9.0.1/24", "10.9.0.2/24"}
+			server := "10.9.0.2:5001"
+			if row.six {
+				addresses, server = [2]string{"fd09::1/64", "fd09::2/64"}, "[fd09::2]:5001"
+			}
+			for i := range sides {
+				ns := namespace(t, w, strconv.Itoa(i))
+				check(t, ns.WriteSysctl("ipv6/conf/default/disable_ipv6", "0"))
+				check(t, ns.WriteSysctl("ipv6/conf/default/accept_dad", "0"))
+				check(t, ns.Do(func() error {
+					d, err := tap.Create(tap.Options{Name: "wan.kni", MAC: port.MAC{2, 0, 0, 0, 1, byte(i)}, MTU: 1500, Queues: 1, Whole: row.whole})
+					if err != nil {
+						return err
+					}
+					if queues[i], err = d.Open(0, m.pool, uint16(i)); err != nil {
+						return err
+					}
+					t.Cleanup(func() { check(t, errors.Join(queues[i].Close(), d.Close())) })
+					return d.Link.SetUp()
+				}))
+				check(t, ns.Address("wan.kni", netip.MustParsePrefix(addresses[i])))
+				sides[i] = ns
+			}
+			br := startBridge(t, queues[0], queues[1], locate)
+			const size = 16 << 20
+			sent, arrived := transfer(t, sides[0], sides[1], server, size)
+			br.stop()
+			if sent != arrived {
+				t.Errorf("SHA-256 of what was sent is %x, of what arrived %x", sent, arrived)
+			}
+			t.Logf("%d GSO frames, longest %d", br.gso, br.longest)
+			if got := br.gso > 0; got != row.whole {
+				t.Errorf("GSO frames were seen: %v, want %v", got, row.whole)
+			}
+			if !row.whole && br.longest > 1514 {
+				t.Errorf("a frame of %d bytes, want segments", br.longest)
+			}
+			var c port.Counters
+			for _, q := range queues {
+				q.Counters(&c)
+			}
+			if c.RxBytes < size || c.TxBytes < size {
+				t.Errorf("%d bytes came in and %d went out", c.RxBytes, c.TxBytes)
+			}
+			// Linux may have filled a queue, which TCP mends; nothing else may be lost.
+			expectDrops(t, &c, map[packet.Reason]uint64{packet.PortRxRingFull: c.Drops[packet.PortRxRingFull]})
 		})
 	}
 }
@@ -179,6 +250,8 @@ func locate(p *packet.Packet) {
 	if binary.BigEndian.Uint16(p.Data[12:]) == 0x0800 {
 		p.L3, p.L4 = 14, 14+uint16(p.Data[14]&15)*4
 		p.Proto = p.Data[14+9]
+	} else if binary.BigEndian.Uint16(p.Data[12:]) == 0x86dd {
+		p.L3, p.L4, p.Proto = 14, 14+40, p.Data[14+6]
 	}
 }
 

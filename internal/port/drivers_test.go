@@ -12,9 +12,9 @@ import (
 // Every frame that is sent arrives whole, once and in order, and so does what
 // the driver sends back.
 func TestFramesInAndOut(t *testing.T) {
-	for _, d := range drivers {
+	for _, d := range allDrivers {
 		t.Run(d.name, func(t *testing.T) {
-			host, dir := cable(t, 1, 0)
+			host, dir := ends(t, d, 1)
 			m := newMemory(t, 4096, 4)
 			o := open(t, d, dir, "d0", 7, 0, m)
 			far := openRaw(t, host, "h0", testType)
@@ -67,9 +67,9 @@ func TestFramesInAndOut(t *testing.T) {
 
 // Rx, Tx and Flush don't allocate.
 func TestNoAllocation(t *testing.T) {
-	for _, d := range drivers {
+	for _, d := range allDrivers {
 		t.Run(d.name, func(t *testing.T) {
-			host, dir := cable(t, 1, 0)
+			host, dir := ends(t, d, 1)
 			o := open(t, d, dir, "d0", 0, 0, newMemory(t, 4096, 4))
 			far := openRaw(t, host, "h0", testType)
 			q := o.queues[0]

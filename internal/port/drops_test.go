@@ -19,9 +19,10 @@ func TestOverflowIsCounted(t *testing.T) {
 		{packetSockets, 100_000, packet.PortRxRingFull},
 		{xdpNative, 2_000, packet.PortRxNoFrame},
 		{xdpGeneric, 2_000, packet.PortRxNoFrame},
+		{twin, 3_000, packet.PortRxRingFull},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			host, dir := cable(t, 1, 0)
+			host, dir := ends(t, row.driver, 1)
 			o := open(t, row.driver, dir, "d0", 0, 128, newMemory(t, 4096, 0))
 			far := openRaw(t, host, "h0", testType)
 			frame := numbered(0, 60)
@@ -84,9 +85,11 @@ func TestGSOFrame(t *testing.T) {
 		{xdpGeneric, 1, 0, map[packet.Reason]uint64{packet.PortRxTooBig: 1}},
 		// Native XDP had the sender's segmentation offload switched off.
 		{xdpNative, 1, 46, nil},
+		{twin, 1, 1, nil},
+		{twin, 0, 0, map[packet.Reason]uint64{packet.PoolEmpty: 1}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			host, dir := cable(t, 1, 0)
+			host, dir := ends(t, row.driver, 1)
 			o := open(t, row.driver, dir, "d0", 0, 0, newMemory(t, 1024, row.bigs))
 			sender := newMemory(t, 128, 1)
 			far := open(t, packetSockets, host, "h0", 0, 0, sender)
@@ -161,9 +164,9 @@ func TestUnsendable(t *testing.T) {
 // A VLAN tag that Linux takes out of a frame is put back, and a full frame with
 // a tag passes both ways.
 func TestVLANTag(t *testing.T) {
-	for _, d := range drivers {
+	for _, d := range allDrivers {
 		t.Run(d.name, func(t *testing.T) {
-			host, dir := cable(t, 1, 0)
+			host, dir := ends(t, d, 1)
 			o := open(t, d, dir, "d0", 0, 0, newMemory(t, 1024, 1))
 			far := openRaw(t, host, "h0", testType)
 			for _, row := range []struct {
@@ -196,12 +199,12 @@ func TestVLANTag(t *testing.T) {
 
 // With the interface down nothing is lost silently.
 func TestPortDown(t *testing.T) {
-	for _, d := range drivers {
+	for _, d := range allDrivers {
 		t.Run(d.name, func(t *testing.T) {
-			_, dir := cable(t, 1, 0)
+			_, dir := ends(t, d, 1)
 			m := newMemory(t, 1024, 0)
 			o := open(t, d, dir, "d0", 0, 128, m)
-			check(t, dir.LinkDown("d0"))
+			check(t, dir.LinkDown(o.link.Name))
 			const packets = 500
 			transmit(o.queues[0], m.pool, packets)
 			c := o.counters()

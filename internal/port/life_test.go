@@ -23,9 +23,9 @@ import (
 // them, and the flows spread.
 func TestQueues(t *testing.T) {
 	const workers, flows, frames = 4, 256, 2048
-	for _, d := range drivers {
+	for _, d := range allDrivers {
 		t.Run(d.name, func(t *testing.T) {
-			host, dir := cable(t, workers, 0)
+			host, dir := ends(t, d, workers)
 			var memories []*memory
 			for range workers {
 				memories = append(memories, newMemory(t, 8192, 0))

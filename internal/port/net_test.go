@@ -2,6 +2,7 @@ package port_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"weir/internal/port"
 	"weir/internal/port/afpacket"
 	"weir/internal/port/afxdp"
+	"weir/internal/port/tap"
 	"weir/internal/testkit/netns"
 )
 
@@ -22,7 +24,7 @@ const deadline = 20 * time.Second
 // driver opens queues of an interface, the way the director will.
 type driver struct {
 	name string
-	mode afxdp.Mode // "" for afpacket
+	mode afxdp.Mode // "" for afpacket and tap
 	want string     // Facts.Driver
 }
 
@@ -30,7 +32,9 @@ var (
 	packetSockets = driver{"afpacket", "", "afpacket"}
 	xdpNative     = driver{"afxdp native", afxdp.Native, "afxdp native copy"}
 	xdpGeneric    = driver{"afxdp generic", afxdp.Generic, "afxdp generic copy"}
-	drivers       = []driver{packetSockets, xdpNative, xdpGeneric}
+	drivers       = []driver{packetSockets, xdpNative, xdpGeneric} // of an interface
+	twin          = driver{"tap", "", "tap"}                       // makes its interface
+	allDrivers    = append(slices.Clip(drivers), twin)
 )
 
 // memory is a worker's packet memory.
@@ -63,6 +67,7 @@ type openPort struct {
 	facts   port.Facts
 	queues  []port.Queue
 	program *afxdp.Program
+	device  *tap.Device
 	link    *port.Link
 	close   func()
 }
@@ -71,7 +76,15 @@ func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16,
 	t.Helper()
 	o := new(openPort)
 	check(t, ns.Do(func() (err error) {
-		if o.link, err = port.FindLink(ifname); err != nil {
+		if d == twin {
+			if o.device, err = tap.Create(tap.Options{Name: "h0", MAC: port.MAC{2, 0, 0, 0, 0, 2}, MTU: 1500, Queues: len(memories), Whole: true}); err != nil {
+				return err
+			}
+			if err := o.device.Link.SetUp(); err != nil {
+				return err
+			}
+			o.link = o.device.Link
+		} else if o.link, err = port.FindLink(ifname); err != nil {
 			return err
 		}
 		if d.mode != "" {
@@ -82,7 +95,9 @@ func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16,
 		var group afpacket.Group
 		for i, m := range memories {
 			var q port.Queue
-			if o.program != nil {
+			if o.device != nil {
+				q, err = o.device.Open(i, m.pool, id)
+			} else if o.program != nil {
 				q, err = o.program.Open(i, m.umem, afxdp.Options{Port: id, RxRing: ring, TxRing: ring})
 			} else {
 				q, err = afpacket.Open(o.link, m.pool, afpacket.Options{Port: id, Group: &group})
@@ -94,7 +109,9 @@ func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16,
 		}
 		return nil
 	}))
-	if o.program != nil {
+	if o.device != nil {
+		o.facts = o.device.Facts(id, ifname)
+	} else if o.program != nil {
 		o.facts = o.program.Facts(id, ifname)
 	} else {
 		o.facts = afpacket.Facts(o.link, id, ifname)
@@ -110,6 +127,11 @@ func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16,
 		closed = true
 		if o.program != nil {
 			if err := o.program.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if o.device != nil {
+			if err := o.device.Close(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -141,6 +163,17 @@ func cable(t testing.TB, queues, mtu int) (host, dir *netns.Namespace) {
 	host, dir = namespace(t, w, "host"), namespace(t, w, "dir")
 	check(t, netns.Veth(netns.End{In: host, Name: "h0", Queues: queues, MTU: mtu}, netns.End{In: dir, Name: "d0", Queues: queues, MTU: mtu}))
 	return host, dir
+}
+
+// ends makes what a driver's queues and a socket on h0 are the two ends of: a
+// cable, or with a TAP just a namespace, in which open makes h0.
+func ends(t testing.TB, d driver, queues int) (host, dir *netns.Namespace) {
+	t.Helper()
+	if d != twin {
+		return cable(t, queues, 0)
+	}
+	ns := namespace(t, newWorld(t), "host")
+	return ns, ns
 }
 
 var worlds atomic.Uint64

@@ -143,7 +143,7 @@ type auxdata struct {
 type receiver struct {
 	messages [port.Burst]message
 	pieces   [port.Burst][3]unix.Iovec
-	vnet     [port.Burst]vnetHeader
+	vnet     [port.Burst]port.VnetHeader
 	aux      [port.Burst]auxdata
 	frames   [port.Burst]uint32 // the small frame in place, or noFrame
 	spill    []byte
@@ -159,7 +159,7 @@ func (q *Queue) makeReceiver() error {
 	r := &receiver{spill: spill}
 	for i := range r.messages {
 		r.frames[i] = noFrame
-		r.pieces[i][0] = piece((*byte)(unsafe.Pointer(&r.vnet[i])), vnetLen)
+		r.pieces[i][0] = piece((*byte)(unsafe.Pointer(&r.vnet[i])), port.VnetLen)
 		r.pieces[i][2] = piece(&spill[i*spillPart], spillPart)
 		h := &r.messages[i].header
 		h.Iov = &r.pieces[i][0]

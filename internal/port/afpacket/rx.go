@@ -71,7 +71,7 @@ func (q *Queue) arm(want int) int {
 func (q *Queue) unpack(i int) (*packet.Packet, packet.Reason) {
 	r := q.receiver
 	m := &r.messages[i]
-	n := int(m.length) - vnetLen
+	n := int(m.length) - port.VnetLen
 	flags, control := m.header.Flags, m.header.Controllen
 	m.header.SetControllen(int(unsafe.Sizeof(r.aux[i])))
 	if n < 0 || flags&unix.MSG_TRUNC != 0 {
@@ -93,7 +93,7 @@ func (q *Queue) unpack(i int) (*packet.Packet, packet.Reason) {
 		copy(p.Data[smallPart:], r.spill[i*spillPart:])
 	}
 	p.In = q.id
-	r.vnet[i].toPacket(p)
+	r.vnet[i].ToPacket(p)
 	if control != 0 {
 		r.aux[i].retag(p)
 	}

@@ -17,7 +17,7 @@ const sendTries = 4
 type sender struct {
 	messages [port.Burst]message
 	pieces   [port.Burst][2]unix.Iovec
-	vnet     [port.Burst]vnetHeader
+	vnet     [port.Burst]port.VnetHeader
 	packets  [port.Burst]*packet.Packet
 }
 
@@ -37,7 +37,7 @@ func (q *Queue) send(burst []*packet.Packet) {
 			q.drop(p, packet.PortTxError)
 			continue
 		}
-		if !q.sender.vnet[n].fromPacket(p) {
+		if !q.sender.vnet[n].FromPacket(p) {
 			q.drop(p, packet.WalkFault)
 			continue
 		}
@@ -81,7 +81,7 @@ func (q *Queue) send(burst []*packet.Packet) {
 // pack makes message i of a packet; its vnet header is there already.
 func (s *sender) pack(i int, p *packet.Packet) {
 	s.packets[i] = p
-	s.pieces[i][0] = piece((*byte)(unsafe.Pointer(&s.vnet[i])), vnetLen)
+	s.pieces[i][0] = piece((*byte)(unsafe.Pointer(&s.vnet[i])), port.VnetLen)
 	s.pieces[i][1] = piece(&p.Data[0], len(p.Data))
 	h := &s.messages[i].header
 	h.Iov = &s.pieces[i][0]
