@@ -66,7 +66,7 @@ func TestValidate(t *testing.T) {
 	good := NewCheck(TCP{}, time.Second)
 	for _, tc := range []struct {
 		name, want string
-		spoil     func(*Check)
+		spoil      func(*Check)
 	}{
 		{"good", "", func(*Check) {}},
 		{"no probe", "no probe", func(c *Check) { c.Probe = nil }},

@@ -42,11 +42,16 @@ type Target struct {
 // errStopped answers who comes too late.
 var errStopped = errors.New("the schedule of health checks has been stopped")
 
+// slot is what due times are rounded down to, counted from the schedule's start. To
+// wake costs more than to ask: what is due in one slot is asked in one go.
+const slot = 50 * time.Millisecond
+
 // Schedule runs the checks of many servers. There are at most as many under way as
 // there are checks.
 type Schedule struct {
 	notices Notices
 	jitter  func(longest time.Duration) time.Duration
+	began   time.Time
 
 	ctx    context.Context // ends at Stop
 	cancel context.CancelFunc
@@ -95,7 +100,7 @@ func jitter(longest time.Duration) time.Duration { return rand.N(longest) }
 
 func start(n Notices, jitter func(time.Duration) time.Duration) *Schedule {
 	s := &Schedule{
-		notices: n, jitter: jitter, ended: make(chan struct{}),
+		notices: n, jitter: jitter, began: time.Now(), ended: make(chan struct{}),
 		orders: make(chan func()), results: make(chan result), servers: make(map[Server]*server),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -194,13 +199,23 @@ func (s *Schedule) learn(r result, now time.Time) {
 	if r.finding.Err != nil {
 		s.notices.Failed(run.of.name, run.check, r.finding.Err)
 	}
-	run.due = now.Add(run.standing.learn(&run.check, r.finding.Err == nil))
+	run.due = s.slot(now, run.standing.learn(&run.check, r.finding.Err == nil))
 	heap.Push(&s.queue, run)
 	if r.finding.Weighs {
 		run.says, run.said = true, r.finding.Weight
 	}
 	s.weigh(run.of)
 	s.judge(run.of, r.finding.Err)
+}
+
+// slot returns when a wait from now is over: rounded down, unless nothing of the
+// wait would be left.
+func (s *Schedule) slot(now time.Time, wait time.Duration) time.Time {
+	due := now.Add(wait)
+	if early := s.began.Add(due.Sub(s.began).Truncate(slot)); early.After(now) {
+		return early
+	}
+	return due
 }
 
 // weigh tells a weight that is another. Each check that said one counts for its
@@ -278,7 +293,7 @@ func (s *Schedule) begin(srv *server, c Check, known bool, now time.Time) *run {
 		r.standing.up = srv.up
 	}
 	if c.Warmup > 0 {
-		r.due = now.Add(s.jitter(c.Warmup))
+		r.due = s.slot(now, s.jitter(c.Warmup))
 	}
 	r.ctx, r.cancel = context.WithCancel(s.ctx)
 	heap.Push(&s.queue, r)

@@ -153,8 +153,9 @@ func TestServerOfSeveralChecks(t *testing.T) {
 	scene(t, func(t *testing.T, s *Schedule, d *diary) {
 		p, q := &puppet{}, &puppet{}
 		must(t, s.Set("a", Target{Checks: []Check{{Probe: p, DelayLoop: time.Second, Alpha: true}, {Probe: q, DelayLoop: time.Second}}}))
+		d.expect(t, "0 a up")
 		must(t, s.Set("b", Target{}))
-		d.expect(t, "0 b up", "0 a up")
+		d.expect(t, "0 b up")
 		p.find(found(errors.New("p")))
 		d.at(1)
 		d.expect(t, "1 a down: p")
@@ -228,7 +229,9 @@ func TestSetAgain(t *testing.T) {
 
 // Checks that are the same in all their values are the same; one that is not begins anew.
 func TestSameCheck(t *testing.T) {
-	c := func(digest byte) Check { return NewCheck(HTTP{URLs: []URL{{Path: "/", Digest: []byte{digest}}}}, time.Second) }
+	c := func(digest byte) Check {
+		return NewCheck(HTTP{URLs: []URL{{Path: "/", Digest: []byte{digest}}}}, time.Second)
+	}
 	runs := []*run{{check: c(1)}, {check: c(2)}}
 	for _, tc := range []struct {
 		digest byte
@@ -298,4 +301,25 @@ func TestSpread(t *testing.T) {
 			t.Errorf("%d checks in one tenth of a second", most)
 		}
 	})
+}
+
+// Due times are rounded down to slots, but a wait is never rounded away.
+func TestSlot(t *testing.T) {
+	s := &Schedule{began: time.Unix(1000, 0)}
+	const ms = time.Millisecond
+	for _, tc := range []struct {
+		name            string
+		now, wait, want time.Duration
+	}{
+		{"just after its slot: the same slot again", 2 * ms, 3000 * ms, 3000 * ms},
+		{"just before the next", 49 * ms, 3000 * ms, 3000 * ms},
+		{"on a slot", 50 * ms, 3000 * ms, 3050 * ms},
+		{"at once", 60 * ms, 0, 60 * ms},
+		{"shorter than a slot", 60 * ms, 10 * ms, 70 * ms},
+		{"shorter, into the next", 60 * ms, 45 * ms, 100 * ms},
+	} {
+		if got := s.slot(s.began.Add(tc.now), tc.wait).Sub(s.began); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
 }
