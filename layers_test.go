@@ -97,14 +97,19 @@ var fences = map[string][]string{
 
 	"golang.org/x/sys/unix": {
 		"internal/clock", "internal/packet", "internal/flow", "internal/port/...", "internal/worker", "internal/director",
-		"internal/daemon", "internal/rsagent", "internal/testkit/...", "bench/...",
+		"internal/daemon", "internal/health", "internal/rsagent", "internal/testkit/...", "bench/...",
 	},
 	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/rsagent", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netlink": {"internal/port/...", "internal/rsagent", "internal/director", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netns":   {"internal/testkit/...", "bench/..."},
 	"github.com/gaissmai/bart":       {"internal/route"},
 	"golang.org/x/net/bpf":           {"internal/port/afpacket", "internal/testkit/..."},
-	"golang.org/x/sync":              {"internal/director", "internal/control", "internal/demo", "cmd/weir"},
+	// The messages of DNS_CHECK and PING_CHECK.
+	"golang.org/x/net/dns/dnsmessage": {"internal/health"},
+	"golang.org/x/net/icmp":           {"internal/health"},
+	"golang.org/x/net/ipv4":           {"internal/health"},
+	"golang.org/x/net/ipv6":           {"internal/health"},
+	"golang.org/x/sync":               {"internal/director", "internal/control", "internal/demo", "cmd/weir"},
 
 	"connectrpc.com/connect":            {"api/...", "internal/control", "internal/cli/..."},
 	"google.golang.org/protobuf":        {"api/...", "internal/control"},
