@@ -36,8 +36,8 @@ type Warning struct {
 func (w Warning) String() string { return w.Pos.String() + ": " + w.Text }
 
 // Parse reads the file at path and what it includes. id is what lines that begin
-// with '@' are held against (-i); "" is the id of no line. Warnings come in the
-// order of the file. The error joins all that is wrong, one line for each, and
+// with '@' are held against (-i); "" is the id of no line. Warnings come file
+// by file in the order of the lines. The error joins all that is wrong, one line for each, and
 // then there is no Config.
 func Parse(path, id string) (*Config, []Warning, error) {
 	l := newLoader(id)

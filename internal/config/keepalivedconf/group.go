@@ -49,6 +49,7 @@ func (r *reader) tunnelGroup(n *node, name string) {
 	g := TunnelGroup{Name: name}
 	r.read("tunnel_group", n.block, rules{"tunnel_entry": r.group(func(e *node, device string) {
 		t := TunnelDevice{Name: device}
+		before := len(r.errors)
 		r.read("tunnel_entry", e.block, rules{
 			"kind":   r.choice(&t.Kind, "ipip", "gre"),
 			"local":  r.addr(func(a netip.Addr) { t.Local = a }),
@@ -56,6 +57,7 @@ func (r *reader) tunnelGroup(n *node, name string) {
 			"if":     r.text(&t.Port),
 		})
 		switch {
+		case len(r.errors) > before:
 		case t.Kind == "":
 			r.errorf(e.pos, "tunnel_entry %s needs a kind: write \"kind ipip\" or \"kind gre\"", shown(device))
 		case !t.Local.IsValid() || !t.Remote.IsValid():

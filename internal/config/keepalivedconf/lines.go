@@ -13,6 +13,8 @@ import (
 const (
 	maxLines  = 1 << 18 // lines of a file and all it includes, definitions put in
 	maxNested = 32      // definitions in definitions
+	maxPut    = 256     // definitions put into one line
+	maxLine   = 1 << 16 // bytes of a line, definitions put in
 	maxErrors = 20      // lines of errors reported
 	maxShown  = 40      // bytes of a user's word repeated in a message
 )
@@ -180,7 +182,11 @@ func (l *loader) line(at block.Pos, text string, depth int) {
 	if depth > maxNested {
 		l.stop(at, "definitions hold one another more than %d deep: does one hold itself?", maxNested)
 	}
-	for !l.full {
+	for put := 0; !l.full; put++ {
+		if put > maxPut {
+			l.stop(at, "a line puts in more than %d definitions: does one hold itself?", maxPut)
+			return
+		}
 		text = l.met(text)
 		if text == "" {
 			return
@@ -202,8 +208,8 @@ func (l *loader) line(at block.Pos, text string, depth int) {
 			return
 		}
 		if len(value) < 2 {
-			if text = before + strings.Join(value, "") + after; len(text) > 64*block.MaxWord {
-				l.stop(at, "a line is longer than %d bytes: does a definition hold itself?", 64*block.MaxWord)
+			if text = before + strings.Join(value, "") + after; len(text) > maxLine {
+				l.stop(at, "a line is longer than %d bytes: does a definition hold itself?", maxLine)
 			}
 			continue
 		}

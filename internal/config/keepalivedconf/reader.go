@@ -1,6 +1,7 @@
 package keepalivedconf
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -39,6 +40,9 @@ func compile(name string, l *loader) (*Config, []Warning, error) {
 	r.cfg.Global.LogAllFailures = logAll(nodes)
 	r.read("the file", nodes, r.file())
 	r.check()
+	slices.SortStableFunc(r.warnings, func(a, b Warning) int {
+		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line))
+	})
 	if err := sorted(r.errors, whole); err != nil {
 		return nil, r.warnings, err
 	}

@@ -214,7 +214,7 @@ func (r *reader) virtualAddress(n *node, in *Instance) {
 		return
 	}
 	if slices.Contains(in.Addresses, p) {
-		r.warnf(n.pos, "address %s is there already: this line is ignored", p)
+		r.warnf(n.pos, "address %s is there already: it counts once", p)
 		return
 	}
 	in.Addresses = append(in.Addresses, p)

@@ -150,6 +150,9 @@ type tree struct {
 // tree returns the nodes of all lines. What is not well formed is an error of
 // the loader's.
 func (l *loader) tree() []node {
+	if l.full {
+		return nil
+	}
 	t := tree{l: l}
 	return t.block(nil, 0)
 }
@@ -178,7 +181,7 @@ func (t *tree) block(owner *node, depth int) []node {
 	nodes := []node{}
 	if depth > block.MaxDepth {
 		t.l.errorf(owner.pos, "block %s lies deeper than %d blocks: is a '}' missing above?", shown(owner.keyword), block.MaxDepth)
-		t.at, t.words = len(t.l.lines), nil
+		t.at, t.words, t.l.full = len(t.l.lines), nil, true
 		return nodes
 	}
 	bare := false // the last node is a plain line: a '{' on a line of its own belongs to it
@@ -213,7 +216,7 @@ func (t *tree) block(owner *node, depth int) []node {
 		}
 	}
 	if owner != nil && !t.l.full {
-		t.l.errorf(owner.pos, "block %s is not closed: add a '}'", shown(owner.keyword))
+		t.l.stop(owner.pos, "block %s is not closed: add a '}'", shown(owner.keyword))
 	}
 	return nodes
 }
