@@ -49,12 +49,14 @@ export -f modprobe
 modprobe ip6_tunnel
 ip netns add rs3
 ip link set vec2 netns rs3
-ip netns exec rs3 bash -ex <<'END'
+ip netns exec rs3 bash -e <<'END'
 	sysctl -w net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1
-	ip link set lo up
-	ip link set vec2 up
-	ip addr add 10.140.18.33/20 dev vec2
-	ip addr add 2001:db8:1::33/64 dev vec2 nodad
+	ip -batch - <<-'LINKS'
+		link set lo up
+		link set vec2 up
+		addr add 10.140.18.33/20 dev vec2
+		addr add 2001:db8:1::33/64 dev vec2 nodad
+	LINKS
 ` + commands + `END
 ` + roleEnv + "='stream-server :80' ip netns exec rs3 SELF >/dev/null 2>&1 &\n")()
 })
@@ -89,9 +91,9 @@ func newPairsBed(t *testing.T, s setup) *tunnelBed {
 	return b
 }
 
-// TestTunnelPairs runs all that docs/tunnel.md tells director and real server, for a
+// TestTunnelIPv6 runs all that docs/tunnel.md tells director and real server, for a
 // VIP of either family on a real server of either.
-func TestTunnelPairs(t *testing.T) {
+func TestTunnelIPv6(t *testing.T) {
 	for _, s := range []setup{drivers[0], drivers[2]} {
 		t.Run(s.String(), func(t *testing.T) {
 			b := newPairsBed(t, s)
@@ -100,20 +102,21 @@ func TestTunnelPairs(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.quietly(commands)
-			// It is behind a router that this picture has not: see TestTutorialTunnel.
-			b.do("./ipvsadm -d -t 10.140.31.48:80 -r 10.40.84.170:80")
 			b.prints(map[string]string{
 				"./ipvsadm -ln": `IP Virtual Server version 0.0.0 (size=0)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 TCP  10.140.31.48:80 rr
-  -> [2001:db8:1::33]:80          Tunnel  1      0          0
+  -> 10.40.84.170:80              Tunnel  1      0          0
   -> 10.140.18.33:80              Tunnel  1      0          0
+  -> [2001:db8:1::33]:80          Tunnel  1      0          0
 TCP  [2001:db8:1::100]:80 rr
   -> 10.140.18.33:80              Tunnel  1      0          0
   -> [2001:db8:1::33]:80          Tunnel  1      0          0
 `,
 			})
+			// It is behind a router that this picture has not: see TestTutorialTunnel.
+			b.do("./ipvsadm -d -t 10.140.31.48:80 -r 10.40.84.170:80")
 			port := b.tcpdump(b.net.LAN, "weir")
 			for _, vip := range []string{"10.140.31.48", "2001:db8:1::100"} {
 				b.run(b.client(), "ping -c 2 -i 0.2 -W 5 "+vip)
