@@ -28,7 +28,7 @@ func play(role string) int {
 	case "syn-flood":
 		err = synFlood(words[1:])
 	case "stream-server":
-		err = streamServer()
+		err = streamServer(words[1:])
 	case "stream-client":
 		result, err = streamClient(words[1:])
 	case "dns-load":

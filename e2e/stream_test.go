@@ -44,9 +44,13 @@ func noise(n int64) io.Reader {
 	return io.LimitReader(rand.NewChaCha8(seed), n)
 }
 
-// streamServer serves port 8080: GET /N sends N bytes with their SHA-256 in a
+// streamServer serves port 8080, or another ADDRESS: GET /N sends N bytes with their SHA-256 in a
 // trailer, POST / answers the SHA-256 of what it was sent.
-func streamServer() error {
+func streamServer(args []string) error {
+	address := ":8080"
+	if len(args) > 0 {
+		address = args[0]
+	}
 	http.HandleFunc("GET /{n}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.ParseInt(r.PathValue("n"), 10, 64)
 		if err != nil {
@@ -68,7 +72,7 @@ func streamServer() error {
 		}
 		fmt.Fprint(w, hex.EncodeToString(sum.Sum(nil)))
 	})
-	return http.ListenAndServe(":8080", nil)
+	return http.ListenAndServe(address, nil)
 }
 
 // streamClient moves bytes down and up: ADDRESS BYTES.

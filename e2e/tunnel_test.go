@@ -65,27 +65,46 @@ server rs1 vec0 10.140.18.33/20 10.140.31.254
 server rs2 vec1 10.40.84.170/24 10.40.84.1
 `
 
-// The machine's kernel need not know IP in IP: both real servers are namespaces of
-// one guest with a kernel that does, booted once for all tests.
+// The machine's kernel need not know IP in IP: all real servers are namespaces of one
+// guest with a kernel that does, booted once for all tests.
 var kernel = sync.OnceValues(func() (*uml.Guest, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
-	g, err := uml.Boot(ctx, 2)
-	if err != nil {
-		return nil, err
+	g, err := uml.Boot(ctx, 3)
+	if err == nil {
+		booted = g
 	}
-	booted = g
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	script := tunnelGuest + roleEnv + "=stream-server ip netns exec rs1 " + self + " >/dev/null 2>&1 &\n" +
-		roleEnv + "=stream-server ip netns exec rs2 " + self + " >/dev/null 2>&1 &\n"
-	block := `server { listen 80; location / { return 200 \"Hi, I am ADDRESS.\\n\"; } }`
-	script = strings.ReplaceAll(script, "CONF", fmt.Sprintf(nginxConf, "DIR", block))
-	_, err = g.Run(ctx, script)
 	return g, err
 })
+
+// serversOf boots the guest if nobody has, and sets real servers up in it, once. SELF in
+// the script is this program, to play a role.
+func serversOf(script string) func() (*uml.Guest, error) {
+	return sync.OnceValues(func() (*uml.Guest, error) {
+		g, err := kernel()
+		if err != nil {
+			return nil, err
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+		defer cancel()
+		_, err = g.Run(ctx, strings.ReplaceAll(script, "SELF", self))
+		return g, err
+	})
+}
+
+// tunnelServers are the section's real servers.
+var tunnelServers = func() func() (*uml.Guest, error) {
+	script := tunnelGuest
+	for _, rs := range []string{"rs1", "rs2"} {
+		script += roleEnv + "=stream-server ip netns exec " + rs + " SELF >/dev/null 2>&1 &\n"
+	}
+	block := `server { listen 80; location / { return 200 \"Hi, I am ADDRESS.\\n\"; } }`
+	return serversOf(strings.ReplaceAll(script, "CONF", fmt.Sprintf(nginxConf, "DIR", block)))
+}()
 
 // booted is the guest that kernel has booted, or nil.
 var booted *uml.Guest
@@ -100,7 +119,7 @@ type tunnelBed struct {
 
 func newTunnelBed(t *testing.T, s setup) *tunnelBed {
 	t.Helper()
-	guest, err := kernel()
+	guest, err := tunnelServers()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,15 +138,25 @@ func newTunnelBed(t *testing.T, s setup) *tunnelBed {
 	}
 	b.scriptIn(b.router, "ip addr add 10.40.84.1/24 dev rs2\nsysctl -w net.ipv4.ip_forward=1")
 	b.run(b.client(), "ip route add default via 10.140.31.254")
-	for _, rs := range []string{"rs1", "rs2"} {
-		// What it knows of another test's network is over.
-		b.in(rs, "ip neigh flush all; ip route flush cache")
-		eventually(t, rs+" serves", func() bool {
-			out := b.in(rs, "ss -Hltn")
-			return strings.Contains(out, ":80 ") && strings.Contains(out, ":8080 ")
-		})
-	}
+	b.serves("rs1", ":80 ", ":8080 ")
+	b.serves("rs2", ":80 ", ":8080 ")
 	return b
+}
+
+// serves waits until a real server listens on ports. What it knows of another test's
+// network is over.
+func (b *tunnelBed) serves(rs string, ports ...string) {
+	b.t.Helper()
+	b.in(rs, "ip neigh flush all; ip route flush cache")
+	eventually(b.t, rs+" serves", func() bool {
+		out := b.in(rs, "ss -Hltn")
+		for _, port := range ports {
+			if !strings.Contains(out, port) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // in runs a script on a real server.
