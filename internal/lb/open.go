@@ -228,7 +228,7 @@ func (b *Balancer) onLink(real flow.Addr) bool {
 }
 
 // tunnelFrom is the address that tunnelled packets to a real server come from: the
-// route's src, or the one to speak from on its port; the zero Addr if there is none.
+// route's src, or the one to speak from on its port; the zero Addr if there is none but VIPs.
 func (b *Balancer) tunnelFrom(real flow.Addr) flow.Addr {
 	dst := real.IP()
 	rt, ok := b.Tables.Routes.Lookup(dst)
@@ -239,10 +239,13 @@ func (b *Balancer) tunnelFrom(real flow.Addr) flow.Addr {
 	if !src.IsValid() {
 		src = b.Tables.Routes.Source(rt.Port, dst)
 	}
-	if src.Is4() != dst.Is4() {
+	from := flow.AddrOf(src)
+	// Never a VIP: the real server has it too, and drops what comes from itself. An
+	// address that is better may be tentative for a second yet.
+	if src.Is4() != dst.Is4() || b.Tables.Services.HasVIP(from) {
 		return flow.Addr{}
 	}
-	return flow.AddrOf(src)
+	return from
 }
 
 // takePort goes round the service's local addresses of the real server's family
