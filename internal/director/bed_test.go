@@ -107,7 +107,8 @@ func newSmall(t testing.TB, s shape) *small {
 	if s.lan == nil {
 		s.lan, s.wan = []int{0}, []int{0}
 	}
-	b := &small{t: t, nanos: uint64(clock.Now()+1) << clock.Shift}
+	// At the same place of a second always: housekeeping is once a second (pass).
+	b := &small{t: t, nanos: (clock.Nanos()/1e9+1)*1e9 + 50e6}
 	b.lan = pipe.New(0, "lan", macLAN, 1500).Queues(len(s.lan))
 	b.wan = pipe.New(1, "wan", macWAN, 1500).Queues(len(s.wan))
 	bed := Bed{Ports: []BedPort{s.onBed(b.lan, s.lan), s.onBed(b.wan, s.wan)}, ByHand: !s.threads, Seed: 1}
@@ -282,6 +283,7 @@ func (b *small) pass(long time.Duration) {
 		b.breathe()
 		if b.nanos/1e9 != (b.nanos-100e6)/1e9 {
 			b.KeepHouse()
+			b.breathe()
 		}
 	}
 }
