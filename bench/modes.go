@@ -265,7 +265,11 @@ func (m mode) frame(in, i int) []byte {
 			dst = remote6
 		}
 	}
-	return datagram(in, src, dst, uint16(1024+i%50000), servicePort)
+	dport := uint16(servicePort)
+	if m.forward == spec.SNAT {
+		dport += uint16(i / 50000) // one WAN address has so many ports toward one remote end, and a few more
+	}
+	return datagram(in, src, dst, uint16(1024+i%50000), dport)
 }
 
 // datagram makes an Ethernet frame toward the director.

@@ -47,7 +47,7 @@ func ipv6Counters(s *stat.Worker) []*weirv1.IPv6Counter {
 		value uint64
 	}{
 		{"InReceives", s.In6}, {"InOctets", s.In6Bytes}, {"InDelivers", s.Delivered6},
-		{"OutForwDatagrams", s.Forwarded6}, {"OutRequests", s.Made6}, {"OutOctets", s.Out6Bytes},
+		{"OutForwDatagrams", s.Out6 - s.Made6}, {"OutRequests", s.Made6}, {"OutOctets", s.Out6Bytes},
 		{"InHdrErrors", header}, {"InTooBigErrors", tooBig}, {"InNoRoutes", route}, {"InAddrErrors", address}, {"InUnknownProtos", protos},
 		{"InDiscards", in}, {"OutDiscards", out},
 		{"ReasmTimeout", timeout}, {"ReasmReqds", s.Fragments6}, {"ReasmOKs", s.Reassembled6}, {"ReasmFails", fails},

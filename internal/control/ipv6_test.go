@@ -10,7 +10,7 @@ import (
 // TestIPv6Counters: each loss is in one counter, but for those that failed to become
 // whole in time, which are in two.
 func TestIPv6Counters(t *testing.T) {
-	s := stat.Worker{In6: 1000, In6Bytes: 2000, Delivered6: 3, Fragments6: 4, Reassembled6: 5, Forwarded6: 6, Made6: 7, Out6Bytes: 8, Fragmented6: 9, FragmentsMade6: 10}
+	s := stat.Worker{In6: 1000, In6Bytes: 2000, Delivered6: 3, Fragments6: 4, Reassembled6: 5, Out6: 13, Made6: 7, Out6Bytes: 8, Fragmented6: 9, FragmentsMade6: 10}
 	total := uint64(0)
 	for r := packet.NoReason + 1; r < packet.NumReasons; r++ {
 		s.Drops6[r] = uint64(r)

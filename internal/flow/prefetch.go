@@ -1,6 +1,9 @@
 package flow
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // Prefetcher collects where the searches of a burst will begin, and brings all
 // those lines in at once: their misses overlap instead of following each other.
@@ -24,6 +27,28 @@ func (f *Prefetcher) WantWide(t *Table, hash uint64) {
 		w := unsafe.Pointer(t.wide(hash))
 		f.addrs[f.n], f.addrs[f.n+1] = w, unsafe.Add(w, HalfSize)
 		f.n += 2
+	}
+}
+
+// WantBack adds what an IPv4 packet that becomes IPv6 reads beside its own half-flow:
+// the line of the other one that has its addresses. Its own must be on its way (Fetch).
+// It looks where such a half-flow is nearly always; elsewhere it adds nothing.
+func (f *Prefetcher) WantBack(t *Table, hash, k1 uint64) {
+	const near = 4
+	for n := range uint64(near) {
+		h := (*Half)(t.Home(hash + n))
+		w := atomic.LoadUint64(&h.Key1)
+		if w == 0 {
+			return
+		}
+		if (w^k1)&KeyMask != 0 {
+			continue
+		}
+		if w&(FlagCross|FlagTunnel) == FlagCross && f.n < len(f.addrs) {
+			f.addrs[f.n] = unsafe.Add(unsafe.Pointer(t.Back(atomic.LoadUint64(&h.NewAddrs))), HalfSize)
+			f.n++
+		}
+		return
 	}
 }
 

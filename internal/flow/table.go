@@ -34,6 +34,8 @@ type Table struct {
 	chain  uint32 // see freelist.go
 	Hops   NextHops
 
+	crossing atomic.Bool // there were IPv4 half-flows that become IPv6
+
 	live   atomic.Int64  // connections that exist
 	fresh  atomic.Uint32 // indexes below it were given out at least once
 	spare  atomic.Uint64 // stack of chains of free indexes, see freelist.go

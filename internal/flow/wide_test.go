@@ -3,6 +3,7 @@ package flow
 import (
 	"net/netip"
 	"testing"
+	"unsafe"
 
 	"weir/internal/clock"
 )
@@ -165,5 +166,43 @@ func TestAddr(t *testing.T) {
 	}
 	if a := AddrOf(netip.Addr{}); a != (Addr{}) {
 		t.Errorf("no address is %v", a)
+	}
+}
+
+// TestCrossing: until there is an IPv4 half-flow that becomes IPv6, nobody looks for the
+// other half's line; WantBack then adds it for such a packet, and for no other.
+func TestCrossing(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		kind  func(uint32) (Flow, Flow)
+		cross bool
+	}{{"IPv4", narrow, false}, {"IPv6", broad, false}, {"NAT64", nat64, true}, {"NAT46", nat46, true}} {
+		t.Run(row.name, func(t *testing.T) {
+			tab := newTable(t, Config{Conns: 384, Workers: 1, Seed: 5})
+			in, out := row.kind(3)
+			if _, err := tab.Worker(0).Insert(&in, &out, &NewConn{Timeout: 1000}, clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if got := tab.Crossing(); got != row.cross {
+				t.Errorf("Crossing is %v", got)
+			}
+			var f Prefetcher
+			for _, h := range []*Flow{&in, &out} {
+				if !h.Wide {
+					f.WantBack(tab, tab.Hash(h.Key0, h.Key1), h.Key1)
+				}
+			}
+			f.WantBack(tab, 77, 99) // nobody's
+			if want := map[bool]int{true: 1}[row.cross]; f.n != want {
+				t.Errorf("%d lines are wanted, want %d", f.n, want)
+			}
+			if row.cross {
+				w, _ := tab.FindFlow(map[bool]*Flow{true: &in, false: &out}[in.Wide])
+				if got, want := f.addrs[0], unsafe.Pointer(&tab.Wide(w).Src); got != want {
+					t.Errorf("wanted %p, the addresses lie at %p", got, want)
+				}
+			}
+			f.Fetch()
+		})
 	}
 }

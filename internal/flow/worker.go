@@ -128,6 +128,9 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 // of the other half.
 func (t *Table) link(f *Flow, slot, other uint32) {
 	if f.Cross && !f.Wide && !f.Tunnel {
+		if !t.crossing.Load() {
+			t.crossing.Store(true)
+		}
 		t.Half(slot).NewAddrs = uint64(other &^ WideBit)
 	}
 }

@@ -48,7 +48,13 @@ func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 	if key1&flow.FlagFast == 0 || p.TCPFlags&(tcpSYN|tcpFIN|tcpRST) != 0 || p.Flags&packet.Plain == 0 {
 		return b.slow(p, h, key1)
 	}
-	return b.fast(p, h, key1)
+	switch key1 & (flow.FlagCross | flow.FlagTunnel) {
+	case 0:
+		return b.fast(p, h, key1)
+	case flow.FlagCross:
+		return b.fast46(p, h, key1)
+	}
+	return b.fastTunnel(p, h, key1)
 }
 
 // input6 is Input for IPv6.
@@ -60,17 +66,17 @@ func (b *Balancer) input6(p *packet.Packet) packet.Verdict {
 	if key1&flow.FlagFast == 0 || p.TCPFlags&(tcpSYN|tcpFIN|tcpRST) != 0 || p.Flags&packet.Plain == 0 {
 		return b.slow(p, &w.Half, key1)
 	}
-	return b.fast6(p, w, key1)
+	switch key1 & (flow.FlagCross | flow.FlagTunnel) {
+	case 0:
+		return b.fast6(p, w, key1)
+	case flow.FlagCross:
+		return b.fast64(p, w, key1)
+	}
+	return b.fastTunnel(p, &w.Half, key1)
 }
 
 // fast forwards a packet of which nothing but the rewrite is asked.
 func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
-	if other := key1 & (flow.FlagCross | flow.FlagTunnel); other != 0 {
-		if other == flow.FlagCross {
-			return b.fast46(p, h, key1)
-		}
-		return b.fastTunnel(p, h, key1)
-	}
 	pub := h.Load()
 	if !h.Same(key1) {
 		return p.DropFor(packet.LBLateRewrite)
@@ -101,12 +107,6 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 // fast6 is fast for IPv6.
 func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Verdict {
 	h := &w.Half
-	if other := key1 & (flow.FlagCross | flow.FlagTunnel); other != 0 {
-		if other == flow.FlagCross {
-			return b.fast64(p, w, key1)
-		}
-		return b.fastTunnel(p, h, key1)
-	}
 	pub := h.Load()
 	r := forward.Rewritten{Ports: pub.Ports, DeltaL4: pub.DeltaL4, How: forward.Same6}
 	r.Src, r.Dst = w.LoadNew()

@@ -50,9 +50,9 @@ type Worker struct {
 	Delivered6     uint64 // of them, for addresses of the director's own that no service wanted
 	Fragments6     uint64 // of them, fragments
 	Reassembled6   uint64 // datagrams put together from these
-	Forwarded6     uint64 // packets that left, not made here
-	Made6          uint64 // packets that left, made here
-	Out6Bytes      uint64 // of both
+	Out6           uint64 // packets that left
+	Made6          uint64 // of them, made here
+	Out6Bytes      uint64
 	Fragmented6    uint64 // datagrams that left in fragments
 	FragmentsMade6 uint64 // fragments that they left in
 	Drops6         [packet.NumReasons]uint64
@@ -71,7 +71,7 @@ func (w *Worker) Add(o *Worker) {
 	w.Delivered6 += o.Delivered6
 	w.Fragments6 += o.Fragments6
 	w.Reassembled6 += o.Reassembled6
-	w.Forwarded6 += o.Forwarded6
+	w.Out6 += o.Out6
 	w.Made6 += o.Made6
 	w.Out6Bytes += o.Out6Bytes
 	w.Fragmented6 += o.Fragmented6

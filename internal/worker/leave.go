@@ -53,11 +53,15 @@ func (w *Worker) lose(p *packet.Packet, why packet.Reason) {
 func (w *Worker) tray(p *packet.Packet) {
 	if p.Is(packet.Ours) {
 		w.stats.Answered++
+		if p.EtherType == wire.EtherTypeIPv6 {
+			w.stats.Made6++
+		}
 	} else {
 		w.stats.Forwarded++
 	}
 	if p.EtherType == wire.EtherTypeIPv6 {
-		w.tally6(p)
+		w.stats.Out6++
+		w.stats.Out6Bytes += uint64(len(p.Data) - int(p.L3))
 	}
 	out := int(p.Out & (port.Max - 1))
 	t := &w.trays[out]
@@ -68,16 +72,6 @@ func (w *Worker) tray(p *packet.Packet) {
 	t.n++
 	if t.n == port.Burst {
 		w.send(t)
-	}
-}
-
-// tally6 counts an IPv6 packet that leaves.
-func (w *Worker) tally6(p *packet.Packet) {
-	w.stats.Out6Bytes += uint64(len(p.Data) - int(p.L3))
-	if p.Is(packet.Ours) {
-		w.stats.Made6++
-	} else {
-		w.stats.Forwarded6++
 	}
 }
 

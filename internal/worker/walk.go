@@ -19,6 +19,9 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	}
 	w.in = len(burst)
 	w.prefetch.Fetch()
+	if w.flows.Crossing() {
+		w.reach(burst[w.at:])
+	}
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
 		if burst[i].Verdict == packet.Fragment {
@@ -29,6 +32,17 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		w.proceed(burst[i])
 	}
 	w.at = len(burst)
+}
+
+// reach calls in what packets that become another family's read of the other
+// direction: the second line of two, known when the first one has come.
+func (w *Worker) reach(burst []*packet.Packet) {
+	for _, p := range burst {
+		if p.Verdict == packet.Continue && p.Is(packet.Keyed) && p.EtherType == wire.EtherTypeIPv4 {
+			w.prefetch.WantBack(w.flows, p.Hash, p.Key1)
+		}
+	}
+	w.prefetch.Fetch()
 }
 
 // arrive is the way in: link layer, then IP.
