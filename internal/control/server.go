@@ -21,8 +21,6 @@ import (
 
 // Server answers the API.
 type Server struct {
-	weirv1.UnimplementedDirectorHandler
-
 	director *director.Director
 	version  string
 	http     *http.Server

@@ -58,8 +58,8 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	l4 := d[wire.IPv6Len:]
 	binary.LittleEndian.PutUint32(l4[0:4], pub.Ports)
 	if !p.Is(packet.CsumPartial) {
-		sum := sumOf(l4, p.Proto)
-		*sum = forward.Moved(*sum, pub.DeltaL4)
+		sum := l4[sumAt(p.Proto):]
+		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), pub.DeltaL4))
 	}
 	p.TrimFront(grown)
 	p.L4 = p.L3 + wire.IPv4MinLen
@@ -94,8 +94,9 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 	b.count(p, h, key1, pub.Dest, d)
 	p.NextHop = ref
 	l4, partial := d[wire.IPv4MinLen:], p.Is(packet.CsumPartial)
-	sum := sumOf(l4, p.Proto)
-	if p.Flags&(packet.GSO|packet.Cut) != 0 || !partial && *sum == [2]byte{} || !p.Prepend(grown) {
+	sum := l4[sumAt(p.Proto):]
+	was := binary.LittleEndian.Uint16(sum)
+	if p.Flags&(packet.GSO|packet.Cut) != 0 || !partial && was == 0 || !p.Prepend(grown) {
 		return toIPv6(p, src, dst, pub.Ports, pub.DeltaL4)
 	}
 	// What toIPv6 does, for a packet without options. d keeps its place.
@@ -105,7 +106,7 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 	dst.Put(ip[24:40])
 	binary.LittleEndian.PutUint32(l4[0:4], pub.Ports)
 	if !partial {
-		*sum = forward.Moved(*sum, pub.DeltaL4)
+		binary.LittleEndian.PutUint16(sum, forward.Moved(was, pub.DeltaL4))
 	}
 	p.L4 = p.L3 + wire.IPv6Len
 	p.EtherType = wire.EtherTypeIPv6
@@ -171,13 +172,12 @@ func toIPv6(p *packet.Packet, src, dst flow.Addr, ports uint32, deltaL4 uint16) 
 	return packet.Output
 }
 
-// sumOf is where the checksum of a TCP segment or UDP datagram lies.
-func sumOf(l4 []byte, proto uint8) *[2]byte {
-	at := 6
+// sumAt is where the checksum of a TCP segment or UDP datagram lies in it.
+func sumAt(proto uint8) int {
 	if proto == protoTCP {
-		at = 16
+		return 16
 	}
-	return (*[2]byte)(l4[at:])
+	return 6
 }
 
 // sourceRouted reports whether a packet shall go on elsewhere than where it is: that

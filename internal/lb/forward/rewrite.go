@@ -174,16 +174,15 @@ func RewriteL4(l4 []byte, proto uint8, partial bool, ports uint32, delta uint16)
 	binary.LittleEndian.PutUint16(u[6:8], sum)
 }
 
-// Moved is a TCP or UDP checksum as it lies in the packet, after what it covers
-// changed by delta. It never is 0, which UDP may not have and TCP need not.
-func Moved(sum [2]byte, delta uint16) [2]byte {
-	s := uint32(^binary.LittleEndian.Uint16(sum[:])) + uint32(delta)
+// Moved is a TCP or UDP checksum, as on the wire read little-endian, after what it
+// covers changed by delta. It never is 0, which UDP may not have and TCP need not.
+func Moved(sum, delta uint16) uint16 {
+	s := uint32(^sum) + uint32(delta)
 	s = s&0xffff + s>>16
-	v := ^uint16(s + s>>16)
-	if v == 0 {
-		v = 0xffff
+	if sum = ^uint16(s + s>>16); sum == 0 {
+		return 0xffff
 	}
-	return [2]byte{byte(v), byte(v >> 8)}
+	return sum
 }
 
 // rewriteSCTP rewrites the ports of an SCTP packet, of which s is the whole. Its
