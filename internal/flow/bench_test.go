@@ -101,7 +101,7 @@ func BenchmarkFindWide(b *testing.B) {
 					ahead.Fetch()
 				}
 				p := &packets[at]
-				if w, _ := tab.FindWide(p.k0, p.k1, p.hash, &p.addrs); w == nil {
+				if w, _ := tab.FindWide(p.k1, p.hash, &p.addrs); w == nil {
 					missed++
 				}
 				at = (at + 1) & (len(packets) - 1)

@@ -120,7 +120,7 @@ func TestFolder(t *testing.T) {
 		}
 		seed := rnd.Uint64()
 		f := NewFolder(seed)
-		if got, want := f.Fold(&a), Fold(seed, &a); got != want {
+		if got, want := f.Src((*[16]byte)(a[:16]))+f.Dst((*[16]byte)(a[16:])), Fold(seed, &a); got != want {
 			t.Fatalf("seed %#x, addresses %x: %#x, want %#x", seed, a, got, want)
 		}
 	}

@@ -52,6 +52,9 @@ func (f *Prefetcher) WantBack(t *Table, hash, k1 uint64) {
 	}
 }
 
+// AllWide reports whether all of n packets were wanted as IPv6 ones.
+func (f *Prefetcher) AllWide(n int) bool { return f.n == 2*n }
+
 // Fetch brings the lines in and forgets them.
 func (f *Prefetcher) Fetch() {
 	prefetch(&f.addrs[0], f.n)

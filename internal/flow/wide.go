@@ -24,14 +24,14 @@ func (t *Table) Wide(h *Half) *Wide {
 	return nil
 }
 
-// FindWide is Find for an IPv6 packet, whose addresses, as they lie in its header,
-// fold to k0.
-func (t *Table) FindWide(k0, k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {
+// FindWide is Find for an IPv6 packet with these addresses, as they lie in its header.
+// They are compared themselves, not what they fold to.
+func (t *Table) FindWide(k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {
 	want := k1 | FlagValid
 	for n := range uint64(ProbeMax) {
 		w := t.wide(hash + n)
 		k := atomic.LoadUint64(&w.Half.Key1)
-		if (k^want)&matchMask == 0 && atomic.LoadUint64(&w.Half.Key0) == k0 && w.bears(addrs) {
+		if (k^want)&matchMask == 0 && w.Bears(addrs) {
 			return w, k
 		}
 		if k == 0 {
@@ -41,9 +41,20 @@ func (t *Table) FindWide(k0, k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {
 	return nil, 0
 }
 
-// bears reports whether the half-flow is that of these addresses. What it reads may
+// Nearest returns the half-flow that lies where a search begins, whose it may be, and
+// its Key1. It is the one of an IPv6 packet's tuple if Matches and Bears say so: for
+// nearly all packets, which are spared a call of FindWide.
+func (t *Table) Nearest(hash uint64) (*Wide, uint64) {
+	w := t.wide(hash)
+	return w, atomic.LoadUint64(&w.Half.Key1)
+}
+
+// Matches reports whether the Key1 of a half-flow is that of packets with a Key1.
+func Matches(found, k1 uint64) bool { return (found^(k1|FlagValid))&matchMask == 0 }
+
+// Bears reports whether the half-flow is that of these addresses. What it reads may
 // be another tenant's by now, which Same tells.
-func (w *Wide) bears(addrs *[32]byte) bool {
+func (w *Wide) Bears(addrs *[32]byte) bool {
 	return atomic.LoadUint64(&w.Src.Hi) == binary.LittleEndian.Uint64(addrs[0:8]) &&
 		atomic.LoadUint64(&w.Src.Lo) == binary.LittleEndian.Uint64(addrs[8:16]) &&
 		atomic.LoadUint64(&w.Dst.Hi) == binary.LittleEndian.Uint64(addrs[16:24]) &&
@@ -73,7 +84,7 @@ func (t *Table) FindFlow(f *Flow) (*Half, uint64) {
 	f.Src.Put(b[0:16])
 	f.Dst.Put(b[16:32])
 	k0 := Fold(t.seed, &b)
-	w, key1 := t.FindWide(k0, f.Key1, t.Hash(k0, f.Key1), &b)
+	w, key1 := t.FindWide(f.Key1, t.Hash(k0, f.Key1), &b)
 	if w == nil {
 		return nil, 0
 	}
@@ -134,27 +145,30 @@ func Fold(seed uint64, a *[32]byte) uint64 {
 		binary.LittleEndian.Uint64(a[16:24]), binary.LittleEndian.Uint64(a[24:32]))
 }
 
-// A Folder is Fold for one seed, whose secrets are made once.
-type Folder [4]uint64
+// A Folder is Fold for one seed, whose secrets are made once: Fold of two addresses,
+// as they lie in a header, is Src of the first plus Dst of the second.
+type Folder [8]uint32
 
 // NewFolder returns the Folder of a seed.
 func NewFolder(seed uint64) (f Folder) {
 	for i, c := range [4]uint64{hashC1, hashC2, hashC1, hashC2} {
 		seed *= c
 		seed ^= seed >> 32
-		f[i] = seed
+		f[2*i], f[2*i+1] = uint32(seed), uint32(seed>>32)
 	}
 	return f
 }
 
-// Fold is what the function Fold says.
-func (f *Folder) Fold(a *[32]byte) uint64 {
-	return f.half(0, a) + f.half(1, a) + f.half(2, a) + f.half(3, a)
+// Src is what the source address adds to the fold.
+func (f *Folder) Src(a *[16]byte) uint64 {
+	return uint64(binary.LittleEndian.Uint32(a[0:4])+f[0])*uint64(binary.LittleEndian.Uint32(a[4:8])+f[1]) +
+		uint64(binary.LittleEndian.Uint32(a[8:12])+f[2])*uint64(binary.LittleEndian.Uint32(a[12:16])+f[3])
 }
 
-func (f *Folder) half(i int, a *[32]byte) uint64 {
-	w := binary.LittleEndian.Uint64(a[8*i : 8*i+8])
-	return ((w + f[i]) & foldHalf) * ((w>>32 + f[i]>>32) & foldHalf)
+// Dst is what the destination address adds.
+func (f *Folder) Dst(a *[16]byte) uint64 {
+	return uint64(binary.LittleEndian.Uint32(a[0:4])+f[4])*uint64(binary.LittleEndian.Uint32(a[4:8])+f[5]) +
+		uint64(binary.LittleEndian.Uint32(a[8:12])+f[6])*uint64(binary.LittleEndian.Uint32(a[12:16])+f[7])
 }
 
 // mapped is how the last word of an IPv4 address begins (RFC 4291, 2.5.5.2).

@@ -188,7 +188,7 @@ func (s *Stack) icmp6(p *packet.Packet, h *[wire.IPv6Len]byte, m []byte) packet.
 // setKey6 sets the key words and their hash; ports as on the wire, read
 // little-endian.
 func (s *Stack) setKey6(p *packet.Packet, h *[wire.IPv6Len]byte, ports uint64) {
-	p.Key0 = s.fold.Fold((*[32]byte)(h[8:40]))
+	p.Key0 = s.fold.Src((*[16]byte)(h[8:24])) + s.fold.Dst((*[16]byte)(h[24:40]))
 	p.Key1 = ports | uint64(p.Proto)<<32
 	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
 }
@@ -230,7 +230,7 @@ func (s *Stack) key6(p *packet.Packet, h *[wire.IPv6Len]byte, l4 []byte) packet.
 	default:
 		return packet.Continue
 	}
-	p.Key0 = s.fold.Fold((*[32]byte)(h[8:40]))
+	p.Key0 = s.fold.Src((*[16]byte)(h[8:24])) + s.fold.Dst((*[16]byte)(h[24:40]))
 	p.Key1 = uint64(binary.LittleEndian.Uint32(l4[0:4])) | uint64(p.Proto)<<32
 	p.Hash = flow.Hash(s.seed, p.Key0, p.Key1)
 	p.Flags |= flags

@@ -61,12 +61,6 @@ type Shared struct {
 	EndRound atomic.Uint32
 }
 
-// DestCount is one worker's count of one real server's packets; in is toward
-// the real server, bytes count from the IP header.
-type DestCount struct {
-	Conns, InPkts, InBytes, OutPkts, OutBytes uint64
-}
-
 // Balancer is one worker's desk.
 type Balancer struct {
 	Tables *Tables    // set at the start of each breath
@@ -74,16 +68,16 @@ type Balancer struct {
 	Second uint16     // laddr's stamp of Now, likewise
 	Nanos  uint64     // of the monotonic clock, likewise
 
-	sh     *Shared
-	flows  *flow.Table
-	own    *flow.Worker
-	ports  *[port.Max]port.Facts
-	pool   *packet.Pool
-	outbox *packet.Outbox
-	stats  *stat.Worker
-	counts []DestCount
-	half   halfOpen
-	sweep  sweep
+	sh       *Shared
+	flows    *flow.Table
+	own      *flow.Worker
+	ports    *[port.Max]port.Facts
+	pool     *packet.Pool
+	outbox   *packet.Outbox
+	stats    *stat.Worker
+	accounts *accounts
+	half     halfOpen
+	sweep    sweep
 
 	src, dst flow.Addr // what the packet in hand (slow) bore when it came
 	ident    uint16    // identification of the next packet that becomes IPv4
@@ -94,7 +88,7 @@ type Balancer struct {
 func New(sh *Shared, own *flow.Worker, ports *[port.Max]port.Facts, pool *packet.Pool, outbox *packet.Outbox, stats *stat.Worker) *Balancer {
 	b := &Balancer{
 		sh: sh, flows: sh.Flows, own: own, ports: ports, pool: pool, outbox: outbox, stats: stats,
-		counts: make([]DestCount, service.MaxDests),
+		accounts: new(accounts),
 	}
 	b.half.init(sh.Flows.Conns())
 	return b
@@ -102,12 +96,6 @@ func New(sh *Shared, own *flow.Worker, ports *[port.Max]port.Facts, pool *packet
 
 // SetTables puts a configuration in force.
 func (b *Balancer) SetTables(t *Tables, ports *[port.Max]port.Facts) { b.Tables, b.ports = t, ports }
-
-// Count returns this worker's count of a real server. Only between bursts.
-func (b *Balancer) Count(dest uint32) DestCount { return b.counts[dest] }
-
-// ZeroCount clears it. Only between bursts.
-func (b *Balancer) ZeroCount(dest uint32) { b.counts[dest] = DestCount{} }
 
 // Expire turns the timers: connections that were idle for their time end, and those
 // whose real server is gone. It reports whether more are due at once.

@@ -30,7 +30,7 @@ func (b *Balancer) find(p *packet.Packet) (*flow.Half, uint64) {
 	if !is6(p) {
 		return b.flows.Find(p.Key0, p.Key1, p.Hash)
 	}
-	w, key1 := b.flows.FindWide(p.Key0, p.Key1, p.Hash, addrs6(p))
+	w, key1 := b.flows.FindWide(p.Key1, p.Hash, addrs6(p))
 	if w == nil {
 		return nil, 0
 	}

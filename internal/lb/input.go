@@ -59,9 +59,11 @@ func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 
 // input6 is Input for IPv6.
 func (b *Balancer) input6(p *packet.Packet) packet.Verdict {
-	w, key1 := b.flows.FindWide(p.Key0, p.Key1, p.Hash, addrs6(p))
-	if w == nil {
-		return b.miss(p)
+	w, key1 := b.flows.Nearest(p.Hash)
+	if addrs := addrs6(p); !flow.Matches(key1, p.Key1) || !w.Bears(addrs) {
+		if w, key1 = b.flows.FindWide(p.Key1, p.Hash, addrs); w == nil {
+			return b.miss(p)
+		}
 	}
 	if key1&flow.FlagFast == 0 || p.TCPFlags&(tcpSYN|tcpFIN|tcpRST) != 0 || p.Flags&packet.Plain == 0 {
 		return b.slow(p, &w.Half, key1)
@@ -98,7 +100,10 @@ func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 			return v
 		}
 	}
-	b.count(p, h, key1, pub.Dest, d)
+	b.count(h, key1, pub.Dest, len(d))
+	if key1&flow.FlagReply != 0 && p.Proto == protoTCP {
+		b.remember(p, h, d)
+	}
 	p.NextHop = ref
 	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	return packet.Output
@@ -129,7 +134,10 @@ func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ver
 			return v
 		}
 	}
-	b.count(p, h, key1, pub.Dest, d)
+	b.count(h, key1, pub.Dest, len(d))
+	if key1&flow.FlagReply != 0 && p.Proto == protoTCP {
+		b.remember(p, h, d)
+	}
 	p.NextHop = ref
 	r.Apply6(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
 	return packet.Output
@@ -152,27 +160,9 @@ func (b *Balancer) fastTunnel(p *packet.Packet, h *flow.Half, key1 uint64) packe
 	if v := b.fits(p, b.room(hop, &r), r.How, 0); v != packet.Continue {
 		return v
 	}
-	b.count(p, h, key1, pub.Dest, p.Data[p.L3:])
+	b.count(h, key1, pub.Dest, len(p.Data)-int(p.L3))
 	p.NextHop = ref
 	return encapsulate(p, &r)
-}
-
-// count notes a packet that is about to be forwarded by a fast half-flow.
-func (b *Balancer) count(p *packet.Packet, h *flow.Half, key1 uint64, dest uint32, d []byte) {
-	h.Last = uint32(b.Now)
-	n := uint64(len(d))
-	h.Bytes += n
-	c := &b.counts[dest&(uint32(len(b.counts))-1)]
-	if key1&flow.FlagReply != 0 {
-		c.OutPkts++
-		c.OutBytes += n
-		if p.Proto == protoTCP {
-			b.remember(p, h, d)
-		}
-		return
-	}
-	c.InPkts++
-	c.InBytes += n
 }
 
 // room is how long a half-flow's packets may be when they leave; 0: as long as they

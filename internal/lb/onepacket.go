@@ -41,10 +41,9 @@ func (b *Balancer) onePacket(p *packet.Packet, svc *service.Service) packet.Verd
 		b.blankUOA(p)
 	}
 	d := p.Data[p.L3:]
-	count := &b.counts[dest.Index]
-	count.Conns++
-	count.InPkts++
-	count.InBytes += uint64(len(d))
+	t := b.accounts.of(dest.Index)
+	t.conns++
+	t.add(0, uint64(len(d)))
 	p.NextHop = o.in.NextHop
 	r := forward.Rewritten{
 		Addrs: o.in.NewAddrs, Ports: o.in.NewPorts, DeltaIP: o.in.DeltaIP, DeltaL4: o.in.DeltaL4,

@@ -131,7 +131,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	if o.local != nil && !svc.Key.IsMatch() {
 		b.foresee(svc, dest, o.conn.Pool, p.Proto)
 	}
-	b.counts[dest.Index].Conns++
+	b.accounts.of(dest.Index).conns++
 	b.stats.NewConns++
 	h, key1 := b.find(p)
 	if h == nil {

@@ -44,7 +44,7 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	if v := b.fits(p, b.room(hop, &r), r.How, b.grows(c, reply)); v != packet.Continue {
 		return v
 	}
-	n := uint64(len(d))
+	n := len(d)
 	if !reply && !is6(p) && p.L4-p.L3 > wire.IPv4MinLen {
 		b.blankUOA(p)
 	}
@@ -74,16 +74,7 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 	if v == packet.Drop {
 		return v
 	}
-	h.Last = uint32(b.Now)
-	h.Bytes += n
-	count := &b.counts[pub.Dest&(uint32(len(b.counts))-1)]
-	if reply {
-		count.OutPkts++
-		count.OutBytes += n
-	} else {
-		count.InPkts++
-		count.InBytes += n
-	}
+	b.count(h, key1, pub.Dest, n)
 	p.NextHop = ref
 	if r.How.Tunnels() {
 		return encapsulate(p, &r)

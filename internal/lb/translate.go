@@ -46,7 +46,10 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 			return v
 		}
 	}
-	b.count(p, h, key1, pub.Dest, d)
+	b.count(h, key1, pub.Dest, len(d))
+	if key1&flow.FlagReply != 0 && p.Proto == protoTCP {
+		b.remember(p, h, d)
+	}
 	p.NextHop = ref
 	if p.Flags&(packet.GSO|packet.Cut) != 0 || len(d) > mayCut+grown {
 		return b.toIPv4(p, pub.Addrs, pub.Ports, pub.DeltaIP, pub.DeltaL4)
@@ -54,7 +57,9 @@ func (b *Balancer) fast64(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Ve
 	// What toIPv4 does, for a small packet without extension headers.
 	b.ident++
 	ip := (*[wire.IPv6Len + wire.UDPLen]byte)(d)
-	put64((*[wire.IPv4MinLen]byte)(ip[grown:]), binary.BigEndian.Uint64(ip[0:8]), p.Proto, uint16(len(d)-grown), uint32(bits.ReverseBytes16(b.ident)), pub.DeltaIP, pub.Addrs)
+	was := binary.BigEndian.Uint64(ip[0:8])
+	first := first64(was, uint16(len(d)-grown), uint32(bits.ReverseBytes16(b.ident)))
+	put64((*[wire.IPv4MinLen]byte)(ip[grown:]), first, second64(first, was, p.Proto, pub.DeltaIP), pub.Addrs)
 	l4 := d[wire.IPv6Len:]
 	binary.LittleEndian.PutUint32(l4[0:4], pub.Ports)
 	if !p.Is(packet.CsumPartial) {
@@ -91,7 +96,10 @@ func (b *Balancer) fast46(p *packet.Packet, h *flow.Half, key1 uint64) packet.Ve
 			return v
 		}
 	}
-	b.count(p, h, key1, pub.Dest, d)
+	b.count(h, key1, pub.Dest, len(d))
+	if key1&flow.FlagReply != 0 && p.Proto == protoTCP {
+		b.remember(p, h, d)
+	}
 	p.NextHop = ref
 	l4, partial := d[wire.IPv4MinLen:], p.Is(packet.CsumPartial)
 	sum := l4[sumAt(p.Proto):]
@@ -125,22 +133,39 @@ func (b *Balancer) toIPv4(p *packet.Packet, addrs uint64, ports uint32, same, de
 		b.ident++
 		id, fragment = bits.ReverseBytes16(b.ident), 0
 	}
-	put64((*[wire.IPv4MinLen]byte)(d[was-wire.IPv4MinLen:]), binary.BigEndian.Uint64(d[0:8]), p.Proto, uint16(size), uint32(id)|uint32(fragment)<<16, same, addrs)
+	w := binary.BigEndian.Uint64(d[0:8])
+	first := first64(w, uint16(size), uint32(id)|uint32(fragment)<<16)
+	put64((*[wire.IPv4MinLen]byte)(d[was-wire.IPv4MinLen:]), first, second64(first, w, p.Proto, same), addrs)
 	p.TrimFront(was - wire.IPv4MinLen)
 	p.L4 = p.L3 + wire.IPv4MinLen
 	turned(p, wire.EtherTypeIPv4, wire.IPv4MinLen-was)
 	return packet.Output
 }
 
-// put64 writes the IPv4 header of a packet that was IPv6: was is the first word of
-// that one, cut identification and flags as on the wire, read little-endian.
-func put64(ip *[wire.IPv4MinLen]byte, was uint64, proto uint8, size uint16, cut uint32, same uint16, addrs uint64) {
-	class, ttl, length := uint32(was>>52)&0xff, uint32(uint8(was))-1, uint32(bits.ReverseBytes16(size))
-	s := uint32(same) + class<<8 + length + cut&0xffff + cut>>16 + ttl
+// The IPv4 header of a packet that was IPv6 is three words, read little-endian, here as
+// functions small enough to be part of those who call them. was is the first word of
+// the IPv6 header, read big-endian.
+
+// first64 is what begins it: version, class, length, and cut, which is identification
+// and flags as on the wire.
+func first64(was uint64, size uint16, cut uint32) uint64 {
+	return 0x45 | was>>44&0xff00 | uint64(bits.ReverseBytes16(size))<<16 | uint64(cut)<<32
+}
+
+// second64 is TTL, protocol and checksum; same is the sum of what is the same in all
+// headers.
+func second64(first, was uint64, proto uint8, same uint16) uint32 {
+	ttl := uint32(uint8(was)) - 1
+	s := uint32(same) + ttl + uint32(first)&0xff00 + uint32(first)>>16 + uint32(first>>32)&0xffff + uint32(first>>48)
 	s = s&0xffff + s>>16
 	s += s >> 16
-	binary.LittleEndian.PutUint64(ip[0:8], 0x45|uint64(class)<<8|uint64(length)<<16|uint64(cut)<<32)
-	binary.LittleEndian.PutUint32(ip[8:12], ttl|uint32(proto)<<8|uint32(^uint16(s))<<16)
+	return ttl | uint32(proto)<<8 | uint32(^uint16(s))<<16
+}
+
+// put64 writes it.
+func put64(ip *[wire.IPv4MinLen]byte, first uint64, second uint32, addrs uint64) {
+	binary.LittleEndian.PutUint64(ip[0:8], first)
+	binary.LittleEndian.PutUint32(ip[8:12], second)
 	binary.LittleEndian.PutUint64(ip[12:20], addrs)
 }
 

@@ -18,8 +18,9 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		burst[i].Verdict = w.arrive(burst[i])
 	}
 	w.in = len(burst)
+	narrow := !w.prefetch.AllWide(len(burst))
 	w.prefetch.Fetch()
-	if w.flows.Crossing() {
+	if narrow && w.flows.Crossing() {
 		w.reach(burst[w.at:])
 	}
 	for i := w.at; i < len(burst); i++ {
