@@ -48,9 +48,9 @@ func BenchmarkFind(b *testing.B) {
 			for b.Loop() {
 				if at&31 == 0 {
 					for _, k := range keys[at : at+32] {
-						ahead.Want(tab, k.hash)
+						ahead.Want(tab, k.k1, k.hash)
 					}
-					ahead.Fetch()
+					ahead.Fetch(tab)
 				}
 				k := &keys[at]
 				if h, _ := tab.Find(k.k0, k.k1, k.hash); h == nil {
@@ -98,7 +98,7 @@ func BenchmarkFindWide(b *testing.B) {
 						p.hash = tab.Hash(p.k0, p.k1)
 						ahead.WantWide(tab, p.hash)
 					}
-					ahead.Fetch()
+					ahead.Fetch(tab)
 				}
 				p := &packets[at]
 				if w, _ := tab.FindWide(p.k1, p.hash, &p.addrs); w == nil {
@@ -226,9 +226,9 @@ func noAllocation(t *testing.T, flows flowsOf) {
 			if hash := tab.Hash(f.Key0, f.Key1); f.Wide {
 				ahead.WantWide(tab, hash)
 			} else {
-				ahead.Want(tab, hash)
+				ahead.Want(tab, f.Key1, hash)
 			}
-			ahead.Fetch()
+			ahead.Fetch(tab)
 		}
 		tab.SetFast(tab.Conn(i).In, true)
 		w.SetTimeout(i, 100, now)

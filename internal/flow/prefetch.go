@@ -10,13 +10,16 @@ import (
 // It is worker-owned.
 type Prefetcher struct {
 	addrs [128]unsafe.Pointer
+	keys  [128]uint64 // of those that Want added
 	n     int
 }
 
-// Want adds the home of a hash. Beyond 128 lines it does nothing.
-func (f *Prefetcher) Want(t *Table, hash uint64) {
+// Want adds the home of an IPv4 packet's hash; key1 is its Key1. Beyond 128 lines it
+// does nothing.
+func (f *Prefetcher) Want(t *Table, key1, hash uint64) {
 	if f.n < len(f.addrs) {
 		f.addrs[f.n] = t.Home(hash)
+		f.keys[f.n] = key1
 		f.n++
 	}
 }
@@ -30,35 +33,53 @@ func (f *Prefetcher) WantWide(t *Table, hash uint64) {
 	}
 }
 
-// WantBack adds what an IPv4 packet that becomes IPv6 reads beside its own half-flow:
-// the line of the other one that has its addresses. Its own must be on its way (Fetch).
-// It looks where such a half-flow is nearly always; elsewhere it adds nothing.
-func (f *Prefetcher) WantBack(t *Table, hash, k1 uint64) {
-	const near = 4
-	for n := range uint64(near) {
-		h := (*Half)(t.Home(hash + n))
-		w := atomic.LoadUint64(&h.Key1)
-		if w == 0 {
-			return
-		}
-		if (w^k1)&KeyMask != 0 {
-			continue
-		}
-		if w&(FlagCross|FlagTunnel) == FlagCross && f.n < len(f.addrs) {
-			f.addrs[f.n] = unsafe.Add(unsafe.Pointer(t.Back(atomic.LoadUint64(&h.NewAddrs))), HalfSize)
-			f.n++
-		}
-		return
+// Fetch brings the lines in and forgets them.
+func (f *Prefetcher) Fetch(t *Table) {
+	prefetch(&f.addrs[0], f.n)
+	if t.crossing.Load() {
+		prefetch(&f.addrs[0], f.backs(t))
 	}
+	f.n = 0
 }
 
-// AllWide reports whether all of n packets were wanted as IPv6 ones.
-func (f *Prefetcher) AllWide(n int) bool { return f.n == 2*n }
+// backs puts in the place of the lines, which are on their way, those that IPv4 packets
+// that become IPv6 read as well, and returns how many: the line of the other half-flow
+// that has its addresses.
+func (f *Prefetcher) backs(t *Table) (n int) {
+	for i, at := range f.addrs[:f.n] {
+		if uintptr(at)-uintptr(t.halves) > uintptr(t.mask)*HalfSize {
+			continue // IPv6
+		}
+		h := (*Half)(at)
+		w := atomic.LoadUint64(&h.Key1)
+		if (w^f.keys[i])&KeyMask != 0 {
+			if h, w = t.near(h, f.keys[i]); h == nil {
+				continue
+			}
+		}
+		if w&(FlagCross|FlagTunnel) == FlagCross {
+			f.addrs[n] = unsafe.Add(unsafe.Pointer(t.Back(atomic.LoadUint64(&h.NewAddrs))), HalfSize)
+			n++
+		}
+	}
+	return n
+}
 
-// Fetch brings the lines in and forgets them.
-func (f *Prefetcher) Fetch() {
-	prefetch(&f.addrs[0], f.n)
-	f.n = 0
+// near looks for packets' half-flow in the three places behind their home, where those
+// are that are not at home.
+func (t *Table) near(home *Half, key1 uint64) (*Half, uint64) {
+	slot := (uintptr(unsafe.Pointer(home)) - uintptr(t.halves)) / HalfSize
+	for n := range uintptr(3) {
+		h := (*Half)(t.Home(uint64(slot + n + 1)))
+		w := atomic.LoadUint64(&h.Key1)
+		if (w^key1)&KeyMask == 0 {
+			return h, w
+		}
+		if w == 0 {
+			break
+		}
+	}
+	return nil, 0
 }
 
 // ahead calls in what the next connection of a list will need, and the one

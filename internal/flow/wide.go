@@ -130,10 +130,6 @@ func (t *Table) Gets(h *Half, key1 uint64) (src, dst Addr) {
 	return V4(uint32(n)), V4(uint32(n >> 32))
 }
 
-// Crossing reports whether there are, or were, IPv4 half-flows whose packets become
-// IPv6: they read another half-flow too.
-func (t *Table) Crossing() bool { return t.crossing.Load() }
-
 // Back returns the other half of the connection of an IPv4 half-flow with FlagCross
 // whose NewAddrs was read. Its key, turned round, is what packets get.
 func (t *Table) Back(newAddrs uint64) *Wide { return t.wide(newAddrs) }

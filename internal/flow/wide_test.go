@@ -2,6 +2,7 @@ package flow
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -169,40 +170,58 @@ func TestAddr(t *testing.T) {
 	}
 }
 
-// TestCrossing: until there is an IPv4 half-flow that becomes IPv6, nobody looks for the
-// other half's line; WantBack then adds it for such a packet, and for no other.
-func TestCrossing(t *testing.T) {
+// TestBacks: once there are IPv4 half-flows that become IPv6, Fetch also brings in the
+// lines that their packets read of the other half, wherever theirs lies near its home,
+// and no others.
+func TestBacks(t *testing.T) {
 	for _, row := range []struct {
 		name  string
-		kind  func(uint32) (Flow, Flow)
+		flows flowsOf
 		cross bool
-	}{{"IPv4", narrow, false}, {"IPv6", broad, false}, {"NAT64", nat64, true}, {"NAT46", nat46, true}} {
+	}{{"IPv4", narrow, false}, {"IPv6", broad, false}, {"NAT64", nat64, true}, {"NAT46", nat46, true}, {"all", pair, true}} {
 		t.Run(row.name, func(t *testing.T) {
-			tab := newTable(t, Config{Conns: 384, Workers: 1, Seed: 5})
-			in, out := row.kind(3)
-			if _, err := tab.Worker(0).Insert(&in, &out, &NewConn{Timeout: 1000}, clock.Now()); err != nil {
-				t.Fatal(err)
-			}
-			if got := tab.Crossing(); got != row.cross {
-				t.Errorf("Crossing is %v", got)
-			}
-			var f Prefetcher
-			for _, h := range []*Flow{&in, &out} {
-				if !h.Wide {
-					f.WantBack(tab, tab.Hash(h.Key0, h.Key1), h.Key1)
+			const n = 8000
+			tab := newTable(t, Config{Conns: n, Workers: 1, Seed: 5})
+			for i := range uint32(n) {
+				in, out := row.flows(i)
+				if _, err := tab.Worker(0).Insert(&in, &out, &NewConn{Timeout: 1000}, clock.Now()); err != nil {
+					t.Fatal(err)
 				}
 			}
-			f.WantBack(tab, 77, 99) // nobody's
-			if want := map[bool]int{true: 1}[row.cross]; f.n != want {
-				t.Errorf("%d lines are wanted, want %d", f.n, want)
+			if got := tab.crossing.Load(); got != row.cross {
+				t.Errorf("crossing is %v", got)
 			}
-			if row.cross {
-				w, _ := tab.FindFlow(map[bool]*Flow{true: &in, false: &out}[in.Wide])
-				if got, want := f.addrs[0], unsafe.Pointer(&tab.Wide(w).Src); got != want {
-					t.Errorf("wanted %p, the addresses lie at %p", got, want)
+			displaced, wanted := 0, 0
+			for first := uint32(0); first < n; first += 16 {
+				var f Prefetcher
+				var want []unsafe.Pointer
+				for i := range uint32(16) {
+					in, out := row.flows(first + i)
+					for _, x := range []*Flow{&in, &out} {
+						h, key1 := tab.FindFlow(x)
+						if x.Wide {
+							f.WantWide(tab, tab.Hash(h.Key0, h.Key1))
+							continue
+						}
+						f.Want(tab, x.Key1, tab.Hash(x.Key0, x.Key1))
+						away := far(tab, slotOf(tab, h))
+						if key1&FlagCross != 0 && away <= 3 {
+							back, _ := tab.FindFlow(map[bool]*Flow{true: &out, false: &in}[x == &in])
+							want = append(want, unsafe.Pointer(&tab.Wide(back).Src))
+							displaced += int(min(away, 1))
+						}
+					}
+					f.Want(tab, 99, 77) // nobody's
 				}
+				if got := f.addrs[:f.backs(tab)]; !slices.Equal(got, want) {
+					t.Fatalf("lines %v, want %v", got, want)
+				}
+				wanted += len(want)
+				f.Fetch(tab)
 			}
-			f.Fetch()
+			if row.cross && (displaced < 100 || wanted < n/4) {
+				t.Errorf("%d lines, %d of flows that are not at home: too few to tell", wanted, displaced)
+			}
 		})
 	}
 }

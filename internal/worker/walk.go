@@ -18,11 +18,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		burst[i].Verdict = w.arrive(burst[i])
 	}
 	w.in = len(burst)
-	narrow := !w.prefetch.AllWide(len(burst))
-	w.prefetch.Fetch()
-	if narrow && w.flows.Crossing() {
-		w.reach(burst[w.at:])
-	}
+	w.prefetch.Fetch(w.flows)
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
 		if burst[i].Verdict == packet.Fragment {
@@ -35,17 +31,6 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	w.at = len(burst)
 }
 
-// reach calls in what packets that become another family's read of the other
-// direction: the second line of two, known when the first one has come.
-func (w *Worker) reach(burst []*packet.Packet) {
-	for _, p := range burst {
-		if p.Verdict == packet.Continue && p.Is(packet.Keyed) && p.EtherType == wire.EtherTypeIPv4 {
-			w.prefetch.WantBack(w.flows, p.Hash, p.Key1)
-		}
-	}
-	w.prefetch.Fetch()
-}
-
 // arrive is the way in: link layer, then IP.
 func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 	v := w.ether.Input(p) // MAC, ethertype
@@ -53,7 +38,7 @@ func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 		v = w.ip.Input(p) // header, tuple
 		if v == packet.Continue && p.Is(packet.Keyed) {
 			if p.EtherType == wire.EtherTypeIPv4 {
-				w.prefetch.Want(w.flows, p.Hash)
+				w.prefetch.Want(w.flows, p.Key1, p.Hash)
 			} else {
 				w.prefetch.WantWide(w.flows, p.Hash)
 			}
