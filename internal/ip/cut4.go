@@ -54,11 +54,22 @@ func (s *Stack) cut4(p *packet.Packet, l3 int, out []*packet.Packet) (n int, why
 		}
 		b.SetFlagsFragment(flags)
 		b.ComputeChecksum()
+		s.ownOuter(g)
 		fitOuter(g, 0)
 		out[n] = g
 		n++
 	}
 	return n, packet.NoReason
+}
+
+// ownOuter gives a tunnelled piece whose outer IPv4 header may be cut on its way, as
+// that of the whole might, an identification of its own: with one for all pieces of a
+// datagram, what a router makes of two of them could not be told apart (RFC 6864, 4.3).
+// The checksum is the caller's.
+func (s *Stack) ownOuter(g *packet.Packet) {
+	if outer := wire.IPv4(g.Data[g.L3:]); g.Is(packet.Encapsulated) && !isIPv6(outer) && outer.FlagsFragment()&wire.IPv4DontFragment == 0 {
+		outer.SetID(uint16(s.ids.take(s.seed, binary.LittleEndian.Uint64(outer[12:20]))))
+	}
 }
 
 // copied puts those options that every fragment has into to, padded to a multiple
