@@ -146,8 +146,8 @@ func (d *director) largeFirst(version int) {
 		d.t.Fatal(err)
 	}
 	for i, port := range []int{8084, 8090} {
-		out := d.run(d.client(), fmt.Sprintf("curl -sS --max-time 30 --local-port %d --data-binary @%s 10.0.0.100:%d/", 37200+i, file, port))
-		if want := fmt.Sprintf("Your ip:port : 10.0.0.48:%d\n", 37200+i); out != want {
+		out := d.run(d.client(), fmt.Sprintf("curl -sS --max-time 30 --local-port %d --data-binary @%s 10.0.0.100:%d/", 20200+i, file, port))
+		if want := fmt.Sprintf("Your ip:port : 10.0.0.48:%d\n", 20200+i); out != want {
 			d.t.Errorf("the server on port %d answered %q, want %q", port, out, want)
 		}
 	}
