@@ -62,8 +62,11 @@ func (d *Director) joinGroups() {
 		for _, g := range d.groupsOf(d.spec, p) {
 			macs = append(macs, wire.MulticastMAC6(g.As16()))
 		}
+		if p.twinUp() {
+			macs = append(macs, p.twin.Groups...)
+		}
 		if err := p.groups.Set(macs); err != nil {
-			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)
+			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses, or what Linux's programs listen to: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)
 		}
 	}
 }

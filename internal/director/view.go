@@ -265,6 +265,11 @@ func (d *Director) Workers() ([]WorkerView, error) {
 		for _, q := range w.AllQueues() {
 			q.Counters(&v.Ports)
 		}
+		var twins port.Counters // of what Linux sends and receives only what is lost
+		w.Twins().Each(func(q port.Queue) { q.Counters(&twins) })
+		for r, n := range twins.Drops {
+			v.Ports.Drops[r] += n
+		}
 		if i == 0 { // nobody's; somebody has to tell
 			for _, p := range d.ports {
 				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
@@ -287,6 +292,7 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 		for _, q := range w.AllQueues() {
 			q.Counters(&c)
 		}
+		w.Twins().Each(func(q port.Queue) { q.Counters(&c) })
 		for r, n := range c.Drops {
 			sum[r] += n
 		}

@@ -97,7 +97,8 @@ const (
 	PortDown     // the port is down or gone
 	HandoffFull  // the ring to the worker that owns the port's queue is full
 
-	PuntNoTwin // for Linux, but this port has no .kni twin
+	PuntNoTwin // for an address of Linux's, but this port has no .kni twin, or it is down
+	PuntFull   // for Linux, but more wait for its twin already than a worker keeps
 	WalkFault  // a defect in the director met while walking this packet: please report
 
 	NumReasons
@@ -183,7 +184,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortTxTooBig:        {"port_tx_too_big", "frame larger than the port's MTU"},
 	PortDown:            {"port_down", "the port is down"},
 	HandoffFull:         {"handoff_full", "the ring to another worker, which sends on this port or puts fragments together, was full"},
-	PuntNoTwin:          {"punt_no_twin", "for the host's own kernel, but this port has no .kni twin"},
+	PuntNoTwin:          {"punt_no_twin", "for the host's own kernel, but the port's .kni twin is down (ip link set PORT.kni up), or there is none (global_defs { kni })"},
+	PuntFull:            {"punt_full", "for the host's own kernel, but it takes them too slowly: a flood of packets that no service wants, or too much traffic on the .kni twin"},
 	WalkFault:           {"walk_fault", "a defect in weir met while handling this packet: please report it"},
 }
 

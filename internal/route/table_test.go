@@ -212,8 +212,6 @@ func TestBuildRefuses(t *testing.T) {
 		{"MTU", nil, []spec.Route{net("10.0.0.0/24", "dpdk0", func(r *spec.Route) { r.MTU = 70000 })}, ErrInvalid,
 			"route 10.0.0.0/24 dev dpdk0: invalid parameter: mtu 70000 is not between 0 and 65535"},
 		{"no prefix", nil, []spec.Route{{Port: "dpdk0"}}, ErrInvalid, "route invalid Prefix dev dpdk0: invalid parameter: not a prefix"},
-		{"an address is also the kernel's", []spec.Address{addr("10.0.0.1/32", "dpdk0")}, []spec.Route{net("10.0.0.1/32", "dpdk0", scope(spec.ScopeKNIHost))}, ErrExists,
-			"route 10.0.0.1/32 dev dpdk0: already exists"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			tab, err := Build(twoPorts, row.addrs, row.routes)

@@ -107,17 +107,6 @@ func (r *reader) flag(dst *bool) rule {
 	}
 }
 
-// kni reads the switch of the Linux twins. There are none yet, so that off is
-// what it says.
-func (r *reader) kni(n *block.Node) {
-	on := &r.cfg.Boot.KNI
-	r.checked(r.flag(on), func(n *block.Node) {
-		if *on {
-			r.later()(n)
-		}
-	})(n)
-}
-
 // uoaMode reads DPVS's carrier of UOA, one for all services. Here each service
 // has its own, so that none loses datagrams at real servers that know no UOA.
 func (r *reader) uoaMode(n *block.Node) {
@@ -215,12 +204,6 @@ func (r *reader) later(inside ...string) rule {
 // without is unused for a keyword whose value is held to its range all the same.
 func (r *reader) without(read rule, why string) rule {
 	return r.checked(read, r.unused(why))
-}
-
-// notYet is later for a keyword that is read as it will be: a value that is wrong
-// then is refused now.
-func (r *reader) notYet(read rule) rule {
-	return r.checked(read, r.later())
 }
 
 // checked reads a value and says what becomes of it, unless it is refused.
