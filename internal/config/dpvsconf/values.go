@@ -206,6 +206,12 @@ func (r *reader) without(read rule, why string) rule {
 	return r.checked(read, r.unused(why))
 }
 
+// notYet is later for a keyword that is read as it will be: a value that is wrong
+// then is refused now.
+func (r *reader) notYet(read rule) rule {
+	return r.checked(read, r.later())
+}
+
 // checked reads a value and says what becomes of it, unless it is refused.
 func (r *reader) checked(read, say rule) rule {
 	return func(n *block.Node) {
