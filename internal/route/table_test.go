@@ -258,15 +258,20 @@ func TestEqual(t *testing.T) {
 }
 
 // scan is the model: look at every route.
-func scan(addrs []spec.Address, routes []spec.Route, dst netip.Addr) (scope spec.Scope, port string, next netip.Addr, ok bool) {
+func scan(ports []Port, addrs []spec.Address, routes []spec.Route, dst netip.Addr) (scope spec.Scope, port string, next netip.Addr, ok bool) {
+	for _, r := range routes {
+		if r.Scope == spec.ScopeKNIHost && r.Prefix.Addr() == dst {
+			return spec.ScopeKNIHost, r.Port, dst, true
+		}
+	}
 	for _, a := range addrs {
 		if a.Prefix.Addr() == dst {
 			return spec.ScopeHost, a.Port, dst, true
 		}
 	}
-	for _, r := range routes {
-		if r.Scope == spec.ScopeKNIHost && r.Prefix.Addr() == dst {
-			return spec.ScopeKNIHost, r.Port, dst, true
+	for _, p := range ports {
+		if slices.Contains(p.Linux, dst) {
+			return spec.ScopeKNIHost, p.Name, dst, true
 		}
 	}
 	best := -1
@@ -324,8 +329,8 @@ func againstScan(t *testing.T, address *rapid.Generator[netip.Addr], lengths []i
 		seen := map[string]bool{}
 		for range rapid.IntRange(0, 6).Draw(t, "addresses") {
 			a := spec.Address{Prefix: netip.PrefixFrom(address.Draw(t, "addr"), length.Draw(t, "len")), Port: device.Draw(t, "dev")}
-			if k := a.Prefix.Addr().String() + a.Port; !seen[k] && !seen["h"+k] {
-				seen[k], seen["h"+k] = true, true
+			if k := a.Prefix.Addr().String() + a.Port; !seen[k] {
+				seen[k] = true
 				addrs = append(addrs, a)
 			}
 		}
@@ -346,14 +351,22 @@ func againstScan(t *testing.T, address *rapid.Generator[netip.Addr], lengths []i
 				routes = append(routes, r)
 			}
 		}
-		tab, err := Build(twoPorts, addrs, routes)
+		ports := slices.Clone(twoPorts)
+		for i := range ports {
+			for range rapid.IntRange(0, 3).Draw(t, "linux") {
+				if a := address.Draw(t, "kni"); !slices.Contains(ports[i].Linux, a) {
+					ports[i].Linux = append(ports[i].Linux, a)
+				}
+			}
+		}
+		tab, err := Build(ports, addrs, routes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 20 {
 			dst := address.Draw(t, "dst")
 			r, ok := tab.Lookup(dst)
-			scope, port, next, want := scan(addrs, routes, dst)
+			scope, port, next, want := scan(ports, addrs, routes, dst)
 			if ok != want {
 				t.Fatalf("Lookup(%v) found %v, the scan %v", dst, ok, want)
 			}
