@@ -204,3 +204,46 @@ func (r Reason) Text() string {
 	}
 	return "unknown reason"
 }
+
+// PuntName names what is given to Linux in place of being dropped for the reason.
+func (r Reason) PuntName() string {
+	if r == PuntNoTwin {
+		return "kni_address"
+	}
+	return r.String()
+}
+
+// PuntText says of what is given to Linux what it is.
+func (r Reason) PuntText() string {
+	switch r {
+	case PuntNoTwin:
+		return "for an address on a .kni twin, or of a kni_host route"
+	case EtherVLAN:
+		return "with a VLAN tag for which no VLAN device exists"
+	case EtherType:
+		return "neither IP nor ARP"
+	case ARPConsumed, NDConsumed:
+		return "answers of neighbours, which Linux gets too"
+	case ARPNotOurs:
+		return "ARP about addresses that are not the director's"
+	case NDNotOurs:
+		return "neighbour discovery (IPv6) about addresses that are not the director's, or by routers"
+	case IPMulticast:
+		return "multicast and broadcast: OSPF, VRRP, IGMP and others"
+	case IPSource:
+		return "broadcast of machines that have no address yet: DHCP"
+	case IPNoRoute:
+		return "to where no route leads"
+	case IPNoListener:
+		return "for the director's addresses, where nothing serves that port or protocol; OSPF"
+	case ICMPUnrelated:
+		return "ICMP errors about unknown connections"
+	case ICMPUnwanted:
+		return "ICMP messages other than pings"
+	case LBNoService:
+		return "for a VIP, where no service has that port"
+	case LBNoConn:
+		return "for a local address, of no known connection"
+	}
+	return r.Text()
+}
