@@ -129,6 +129,7 @@ func (d *Director) lookAtTwins() error {
 	flags := map[int]uint32{} // by index
 	for _, l := range links {
 		flags[l.Attrs().Index] = l.Attrs().RawFlags
+		d.keepMAC(l)
 	}
 	seen := map[string]TwinState{}
 	for _, p := range d.ports {
@@ -159,6 +160,20 @@ func (d *Director) lookAtTwins() error {
 		}
 	}
 	return d.SeeTwins(seen)
+}
+
+// keepMAC gives a twin its port's MAC again, if udev or somebody gave it another: what
+// comes to the port would be another machine's to Linux.
+func (d *Director) keepMAC(l netlink.Link) {
+	for _, p := range d.ports {
+		if p.twin == nil || p.twin.device.Link.Index != l.Attrs().Index || bytes.Equal(l.Attrs().HardwareAddr, p.facts.MAC[:]) {
+			continue
+		}
+		d.log.Warn(fmt.Sprintf("device %s: somebody gave its twin %s the MAC address %s: it gets the port's again (tell udev to leave it alone: docs/kni.md)", p.facts.Name, p.twin.name, l.Attrs().HardwareAddr))
+		if err := netlink.LinkSetHardwareAddr(l, p.facts.MAC[:]); err != nil {
+			d.log.Warn(fmt.Sprintf("device %s: its twin %s keeps another MAC address", p.facts.Name, p.twin.name), "err", err)
+		}
+	}
 }
 
 // used reports whether Linux uses an address: it is not still looking whether another

@@ -187,6 +187,7 @@ type PortView struct {
 	Switches    spec.Link
 	Counters    port.Counters
 	Avail, Used uint64 // packet frames of the workers that serve it
+	Twin        TwinView
 }
 
 // Ports lists the ports in the order of dpvs.conf.
@@ -203,6 +204,9 @@ func (d *Director) Ports() ([]PortView, error) {
 			}
 		}
 		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+		if p.twin != nil {
+			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
+		}
 	}
 	err := d.ask(func(i int, w *worker.Worker) {
 		for j, p := range d.ports {
