@@ -900,7 +900,10 @@ type Address struct {
 	SaMiss uint64 `protobuf:"varint,10,opt,name=sa_miss,json=saMiss,proto3" json:"sa_miss,omitempty"`
 	// The director gave it to the device by itself (a link-local address of IPv6);
 	// answers only.
-	Automatic     bool `protobuf:"varint,11,opt,name=automatic,proto3" json:"automatic,omitempty"`
+	Automatic bool `protobuf:"varint,11,opt,name=automatic,proto3" json:"automatic,omitempty"`
+	// The device's Linux twin, if the host's own kernel has the address there: it is
+	// none of the director's wanted state. Answers only; "" otherwise.
+	Kni           string `protobuf:"bytes,12,opt,name=kni,proto3" json:"kni,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1012,10 +1015,19 @@ func (x *Address) GetAutomatic() bool {
 	return false
 }
 
+func (x *Address) GetKni() string {
+	if x != nil {
+		return x.Kni
+	}
+	return ""
+}
+
 type ListAddressesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this device; "" for all.
-	Device        string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// Also those that Linux has on the devices' .kni twins.
+	Kni           bool `protobuf:"varint,2,opt,name=kni,proto3" json:"kni,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1057,7 +1069,14 @@ func (x *ListAddressesRequest) GetDevice() string {
 	return ""
 }
 
-// Automatic ones first, then in order of insertion.
+func (x *ListAddressesRequest) GetKni() bool {
+	if x != nil {
+		return x.Kni
+	}
+	return false
+}
+
+// Automatic ones first, then in order of insertion, then Linux's.
 type ListAddressesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addresses     []*Address             `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
@@ -2167,8 +2186,10 @@ type MulticastGroup struct {
 	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
 	// "33:33:00:00:00:01"
 	Lladdr string `protobuf:"bytes,2,opt,name=lladdr,proto3" json:"lladdr,omitempty"`
-	// "ff02::1"
-	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// "ff02::1"; "" if only the frames' address is known, as of Linux's.
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// Linux listens to it on the device's .kni twin.
+	Kni           bool `protobuf:"varint,4,opt,name=kni,proto3" json:"kni,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2222,6 +2243,13 @@ func (x *MulticastGroup) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *MulticastGroup) GetKni() bool {
+	if x != nil {
+		return x.Kni
+	}
+	return false
 }
 
 type ListMulticastRequest struct {
@@ -2338,9 +2366,13 @@ type Link struct {
 	TcIngress    bool   `protobuf:"varint,18,opt,name=tc_ingress,json=tcIngress,proto3" json:"tc_ingress,omitempty"`
 	Lldp         bool   `protobuf:"varint,19,opt,name=lldp,proto3" json:"lldp,omitempty"`
 	// OF_RX_IP_CSUM and the like.
-	Offloads      []string   `protobuf:"bytes,20,rep,name=offloads,proto3" json:"offloads,omitempty"`
-	Stats         *LinkStats `protobuf:"bytes,21,opt,name=stats,proto3" json:"stats,omitempty"`
-	PciAddr       string     `protobuf:"bytes,22,opt,name=pci_addr,json=pciAddr,proto3" json:"pci_addr,omitempty"`
+	Offloads []string   `protobuf:"bytes,20,rep,name=offloads,proto3" json:"offloads,omitempty"`
+	Stats    *LinkStats `protobuf:"bytes,21,opt,name=stats,proto3" json:"stats,omitempty"`
+	PciAddr  string     `protobuf:"bytes,22,opt,name=pci_addr,json=pciAddr,proto3" json:"pci_addr,omitempty"`
+	// The device's Linux twin; "" if there is none.
+	Kni string `protobuf:"bytes,23,opt,name=kni,proto3" json:"kni,omitempty"`
+	// Linux has it up.
+	KniUp         bool `protobuf:"varint,24,opt,name=kni_up,json=kniUp,proto3" json:"kni_up,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2527,6 +2559,20 @@ func (x *Link) GetPciAddr() string {
 		return x.PciAddr
 	}
 	return ""
+}
+
+func (x *Link) GetKni() string {
+	if x != nil {
+		return x.Kni
+	}
+	return ""
+}
+
+func (x *Link) GetKniUp() bool {
+	if x != nil {
+		return x.KniUp
+	}
+	return false
 }
 
 type LinkStats struct {
@@ -5698,7 +5744,10 @@ type GetStatsResponse struct {
 	Ports  []*PortStats           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
 	Gauges []*Gauge               `protobuf:"bytes,3,rep,name=gauges,proto3" json:"gauges,omitempty"`
 	// Of IPv6 alone, by data worker.
-	Ipv6          []*IPv6Counters `protobuf:"bytes,4,rep,name=ipv6,proto3" json:"ipv6,omitempty"`
+	Ipv6 []*IPv6Counters `protobuf:"bytes,4,rep,name=ipv6,proto3" json:"ipv6,omitempty"`
+	// What was given to the host's own kernel on .kni twins, in place of being dropped
+	// for the reason.
+	Punts         []*Drop `protobuf:"bytes,5,rep,name=punts,proto3" json:"punts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5757,6 +5806,13 @@ func (x *GetStatsResponse) GetGauges() []*Gauge {
 func (x *GetStatsResponse) GetIpv6() []*IPv6Counters {
 	if x != nil {
 		return x.Ipv6
+	}
+	return nil
+}
+
+func (x *GetStatsResponse) GetPunts() []*Drop {
+	if x != nil {
+		return x.Punts
 	}
 	return nil
 }
@@ -6177,7 +6233,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
-	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xc0\x02\n" +
+	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xd2\x02\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x1c\n" +
@@ -6190,9 +6246,11 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\asa_free\x18\t \x01(\x04R\x06saFree\x12\x17\n" +
 	"\asa_miss\x18\n" +
 	" \x01(\x04R\x06saMiss\x12\x1c\n" +
-	"\tautomatic\x18\v \x01(\bR\tautomatic\".\n" +
+	"\tautomatic\x18\v \x01(\bR\tautomatic\x12\x10\n" +
+	"\x03kni\x18\f \x01(\tR\x03kni\"@\n" +
 	"\x14ListAddressesRequest\x12\x16\n" +
-	"\x06device\x18\x01 \x01(\tR\x06device\"G\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x10\n" +
+	"\x03kni\x18\x02 \x01(\bR\x03kni\"G\n" +
 	"\x15ListAddressesResponse\x12.\n" +
 	"\taddresses\x18\x01 \x03(\v2\x10.weir.v1.AddressR\taddresses\"Y\n" +
 	"\x11AddAddressRequest\x12*\n" +
@@ -6250,15 +6308,16 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x16DeleteNeighbourRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\"\x19\n" +
-	"\x17DeleteNeighbourResponse\"Z\n" +
+	"\x17DeleteNeighbourResponse\"l\n" +
 	"\x0eMulticastGroup\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
 	"\x06lladdr\x18\x02 \x01(\tR\x06lladdr\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\".\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03kni\x18\x04 \x01(\bR\x03kni\".\n" +
 	"\x14ListMulticastRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"H\n" +
 	"\x15ListMulticastResponse\x12/\n" +
-	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xd5\x04\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xfe\x04\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -6284,7 +6343,9 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04lldp\x18\x13 \x01(\bR\x04lldp\x12\x1a\n" +
 	"\boffloads\x18\x14 \x03(\tR\boffloads\x12(\n" +
 	"\x05stats\x18\x15 \x01(\v2\x12.weir.v1.LinkStatsR\x05stats\x12\x19\n" +
-	"\bpci_addr\x18\x16 \x01(\tR\apciAddr\"\x9c\x02\n" +
+	"\bpci_addr\x18\x16 \x01(\tR\apciAddr\x12\x10\n" +
+	"\x03kni\x18\x17 \x01(\tR\x03kni\x12\x15\n" +
+	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\"\x9c\x02\n" +
 	"\tLinkStats\x12\x1a\n" +
 	"\bipackets\x18\x01 \x01(\x04R\bipackets\x12\x1a\n" +
 	"\bopackets\x18\x02 \x01(\x04R\bopackets\x12\x16\n" +
@@ -6499,12 +6560,13 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x06target\x18\x03 \x01(\tR\x06target\"P\n" +
 	"\x17ListConnectionsResponse\x125\n" +
 	"\vconnections\x18\x01 \x03(\v2\x13.weir.v1.ConnectionR\vconnections\"\x11\n" +
-	"\x0fGetStatsRequest\"\xb4\x01\n" +
+	"\x0fGetStatsRequest\"\xd9\x01\n" +
 	"\x10GetStatsResponse\x12#\n" +
 	"\x05drops\x18\x01 \x03(\v2\r.weir.v1.DropR\x05drops\x12(\n" +
 	"\x05ports\x18\x02 \x03(\v2\x12.weir.v1.PortStatsR\x05ports\x12&\n" +
 	"\x06gauges\x18\x03 \x03(\v2\x0e.weir.v1.GaugeR\x06gauges\x12)\n" +
-	"\x04ipv6\x18\x04 \x03(\v2\x15.weir.v1.IPv6CountersR\x04ipv6\"j\n" +
+	"\x04ipv6\x18\x04 \x03(\v2\x15.weir.v1.IPv6CountersR\x04ipv6\x12#\n" +
+	"\x05punts\x18\x05 \x03(\v2\r.weir.v1.DropR\x05punts\"j\n" +
 	"\fIPv6Counters\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x10\n" +
 	"\x03cpu\x18\x02 \x01(\rR\x03cpu\x120\n" +
@@ -6801,84 +6863,85 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	99,  // 78: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
 	100, // 79: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
 	96,  // 80: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	97,  // 81: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	8,   // 82: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 83: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 84: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 85: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 86: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	20,  // 87: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	22,  // 88: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	24,  // 89: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	26,  // 90: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	29,  // 91: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	31,  // 92: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	33,  // 93: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	36,  // 94: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	40,  // 95: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	42,  // 96: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	45,  // 97: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	47,  // 98: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	57,  // 99: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	59,  // 100: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	61,  // 101: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	63,  // 102: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	65,  // 103: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	67,  // 104: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	69,  // 105: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	71,  // 106: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	73,  // 107: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	75,  // 108: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	78,  // 109: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	80,  // 110: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	82,  // 111: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	84,  // 112: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	87,  // 113: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	89,  // 114: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	92,  // 115: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 116: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	94,  // 117: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 118: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 119: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 120: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 121: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 122: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	21,  // 123: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	23,  // 124: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	25,  // 125: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	27,  // 126: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	30,  // 127: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	32,  // 128: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	34,  // 129: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	37,  // 130: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	41,  // 131: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	43,  // 132: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	46,  // 133: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	48,  // 134: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	58,  // 135: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	60,  // 136: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	62,  // 137: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	64,  // 138: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	66,  // 139: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	68,  // 140: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	70,  // 141: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	72,  // 142: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	74,  // 143: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	76,  // 144: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	79,  // 145: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	81,  // 146: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	83,  // 147: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	85,  // 148: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	88,  // 149: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	90,  // 150: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	93,  // 151: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 152: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	95,  // 153: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	118, // [118:154] is the sub-list for method output_type
-	82,  // [82:118] is the sub-list for method input_type
-	82,  // [82:82] is the sub-list for extension type_name
-	82,  // [82:82] is the sub-list for extension extendee
-	0,   // [0:82] is the sub-list for field type_name
+	98,  // 81: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	97,  // 82: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	8,   // 83: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	11,  // 84: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	13,  // 85: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	15,  // 86: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	17,  // 87: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	20,  // 88: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	22,  // 89: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	24,  // 90: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	26,  // 91: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	29,  // 92: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	31,  // 93: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	33,  // 94: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	36,  // 95: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	40,  // 96: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	42,  // 97: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	45,  // 98: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	47,  // 99: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	57,  // 100: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	59,  // 101: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	61,  // 102: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	63,  // 103: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	65,  // 104: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	67,  // 105: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	69,  // 106: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	71,  // 107: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	73,  // 108: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	75,  // 109: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	78,  // 110: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	80,  // 111: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	82,  // 112: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	84,  // 113: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	87,  // 114: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	89,  // 115: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	92,  // 116: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 117: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	94,  // 118: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	9,   // 119: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12,  // 120: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	14,  // 121: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	16,  // 122: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	18,  // 123: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	21,  // 124: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	23,  // 125: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	25,  // 126: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	27,  // 127: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	30,  // 128: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	32,  // 129: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	34,  // 130: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	37,  // 131: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	41,  // 132: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	43,  // 133: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	46,  // 134: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	48,  // 135: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	58,  // 136: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	60,  // 137: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	62,  // 138: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	64,  // 139: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	66,  // 140: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	68,  // 141: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	70,  // 142: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	72,  // 143: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	74,  // 144: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	76,  // 145: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	79,  // 146: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	81,  // 147: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	83,  // 148: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	85,  // 149: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	88,  // 150: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	90,  // 151: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	93,  // 152: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 153: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	95,  // 154: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	119, // [119:155] is the sub-list for method output_type
+	83,  // [83:119] is the sub-list for method input_type
+	83,  // [83:83] is the sub-list for extension type_name
+	83,  // [83:83] is the sub-list for extension extendee
+	0,   // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }

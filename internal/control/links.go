@@ -50,6 +50,7 @@ func fromPort(p *director.PortView) *weirv1.Link {
 	if l := p.Link; l != nil { // a port in memory has no Linux interface
 		m.Up, m.Speed, m.FullDuplex, m.AutoNego, m.PciAddr = l.Up && l.Carrier, uint32(l.SpeedMbps), l.FullDuplex, l.Autoneg, l.Bus
 	}
+	m.Kni, m.KniUp = p.Twin.Name, p.Twin.Up
 	if f.TxCsum {
 		m.Offloads = []string{"OF_TX_IP_CSUM", "OF_TX_TCP_CSUM", "OF_TX_UDP_CSUM"}
 	}
@@ -116,6 +117,16 @@ func (s *Server) GetStats(context.Context, *connect.Request[weirv1.GetStatsReque
 			out.Drops = append(out.Drops, d)
 		}
 	}
+	for r := range packet.NumReasons {
+		d := &weirv1.Drop{Reason: r.PuntName(), Text: r.PuntText()}
+		for i := range workers {
+			d.Total += workers[i].Stats.Punts[r]
+			d.ByWorker = append(d.ByWorker, workers[i].Stats.Punts[r])
+		}
+		if d.Total > 0 {
+			out.Punts = append(out.Punts, d)
+		}
+	}
 	for i := range ports {
 		c := &ports[i].Counters
 		out.Ports = append(out.Ports, &weirv1.PortStats{
@@ -165,6 +176,8 @@ func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
 		{"mappings_max", g.MappingsMax, "endpoint-independent mappings of SNAT at most"},
 		{"forwarded", sum.Stats.Forwarded, "packets forwarded"},
 		{"answered", sum.Stats.Answered, "packets the director made itself: ARP, neighbour discovery, ICMP, RST"},
+		{"punt", sum.Stats.Punted(), "packets given to the host's own kernel, on .kni twins"},
+		{"from_kni", sum.Stats.FromLinux, "packets of the host's own kernel, sent on .kni twins, that left"},
 		{"arp_consumed", sum.Stats.Consumed, "ARP packets learnt from"},
 		{"nd_consumed", sum.Stats.ConsumedND, "neighbour discovery (IPv6) learnt from"},
 		{"toa_sent", sum.Stats.TOASent, "packets that told the real server the client's address"},

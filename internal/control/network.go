@@ -50,7 +50,29 @@ func (s *Server) ListAddresses(_ context.Context, r *connect.Request[weirv1.List
 		}
 		out.Addresses = append(out.Addresses, m)
 	}
+	if r.Msg.Kni {
+		out.Addresses = append(out.Addresses, s.ofLinux(r.Msg.Device)...)
+	}
 	return connect.NewResponse(out), nil
+}
+
+// ofLinux lists what addresses Linux has on the twins, or on that of one device.
+func (s *Server) ofLinux(device string) (out []*weirv1.Address) {
+	for _, t := range s.director.Twins() {
+		if device != "" && device != t.Port {
+			continue
+		}
+		for _, p := range t.Addresses {
+			a := spec.Address{Port: t.Port, Prefix: p}
+			if p.Addr().IsLinkLocalUnicast() {
+				a.Scope = spec.ScopeLink
+			}
+			m := fromAddress(&a)
+			m.Kni = t.Name
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // automatic returns the link-local addresses that ports have without being told: what
@@ -153,7 +175,7 @@ func (s *Server) ListMulticast(_ context.Context, r *connect.Request[weirv1.List
 	out := &weirv1.ListMulticastResponse{}
 	for _, g := range s.director.Multicast() {
 		if r.Msg.Device == "" || r.Msg.Device == g.Port {
-			out.Groups = append(out.Groups, &weirv1.MulticastGroup{Device: g.Port, Lladdr: net.HardwareAddr(g.MAC[:]).String(), Address: g.Addr.String()})
+			out.Groups = append(out.Groups, &weirv1.MulticastGroup{Device: g.Port, Lladdr: net.HardwareAddr(g.MAC[:]).String(), Address: addrString(g.Addr), Kni: g.Linux})
 		}
 	}
 	return connect.NewResponse(out), nil

@@ -28,6 +28,9 @@ type BedPort struct {
 	Facts  port.Facts
 	Owners []int // by queue: the worker that serves it
 	Open   func(queue int, pool *packet.Pool) (port.Queue, error)
+	// Twin opens a worker's queue of the port's .kni twin; nil: there is none. SeeTwins
+	// says what Linux would.
+	Twin func(worker int, pool *packet.Pool) (port.Queue, error)
 }
 
 // NewOn is New on a bed.
@@ -41,7 +44,11 @@ func (d *Director) Lanes() []*worker.Worker { return d.workers }
 func (d *Director) openBedPorts() {
 	for i := range d.bed.Ports {
 		p := &d.bed.Ports[i]
-		d.ports = append(d.ports, &openPort{facts: p.Facts, bed: p})
+		o := &openPort{facts: p.Facts, bed: p}
+		if p.Twin != nil {
+			o.twin = &twin{name: p.Facts.Name + ".kni", open: func(i int, w *worker.Worker) (port.Queue, error) { return p.Twin(i, w.Pool()) }}
+		}
+		d.ports = append(d.ports, o)
 		d.spec.Ports = append(d.spec.Ports, p.Facts.Name)
 	}
 }

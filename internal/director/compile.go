@@ -40,8 +40,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 	named := make([]route.Port, len(d.ports))
 	for i, p := range d.ports {
 		ports[i] = p.facts
+		ports[i].Twin = p.twinUp()
 		named[i] = route.Port{
-			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, LinkLocal: p.linkLocal,
+			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, LinkLocal: p.linkLocal, Linux: p.linuxAddresses(),
 			Tentative: inState(probes, p.facts.Name, AddrTentative), Duplicate: inState(probes, p.facts.Name, AddrDuplicate),
 		}
 	}

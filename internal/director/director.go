@@ -138,6 +138,9 @@ func (d *Director) start() error {
 	d.quit = quit
 	d.done.Go(func() { d.runHousekeeping(ctx) })
 	d.done.Go(func() { d.runPopulate(ctx) })
+	if d.boot.KNI && d.bed == nil {
+		d.done.Go(func() { d.runTwins(ctx) })
+	}
 	return nil
 }
 

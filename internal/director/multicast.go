@@ -13,13 +13,15 @@ import (
 // GroupView is a multicast group that a port listens to.
 type GroupView struct {
 	Port string
-	MAC  port.MAC // of the group's frames
-	Addr netip.Addr
+	MAC  port.MAC   // of the group's frames
+	Addr netip.Addr // zero: not known
+	// Linux: a program of the host's listens on the port's twin.
+	Linux bool
 }
 
-// Multicast lists the groups of IPv6 in which the ports listen: that of all nodes,
-// and that of the neighbours who look for each address (RFC 4291, 2.8). A port
-// without an IPv6 address listens to none.
+// Multicast lists the groups in which the ports listen: of IPv6 that of all nodes,
+// and that of the neighbours who look for each address (RFC 4291, 2.8), if the port
+// has an IPv6 address; then those that Linux listens to on its twin.
 func (d *Director) Multicast() []GroupView {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -27,6 +29,11 @@ func (d *Director) Multicast() []GroupView {
 	for _, p := range d.ports {
 		for _, g := range d.groupsOf(d.spec, p) {
 			out = append(out, GroupView{Port: p.facts.Name, MAC: wire.MulticastMAC6(g.As16()), Addr: g})
+		}
+		if p.twinUp() {
+			for _, m := range p.twin.Groups {
+				out = append(out, GroupView{Port: p.facts.Name, MAC: m, Linux: true})
+			}
 		}
 	}
 	return out
@@ -62,8 +69,11 @@ func (d *Director) joinGroups() {
 		for _, g := range d.groupsOf(d.spec, p) {
 			macs = append(macs, wire.MulticastMAC6(g.As16()))
 		}
+		if p.twinUp() {
+			macs = append(macs, p.twin.Groups...)
+		}
 		if err := p.groups.Set(macs); err != nil {
-			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)
+			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses, or what Linux's programs listen to: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)
 		}
 	}
 }

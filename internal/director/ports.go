@@ -25,6 +25,7 @@ type openPort struct {
 	umems    map[int]*afxdp.UMEM
 	bed      *BedPort     // or what is there already
 	groups   *port.Groups // nil on a bed, and where Linux gives none
+	twin     *twin        // nil: there is none (kni off)
 
 	linkLocal    netip.Addr // the port's own; zero: none
 	linkLocalTry uint8      // how many before it were another machine's
@@ -54,6 +55,9 @@ func (d *Director) openPorts() error {
 		d.ports = append(d.ports, p)
 		d.spec.Ports = append(d.spec.Ports, dev.Name)
 		d.spec.Links[dev.Name] = spec.Link{Promisc: dev.Promisc, AllMulticast: dev.AllMulticast}
+	}
+	if err := d.makeTwins(); err != nil {
+		return err
 	}
 	return d.nameLinkLocals()
 }
@@ -156,7 +160,7 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 		d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
 			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
 	}
-	return nil
+	return d.openTwins()
 }
 
 func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
@@ -274,6 +278,7 @@ func (d *Director) closePorts() (err error) {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}
+		err = errors.Join(err, p.twin.close())
 		if p.takeover != nil {
 			err = errors.Join(err, p.takeover.Close())
 		}

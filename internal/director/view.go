@@ -187,6 +187,7 @@ type PortView struct {
 	Switches    spec.Link
 	Counters    port.Counters
 	Avail, Used uint64 // packet frames of the workers that serve it
+	Twin        TwinView
 }
 
 // Ports lists the ports in the order of dpvs.conf.
@@ -203,6 +204,9 @@ func (d *Director) Ports() ([]PortView, error) {
 			}
 		}
 		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+		if p.twin != nil {
+			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
+		}
 	}
 	err := d.ask(func(i int, w *worker.Worker) {
 		for j, p := range d.ports {
@@ -265,6 +269,11 @@ func (d *Director) Workers() ([]WorkerView, error) {
 		for _, q := range w.AllQueues() {
 			q.Counters(&v.Ports)
 		}
+		var twins port.Counters // of what Linux sends and receives only what is lost
+		w.Twins().Each(func(q port.Queue) { q.Counters(&twins) })
+		for r, n := range twins.Drops {
+			v.Ports.Drops[r] += n
+		}
 		if i == 0 { // nobody's; somebody has to tell
 			for _, p := range d.ports {
 				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
@@ -287,6 +296,7 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 		for _, q := range w.AllQueues() {
 			q.Counters(&c)
 		}
+		w.Twins().Each(func(q port.Queue) { q.Counters(&c) })
 		for r, n := range c.Drops {
 			sum[r] += n
 		}

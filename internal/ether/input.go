@@ -22,7 +22,7 @@ const (
 
 // Input reads the Ethernet header of a frame that came in on p.In: is it for us,
 // and what does it carry? It sets L3, EtherType, and the flags Broadcast and
-// Multicast.
+// Multicast. What carries neither IP nor ARP is for Linux, if it wants it.
 func (l *Link) Input(p *packet.Packet) packet.Verdict {
 	if len(p.Data) < wire.EthernetLen {
 		return p.DropFor(packet.EtherShort)
@@ -58,7 +58,15 @@ func (l *Link) Input(p *packet.Packet) packet.Verdict {
 		p.EtherType = wire.EtherTypeIPv6
 		return packet.Continue
 	case leVLAN, leQinQ:
-		return p.DropFor(packet.EtherVLAN)
+		return l.strange(p, packet.EtherVLAN)
 	}
-	return p.DropFor(packet.EtherType)
+	return l.strange(p, packet.EtherType)
+}
+
+// strange gives a frame that nobody here reads to the port's twin, or drops it.
+func (l *Link) strange(p *packet.Packet, why packet.Reason) packet.Verdict {
+	if l.ports[p.In%port.Max].Twin {
+		return p.PuntFor(why)
+	}
+	return p.DropFor(why)
 }

@@ -10,19 +10,22 @@ import (
 )
 
 // Deliver4 decides about a packet that no service wanted: it is for one of our
-// addresses, for the host's kernel, to be forwarded, or not for us.
+// addresses, for the host's kernel, to be forwarded, or not for us. Where no route
+// leads, Linux may know better.
 func (s *Stack) Deliver4(p *packet.Packet) packet.Verdict {
 	ip := wire.IPv4(p.Data[p.L3:])
 	dst := ip.Dst()
 	if dst[0] >= 224 && dst[0] < 240 || dst == [4]byte{255, 255, 255, 255} {
-		return p.DropFor(packet.IPMulticast)
+		return s.strange(p, packet.IPMulticast)
 	}
 	r, ok := s.Table.Lookup4(dst)
 	switch {
 	case ok && r.Local():
 		return s.local4(p, ip, r)
 	case ok && isBroadcast(r, dst):
-		return p.DropFor(packet.IPMulticast)
+		return s.strange(p, packet.IPMulticast)
+	case !ok && s.twin(p):
+		return p.PuntFor(packet.IPNoRoute)
 	case !s.Forwarding:
 		return p.DropFor(packet.IPNotOurs)
 	case !ok:
@@ -31,17 +34,16 @@ func (s *Stack) Deliver4(p *packet.Packet) packet.Verdict {
 	return s.forward4(p, ip)
 }
 
-// local4 takes a packet for one of our addresses. Only pings are answered here;
-// the rest would be the host kernel's, which owns the sockets.
+// local4 takes a packet for one of our addresses, or of Linux's. Only pings are
+// answered here; the rest is the host kernel's, which owns the sockets.
 func (s *Stack) local4(p *packet.Packet, ip wire.IPv4, r *route.Route) packet.Verdict {
 	if !isHost(r) {
-		p.Reason = packet.PuntNoTwin // what it is when the walk has no twin to give it to
-		return packet.Punt
+		return p.PuntFor(packet.PuntNoTwin)
 	}
 	if p.Proto == wire.ProtoICMP {
 		return s.echo4(p, ip)
 	}
-	return p.DropFor(packet.IPNoListener)
+	return s.strange(p, packet.IPNoListener)
 }
 
 // echo4 turns an echo request into its reply, in place (RFC 1122, 3.2.2.6).
@@ -53,7 +55,7 @@ func (s *Stack) echo4(p *packet.Packet, ip wire.IPv4) packet.Verdict {
 	if m.Type() != wire.ICMPv4EchoRequest || m.Code() != 0 || ip.HeaderLength() != wire.IPv4MinLen {
 		// With options (record route, timestamps, source route) an answer would
 		// have to work on them: nobody who is well-meaning asks so.
-		return p.DropFor(packet.ICMPUnwanted)
+		return s.strange(p, packet.ICMPUnwanted)
 	}
 	asker := ip.Src()
 	if s.ours(p, netip.AddrFrom4(asker)) {

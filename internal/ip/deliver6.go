@@ -18,6 +18,8 @@ func (s *Stack) Deliver6(p *packet.Packet) packet.Verdict {
 	switch {
 	case ok && r.Local():
 		return s.local6(p, ip, r)
+	case !ok && s.twin(p):
+		return p.PuntFor(packet.IPNoRoute)
 	case !s.Forwarding6:
 		return p.DropFor(packet.IPNotOurs)
 	case isLinkLocal6(dst), isLinkLocal6(ip.Src()):
@@ -31,13 +33,12 @@ func (s *Stack) Deliver6(p *packet.Packet) packet.Verdict {
 // isLinkLocal6 reports whether an address is of one link alone: fe80::/10.
 func isLinkLocal6(a [16]byte) bool { return a[0] == 0xfe && a[1]&0xc0 == 0x80 }
 
-// local6 takes a packet for one of our addresses. Only pings are answered here;
-// the rest would be the host kernel's, which owns the sockets. Who sends datagrams
-// to a port where nobody listens is told (RFC 4443, 3.1).
+// local6 takes a packet for one of our addresses, or of Linux's. Only pings are
+// answered here; the rest is the host kernel's, which owns the sockets. Without a twin,
+// who sends datagrams to a port where nobody listens is told (RFC 4443, 3.1).
 func (s *Stack) local6(p *packet.Packet, ip wire.IPv6, r *route.Route) packet.Verdict {
 	if !isHost(r) {
-		p.Reason = packet.PuntNoTwin // what it is when the walk has no twin to give it to
-		return packet.Punt
+		return p.PuntFor(packet.PuntNoTwin)
 	}
 	s.stats.Delivered6++
 	switch {
@@ -45,6 +46,8 @@ func (s *Stack) local6(p *packet.Packet, ip wire.IPv6, r *route.Route) packet.Ve
 		return p.DropFor(packet.IPRouting)
 	case p.Proto == wire.ProtoICMPv6:
 		return s.echo6(p, ip)
+	case s.twin(p):
+		return p.PuntFor(packet.IPNoListener)
 	case p.Proto == wire.ProtoUDP:
 		return p.RefuseFor(packet.IPNoListener)
 	}
@@ -67,7 +70,7 @@ func (s *Stack) echo6(p *packet.Packet, ip wire.IPv6) packet.Verdict {
 	if m.Type() != wire.ICMPv6EchoRequest || m.Code() != 0 || p.L4 != p.L3+wire.IPv6Len {
 		// With extension headers an answer would have to work on them: nobody who is
 		// well-meaning asks so.
-		return p.DropFor(packet.ICMPUnwanted)
+		return s.strange(p, packet.ICMPUnwanted)
 	}
 	from := netip.AddrFrom16(asker)
 	if s.ours(p, from) {

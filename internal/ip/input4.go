@@ -62,7 +62,7 @@ func (s *Stack) Input4(p *packet.Packet) packet.Verdict {
 	p.Proto = uint8(w1 >> 8)
 	p.L4 = uint16(off + wire.IPv4MinLen)
 	if uint16(w0>>48)&fragMaskLE != 0 {
-		return packet.Fragment
+		return s.fragment(p)
 	}
 	return s.key4(p, d[wire.IPv4MinLen:], src, dst)
 }
@@ -93,7 +93,7 @@ func (s *Stack) options4(p *packet.Packet) packet.Verdict {
 	p.Proto = ip.Protocol()
 	p.L4 = uint16(off + hlen)
 	if ip.IsFragment() {
-		return packet.Fragment
+		return s.fragment(p)
 	}
 	v := s.key4(p, p.Data[p.L4:], src, dst)
 	p.Flags &^= packet.Plain
@@ -103,6 +103,9 @@ func (s *Stack) options4(p *packet.Packet) packet.Verdict {
 // addresses4 drops what has addresses that can't be, both as on the wire.
 func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	if badSource[uint8(src)>>6]>>(uint8(src)&63)&1 != 0 {
+		if src == 0 && p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
+			return s.strange(p, packet.IPSource) // who has no address yet asks all (DHCP, IGMP)
+		}
 		return p.DropFor(packet.IPSource)
 	}
 	if first := uint8(dst); first == 127 || first == 0 {
@@ -111,7 +114,7 @@ func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	if p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
 		// To a group: nobody here wants those, and a datagram to one machine
 		// must not come in such a frame (RFC 1122, 3.3.6).
-		return p.DropFor(packet.IPMulticast)
+		return s.strange(p, packet.IPMulticast)
 	}
 	return packet.Continue
 }
@@ -189,6 +192,8 @@ func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdic
 		return s.keySCTP4(p, l4, src, dst)
 	case wire.ProtoICMP:
 		return s.keyEcho4(p, l4, src, dst)
+	case wire.ProtoOSPF:
+		return s.ospf(p)
 	default:
 		return packet.Continue
 	}

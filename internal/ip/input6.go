@@ -65,7 +65,7 @@ func (s *Stack) extensions6(p *packet.Packet) packet.Verdict {
 		p.Proto = c.Proto
 		p.L4 = p.L3 + c.Offset
 		s.stats.Fragments6++
-		return packet.Fragment
+		return s.fragment(p)
 	case c.Fragment != 0:
 		unwrap6(p, &c)
 	}
@@ -122,10 +122,10 @@ func (s *Stack) addresses6(p *packet.Packet, h *[wire.IPv6Len]byte) packet.Verdi
 		return p.DropFor(packet.IPDestination)
 	}
 	if toGroup {
-		return group6(p, h, dstHi, dstLo, nobody)
+		return s.group6(p, h, dstHi, dstLo, nobody)
 	}
 	if p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
-		return p.DropFor(packet.IPMulticast) // to one machine, but not in its frame
+		return s.strange(p, packet.IPMulticast) // to one machine, but not in its frame
 	}
 	return packet.Continue
 }
@@ -135,14 +135,15 @@ func (s *Stack) addresses6(p *packet.Packet, h *[wire.IPv6Len]byte) packet.Verdi
 // on no wire.
 func special6(lo uint64) bool { return lo <= 1 || lo>>32 == 0xffff }
 
-// group6 lets neighbour discovery to all nodes and to solicited nodes pass. What
-// has no source address yet may only look whether an address is free (RFC 4861, 7.1.1).
-func group6(p *packet.Packet, h *[wire.IPv6Len]byte, hi, lo uint64, nobody bool) packet.Verdict {
+// group6 lets neighbour discovery to all nodes and to solicited nodes pass; what else
+// goes to groups is Linux's. What has no source address yet may only look whether an
+// address is free (RFC 4861, 7.1.1).
+func (s *Stack) group6(p *packet.Packet, h *[wire.IPv6Len]byte, hi, lo uint64, nobody bool) packet.Verdict {
 	m := p.Data[int(p.L3)+wire.IPv6Len:]
 	solicited := lo>>24 == 0x1ff
 	if hi != 0xff02<<48 || lo != 1 && !solicited ||
 		h[6] != wire.ProtoICMPv6 || len(m) < wire.ICMPv6Len || !isDiscovery(m[0]) {
-		return p.DropFor(packet.IPMulticast)
+		return s.strange(p, packet.IPMulticast)
 	}
 	if nobody && (m[0] != wire.ICMPv6NeighbourSolicitation || !solicited) {
 		return p.DropFor(packet.IPSource)
@@ -168,7 +169,7 @@ func (s *Stack) icmp6(p *packet.Packet, h *[wire.IPv6Len]byte, m []byte) packet.
 		case m[0] == wire.ICMPv6NeighbourSolicitation, m[0] == wire.ICMPv6NeighbourAdvertisement:
 			return packet.Neighbour
 		}
-		return p.DropFor(packet.ICMPUnwanted) // addresses and routes are configured
+		return s.strange(p, packet.ICMPUnwanted) // addresses and routes are configured
 	}
 	id := uint64(binary.LittleEndian.Uint16(m[4:6]))
 	switch {
@@ -227,6 +228,8 @@ func (s *Stack) key6(p *packet.Packet, h *[wire.IPv6Len]byte, l4 []byte) packet.
 		return s.keySCTP6(p, h, l4)
 	case wire.ProtoICMPv6:
 		return s.icmp6(p, h, l4)
+	case wire.ProtoOSPF:
+		return s.ospf(p)
 	default:
 		return packet.Continue
 	}

@@ -29,9 +29,12 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if svc == nil {
 		switch {
 		case b.Tables.Services.HasLocal(vip):
-			return p.DropFor(packet.LBNoConn)
+			return b.strange(p, packet.LBNoConn)
 		case b.Tables.Services.HasVIP(vip):
-			return p.DropFor(b.defended(p, packet.LBNoService))
+			if why := b.defended(p, packet.LBNoService); why != packet.LBNoService {
+				return p.DropFor(why)
+			}
+			return b.strange(p, packet.LBNoService)
 		}
 		return b.outward(p)
 	}
@@ -47,6 +50,22 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 		return b.onePacket(p, svc)
 	}
 	return b.open(p, svc)
+}
+
+// strange gives a packet for an address of the balancer's that it has no use for to
+// Linux, which may listen there, or drops it.
+func (b *Balancer) strange(p *packet.Packet, why packet.Reason) packet.Verdict {
+	if b.ports[p.In].Twin {
+		return p.PuntFor(why)
+	}
+	return p.DropFor(why)
+}
+
+// Serves reports whether the balancer has a use for packets to p's destination: a
+// service or a local address.
+func (b *Balancer) Serves(p *packet.Packet) bool {
+	_, dst := endsOf(p)
+	return b.Tables.Services.HasVIP(dst) || b.Tables.Services.HasLocal(dst)
 }
 
 // defended is the reason to drop what a VIP gets and does not serve: otherwise, or

@@ -9,7 +9,8 @@ import (
 )
 
 // inputARP learns from an ARP packet and, if it asks for an address that is ours
-// on the port it came in on, turns it into the answer.
+// on the port it came in on, turns it into the answer. All others go on to Linux:
+// it may have the address that is asked for, and learns from the rest as we do.
 func (c *Cache) inputARP(p *packet.Packet) packet.Verdict {
 	if len(p.Data) < int(p.L3)+wire.ARPLen || p.L3 < wire.EthernetLen {
 		return p.DropFor(packet.ARPMalformed)
@@ -25,7 +26,10 @@ func (c *Cache) inputARP(p *packet.Packet) packet.Verdict {
 		// Somebody has our address: an operator must know, and nothing that he
 		// says is worth learning.
 		c.conflicts.note(p.In, sender, sha)
-		return p.DropFor(packet.ARPConsumed)
+		if c.Table.LocalOn(p.In, target) {
+			return p.DropFor(packet.ARPConsumed) // nobody answers it
+		}
+		return c.passOn(p, packet.ARPConsumed)
 	}
 	forUs := c.Table.LocalOn(p.In, target)
 	switch {
@@ -34,11 +38,17 @@ func (c *Cache) inputARP(p *packet.Packet) packet.Verdict {
 			c.learn(p.In, sender, sha, true)
 		}
 		return c.answer(p, a)
-	case forUs, spa == tpa:
+	case forUs, spa == tpa, op == wire.ARPReply && c.asked(p):
 		c.learn(p.In, sender, sha, false)
-		return p.DropFor(packet.ARPConsumed)
+		return c.passOn(p, packet.ARPConsumed)
 	}
-	return p.DropFor(packet.ARPNotOurs)
+	return c.passOn(p, packet.ARPNotOurs)
+}
+
+// asked reports whether an answer came to us that Linux asked for, which speaks from
+// our MAC with addresses of its own: what it says is as good for us.
+func (c *Cache) asked(p *packet.Packet) bool {
+	return c.Ports[p.In%port.Max].Twin && p.Flags&(packet.Broadcast|packet.Multicast) == 0
 }
 
 // sane reports whether the sender can be a neighbour: one station's MAC, and an

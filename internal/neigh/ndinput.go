@@ -11,7 +11,8 @@ import (
 
 // inputND learns from a message of neighbour discovery and, if it asks for an
 // address that is ours on the port it came in on, turns it into the answer. Of
-// routers nothing is learnt: the director's routes are configured.
+// routers nothing is learnt: the director's routes are configured. What is not
+// answered goes on to Linux.
 func (c *Cache) inputND(p *packet.Packet) packet.Verdict {
 	ip, m, ok := ndMessage(p)
 	if !ok {
@@ -23,7 +24,7 @@ func (c *Cache) inputND(p *packet.Packet) packet.Verdict {
 	case wire.ICMPv6NeighbourAdvertisement:
 		return c.advertised(p, ip, wire.NeighbourAdvertisement(m))
 	}
-	return p.DropFor(packet.NDNotOurs)
+	return c.passOn(p, packet.NDNotOurs)
 }
 
 // ndMessage finds header and message, and checks what all messages have in common
@@ -59,16 +60,19 @@ func (c *Cache) solicited(p *packet.Packet, ip wire.IPv6, ns wire.NeighbourSolic
 		}
 		if c.Table.TentativeOn(p.In, target) {
 			c.claim(p.In, target, mac) // both of us would like to have it: neither may
-			return p.DropFor(packet.NDConsumed)
+			return c.passOn(p, packet.NDConsumed)
 		}
 	} else if !oneMachine(sender) {
 		return p.DropFor(packet.NDMalformed)
 	}
 	if c.claim(p.In, sender, mac) {
-		return p.DropFor(packet.NDConsumed)
+		if c.Table.LocalOn(p.In, target) {
+			return p.DropFor(packet.NDConsumed) // nobody answers it
+		}
+		return c.passOn(p, packet.NDConsumed)
 	}
 	if !c.Table.LocalOn(p.In, target) {
-		return p.DropFor(packet.NDNotOurs)
+		return c.passOn(p, packet.NDNotOurs)
 	}
 	if told {
 		c.heard(p.In, sender, mac)
@@ -87,15 +91,15 @@ func (c *Cache) advertised(p *packet.Packet, ip wire.IPv6, na wire.NeighbourAdve
 		return p.DropFor(packet.NDMalformed)
 	}
 	if c.claim(p.In, target, mac) {
-		return p.DropFor(packet.NDConsumed)
+		return c.passOn(p, packet.NDConsumed)
 	}
-	if !to.IsMulticast() && !c.Table.LocalOn(p.In, to) {
-		return p.DropFor(packet.NDNotOurs)
+	if !to.IsMulticast() && !c.Table.LocalOn(p.In, to) && !c.asked(p) {
+		return c.passOn(p, packet.NDNotOurs)
 	}
 	if ref := c.entry(p.In, target, false); ref != 0 {
 		c.advertisedHop(ref, mac, told, flags)
 	}
-	return p.DropFor(packet.NDConsumed)
+	return c.passOn(p, packet.NDConsumed)
 }
 
 // advertisedHop is RFC 4861, 7.2.5: a neighbour that is known says where it is, if

@@ -46,6 +46,9 @@ const (
 	// Cut: leaves in IP fragments of MTU bytes at most, if it is longer: it came in
 	// fragments, or its way is too narrow and its sender allows it.
 	Cut
+	// Linux: sent by the host's own kernel on the .kni twin of the port that it leaves
+	// by: unrouted, and not counted as forwarded.
+	Linux
 )
 
 // GSO types, as in struct virtio_net_hdr.
@@ -139,6 +142,13 @@ func (p *Packet) DropFor(r Reason) Verdict {
 func (p *Packet) RefuseFor(r Reason) Verdict {
 	p.Reason = r
 	return Refuse
+}
+
+// PuntFor sets what the packet would be dropped for if there were no twin, and
+// returns Punt: the host's kernel gets it. By that the punts are counted.
+func (p *Packet) PuntFor(r Reason) Verdict {
+	p.Reason = r
+	return Punt
 }
 
 // CutTo has a packet that is longer than its way, room bytes, leave in fragments,

@@ -97,7 +97,8 @@ const (
 	PortDown     // the port is down or gone
 	HandoffFull  // the ring to the worker that owns the port's queue is full
 
-	PuntNoTwin // for Linux, but this port has no .kni twin
+	PuntNoTwin // for an address of Linux's, but this port has no .kni twin, or it is down
+	PuntFull   // for Linux, but more wait for its twin already than a worker keeps
 	WalkFault  // a defect in the director met while walking this packet: please report
 
 	NumReasons
@@ -183,7 +184,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortTxTooBig:        {"port_tx_too_big", "frame larger than the port's MTU"},
 	PortDown:            {"port_down", "the port is down"},
 	HandoffFull:         {"handoff_full", "the ring to another worker, which sends on this port or puts fragments together, was full"},
-	PuntNoTwin:          {"punt_no_twin", "for the host's own kernel, but this port has no .kni twin"},
+	PuntNoTwin:          {"punt_no_twin", "for the host's own kernel, but the port's .kni twin is down (ip link set PORT.kni up), or there is none (global_defs { kni })"},
+	PuntFull:            {"punt_full", "for the host's own kernel, but it takes them too slowly: a flood of packets that no service wants, or too much traffic on the .kni twin"},
 	WalkFault:           {"walk_fault", "a defect in weir met while handling this packet: please report it"},
 }
 
@@ -201,4 +203,47 @@ func (r Reason) Text() string {
 		return reasonTexts[r].text
 	}
 	return "unknown reason"
+}
+
+// PuntName names what is given to Linux in place of being dropped for the reason.
+func (r Reason) PuntName() string {
+	if r == PuntNoTwin {
+		return "kni_address"
+	}
+	return r.String()
+}
+
+// PuntText says of what is given to Linux what it is.
+func (r Reason) PuntText() string {
+	switch r {
+	case PuntNoTwin:
+		return "for an address on a .kni twin, or of a kni_host route"
+	case EtherVLAN:
+		return "with a VLAN tag for which no VLAN device exists"
+	case EtherType:
+		return "neither IP nor ARP"
+	case ARPConsumed, NDConsumed:
+		return "answers of neighbours, which Linux gets too"
+	case ARPNotOurs:
+		return "ARP about addresses that are not the director's"
+	case NDNotOurs:
+		return "neighbour discovery (IPv6) about addresses that are not the director's, or by routers"
+	case IPMulticast:
+		return "multicast and broadcast: OSPF, VRRP, IGMP and others"
+	case IPSource:
+		return "broadcast of machines that have no address yet: DHCP"
+	case IPNoRoute:
+		return "to where no route leads"
+	case IPNoListener:
+		return "for the director's addresses, where nothing serves that port or protocol; OSPF"
+	case ICMPUnrelated:
+		return "ICMP errors about unknown connections"
+	case ICMPUnwanted:
+		return "ICMP messages other than pings"
+	case LBNoService:
+		return "for a VIP, where no service has that port"
+	case LBNoConn:
+		return "for a local address, of no known connection"
+	}
+	return r.Text()
 }

@@ -14,7 +14,7 @@ const (
 	Output                   // destination settled, NextHop may be set: go to IP output
 	Follow                   // as Output, but first goes what the stage laid into the outbox
 	Transmit                 // link header complete, Out is set: go to the port
-	Punt                     // for the host kernel
+	Punt                     // for the host kernel: to the .kni twin of the port it came in on
 	Stolen                   // the stage holds the packet now and answers for it
 )
 

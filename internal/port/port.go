@@ -39,6 +39,9 @@ type Facts struct {
 	// a GSO frame, itself.
 	TxCsum, TxGSO      bool
 	RxQueues, TxQueues int
+	// Twin: the port has a .kni twin and Linux has it up, so that what no stage is
+	// interested in is punted rather than dropped. The director's to say.
+	Twin bool
 }
 
 // Queue is one receive and transmit pair of a port, in the hands of one worker.

@@ -56,6 +56,9 @@ func Build(ports []Port, addrs []spec.Address, routes []spec.Route) (*Table, err
 			return nil, fmt.Errorf("route %v dev %s: %w", r.Prefix, r.Port, err)
 		}
 	}
+	for _, p := range ports {
+		b.addLinux(p)
+	}
 	return b.finish(), nil
 }
 
@@ -70,6 +73,7 @@ type builder struct {
 	byName map[string]Port
 	seen   map[netKey]bool // local and network routes; their prefixes never clash within a scope
 	hosts  map[netKey]bool
+	kernel map[netKey]bool // hosts of scope kni_host: an address may be ours and have such a route
 
 	tentative, duplicate map[netKey]bool // of all ports, as host prefixes
 }
@@ -232,8 +236,11 @@ func specified(a netip.Addr) netip.Addr {
 // insert adds r to its table, or reports that its key is there already.
 func (b *builder) insert(r Route, port string) bool {
 	into, seen := &b.t.nets, &b.seen
-	if r.Local() {
+	switch r.Scope {
+	case spec.ScopeHost:
 		into, seen = &b.t.local, &b.hosts
+	case spec.ScopeKNIHost:
+		into, seen = &b.t.local, &b.kernel
 	}
 	key := netKey{r.Prefix, port}
 	if (*seen)[key] {
@@ -247,12 +254,38 @@ func (b *builder) insert(r Route, port string) bool {
 	return true
 }
 
-// finish fills the longest-prefix table, in which the first of equals wins and
-// local routes win over all, and sorts what is asked in order.
+// addLinux adds the addresses that Linux has on a port's twin: a route for each that
+// no port has. finish sees to that for those that are not of one link alone.
+func (b *builder) addLinux(p Port) {
+	for _, a := range p.Linux {
+		addr := a.Addr()
+		host := netip.PrefixFrom(addr, addr.BitLen())
+		if !linkLocal6(addr) && !a.IsSingleIP() {
+			from := &b.t.ports[p.ID].speak[family(addr)]
+			from.linux = append(from.linux, a)
+		}
+		if b.hosts[netKey{host, p.Name}] || b.kernel[netKey{host, p.Name}] {
+			continue
+		}
+		b.t.linux = append(b.t.linux, Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeKNIHost})
+	}
+}
+
+// finish fills the longest-prefix table, in which the first of equals wins, local
+// routes win over all and of these those to the kernel that somebody wrote down, and
+// sorts what is asked in order.
 func (b *builder) finish() *Table {
 	t := b.t
 	slices.SortStableFunc(t.nets, func(x, y Route) int { return cmp.Compare(y.Prefix.Bits(), x.Prefix.Bits()) })
-	for _, routes := range [][]Route{t.local, t.nets} {
+	kernel, own := []Route{}, []Route{}
+	for _, r := range t.local {
+		if r.Scope == spec.ScopeKNIHost {
+			kernel = append(kernel, r)
+		} else {
+			own = append(own, r)
+		}
+	}
+	for _, routes := range [][]Route{kernel, own, t.linux, t.nets} {
 		for i := range routes {
 			r := &routes[i]
 			if linkLocal6(r.Prefix.Addr()) {
@@ -267,7 +300,9 @@ func (b *builder) finish() *Table {
 		slices.SortFunc(p.sorted, netip.Addr.Compare)
 		slices.SortFunc(p.tentative, netip.Addr.Compare)
 		for of := range p.speak {
-			slices.SortStableFunc(p.speak[of].links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+			for _, links := range [][]netip.Prefix{p.speak[of].links, p.speak[of].linux} {
+				slices.SortStableFunc(links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+			}
 		}
 	}
 	return t

@@ -25,6 +25,10 @@ type Port struct {
 	Tentative []netip.Addr
 	// Duplicate are those that another station has: of them only the link counts.
 	Duplicate []netip.Addr
+	// Linux are the addresses that the host kernel has on the port's .kni twin, each
+	// with the length of its link's prefix. To those that no port has packets are Linux's,
+	// as if there were a route of scope kni_host; such routes are not listed.
+	Linux []netip.Prefix
 }
 
 // Route is where packets to a prefix go.
@@ -49,6 +53,7 @@ type Table struct {
 	lpm   bart.Fast[*Route]
 	local []Route // host and kni_host, in order of insertion
 	nets  []Route // the others, longest prefix first, equal ones in order of insertion
+	linux []Route // kni_host, of the addresses on .kni twins: found, not listed
 	ports []portAddrs
 	names []string      // by port ID
 	any   [2]netip.Addr // some address of ours by family, for a port that has none
@@ -67,6 +72,7 @@ type portAddrs struct {
 // link-local ones.
 type speakers struct {
 	links []netip.Prefix // address and prefix length of those that span a link, longest first
+	linux []netip.Prefix // Linux's on the twin that span a link, longest first
 	lip   netip.Addr     // first sapool address
 	first netip.Addr     // first address of any kind
 }
@@ -83,8 +89,9 @@ func family(a netip.Addr) int {
 // link alone.
 func linkLocal6(a netip.Addr) bool { return !a.Is4() && a.IsLinkLocalUnicast() }
 
-// Lookup returns the route to dst: one of our own addresses (ScopeHost) or the
-// host kernel's (ScopeKNIHost) before the longest prefix; false if there is none.
+// Lookup returns the route to dst: a configured one to the host kernel (ScopeKNIHost),
+// then one of our own addresses (ScopeHost), then one that the kernel has on a twin,
+// before the longest prefix; false if there is none.
 // To a link-local IPv6 address there never is one: ask LookupOn.
 func (t *Table) Lookup(dst netip.Addr) (*Route, bool) {
 	if linkLocal6(dst) {
@@ -171,7 +178,8 @@ func (t *Table) LinkLocal(port uint16) netip.Addr {
 
 // Source returns the address to speak from on a port toward dst, in ARP requests,
 // neighbour solicitations and ICMP errors: one of dst's family, or zero. In this
-// order: the address whose link dst is on (longest prefix first), a local address
+// order: the address whose link dst is on (longest prefix first), one of Linux's on the
+// port's twin whose link dst is on (it has the port's MAC), a local address
 // for full-NAT (sapool), an address that spans another link, any of the port, any
 // of the director. A VIP comes late because with DR the real servers have it too
 // and would not answer it.
@@ -193,6 +201,11 @@ func (t *Table) Source(port uint16, dst netip.Addr) netip.Addr {
 			return l.Addr()
 		}
 	}
+	for _, l := range from.linux {
+		if l.Contains(dst) {
+			return l.Addr()
+		}
+	}
 	switch {
 	case from.lip.IsValid():
 		return from.lip
@@ -209,7 +222,7 @@ func (t *Table) Source(port uint16, dst netip.Addr) netip.Addr {
 // Equal reports whether every lookup in o gives what it gives in t. If not, next
 // hops that were looked up are stale.
 func (t *Table) Equal(o *Table) bool {
-	return slices.Equal(t.local, o.local) && slices.Equal(t.nets, o.nets)
+	return slices.Equal(t.local, o.local) && slices.Equal(t.nets, o.nets) && slices.Equal(t.linux, o.linux)
 }
 
 // Listed is a route with the name of its port.

@@ -212,8 +212,6 @@ func TestBuildRefuses(t *testing.T) {
 		{"MTU", nil, []spec.Route{net("10.0.0.0/24", "dpdk0", func(r *spec.Route) { r.MTU = 70000 })}, ErrInvalid,
 			"route 10.0.0.0/24 dev dpdk0: invalid parameter: mtu 70000 is not between 0 and 65535"},
 		{"no prefix", nil, []spec.Route{{Port: "dpdk0"}}, ErrInvalid, "route invalid Prefix dev dpdk0: invalid parameter: not a prefix"},
-		{"an address is also the kernel's", []spec.Address{addr("10.0.0.1/32", "dpdk0")}, []spec.Route{net("10.0.0.1/32", "dpdk0", scope(spec.ScopeKNIHost))}, ErrExists,
-			"route 10.0.0.1/32 dev dpdk0: already exists"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			tab, err := Build(twoPorts, row.addrs, row.routes)
@@ -260,15 +258,20 @@ func TestEqual(t *testing.T) {
 }
 
 // scan is the model: look at every route.
-func scan(addrs []spec.Address, routes []spec.Route, dst netip.Addr) (scope spec.Scope, port string, next netip.Addr, ok bool) {
+func scan(ports []Port, addrs []spec.Address, routes []spec.Route, dst netip.Addr) (scope spec.Scope, port string, next netip.Addr, ok bool) {
+	for _, r := range routes {
+		if r.Scope == spec.ScopeKNIHost && r.Prefix.Addr() == dst {
+			return spec.ScopeKNIHost, r.Port, dst, true
+		}
+	}
 	for _, a := range addrs {
 		if a.Prefix.Addr() == dst {
 			return spec.ScopeHost, a.Port, dst, true
 		}
 	}
-	for _, r := range routes {
-		if r.Scope == spec.ScopeKNIHost && r.Prefix.Addr() == dst {
-			return spec.ScopeKNIHost, r.Port, dst, true
+	for _, p := range ports {
+		if slices.Contains(p.Linux, netip.PrefixFrom(dst, dst.BitLen())) {
+			return spec.ScopeKNIHost, p.Name, dst, true
 		}
 	}
 	best := -1
@@ -326,8 +329,8 @@ func againstScan(t *testing.T, address *rapid.Generator[netip.Addr], lengths []i
 		seen := map[string]bool{}
 		for range rapid.IntRange(0, 6).Draw(t, "addresses") {
 			a := spec.Address{Prefix: netip.PrefixFrom(address.Draw(t, "addr"), length.Draw(t, "len")), Port: device.Draw(t, "dev")}
-			if k := a.Prefix.Addr().String() + a.Port; !seen[k] && !seen["h"+k] {
-				seen[k], seen["h"+k] = true, true
+			if k := a.Prefix.Addr().String() + a.Port; !seen[k] {
+				seen[k] = true
 				addrs = append(addrs, a)
 			}
 		}
@@ -348,14 +351,23 @@ func againstScan(t *testing.T, address *rapid.Generator[netip.Addr], lengths []i
 				routes = append(routes, r)
 			}
 		}
-		tab, err := Build(twoPorts, addrs, routes)
+		ports := slices.Clone(twoPorts)
+		for i := range ports {
+			for range rapid.IntRange(0, 3).Draw(t, "linux") {
+				a := address.Draw(t, "kni")
+				if host := netip.PrefixFrom(a, a.BitLen()); !slices.Contains(ports[i].Linux, host) {
+					ports[i].Linux = append(ports[i].Linux, host)
+				}
+			}
+		}
+		tab, err := Build(ports, addrs, routes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 20 {
 			dst := address.Draw(t, "dst")
 			r, ok := tab.Lookup(dst)
-			scope, port, next, want := scan(addrs, routes, dst)
+			scope, port, next, want := scan(ports, addrs, routes, dst)
 			if ok != want {
 				t.Fatalf("Lookup(%v) found %v, the scan %v", dst, ok, want)
 			}

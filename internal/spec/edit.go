@@ -246,7 +246,7 @@ func (s *Spec) routeIndex(r Route) int {
 func (s *Spec) derived(r Route) *Address {
 	for i := range s.Addresses {
 		a := &s.Addresses[i]
-		if a.Port == r.Port && !r.Via.IsValid() && (a.Prefix.Masked() == r.Prefix || r.Prefix.IsSingleIP() && r.Prefix.Addr() == a.Prefix.Addr() && r.Scope != ScopeKNIHost) {
+		if a.Port == r.Port && !r.Via.IsValid() && r.Scope != ScopeKNIHost && (a.Prefix.Masked() == r.Prefix || r.Prefix.IsSingleIP() && r.Prefix.Addr() == a.Prefix.Addr()) {
 			return a
 		}
 	}

@@ -41,7 +41,12 @@ type Worker struct {
 	TemplatesEvicted uint64 // persistence templates that went before their time to make room
 	TemplatesFull    uint64 // connections made without a persistence template: the store was full
 	QuiescentEnded   uint64 // connections ended because their real server was deleted, had no weight or was inhibited (--expire-quiescent)
+	FromLinux        uint64 // packets that Linux sent on a .kni twin, and that left
 	DestsDown        uint64 // times that a real server was found down (--dest-check)
+
+	// Punts are packets given to Linux, by what they would have been dropped for if the
+	// port had no .kni twin; PuntNoTwin: they are for an address of Linux's.
+	Punts [packet.NumReasons]uint64
 
 	// Of IPv6 alone (RFC 4293); bytes count from the IP header. What is counted above
 	// is of both families.
@@ -65,6 +70,9 @@ func (w *Worker) Add(o *Worker) {
 	}
 	for i, n := range o.Drops6 {
 		w.Drops6[i] += n
+	}
+	for i, n := range o.Punts {
+		w.Punts[i] += n
 	}
 	w.In6 += o.In6
 	w.In6Bytes += o.In6Bytes
@@ -101,10 +109,19 @@ func (w *Worker) Add(o *Worker) {
 	w.TemplatesFull += o.TemplatesFull
 	w.QuiescentEnded += o.QuiescentEnded
 	w.DestsDown += o.DestsDown
+	w.FromLinux += o.FromLinux
 	w.CsumCompleted += o.CsumCompleted
 	w.GSOSegmented += o.GSOSegmented
 	w.Reassembled += o.Reassembled
 	w.FragmentsJoined += o.FragmentsJoined
 	w.Fragmented += o.Fragmented
 	w.FragmentsMade += o.FragmentsMade
+}
+
+// Punted is how many packets Linux was given in all.
+func (w *Worker) Punted() (n uint64) {
+	for _, of := range w.Punts {
+		n += of
+	}
+	return n
 }

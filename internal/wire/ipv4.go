@@ -50,6 +50,7 @@ const (
 	ProtoIPIP uint8 = 4
 	ProtoTCP  uint8 = 6
 	ProtoUDP  uint8 = 17
+	ProtoOSPF uint8 = 89
 )
 
 // Version returns 4 for IPv4.

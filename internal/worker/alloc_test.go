@@ -9,6 +9,7 @@ import (
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/port/pipe"
+	"weir/internal/punt"
 	"weir/internal/spec"
 	"weir/internal/testkit/words"
 )
@@ -44,7 +45,13 @@ func (w *world) drain(p *pipe.Port, f func(data []byte)) (n int) {
 // noAllocs runs f until every place of the wires has memory, then counts.
 func noAllocs(t *testing.T, f func()) {
 	t.Helper()
-	for range 2 * pipe.Room / port.Burst {
+	noAllocsOf(t, port.Burst, f)
+}
+
+// noAllocsOf is noAllocs for runs of fewer packets than a burst.
+func noAllocsOf(t *testing.T, packets int, f func()) {
+	t.Helper()
+	for range 2 * pipe.Room / packets {
 		f()
 	}
 	if n := testing.AllocsPerRun(50, f); n != 0 {
@@ -292,4 +299,109 @@ func TestNewConnectionsAllocateNothing(t *testing.T) {
 		}
 		w.check()
 	})
+}
+
+// What Linux gets and sends costs no allocation either.
+func TestPuntsAllocateNothing(t *testing.T) {
+	for _, row := range []struct{ name, line string }{
+		{"ethertype", "eth type=0x88cc / data=46"},
+		{"ARP", "eth to=all / arp request who=10.0.0.77 tell=10.0.0.254"},
+		{"ARP reply", "arp reply is=10.0.0.254 for=10.0.0.1"},
+		{"OSPF", "eth to=01:00:5e:00:00:05 / ip 10.0.0.254 > 224.0.0.5 ttl=1 proto=89 / data=44"},
+		{"an address of Linux's", "ip 1.2.3.4 > 10.0.0.9 / tcp 40000 > 22 PA seq=1 ack=1 data=100"},
+		{"a partial checksum", "ip 1.2.3.4 > 10.0.0.9 / tcp 40000 > 22 PA seq=1 ack=1 data=100 csum=partial"},
+		{"a partial checksum to a group", "eth to=01:00:5e:00:00:09 / ip 1.2.3.4 > 224.0.0.9 / udp 520 > 520 data=100 csum=partial"},
+		{"a fragment", "ip 1.2.3.4 > 10.0.0.9 id=9 frag=0+1480 / udp 5353 > 53 data=2000"},
+		{"no service", "ip 1.2.3.4 > 10.0.0.100 / tcp 40000 > 9999 S seq=1"},
+		{"no service of IPv6", "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 9999 S seq=1"},
+		{"an IPv6 address of Linux's", "ip6 2001:db8:f::9 > 2001:db8::8 / udp 5353 > 99 data=100"},
+		{"OSPFv3", "ip6 fe80::fe > ff02::5 hlim=1 / proto=89 data=44"},
+		{"neighbour discovery", "ip6 2001:db8::fe > ff02::1:ff00:8 hlim=255 / ns who=2001:db8::8 <sll>"},
+		{"a fragment of IPv6", "ip6 2001:db8:f::9 > 2001:db8::8 id=9 frag=0+1448 / udp 5353 > 53 data=2000"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, 1, 1024, 100, nil)
+			w.twinsUp()
+			data, twin := frame(t, row.line, false), w.twins["wan"]
+			noAllocsOf(t, punt.PerBreath, func() {
+				for range punt.PerBreath {
+					w.wan.Inject(data)
+				}
+				w.Lanes()[0].Breathe()
+				if n := w.drain(twin, nil); n != punt.PerBreath {
+					t.Fatalf("Linux got %d packets of %d", n, punt.PerBreath)
+				}
+			})
+			w.check()
+		})
+	}
+	for _, line := range []string{
+		"ip 10.0.0.9 > 1.2.3.4 / tcp 22 > 40000 PA seq=1 ack=1 data=100 csum=partial",
+		"ip6 2001:db8::8 > 2001:db8:f::9 / udp 99 > 5353 data=100 csum=partial",
+	} {
+		t.Run("of Linux: "+line, func(t *testing.T) {
+			w := newWorld(t, 1, 1024, 100, nil)
+			w.twinsUp()
+			data, twin := frame(t, line, false), w.twins["wan"]
+			noAllocsOf(t, punt.PerLook, func() {
+				for range punt.PerLook {
+					twin.Inject(data)
+				}
+				w.Lanes()[0].Breathe()
+				if n := w.drain(w.wan, nil); n != punt.PerLook {
+					t.Fatalf("%d packets of %d left", n, punt.PerLook)
+				}
+			})
+			w.check()
+		})
+	}
+}
+
+// A worker that has packets asks its twins every 100 µs, one that has none at once; and
+// as long as Linux sends, in each breath.
+func TestWhenLinuxIsAsked(t *testing.T) {
+	w := newWorld(t, 1, 1024, 100, nil)
+	w.twinsUp()
+	there := frame(t, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 53 data=100", false)
+	linux := frame(t, "ip 10.0.0.9 > 1.2.3.4 / udp 99 > 5353 data=100", false)
+	breathe := func(busy bool) (left int) {
+		if busy {
+			w.wan.Inject(there)
+		}
+		w.Lanes()[0].Breathe()
+		w.drain(w.lan, nil)
+		return w.drain(w.wan, nil)
+	}
+	say := func(n int) {
+		for range n {
+			w.twins["wan"].Inject(linux)
+		}
+	}
+	breathe(true)
+	breathe(false) // asked just now
+	say(2 * punt.PerLook)
+	for _, step := range []struct {
+		name string
+		busy bool
+		pass uint64
+		left int
+	}{
+		{"busy, a moment later", true, 99_000, 0},
+		{"busy, when it is time", true, 1_000, punt.PerLook},
+		{"there may be more", true, 0, punt.PerLook},
+		{"there was, so once again", true, 0, 0},
+		{"there was none", true, 0, 0},
+	} {
+		w.nanos += step.pass
+		if left := breathe(step.busy); left != step.left {
+			t.Errorf("%s: %d frames left, want %d", step.name, left, step.left)
+		}
+	}
+	say(1)
+	if left := breathe(true); left != 0 {
+		t.Errorf("busy: Linux was asked in vain %d", left)
+	}
+	if left := breathe(false); left != 1 {
+		t.Errorf("idle: %d frames left, want 1", left)
+	}
 }

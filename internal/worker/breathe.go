@@ -14,7 +14,8 @@ import (
 // Breathe is one round: in, through, out. It reports whether there was anything
 // to do. The clock is read once, the configuration loaded once.
 func (w *Worker) Breathe() (busy bool) {
-	w.begin(w.clock())
+	nanos := w.clock()
+	w.begin(nanos)
 	w.stats.Breaths++
 	w.beats.Add(1)
 	busy = w.mail.run(w)
@@ -25,8 +26,11 @@ func (w *Worker) Breathe() (busy bool) {
 	w.neigh.Tick(w.now)
 	busy = w.expireSafely() || busy
 	w.drainOutbox()
+	if w.twins.Due(nanos, !busy) {
+		busy = w.fromLinux() || busy
+	}
 	w.exhale()
-	return busy
+	return w.twins.Send() || busy
 }
 
 // inhale receives a burst from each queue and walks it.
@@ -54,27 +58,31 @@ func (w *Worker) walkSafely(burst []*packet.Packet) {
 }
 
 func (w *Worker) walkUntilFault(burst []*packet.Packet) {
-	defer func() {
-		if !faulty(recover()) {
-			return
-		}
-		if w.leading != nil {
-			w.leading.Reason = packet.WalkFault
-			w.drop(w.leading)
-			w.leading = nil
-		}
-		if w.in < len(burst) {
-			p := burst[w.in]
-			p.Verdict = p.DropFor(packet.WalkFault)
-			w.in++
-			return
-		}
-		p := burst[w.at]
-		p.Reason = packet.WalkFault
-		w.at++
-		w.drop(p)
-	}()
+	defer w.survive(burst)
 	w.walk(burst)
+}
+
+// survive, deferred, drops the packet of the burst that met a defect, and goes on
+// behind it.
+func (w *Worker) survive(burst []*packet.Packet) {
+	if !faulty(recover()) {
+		return
+	}
+	if w.leading != nil {
+		w.leading.Reason = packet.WalkFault
+		w.drop(w.leading)
+		w.leading = nil
+	}
+	if w.in < len(burst) {
+		p := burst[w.in]
+		p.Verdict = p.DropFor(packet.WalkFault)
+		w.in++
+		return
+	}
+	p := burst[w.at]
+	p.Reason = packet.WalkFault
+	w.at++
+	w.drop(p)
 }
 
 // faulty reports whether something was recovered from, and logs it.

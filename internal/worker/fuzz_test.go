@@ -24,6 +24,7 @@ type world struct {
 	*director.Director
 	t        testing.TB
 	lan, wan *pipe.Port
+	twins    map[string]*pipe.Port // of the ports, down until twinsUp
 	outside  *packet.Pool
 	nanos    uint64
 }
@@ -57,10 +58,14 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 	open := func(p *pipe.Port) func(int, *packet.Pool) (port.Queue, error) {
 		return func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }
 	}
+	w.twins = map[string]*pipe.Port{}
+	for _, p := range []*pipe.Port{w.lan, w.wan} {
+		w.twins[p.Facts().Name] = pipe.New(p.Facts().ID, p.Facts().Name+".kni", p.Facts().MAC, 1<<16).Queues(workers).Offloads(true, true, false)
+	}
 	bed := director.Bed{
 		Ports: []director.BedPort{
-			{Facts: w.lan.Facts(), Owners: owners, Open: open(w.lan)},
-			{Facts: w.wan.Facts(), Owners: []int{0}, Open: open(w.wan)},
+			{Facts: w.lan.Facts(), Owners: owners, Open: open(w.lan), Twin: open(w.twins["lan"])},
+			{Facts: w.wan.Facts(), Owners: []int{0}, Open: open(w.wan), Twin: open(w.twins["wan"])},
 		},
 		ByHand: true, Clock: func() uint64 { return w.nanos }, Seed: 1,
 	}
@@ -88,6 +93,27 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 	w.lan.Take()
 	w.wan.Take()
 	return w
+}
+
+// twinsUp has Linux use the ports' twins, with addresses.
+func (w *world) twinsUp() {
+	w.t.Helper()
+	up := func(prefixes ...string) (s director.TwinState) {
+		s.Up = true
+		for _, p := range prefixes {
+			s.Addresses = append(s.Addresses, netip.MustParsePrefix(p))
+		}
+		return s
+	}
+	err := w.SeeTwins(map[string]director.TwinState{
+		"lan": up("192.168.1.9/24", "2001:db8:1::9/64"), "wan": up("10.0.0.9/24", "10.0.0.1/24", "2001:db8::8/64", "fe80::9/64"),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.breathe()
+	w.lan.Take()
+	w.wan.Take()
 }
 
 // configure wants two services, two real servers, one of which is known, and a
@@ -241,8 +267,8 @@ func (w *world) check() {
 	var ports port.Counters
 	held, fragments, announced := 0, 0, uint64(0)
 	for _, l := range w.Lanes() {
-		if out, h := l.Pool().InUse(), l.Neigh().Held(); out != h {
-			w.t.Fatalf("%d packets are out of the pool, %d wait for neighbours", out, h)
+		if out, h := l.Pool().InUse(), l.Neigh().Held()+l.Twins().Held(); out != h {
+			w.t.Fatalf("%d packets are out of the pool, %d wait for neighbours or for Linux", out, h)
 		}
 		held += l.Neigh().Held()
 		fragments += l.HeldFragments()
@@ -251,6 +277,7 @@ func (w *world) check() {
 		for _, q := range l.AllQueues() {
 			q.Counters(&ports)
 		}
+		l.Twins().Each(func(q port.Queue) { q.Counters(&ports) })
 	}
 	if s.Drops[packet.WalkFault] != 0 || s.Drops[packet.NoReason] != 0 {
 		w.t.Fatalf("%d packets met a defect, %d were dropped without a reason", s.Drops[packet.WalkFault], s.Drops[packet.NoReason])
@@ -258,7 +285,7 @@ func (w *world) check() {
 	if s.GSOSegmented != 0 || len(w.Lanes()) > 1 {
 		return // pieces are more than what came, and what another worker sends is counted twice
 	}
-	left := s.Forwarded + s.Answered + s.Consumed + s.ConsumedND + uint64(held)
+	left := s.Forwarded + s.Answered + s.Consumed + s.ConsumedND + s.Punted() + s.FromLinux + uint64(held)
 	for r, n := range s.Drops {
 		if packet.Reason(r) != packet.ICMPRateLimit { // counted beside the packet's own
 			left += n
@@ -444,17 +471,23 @@ func FuzzWalk(f *testing.F) {
 		if valid[i].lan {
 			raw[0] = 0
 		}
-		f.Add(append(raw, v.Data...), false)
-		f.Add([]byte{4, 0, 0, 4, 1, 0, 4, 2, 0, 5, byte(i), 3, 20, 0xff, 31, 1, 46, 8, 4, 7, 0, 6, 1, 1, 2, 0, 5, byte(i), 1, 16, 0x7f, 7, 250}, i%2 == 0)
+		f.Add(append(raw, v.Data...), false, i%2 == 0)
+		raw[0] += 2
+		f.Add(append(raw, v.Data...), false, true)
+		f.Add([]byte{4, 0, 0, 4, 1, 0, 4, 2, 0, 5, byte(i), 3, 20, 0xff, 31, 1, 46, 8, 4, 7, 0, 6, 1, 1, 2, 0, 5, byte(i), 1, 16, 0x7f, 7, 250}, i%2 == 0, i%4 < 2)
 	}
-	f.Add(whole, false)
-	f.Add(whole, true)
-	f.Fuzz(func(t *testing.T, script []byte, twoWorkers bool) {
+	for i := range 4 {
+		f.Add(whole, i%2 == 0, i < 2)
+	}
+	f.Fuzz(func(t *testing.T, script []byte, twoWorkers, twins bool) {
 		workers := 1
 		if twoWorkers {
 			workers = 2
 		}
 		w := newWorld(t, workers, 64, 100, nil)
+		if twins {
+			w.twinsUp()
+		}
 		var side words.Frame
 		next := func(n int) []byte {
 			n = min(n, len(script))
@@ -494,12 +527,19 @@ func FuzzWalk(f *testing.F) {
 				size := (int(n[0])<<8 | int(n[1])) % 9000
 				size = min(size, len(script))
 				v.Data, script = script[:size], script[size:]
-				w.send(op&1 == 0, int(op>>1), v)
+				if twins && op>>1 == 1 { // Linux sends
+					w.put(w.twins[[]string{"lan", "wan"}[op&1]], 0, v)
+				} else {
+					w.send(op&1 == 0, int(op>>1), v)
+				}
 			}
 			w.breathe()
 			w.check()
 			w.lan.Take()
 			w.wan.Take()
+			for _, p := range w.twins {
+				p.Take()
+			}
 		}
 	})
 }

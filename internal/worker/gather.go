@@ -17,6 +17,11 @@ const fragments = port.Max
 // join takes a fragment to the worker that gathers its datagram. If that is this
 // one and nothing is missing any more, it returns the datagram, else nil.
 func (w *Worker) join(p *packet.Packet) *packet.Packet {
+	if w.ip.ForLinux(p) && !w.lb.Serves(p) {
+		p.Reason = packet.PuntNoTwin
+		w.toLinux(p) // which puts its own datagrams together
+		return nil
+	}
 	if len(w.peers) > 0 {
 		if path := w.peers[w.ip.Gatherer(p, len(w.peers))]; path != nil {
 			one := [1]*packet.Packet{p}

@@ -21,8 +21,7 @@ func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
 		w.ip.Refuse(p)
 		w.drop(p)
 	case packet.Punt:
-		p.Reason = packet.PuntNoTwin
-		w.drop(p)
+		w.toLinux(p)
 	default:
 		w.drop(p)
 	}
@@ -49,8 +48,13 @@ func (w *Worker) lose(p *packet.Packet, why packet.Reason) {
 	}
 }
 
-// tray lays a packet on the tray of its port.
+// tray lays a packet on the tray of its port, and counts it.
 func (w *Worker) tray(p *packet.Packet) {
+	if p.Is(packet.Linux) {
+		w.stats.FromLinux++
+		w.lay(p)
+		return
+	}
 	if p.Is(packet.Ours) {
 		w.stats.Answered++
 		if p.EtherType == wire.EtherTypeIPv6 {
@@ -63,6 +67,11 @@ func (w *Worker) tray(p *packet.Packet) {
 		w.stats.Out6++
 		w.stats.Out6Bytes += uint64(len(p.Data) - int(p.L3))
 	}
+	w.lay(p)
+}
+
+// lay puts a packet onto its port's tray; a full one is sent.
+func (w *Worker) lay(p *packet.Packet) {
 	out := int(p.Out & (port.Max - 1))
 	t := &w.trays[out]
 	if out >= w.nports {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/internal/port"
 )
 
 // Thread is an operating system's thread on a core that breathes workers:
@@ -36,6 +38,10 @@ const (
 	// While packets wait for a neighbour: another worker may get its answer.
 	shortDoze = time.Millisecond
 )
+
+// maxPolled is how many queues wake a thread. What comes on others, where a thread
+// serves many workers' in their stead, is found when it looks at its timers.
+const maxPolled = 256
 
 // NewThread makes a thread that breathes workers. It does not run yet.
 func NewThread(name string, cpu int, busyPoll bool) (*Thread, error) {
@@ -134,24 +140,22 @@ func (t *Thread) obey() {
 
 // doze sleeps until a packet, a question or the next look at the timers.
 func (t *Thread) doze() {
-	var fds [64]unix.PollFd
+	var fds [maxPolled]unix.PollFd
 	fds[0] = unix.PollFd{Fd: int32(t.alarm.fd), Events: unix.POLLIN}
 	n := 1
 	t.alarm.asleep.Store(true)
 	defer t.alarm.asleep.Store(false)
 	for _, w := range t.workers {
-		if w.mail.pending.Load() || w.waiting() {
+		if w.mail.pending.Load() || w.waiting() || w.twins.Held() > 0 {
 			return
 		}
 		for _, q := range w.queues {
 			if !q.PreparePoll() {
 				return
 			}
-			if fd := q.FD(); fd >= 0 && n < len(fds) {
-				fds[n] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-				n++
-			}
+			n = watch(fds[:], n, q.FD())
 		}
+		w.twins.Each(func(q port.Queue) { n = watch(fds[:], n, q.FD()) })
 	}
 	doze := maxDoze
 	for _, w := range t.workers {
@@ -161,10 +165,22 @@ func (t *Thread) doze() {
 		}
 	}
 	_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond)) // EINTR: a look too early
+	for _, w := range t.workers {
+		w.twins.Wake()
+	}
 	if fds[0].Revents != 0 {
 		var b [8]byte
 		_, _ = unix.Read(t.alarm.fd, b[:])
 	}
+}
+
+// watch adds what a queue can be slept on to n of them, if there is one.
+func watch(fds []unix.PollFd, n, fd int) int {
+	if fd >= 0 && n < len(fds) {
+		fds[n] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		n++
+	}
+	return n
 }
 
 // waiting reports whether packets came from other workers meanwhile.

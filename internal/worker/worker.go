@@ -12,6 +12,7 @@ import (
 	"weir/internal/neigh"
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/punt"
 	"weir/internal/spec"
 	"weir/internal/stat"
 )
@@ -34,6 +35,7 @@ type Worker struct {
 	ip    *ip.Stack
 	neigh *neigh.Cache
 	lb    *lb.Balancer
+	twins *punt.Twins
 
 	flows    *flow.Table
 	own      *flow.Worker
@@ -85,6 +87,7 @@ func New(c Config) *Worker {
 	w.ip = ip.New(hops, c.Shared.Flows.Seed(), w.snap.Ports, w.pool, &w.outbox, &w.stats)
 	w.ip.SetFragments(c.Fragments, new(ip.IDs))
 	w.neigh = neigh.New(hops, w.pool, &w.outbox, &w.stats, c.Conflicts)
+	w.twins = punt.New(&w.stats)
 	w.lb = lb.New(c.Shared, w.own, w.snap.Ports, w.pool, &w.outbox, &w.stats)
 	return w
 }
@@ -105,6 +108,10 @@ func (w *Worker) AddTx(id uint16, q port.Queue) {
 	w.sendOnly = append(w.sendOnly, q)
 	w.nports = max(w.nports, int(id)+1)
 }
+
+// AddTwin gives the worker a queue of a port's .kni twin: what Linux is to have goes
+// there, and what it sends comes from there. Before the worker runs.
+func (w *Worker) AddTwin(id uint16, q port.Queue) { w.twins.Add(id, q) }
 
 // SendVia makes w give its packets for a port to another worker. Before both run.
 func (w *Worker) SendVia(out uint16, to *Worker) {
@@ -167,6 +174,10 @@ func (w *Worker) AllQueues() []port.Queue {
 	return append(w.queues[:len(w.queues):len(w.queues)], w.sendOnly...)
 }
 
+// Twins returns the worker's queues of the ports' .kni twins, and the packets that wait
+// for them.
+func (w *Worker) Twins() *punt.Twins { return w.twins }
+
 // Refresh makes the stages see the newest configuration before the next breath.
 func (w *Worker) Refresh() { w.begin(w.clock()) }
 
@@ -176,6 +187,7 @@ func (w *Worker) Close() {
 	w.mail.close()
 	w.neigh.Flush()
 	w.ip.DropFragments()
+	w.twins.Close()
 	w.drainOutboxInto(w.pool)
 	w.takeBack()
 }

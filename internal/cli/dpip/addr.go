@@ -197,7 +197,7 @@ func parseAddrShow(of family, words []string) (action, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, s *session) error {
-		addrs, err := s.dir.ListAddresses(ctx, connect.NewRequest(&weirv1.ListAddressesRequest{Device: dev}))
+		addrs, err := s.dir.ListAddresses(ctx, connect.NewRequest(&weirv1.ListAddressesRequest{Device: dev, Kni: s.opts.verbose}))
 		if err != nil {
 			return err
 		}
@@ -237,9 +237,14 @@ func inListingOrder(addrs []*weirv1.Address, links []*weirv1.Link) []*weirv1.Add
 //	inet 192.168.100.200/32 scope global dpdk0
 //	     valid_lft forever preferred_lft forever sa_used 0 sa_free 1032176 sa_miss 0
 //
-// The word is inet6 for IPv6.
+// The word is inet6 for IPv6. An address that Linux has on the port's twin is marked
+// (+kni), as groups are in DPVS.
 func (s *session) printAddress(a *weirv1.Address) {
-	s.printf("%s %s scope %s %s\n    ", familyWord(a.Prefix), a.Prefix, scopeName(a.Scope), a.Device)
+	mark := ""
+	if a.Kni != "" {
+		mark = " (+kni)"
+	}
+	s.printf("%s %s scope %s %s%s\n    ", familyWord(a.Prefix), a.Prefix, scopeName(a.Scope), a.Device, mark)
 	if a.Broadcast != "" {
 		s.printf("broadcast %s", a.Broadcast)
 	}

@@ -170,6 +170,7 @@ func TestListsAskForOneDevice(t *testing.T) {
 		{"route show dev dpdk0", &weirv1.ListRoutesRequest{Device: "dpdk0"}},
 		{"r s", &weirv1.ListRoutesRequest{}},
 		{"neigh show dev dpdk0", &weirv1.ListNeighboursRequest{Device: "dpdk0"}},
+		{"-v addr show", &weirv1.ListAddressesRequest{Kni: true}},
 		{"maddr show dev dpdk0", &weirv1.ListMulticastRequest{Device: "dpdk0"}},
 		{"m s", &weirv1.ListMulticastRequest{}},
 		{"n", nil},

@@ -25,6 +25,13 @@ func veth() *weirv1.Link {
 	return &weirv1.Link{Number: 2, Name: "dpdk1", Interface: "veth1", Driver: "afpacket", Socket: 1, Addr: "02:00:00:00:00:01", Mtu: 9000, RxQueues: 1, TxQueues: 1, Allmulticast: true, TcIngress: true, Lldp: true}
 }
 
+// twinned is a port with a Linux twin.
+func twinned() *weirv1.Link {
+	l := veth()
+	l.Kni, l.KniUp = "dpdk1.kni", true
+	return l
+}
+
 func threeWorkers() []*weirv1.Worker {
 	return []*weirv1.Worker{
 		{Index: 1, Name: "cpu1", Type: "slave", Cpu: 1, Running: true, Queues: []*weirv1.Worker_Queue{{Device: "dpdk0"}, {Device: "dpdk1"}},
@@ -81,6 +88,13 @@ func TestLinkShow(t *testing.T) {
 		{line: "link show dpdk0", want: result{0, physicalText, ""}},
 		{line: "link show dpdk0 -s", want: result{0, physicalText + totalsText, ""}},
 		{line: "link show -v", want: result{0, physicalText + detailText, ""}},
+		{line: "link show -v dpdk1", links: []*weirv1.Link{twinned()}, want: result{0, vethText + `    pci_addr                        driver_name                     interface
+    none                            afpacket                        veth1
+    kni_name                        kni_state
+    dpdk1.kni                       UP
+    Queue Configuration:
+        queue 0: cpu1 on cpu1
+`, ""}},
 		{line: "-sv link show", want: result{0, physicalText + totalsText + detailText, ""}},
 		{line: "link -s show dpdk0 --verbose", want: result{0, physicalText + totalsText + detailText, ""}},
 		{line: "link show cpu", want: result{0, "<< Controll Plane >>\n0: cpu0: cpu0\n    queues none\n" + dataText, ""}},

@@ -109,6 +109,10 @@ func linkDetail(l *weirv1.Link, workers []*weirv1.Worker) string {
 	var b strings.Builder
 	b.WriteString(row(32, []string{"pci_addr", "driver_name", "interface"}))
 	b.WriteString(row(32, []string{pci, l.Driver, l.Interface}))
+	if l.Kni != "" {
+		b.WriteString(row(32, []string{"kni_name", "kni_state"}))
+		b.WriteString(row(32, []string{l.Kni, either(l.KniUp, "UP", "DOWN")}))
+	}
 	b.WriteString("    Queue Configuration:\n")
 	for _, w := range workers {
 		for _, q := range w.Queues {

@@ -95,3 +95,39 @@ ip: 2001:db8:1111:2222:3333:4444:5555:6666           mac:incomplate             
 		t.Errorf("of one device: %+v, want %+v", got, want)
 	}
 }
+
+// What Linux has on a port's twin is shown with -v, marked, and in no other listing.
+func TestListingsOfLinux(t *testing.T) {
+	b := newBench(t)
+	b.links = twoPorts
+	b.addresses = []*weirv1.Address{
+		{Prefix: "10.0.0.100/32", Device: "dpdk1"},
+		{Prefix: "172.10.0.2/30", Device: "dpdk1", Kni: "dpdk1.kni"},
+		{Prefix: "fe80::1/64", Device: "dpdk1", Scope: weirv1.Scope_SCOPE_LINK, Kni: "dpdk1.kni"},
+	}
+	b.groups = []*weirv1.MulticastGroup{
+		{Device: "dpdk1", Lladdr: "33:33:00:00:00:01", Address: "ff02::1"},
+		{Device: "dpdk1", Lladdr: "01:00:5e:00:00:05", Kni: true},
+		{Device: "dpdk1", Lladdr: "33:33:00:00:00:01", Kni: true},
+		{Device: "dpdk1", Lladdr: "33:33:00:00:00:05", Kni: true},
+		{Device: "dpdk1", Lladdr: "01:80:c2:00:00:0e", Kni: true},
+	}
+	for _, tc := range []struct{ line, want string }{
+		{"-v addr show", `inet6 fe80::1/64 scope link dpdk1 (+kni)
+     valid_lft forever preferred_lft forever
+inet 172.10.0.2/30 scope global dpdk1 (+kni)
+     valid_lft forever preferred_lft forever
+inet 10.0.0.100/32 scope global dpdk1
+     valid_lft forever preferred_lft forever
+`},
+		{"maddr show", "1:\tdpdk0\n2:\tdpdk1\n\tlink 33:33:00:00:00:01\n\tlink 01:00:5e:00:00:05\n\tlink 33:33:00:00:00:05\n\tlink 01:80:c2:00:00:0e\n\tinet6 ff02::1\n"},
+		{"-v maddr show", "1:\tdpdk0\n2:\tdpdk1\n\tlink 33:33:00:00:00:01 (+kni)\n\tlink 01:00:5e:00:00:05 (+kni)\n\tlink 33:33:00:00:00:05 (+kni)\n\tlink 01:80:c2:00:00:0e (+kni)\n\tinet6 ff02::1\n"},
+		{"-4 maddr show", "1:\tdpdk0\n2:\tdpdk1\n\tlink 01:00:5e:00:00:05\n\tlink 01:80:c2:00:00:0e\n"},
+	} {
+		t.Run(tc.line, func(t *testing.T) {
+			if got := b.run(t.Context(), strings.Fields(tc.line)...); got != (result{0, tc.want, ""}) {
+				t.Errorf("got  %+v\nwant %+v", got, tc.want)
+			}
+		})
+	}
+}

@@ -19,7 +19,7 @@ type StatsOptions struct {
 }
 
 // Stats prints the drop reasons that are not zero, in the order of the walk, then
-// the counters of the ports and the gauges.
+// what was given to Linux, the counters of the ports and the gauges.
 func Stats(ctx context.Context, dir weirv1.DirectorClient, w io.Writer, o StatsOptions) error {
 	answer, err := dir.GetStats(ctx, connect.NewRequest(&weirv1.GetStatsRequest{}))
 	if err != nil {
@@ -32,6 +32,11 @@ func Stats(ctx context.Context, dir weirv1.DirectorClient, w io.Writer, o StatsO
 	if err := writeDrops(w, answer.Msg.Drops, o.Verbose); err != nil {
 		return err
 	}
+	if len(answer.Msg.Punts) > 0 {
+		if err := countTable("PUNT", answer.Msg.Punts, o.Verbose).writeAfterBlank(w); err != nil {
+			return err
+		}
+	}
 	if err := writePorts(w, answer.Msg.Ports); err != nil {
 		return err
 	}
@@ -43,13 +48,18 @@ func writeDrops(w io.Writer, drops []*weirv1.Drop, perWorker bool) error {
 		_, err := fmt.Fprintln(w, "no packet was dropped")
 		return err
 	}
+	return countTable("REASON", drops, perWorker).write(w)
+}
+
+// countTable is a table of counters, with a column for each worker if wanted.
+func countTable(head string, drops []*weirv1.Drop, perWorker bool) *table {
 	workers := 0
 	if perWorker {
 		for _, d := range drops {
 			workers = max(workers, len(d.ByWorker))
 		}
 	}
-	heading := []string{"REASON", ">COUNT"}
+	heading := []string{head, ">COUNT"}
 	for i := range workers {
 		heading = append(heading, fmt.Sprintf(">W%d", i))
 	}
@@ -65,7 +75,7 @@ func writeDrops(w io.Writer, drops []*weirv1.Drop, perWorker bool) error {
 		}
 		t.row(append(cells, d.Text)...)
 	}
-	return t.write(w)
+	return t
 }
 
 func writePorts(w io.Writer, ports []*weirv1.PortStats) error {
@@ -94,6 +104,7 @@ func writeGauges(w io.Writer, gauges []*weirv1.Gauge) error {
 // strings of the counters.
 type stats struct {
 	Drops  []drop      `json:"drops"`
+	Punts  []drop      `json:"punts"`
 	Ports  []portStats `json:"ports"`
 	Gauges []gauge     `json:"gauges"`
 }
@@ -121,9 +132,12 @@ type gauge struct {
 
 // statsOf converts the answer; a list without entries is [] and not null.
 func statsOf(m *weirv1.GetStatsResponse) stats {
-	s := stats{Drops: []drop{}, Ports: []portStats{}, Gauges: []gauge{}}
+	s := stats{Drops: []drop{}, Punts: []drop{}, Ports: []portStats{}, Gauges: []gauge{}}
 	for _, d := range m.Drops {
 		s.Drops = append(s.Drops, drop{d.Reason, d.Text, d.Total, append([]uint64{}, d.ByWorker...)})
+	}
+	for _, p := range m.Punts {
+		s.Punts = append(s.Punts, drop{p.Reason, p.Text, p.Total, append([]uint64{}, p.ByWorker...)})
 	}
 	for _, p := range m.Ports {
 		s.Ports = append(s.Ports, portStats{p.Device, p.RxPackets, p.RxBytes, p.TxPackets, p.TxBytes})

@@ -175,6 +175,7 @@ func TestStatsJSON(t *testing.T) {
 	d := someDirector()
 	d.stats.Ports, d.stats.Gauges = nil, d.stats.Gauges[:1]
 	d.stats.Drops = append(d.stats.Drops[1:], &weirv1.Drop{Reason: "pool_empty", Text: "t", Total: 1})
+	d.stats.Punts = []*weirv1.Drop{{Reason: "kni_address", Text: "p", Total: 2, ByWorker: []uint64{2, 0}}}
 	got, err := weir(t, serve(t, d), "stats --json")
 	want := `{
   "drops": [
@@ -192,6 +193,17 @@ func TestStatsJSON(t *testing.T) {
       "text": "t",
       "total": 1,
       "by_worker": []
+    }
+  ],
+  "punts": [
+    {
+      "reason": "kni_address",
+      "text": "p",
+      "total": 2,
+      "by_worker": [
+        2,
+        0
+      ]
     }
   ],
   "ports": [],
@@ -226,6 +238,21 @@ func TestStatsNothingDropped(t *testing.T) {
 		got, err := weir(t, serve(t, d), "stats -v")
 		if err != nil || got != "no packet was dropped\n" {
 			t.Errorf("%s: error %v, got %q", name, err, got)
+		}
+	}
+}
+
+// TestStatsPunts: what Linux got stands behind what was dropped.
+func TestStatsPunts(t *testing.T) {
+	d := &fake{stats: &weirv1.GetStatsResponse{Punts: []*weirv1.Drop{
+		{Reason: "ip_multicast", Text: "multicast", Total: 7, ByWorker: []uint64{3, 4}}, {Reason: "kni_address", Text: "for Linux", Total: 12, ByWorker: []uint64{12, 0}},
+	}}}
+	for line, want := range map[string]string{
+		"stats":    "no packet was dropped\n\nPUNT          COUNT  MEANING\nip_multicast      7  multicast\nkni_address      12  for Linux\n",
+		"stats -v": "no packet was dropped\n\nPUNT          COUNT  W0  W1  MEANING\nip_multicast      7   3   4  multicast\nkni_address      12  12   0  for Linux\n",
+	} {
+		if got, err := weir(t, serve(t, d), line); err != nil || got != want {
+			t.Errorf("%s: error %v, got\n%s", line, err, got)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (r *reader) device(n *block.Node, name string) {
 		"mtu":          number(r, &d.MTU, minMTU, maxMTU, "the interface's"),
 		"promisc_mode": r.flag(&d.Promisc),
 		"allmulticast": r.flag(&d.AllMulticast),
-		"kni_name":     r.notYet(r.interfaceNamed(&d.KNIName)),
+		"kni_name":     r.interfaceNamed(&d.KNIName),
 	})
 	if r.devices == nil {
 		r.devices = make(map[string]place)

@@ -58,7 +58,7 @@ func (r *reader) global() rules {
 		"log_async_mode":      r.unused("workers never log"),
 		"log_async_pool_size": r.unused("workers never log"),
 		"pdump":               r.later(),
-		"kni":                 r.kni,
+		"kni":                 r.flag(&r.cfg.Boot.KNI),
 		"lldp":                r.later(),
 		"busy_poll":           r.flag(&t.BusyPoll),
 	}

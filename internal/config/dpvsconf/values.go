@@ -107,17 +107,6 @@ func (r *reader) flag(dst *bool) rule {
 	}
 }
 
-// kni reads the switch of the Linux twins. There are none yet, so that off is
-// what it says.
-func (r *reader) kni(n *block.Node) {
-	on := &r.cfg.Boot.KNI
-	r.checked(r.flag(on), func(n *block.Node) {
-		if *on {
-			r.later()(n)
-		}
-	})(n)
-}
-
 // uoaMode reads DPVS's carrier of UOA, one for all services. Here each service
 // has its own, so that none loses datagrams at real servers that know no UOA.
 func (r *reader) uoaMode(n *block.Node) {

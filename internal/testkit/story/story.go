@@ -36,6 +36,7 @@ type Story struct {
 	t        testing.TB
 	d        *director.Director
 	ports    []*pipe.Port
+	twins    []*pipe.Port // .kni of ports, as Linux would see them from its side
 	stations words.Stations
 	outside  *packet.Pool // memory of frames on their way in and out
 	nanos    uint64
@@ -111,6 +112,13 @@ func (s *Story) command(d *datadriven.TestData) (string, error) {
 		return s.tell(quiet), nil
 	case "wait":
 		return s.wait(plain, args)
+	case "kni":
+		if err := s.kni(plain); err != nil {
+			return "", err
+		}
+		return s.tell(false), nil
+	case "addresses":
+		return s.addresses(), nil
 	case "conns":
 		return s.conns(), nil
 	case "dests":
@@ -179,10 +187,16 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 			}
 			s.ports = append(s.ports, p)
 			s.stations[w[1]] = p.Facts().MAC
-			bed.Ports = append(bed.Ports, director.BedPort{
+			at := director.BedPort{
 				Facts: p.Facts(), Owners: owners,
 				Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) },
-			})
+			}
+			if slices.Contains(w, "twin") {
+				k := pipe.New(p.Facts().ID, w[1]+".kni", p.Facts().MAC, 1<<16).Queues(number("workers", 1)).Offloads(true, true, false)
+				s.twins = append(s.twins, k)
+				at.Twin = func(worker int, pool *packet.Pool) (port.Queue, error) { return k.Queue(worker, pool) }
+			}
+			bed.Ports = append(bed.Ports, at)
 		case len(w) == 3 && w[0] == "station":
 			m, err := s.stations.MAC(w[2])
 			if err != nil {
@@ -220,8 +234,8 @@ func anyTentative(d *director.Director) bool {
 	return slices.ContainsFunc(d.Addresses(), func(a director.AddressView) bool { return a.State == director.AddrTentative })
 }
 
-// newPort reads "NAME MAC [mtu=1500] [queues=0,1] [txcsum] [txgso] [rxpartial]":
-// queues lists the worker that serves each.
+// newPort reads "NAME MAC [mtu=1500] [queues=0,1] [txcsum] [txgso] [rxpartial] [twin]":
+// queues lists the worker that serves each. A twin is down until the story has it up.
 func newPort(id int, w []string) (*pipe.Port, []int, error) {
 	mac, err := words.Stations{}.MAC(w[1])
 	if err != nil {
@@ -247,6 +261,7 @@ func newPort(id int, w []string) (*pipe.Port, []int, error) {
 			txGSO = true
 		case "rxpartial":
 			rxPartial = true
+		case "twin":
 		default:
 			err = fmt.Errorf("a port has no %q", k)
 		}
@@ -269,11 +284,11 @@ func (s *Story) close() {
 		s.t.Errorf("%d packets outside are lost", n)
 	}
 	_ = s.outside.Close()
-	s.d, s.ports = nil, nil
+	s.d, s.ports, s.twins = nil, nil, nil
 }
 
 func (s *Story) port(name string) (*pipe.Port, error) {
-	for _, p := range s.ports {
+	for _, p := range slices.Concat(s.ports, s.twins) {
 		if p.Facts().Name == name {
 			return p, nil
 		}
@@ -289,6 +304,9 @@ func (s *Story) inject(name string, args map[string]string, lines []string) erro
 		return err
 	}
 	from, to := words.MAC{2, 0, 0, 0, byte(p.Facts().ID), 0xee}, words.MAC(p.Facts().MAC)
+	if slices.Contains(s.twins, p) { // Linux speaks with the port's MAC
+		from, to = to, from
+	}
 	if w, ok := args["from"]; ok {
 		if from, err = s.stations.MAC(w); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"weir/internal/spec"
 	"weir/internal/stat"
 	"weir/internal/testkit/words"
+	"weir/internal/worker"
 )
 
 func realClock() uint64 {
@@ -27,7 +28,7 @@ const rounds = 12
 // tell has the workers breathe until they are done, and says what came of it.
 func (s *Story) tell(quiet bool) string {
 	var frames []string
-	for range rounds {
+	for n := 0; n < rounds || s.waitsForLinux(); n++ {
 		busy := false
 		for _, w := range s.d.Lanes() {
 			busy = w.Breathe() || busy
@@ -52,10 +53,16 @@ func (s *Story) tell(quiet bool) string {
 	return strings.Join(frames, "\n") + "\n"
 }
 
+// waitsForLinux reports whether there are punts that no twin has got yet: it is a few
+// in each breath.
+func (s *Story) waitsForLinux() bool {
+	return slices.ContainsFunc(s.d.Lanes(), func(w *worker.Worker) bool { return w.Twins().Held() > 0 })
+}
+
 // takeFrames says what left the ports.
 func (s *Story) takeFrames() (out []string) {
 	var burst [port.Burst]*packet.Packet
-	for _, p := range s.ports {
+	for _, p := range slices.Concat(s.ports, s.twins) {
 		for q := range p.Facts().TxQueues {
 			for n := p.TakeInto(q, burst[:], s.outside); n > 0; n = p.TakeInto(q, burst[:], s.outside) {
 				for _, pkt := range burst[:n] {
@@ -101,6 +108,7 @@ func (s *Story) count() (c counters) {
 		for _, q := range w.AllQueues() {
 			q.Counters(&p)
 		}
+		w.Twins().Each(func(q port.Queue) { q.Counters(&p) })
 		c.rx += p.RxPackets
 		c.tx += p.TxPackets
 		for r := range c.drops {
@@ -121,6 +129,7 @@ func (c *counters) since(before counters) string {
 	a, b := &c.worker, &before.worker
 	note("forwarded", a.Forwarded, b.Forwarded)
 	note("answered", a.Answered, b.Answered)
+	note("from_linux", a.FromLinux, b.FromLinux)
 	note("consumed", a.Consumed, b.Consumed)
 	note("new_conns", a.NewConns, b.NewConns)
 	note("expired", a.Expired, b.Expired)
@@ -147,6 +156,9 @@ func (c *counters) since(before counters) string {
 	note("joined", a.FragmentsJoined, b.FragmentsJoined)
 	note("fragmented", a.Fragmented, b.Fragmented)
 	note("fragments", a.FragmentsMade, b.FragmentsMade)
+	for r := range a.Punts {
+		note("punt."+packet.Reason(r).PuntName(), a.Punts[r], b.Punts[r])
+	}
 	for r := range c.drops {
 		note("drop."+packet.Reason(r).String(), c.drops[r], before.drops[r])
 	}
@@ -172,8 +184,8 @@ func (c *counters) since(before counters) string {
 // for a neighbour.
 func (s *Story) account() {
 	for _, w := range s.d.Lanes() {
-		if out, held := w.Pool().InUse(), w.Neigh().Held(); out != held {
-			s.t.Errorf("worker %s: %d packets are out of the pool, %d wait for neighbours", w.Name, out, held)
+		if out, held := w.Pool().InUse(), w.Neigh().Held()+w.Twins().Held(); out != held {
+			s.t.Errorf("worker %s: %d packets are out of the pool, %d wait for neighbours and for Linux", w.Name, out, held)
 		}
 	}
 }

@@ -1,0 +1,124 @@
+package punt
+
+import (
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/stat"
+)
+
+// A frame for Linux costs a system call in which Linux takes it as far as the socket,
+// 5 to 12 µs: as much as forwarding thirty. So a worker gives PerBreath at most in a
+// breath, some 40 µs, and keeps Room for the next ones: what comes in one burst is not
+// lost, and a flood of packets that nobody listens to takes no more than that from the
+// connections. In breaths that long a worker still gives 60,000 in a second, 700 Mbit/s
+// in frames of 1500 bytes; with little else to do its breaths are shorter.
+const (
+	PerBreath = 4
+	Room      = 256
+)
+
+// To ask a twin for what Linux sent is a system call as well. A worker that found
+// something else to do asks LookEvery nanoseconds; one that has time asks at once, and
+// sleeps with the twins in its poll set. It takes PerLook frames each time.
+const (
+	LookEvery = 100_000
+	PerLook   = 16
+)
+
+// Twins are a worker's queues of the ports' twins, and the packets that wait for them.
+type Twins struct {
+	stats  *stat.Worker
+	queues [port.Max]port.Queue // by the port that the twin is of
+	ids    []uint16             // of ports that have one
+
+	waiting [Room]*packet.Packet // a ring: n from head on
+	head, n int
+
+	looked uint64 // nanoseconds, when Linux was last asked
+	more   bool   // it had something then
+}
+
+// New returns a worker's twins, of which there are none yet. What is given to Linux is
+// counted in stats.
+func New(stats *stat.Worker) *Twins { return &Twins{stats: stats} }
+
+// Add gives the worker its queue of a port's twin.
+func (t *Twins) Add(id uint16, q port.Queue) {
+	t.queues[id] = q
+	t.ids = append(t.ids, id)
+}
+
+// Each calls f for each queue.
+func (t *Twins) Each(f func(port.Queue)) {
+	for _, id := range t.ids {
+		f(t.queues[id])
+	}
+}
+
+// Held is how many packets wait to be given to Linux.
+func (t *Twins) Held() int { return t.n }
+
+// Give takes a packet for the twin of the port that it came in on, or says why that
+// can't be; then the packet stays the caller's. in is what is known of the port.
+func (t *Twins) Give(p *packet.Packet, in *port.Facts) packet.Reason {
+	switch {
+	case !in.Twin || t.queues[p.In%port.Max] == nil:
+		return packet.PuntNoTwin
+	case t.n == Room:
+		return packet.PuntFull
+	case !settle(p, in.RxPartial):
+		return packet.L4Malformed
+	}
+	t.waiting[(t.head+t.n)%Room] = p
+	t.n++
+	t.stats.Punts[p.Reason]++
+	return packet.NoReason
+}
+
+// Send gives Linux some of what waits, in order, and reports whether there is more.
+func (t *Twins) Send() (more bool) {
+	for left := PerBreath; left > 0 && t.n > 0; {
+		in, run := t.waiting[t.head].In, 1
+		for run < left && run < t.n && t.head+run < Room && t.waiting[t.head+run].In == in {
+			run++
+		}
+		t.queues[in%port.Max].Tx(t.waiting[t.head : t.head+run])
+		t.head = (t.head + run) % Room
+		t.n -= run
+		left -= run
+	}
+	return t.n > 0
+}
+
+// Due reports whether it is time to ask what Linux sent; idle: there is nothing else
+// to do.
+func (t *Twins) Due(nanos uint64, idle bool) bool {
+	if len(t.ids) == 0 || !idle && !t.more && nanos-t.looked < LookEvery {
+		return false
+	}
+	t.looked, t.more = nanos, false
+	return true
+}
+
+// Wake makes the next breath ask what Linux sent: a sleeping worker heard of something.
+func (t *Twins) Wake() { t.more = true }
+
+// Receive fills burst with what Linux sent on the i-th twin; false: there is none.
+func (t *Twins) Receive(i int, burst []*packet.Packet) (n int, ok bool) {
+	if i >= len(t.ids) {
+		return 0, false
+	}
+	n = t.queues[t.ids[i]].Rx(burst[:min(len(burst), PerLook)])
+	t.more = t.more || n > 0
+	return n, true
+}
+
+// Close gives back what waits.
+func (t *Twins) Close() {
+	for ; t.n > 0; t.n-- {
+		p := t.waiting[t.head]
+		t.head = (t.head + 1) % Room
+		t.stats.Drops[packet.PortDown]++
+		p.Pool().Put(p)
+	}
+}
