@@ -42,6 +42,9 @@ var floors = [][]string{
 	{"internal/director"},
 	// Who asks the director.
 	{"internal/control", "internal/metrics", "internal/health"},
+	// What keepalived wants of the director, and the stock program beside it.
+	{"internal/keepalived/want", "internal/keepalived/vrrp"},
+	{"internal/keepalived"},
 	{"internal/daemon"},
 	// Who asks over the API.
 	{"internal/cli/dpip"},
