@@ -196,7 +196,7 @@ TCP  192.168.100.254:80 rr
 func TestKeepalivedTutorial(t *testing.T) {
 	d := newKeepalivedBed(t, drivers[0])
 	for _, rs := range d.net.Servers {
-		d.agentOn(rs).run()
+		d.agentOn(rs, "--trust", "192.168.100.200/31").run()
 		d.nginx(rs)
 	}
 	file := d.path("keepalived.conf")

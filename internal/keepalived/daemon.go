@@ -44,7 +44,7 @@ type Daemon struct {
 	file      *File
 	schedule  *health.Schedule
 	standings *standings
-	director  *director
+	director  *remote
 	addresses *addresses
 	line      *holding // to the director, without addresses
 	program   *vrrp.Program
@@ -57,7 +57,7 @@ const scriptsEnd = 10 * time.Second
 // New makes a daemon for a file that was read. It does nothing yet.
 func New(o Options, f *File) (*Daemon, error) {
 	d := &Daemon{Options: o, client: o.Client, log: o.Log, inbox: newInbox(), file: f}
-	d.director = &director{client: o.Client, log: o.Log, flush: f.Conf.Global.Flush && o.Checks}
+	d.director = &remote{client: o.Client, log: o.Log, flush: f.Conf.Global.Flush && o.Checks}
 	d.standings, d.addresses = newStandings(d), newAddresses(d)
 	if o.VRRP && f.Conf.Stock != "" {
 		path, err := vrrp.Find(o.Program)

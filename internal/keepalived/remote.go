@@ -24,9 +24,9 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
-// director is the daemon's view of the director: whether it is there, and what it has of
+// remote is the daemon's view of the director: whether it is there, and what it has of
 // ours.
-type director struct {
+type remote struct {
 	client weirv1.DirectorClient
 	log    *slog.Logger
 	there  bool
@@ -40,20 +40,20 @@ type director struct {
 }
 
 // arrived is when the director is there, or there again: nothing is known of what it has.
-func (d *director) arrived() {
+func (d *remote) arrived() {
 	d.there, d.known = true, false
 	d.again, d.wait = time.Time{}, 0
 }
 
-func (d *director) left() { d.there, d.known, d.again = false, false, time.Time{} }
+func (d *remote) left() { d.there, d.known, d.again = false, false, time.Time{} }
 
 // doubt makes the next change ask what the director has: an address came or left, and
 // may have taken something along.
-func (d *director) doubt() { d.known = false }
+func (d *remote) doubt() { d.known = false }
 
 // retry tries again at once what was refused: something has changed that the director may
 // like better.
-func (d *director) retry() {
+func (d *remote) retry() {
 	d.wait = 0
 	if !d.again.IsZero() {
 		d.again = time.Now()
@@ -61,7 +61,7 @@ func (d *director) retry() {
 }
 
 // ask lists what the director has of the services that we want, or had.
-func (d *director) ask(ctx context.Context, wanted []spec.Service) error {
+func (d *remote) ask(ctx context.Context, wanted []spec.Service) error {
 	services, err := d.client.ListServices(ctx, connect.NewRequest(&weirv1.ListServicesRequest{}))
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (d *director) ask(ctx context.Context, wanted []spec.Service) error {
 
 // bring makes the director have what is wanted: one change with all that it takes. A step
 // that it refuses is left out, told, and tried again later; the others are carried out.
-func (d *director) bring(ctx context.Context, wanted []spec.Service, quiet bool) {
+func (d *remote) bring(ctx context.Context, wanted []spec.Service, quiet bool) {
 	if !d.there {
 		return
 	}
@@ -108,7 +108,7 @@ func (d *director) bring(ctx context.Context, wanted []spec.Service, quiet bool)
 	}
 }
 
-func (d *director) try(ctx context.Context, wanted []spec.Service, quiet bool) error {
+func (d *remote) try(ctx context.Context, wanted []spec.Service, quiet bool) error {
 	if d.flush {
 		if _, err := d.client.FlushServices(ctx, connect.NewRequest(&weirv1.FlushServicesRequest{})); err != nil {
 			return err
@@ -154,7 +154,7 @@ func (d *director) try(ctx context.Context, wanted []spec.Service, quiet bool) e
 }
 
 // apply carries steps out, and notes that they are; at is the step that was refused, or -1.
-func (d *director) apply(ctx context.Context, steps []want.Step) (at int, err error) {
+func (d *remote) apply(ctx context.Context, steps []want.Step) (at int, err error) {
 	m := &weirv1.ApplyRequest{}
 	for i := range steps {
 		m.Steps = append(m.Steps, steps[i].Msg)
@@ -184,14 +184,14 @@ func without(steps []want.Step, at int) []want.Step {
 }
 
 // later plans the next try.
-func (d *director) later() {
+func (d *remote) later() {
 	d.wait = min(max(2*d.wait, firstRetry), lastRetry)
 	d.again = time.Now().Add(d.wait)
 }
 
 // tell logs what was refused, each sentence once as long as it is true. With quiet nothing is
 // said yet: a script is under way that may be what is missing.
-func (d *director) tell(no map[string]bool, quiet bool) {
+func (d *remote) tell(no map[string]bool, quiet bool) {
 	for said := range d.refused {
 		if !no[said] {
 			delete(d.refused, said)
