@@ -3,6 +3,7 @@ package keepalived
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -64,7 +65,7 @@ func newDirector(t testing.TB, path string) *bed {
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
 	var ports []director.BedPort
 	for i, name := range []string{"dpdk0", "dpdk1"} {
-		p := pipe.New(uint8(i), name, port.MAC{2, 0, 0, 0, byte(i), 0}, 1500)
+		p := pipe.New(uint16(i), name, port.MAC{2, 0, 0, 0, byte(i), 0}, 1500)
 		ports = append(ports, director.BedPort{Facts: p.Facts(), Owners: []int{0}, Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }})
 	}
 	d, err := director.NewOn(director.Bed{Ports: ports}, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil)))
@@ -208,7 +209,8 @@ func shown(b *bed) string {
 			lines = append(lines, fmt.Sprintf("%s only %s", k, a))
 		}
 		svc.Dests, svc.Locals, svc.Blacklist, svc.Whitelist = nil, nil, nil, nil
-		lines = append(lines, fmt.Sprintf("%s is %+v", k, svc))
+		options, _ := json.Marshal(svc)
+		lines = append(lines, fmt.Sprintf("%s is %s", k, options))
 	}
 	for _, a := range s.Addresses {
 		lines = append(lines, fmt.Sprintf("address %s %s %v", a.Prefix, a.Port, a.SAPool))

@@ -93,7 +93,7 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for {
-		d.work(ctx)
+		d.work()
 		if d.director.again.IsZero() {
 			retry.Reset(time.Hour)
 		} else {
@@ -113,12 +113,12 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 
 // work takes what has happened, brings it to the director, and then runs the scripts that
 // tell of it: what they do may need what it has by then.
-func (d *Daemon) work(ctx context.Context) {
+func (d *Daemon) work() {
 	d.inbox.drain()
 	if !d.Checks {
 		return
 	}
-	d.director.bring(ctx, d.standings.wanted(), d.busy())
+	d.director.bring(d.standings.wanted(), d.busy())
 	d.standings.runScripts()
 }
 
@@ -230,7 +230,7 @@ func (d *Daemon) reload() {
 		d.log.Error(fmt.Sprintf("reload: the stock keepalived: %v", err))
 	}
 	d.director.retry()
-	d.work(context.Background())
+	d.work()
 	d.log.Info("reload: done")
 }
 
@@ -254,11 +254,9 @@ func (d *Daemon) end() {
 		for _, v := range d.standings.all {
 			d.standings.farewell(v)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), callTime)
-		defer cancel()
 		if !d.Keep {
 			d.director.flush = d.file.Conf.Global.FlushOnStop
-			d.director.bring(ctx, nil, false)
+			d.director.bring(nil, false)
 		}
 		d.standings.runScripts()
 		ran := make(chan struct{})

@@ -113,8 +113,32 @@ func TestReloadModel(t *testing.T) {
 	}
 	nothing := shown(fresh)
 	path := write(t, e.text())
+	for _, err := Read(path, "", nil); err != nil; _, err = Read(path, "", nil) {
+		e.edit()
+		rewrite(t, path, e.text())
+	}
 	going := begin(t, kept.path, path)
 	refused := 0
+	same := func(i int) {
+		t.Helper()
+		r := begin(t, fresh.path, path)
+		r.says("the director is there")
+		got, want := "", ""
+		defer func() {
+			if t.Failed() {
+				t.Logf("it has\n%s\na new one has\n%s", got, want)
+			}
+		}()
+		eventually(t, fmt.Sprintf("after edit %d the director has what a new one has", i), func() bool {
+			got, want = shown(kept), shown(fresh)
+			return got == want
+		})
+		r.stop()
+		if left := shown(fresh); left != nothing {
+			t.Fatalf("edit %d: left behind is\n%s", i, left)
+		}
+	}
+	same(-1)
 	for i := range 500 {
 		e.edit()
 		rewrite(t, path, e.text())
@@ -127,17 +151,7 @@ func TestReloadModel(t *testing.T) {
 			}
 			continue
 		}
-		r := begin(t, fresh.path, path)
-		r.says("the director is there")
-		got, want := "", ""
-		eventually(t, fmt.Sprintf("after edit %d the director has what a new one has", i), func() bool {
-			got, want = shown(kept), shown(fresh)
-			return got == want
-		})
-		r.stop()
-		if left := shown(fresh); left != nothing {
-			t.Fatalf("edit %d: left behind is\n%s", i, left)
-		}
+		same(i)
 	}
 	t.Logf("%d of 500 edits were refused", refused)
 	if refused > 250 {

@@ -32,6 +32,8 @@ type remote struct {
 	there  bool
 	known  bool // have is what it has
 	have   want.Have
+	// ours are services that we asked for, whether or not the answer came.
+	ours map[spec.ServiceKey]bool
 	flush  bool // forget the services of others once (lvs_flush)
 
 	refused map[string]bool // sentences that were told
@@ -60,8 +62,8 @@ func (d *remote) retry() {
 	}
 }
 
-// ask lists what the director has of the services that we want, or had.
-func (d *remote) ask(ctx context.Context, wanted []spec.Service) error {
+// ask lists what the director has of ours.
+func (d *remote) ask(ctx context.Context) error {
 	services, err := d.client.ListServices(ctx, connect.NewRequest(&weirv1.ListServicesRequest{}))
 	if err != nil {
 		return err
@@ -80,11 +82,8 @@ func (d *remote) ask(ctx context.Context, wanted []spec.Service) error {
 			have[k] = s
 		}
 	}
-	for k := range d.have {
+	for k := range d.ours {
 		keep(k)
-	}
-	for i := range wanted {
-		keep(wanted[i].ServiceKey)
 	}
 	d.have, d.known = have, true
 	return nil
@@ -92,12 +91,19 @@ func (d *remote) ask(ctx context.Context, wanted []spec.Service) error {
 
 // bring makes the director have what is wanted: one change with all that it takes. A step
 // that it refuses is left out, told, and tried again later; the others are carried out.
-func (d *remote) bring(ctx context.Context, wanted []spec.Service, quiet bool) {
+func (d *remote) bring(wanted []spec.Service, quiet bool) {
 	if !d.there {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	// A change that is under way is not given up: the end would not know what came of it.
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
+	if d.ours == nil {
+		d.ours = make(map[spec.ServiceKey]bool)
+	}
+	for i := range wanted {
+		d.ours[wanted[i].ServiceKey] = true
+	}
 	if err := d.try(ctx, wanted, quiet); err != nil {
 		d.known = false
 		d.later()
@@ -117,7 +123,7 @@ func (d *remote) try(ctx context.Context, wanted []spec.Service, quiet bool) err
 	}
 	asked := false
 	if !d.known {
-		if err := d.ask(ctx, wanted); err != nil {
+		if err := d.ask(ctx); err != nil {
 			return err
 		}
 		asked = true
@@ -134,7 +140,7 @@ func (d *remote) try(ctx context.Context, wanted []spec.Service, quiet bool) err
 		}
 		if !asked {
 			// It has something else than we think: others may have been at it.
-			if err := d.ask(ctx, wanted); err != nil {
+			if err := d.ask(ctx); err != nil {
 				return err
 			}
 			asked, steps = true, want.Diff(d.have, wanted)
@@ -149,6 +155,10 @@ func (d *remote) try(ctx context.Context, wanted []spec.Service, quiet bool) err
 		d.later()
 	} else {
 		d.again, d.wait = time.Time{}, 0
+		clear(d.ours)
+		for k := range d.have {
+			d.ours[k] = true
+		}
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ func (p *planner) service(vs *keepalivedconf.VirtualServer, s Service, deny, all
 		kind  spec.ListKind
 		addrs []netip.Addr
 	}{{spec.Blacklist, s.Spec.Blacklist}, {spec.Whitelist, s.Spec.Whitelist}} {
+		if len(list.addrs) == 0 {
+			continue
+		}
 		if err := p.paper.AddListed(key, list.kind, list.addrs...); err != nil {
 			p.refuse(at, "virtual_server: %v", err)
 		}
