@@ -33,8 +33,8 @@ type remote struct {
 	known  bool // have is what it has
 	have   want.Have
 	// ours are services that we asked for, whether or not the answer came.
-	ours map[spec.ServiceKey]bool
-	flush  bool // forget the services of others once (lvs_flush)
+	ours  map[spec.ServiceKey]bool
+	flush bool // forget the services of others once (lvs_flush)
 
 	refused map[string]bool // sentences that were told
 	wait    time.Duration
