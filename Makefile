@@ -60,7 +60,7 @@ vet: ## go vet and the format of the files
 
 .PHONY: unit
 unit: ## the laws of the house and all tests beside the code (root)
-	@$(NEED) root go
+	@$(NEED) root go keepalived
 	$(GO) test -p $(P) -timeout 15m $$($(GO) list ./... | grep -v '^weir/e2e')
 
 .PHONY: e2e
