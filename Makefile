@@ -12,7 +12,7 @@ export PATH := $(dir $(GO)):$(PATH)
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
-PROGRAMS := weir dpip ipvsadm weir-rs
+PROGRAMS := weir dpip ipvsadm keepalived weir-rs
 
 # Two at a time: the tests drive real packets and are made for two cores.
 P ?= 2
@@ -26,7 +26,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 NEED := scripts/need.sh
 FOR_DEMO := curl nginx-light
 FOR_BENCH := iproute2 ethtool nftables
-FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute
+FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived
 FOR_RACE := $(FOR_TEST) gcc libc6-dev
 FOR_GENERATE := clang llvm libbpf-dev protobuf-compiler ca-certificates
 
@@ -60,7 +60,7 @@ vet: ## go vet and the format of the files
 
 .PHONY: unit
 unit: ## the laws of the house and all tests beside the code (root)
-	@$(NEED) root go
+	@$(NEED) root go keepalived
 	$(GO) test -p $(P) -timeout 15m $$($(GO) list ./... | grep -v '^weir/e2e')
 
 .PHONY: e2e

@@ -42,6 +42,9 @@ var floors = [][]string{
 	{"internal/director"},
 	// Who asks the director.
 	{"internal/control", "internal/metrics", "internal/health"},
+	// What keepalived wants of the director, and the stock program beside it.
+	{"internal/keepalived/want", "internal/keepalived/vrrp"},
+	{"internal/keepalived"},
 	{"internal/daemon"},
 	// Who asks over the API.
 	{"internal/cli/dpip"},
@@ -84,8 +87,15 @@ var sees = map[string][]string{
 	"cmd/dpip":             {"api/...", "internal/cli/dpip"},
 	"cmd/ipvsadm":          {"api/...", "internal/cli/ipvsadm"},
 	"internal/rsagent":     {"bpf"},
-	"internal/cli/weirrs":  {"internal/rsagent"},
-	"cmd/weir-rs":          {"internal/cli/weirrs"},
+	// keepalived is a client of the director as the other commands are, with a file and
+	// health checks of its own. spec is what the file's values are made of.
+	"internal/keepalived/want": {"api/...", "internal/config/...", "internal/health", "internal/spec"},
+	"internal/keepalived/vrrp": {"internal/config/keepalivedconf"},
+	"internal/keepalived":      {"api/...", "internal/config/...", "internal/health", "internal/keepalived/...", "internal/spec"},
+	"internal/cli/keepalived":  {"api/...", "internal/keepalived", "internal/keepalived/vrrp"},
+	"cmd/keepalived":           {"api/...", "internal/cli/keepalived"},
+	"internal/cli/weirrs":      {"internal/rsagent"},
+	"cmd/weir-rs":              {"internal/cli/weirrs"},
 }
 
 // fences lists who may import a module of others, or a package of the standard
@@ -97,7 +107,7 @@ var fences = map[string][]string{
 
 	"golang.org/x/sys/unix": {
 		"internal/clock", "internal/packet", "internal/flow", "internal/port/...", "internal/worker", "internal/director",
-		"internal/daemon", "internal/health", "internal/rsagent", "internal/testkit/...", "bench/...",
+		"internal/daemon", "internal/health", "internal/rsagent", "internal/cli/keepalived", "internal/testkit/...", "bench/...",
 	},
 	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/rsagent", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netlink": {"internal/port/...", "internal/rsagent", "internal/director", "internal/testkit/...", "bench/..."},
@@ -111,11 +121,11 @@ var fences = map[string][]string{
 	"golang.org/x/net/ipv6":           {"internal/health"},
 	"golang.org/x/sync":               {"internal/director", "internal/control", "internal/demo", "cmd/weir"},
 
-	"connectrpc.com/connect":            {"api/...", "internal/control", "internal/cli/..."},
+	"connectrpc.com/connect":            {"api/...", "internal/control", "internal/cli/...", "internal/keepalived"},
 	"google.golang.org/protobuf":        {"api/...", "internal/control"},
 	"github.com/spf13/cobra":            {"internal/cli/weir", "internal/cli/weirrs", "cmd/weir", "cmd/weir-rs"},
 	"github.com/spf13/pflag":            {"internal/cli/ipvsadm", "internal/cli/weir", "cmd/weir"},
-	"github.com/coreos/go-systemd/v22":  {"internal/daemon", "internal/rsagent"},
+	"github.com/coreos/go-systemd/v22":  {"internal/daemon", "internal/rsagent", "internal/cli/keepalived"},
 	"github.com/prometheus":             {"internal/metrics"},
 	"github.com/gopacket/gopacket":      {"internal/testkit/...", "bench/..."},
 	"gvisor.dev/gvisor":                 {"internal/testkit/..."},

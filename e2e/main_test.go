@@ -19,7 +19,7 @@ var tools = map[string]string{
 	"ping": "iputils-ping", "arping": "iputils-arping",
 	"haproxy": "haproxy", "gcc": "gcc libc6-dev", "python3": "python3",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
-	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools",
+	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools", "keepalived": "keepalived",
 }
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-o", bin+"/", "weir/cmd/weir", "weir/cmd/dpip", "weir/cmd/ipvsadm", "weir/cmd/weir-rs")
+	build := exec.Command("go", "build", "-o", bin+"/", "weir/cmd/weir", "weir/cmd/dpip", "weir/cmd/ipvsadm", "weir/cmd/keepalived", "weir/cmd/weir-rs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: build the binaries: %v\n%s", err, out)

@@ -39,6 +39,8 @@ func play(role string) int {
 		err = peerServer(words[1:])
 	case "peer-udp":
 		err = peerUDP(words[1:])
+	case "silent-server":
+		err = silentServer(words[1:])
 	case "proxy-server":
 		err = proxyServer()
 	default:

@@ -20,6 +20,7 @@ proof() {
 	libbpf-dev) echo /usr/include/bpf/bpf_helpers.h ;;
 	libc6-dev) echo /usr/include/stdio.h ;;
 	llvm) echo llvm-strip ;;
+	keepalived) echo /usr/sbin/keepalived ;;
 	kmod) echo modprobe ;;
 	net-tools) echo ifconfig ;;
 	nftables) echo nft ;;

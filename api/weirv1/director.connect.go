@@ -49,6 +49,8 @@ const (
 	DirectorDeleteAddressProcedure = "/weir.v1.Director/DeleteAddress"
 	// DirectorFlushAddressesProcedure is the fully-qualified name of the Director's FlushAddresses RPC.
 	DirectorFlushAddressesProcedure = "/weir.v1.Director/FlushAddresses"
+	// DirectorHoldAddressesProcedure is the fully-qualified name of the Director's HoldAddresses RPC.
+	DirectorHoldAddressesProcedure = "/weir.v1.Director/HoldAddresses"
 	// DirectorListRoutesProcedure is the fully-qualified name of the Director's ListRoutes RPC.
 	DirectorListRoutesProcedure = "/weir.v1.Director/ListRoutes"
 	// DirectorAddRouteProcedure is the fully-qualified name of the Director's AddRoute RPC.
@@ -124,6 +126,13 @@ type DirectorClient interface {
 	AddAddress(context.Context, *connect.Request[AddAddressRequest]) (*connect.Response[AddAddressResponse], error)
 	DeleteAddress(context.Context, *connect.Request[DeleteAddressRequest]) (*connect.Response[DeleteAddressResponse], error)
 	FlushAddresses(context.Context, *connect.Request[FlushAddressesRequest]) (*connect.Response[FlushAddressesResponse], error)
+	// Addresses that are the director's for as long as the stream lives. It ends with the
+	// call, with the caller (however that dies), or with the director; then those leave,
+	// as one change, that nobody else holds and nobody added with AddAddress. They take
+	// with them that they are local addresses of services and WAN addresses (real
+	// servers) of match services. The first answer says that all are there; no other
+	// follows. Held addresses are listed as others are, and are never saved.
+	HoldAddresses(context.Context, *connect.Request[HoldAddressesRequest]) (*connect.ServerStreamForClient[HoldAddressesResponse], error)
 	ListRoutes(context.Context, *connect.Request[ListRoutesRequest]) (*connect.Response[ListRoutesResponse], error)
 	AddRoute(context.Context, *connect.Request[AddRouteRequest]) (*connect.Response[AddRouteResponse], error)
 	DeleteRoute(context.Context, *connect.Request[DeleteRouteRequest]) (*connect.Response[DeleteRouteResponse], error)
@@ -198,6 +207,12 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			httpClient,
 			baseURL+DirectorFlushAddressesProcedure,
 			connect.WithSchema(directorMethods.ByName("FlushAddresses")),
+			connect.WithClientOptions(opts...),
+		),
+		holdAddresses: connect.NewClient[HoldAddressesRequest, HoldAddressesResponse](
+			httpClient,
+			baseURL+DirectorHoldAddressesProcedure,
+			connect.WithSchema(directorMethods.ByName("HoldAddresses")),
 			connect.WithClientOptions(opts...),
 		),
 		listRoutes: connect.NewClient[ListRoutesRequest, ListRoutesResponse](
@@ -396,6 +411,7 @@ type directorClient struct {
 	addAddress         *connect.Client[AddAddressRequest, AddAddressResponse]
 	deleteAddress      *connect.Client[DeleteAddressRequest, DeleteAddressResponse]
 	flushAddresses     *connect.Client[FlushAddressesRequest, FlushAddressesResponse]
+	holdAddresses      *connect.Client[HoldAddressesRequest, HoldAddressesResponse]
 	listRoutes         *connect.Client[ListRoutesRequest, ListRoutesResponse]
 	addRoute           *connect.Client[AddRouteRequest, AddRouteResponse]
 	deleteRoute        *connect.Client[DeleteRouteRequest, DeleteRouteResponse]
@@ -452,6 +468,11 @@ func (c *directorClient) DeleteAddress(ctx context.Context, req *connect.Request
 // FlushAddresses calls weir.v1.Director.FlushAddresses.
 func (c *directorClient) FlushAddresses(ctx context.Context, req *connect.Request[FlushAddressesRequest]) (*connect.Response[FlushAddressesResponse], error) {
 	return c.flushAddresses.CallUnary(ctx, req)
+}
+
+// HoldAddresses calls weir.v1.Director.HoldAddresses.
+func (c *directorClient) HoldAddresses(ctx context.Context, req *connect.Request[HoldAddressesRequest]) (*connect.ServerStreamForClient[HoldAddressesResponse], error) {
+	return c.holdAddresses.CallServerStream(ctx, req)
 }
 
 // ListRoutes calls weir.v1.Director.ListRoutes.
@@ -616,6 +637,13 @@ type DirectorHandler interface {
 	AddAddress(context.Context, *connect.Request[AddAddressRequest]) (*connect.Response[AddAddressResponse], error)
 	DeleteAddress(context.Context, *connect.Request[DeleteAddressRequest]) (*connect.Response[DeleteAddressResponse], error)
 	FlushAddresses(context.Context, *connect.Request[FlushAddressesRequest]) (*connect.Response[FlushAddressesResponse], error)
+	// Addresses that are the director's for as long as the stream lives. It ends with the
+	// call, with the caller (however that dies), or with the director; then those leave,
+	// as one change, that nobody else holds and nobody added with AddAddress. They take
+	// with them that they are local addresses of services and WAN addresses (real
+	// servers) of match services. The first answer says that all are there; no other
+	// follows. Held addresses are listed as others are, and are never saved.
+	HoldAddresses(context.Context, *connect.Request[HoldAddressesRequest], *connect.ServerStream[HoldAddressesResponse]) error
 	ListRoutes(context.Context, *connect.Request[ListRoutesRequest]) (*connect.Response[ListRoutesResponse], error)
 	AddRoute(context.Context, *connect.Request[AddRouteRequest]) (*connect.Response[AddRouteResponse], error)
 	DeleteRoute(context.Context, *connect.Request[DeleteRouteRequest]) (*connect.Response[DeleteRouteResponse], error)
@@ -686,6 +714,12 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		DirectorFlushAddressesProcedure,
 		svc.FlushAddresses,
 		connect.WithSchema(directorMethods.ByName("FlushAddresses")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorHoldAddressesHandler := connect.NewServerStreamHandler(
+		DirectorHoldAddressesProcedure,
+		svc.HoldAddresses,
+		connect.WithSchema(directorMethods.ByName("HoldAddresses")),
 		connect.WithHandlerOptions(opts...),
 	)
 	directorListRoutesHandler := connect.NewUnaryHandler(
@@ -886,6 +920,8 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorDeleteAddressHandler.ServeHTTP(w, r)
 		case DirectorFlushAddressesProcedure:
 			directorFlushAddressesHandler.ServeHTTP(w, r)
+		case DirectorHoldAddressesProcedure:
+			directorHoldAddressesHandler.ServeHTTP(w, r)
 		case DirectorListRoutesProcedure:
 			directorListRoutesHandler.ServeHTTP(w, r)
 		case DirectorAddRouteProcedure:
@@ -975,6 +1011,10 @@ func (UnimplementedDirectorHandler) DeleteAddress(context.Context, *connect.Requ
 
 func (UnimplementedDirectorHandler) FlushAddresses(context.Context, *connect.Request[FlushAddressesRequest]) (*connect.Response[FlushAddressesResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.FlushAddresses is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) HoldAddresses(context.Context, *connect.Request[HoldAddressesRequest], *connect.ServerStream[HoldAddressesResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.HoldAddresses is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) ListRoutes(context.Context, *connect.Request[ListRoutesRequest]) (*connect.Response[ListRoutesResponse], error) {

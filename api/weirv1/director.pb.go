@@ -903,7 +903,9 @@ type Address struct {
 	Automatic bool `protobuf:"varint,11,opt,name=automatic,proto3" json:"automatic,omitempty"`
 	// The device's Linux twin, if the host's own kernel has the address there: it is
 	// none of the director's wanted state. Answers only; "" otherwise.
-	Kni           string `protobuf:"bytes,12,opt,name=kni,proto3" json:"kni,omitempty"`
+	Kni string `protobuf:"bytes,12,opt,name=kni,proto3" json:"kni,omitempty"`
+	// How many hold it (HoldAddresses); answers only.
+	Holders       uint32 `protobuf:"varint,13,opt,name=holders,proto3" json:"holders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1020,6 +1022,13 @@ func (x *Address) GetKni() string {
 		return x.Kni
 	}
 	return ""
+}
+
+func (x *Address) GetHolders() uint32 {
+	if x != nil {
+		return x.Holders
+	}
+	return 0
 }
 
 type ListAddressesRequest struct {
@@ -1387,6 +1396,96 @@ func (*FlushAddressesResponse) Descriptor() ([]byte, []int) {
 	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
 }
 
+type HoldAddressesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who holds them, for the director's log: "keepalived VI_1".
+	Holder string `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"`
+	// At most 4096; none is allowed, which makes the stream a sign of the director's life.
+	Addresses     []*Address `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldAddressesRequest) Reset() {
+	*x = HoldAddressesRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldAddressesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldAddressesRequest) ProtoMessage() {}
+
+func (x *HoldAddressesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldAddressesRequest.ProtoReflect.Descriptor instead.
+func (*HoldAddressesRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HoldAddressesRequest) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *HoldAddressesRequest) GetAddresses() []*Address {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+type HoldAddressesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldAddressesResponse) Reset() {
+	*x = HoldAddressesResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldAddressesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldAddressesResponse) ProtoMessage() {}
+
+func (x *HoldAddressesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldAddressesResponse.ProtoReflect.Descriptor instead.
+func (*HoldAddressesResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
+}
+
 type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "10.0.0.0/16"; the default routes are "0.0.0.0/0" and "::/0".
@@ -1409,7 +1508,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1520,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1533,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Route) GetPrefix() string {
@@ -1509,7 +1608,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1620,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1633,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRoutesRequest) GetDevice() string {
@@ -1553,7 +1652,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1664,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1677,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -1597,7 +1696,7 @@ type AddRouteRequest struct {
 
 func (x *AddRouteRequest) Reset() {
 	*x = AddRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1708,7 @@ func (x *AddRouteRequest) String() string {
 func (*AddRouteRequest) ProtoMessage() {}
 
 func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1721,7 @@ func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteRequest.ProtoReflect.Descriptor instead.
 func (*AddRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddRouteRequest) GetRoute() *Route {
@@ -1640,7 +1739,7 @@ type AddRouteResponse struct {
 
 func (x *AddRouteResponse) Reset() {
 	*x = AddRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1751,7 @@ func (x *AddRouteResponse) String() string {
 func (*AddRouteResponse) ProtoMessage() {}
 
 func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1764,7 @@ func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteResponse.ProtoReflect.Descriptor instead.
 func (*AddRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
 }
 
 type DeleteRouteRequest struct {
@@ -1677,7 +1776,7 @@ type DeleteRouteRequest struct {
 
 func (x *DeleteRouteRequest) Reset() {
 	*x = DeleteRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1788,7 @@ func (x *DeleteRouteRequest) String() string {
 func (*DeleteRouteRequest) ProtoMessage() {}
 
 func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1801,7 @@ func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteRouteRequest) GetRoute() *Route {
@@ -1720,7 +1819,7 @@ type DeleteRouteResponse struct {
 
 func (x *DeleteRouteResponse) Reset() {
 	*x = DeleteRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1831,7 @@ func (x *DeleteRouteResponse) String() string {
 func (*DeleteRouteResponse) ProtoMessage() {}
 
 func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1844,7 @@ func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
 }
 
 type FlushRoutesRequest struct {
@@ -1759,7 +1858,7 @@ type FlushRoutesRequest struct {
 
 func (x *FlushRoutesRequest) Reset() {
 	*x = FlushRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1870,7 @@ func (x *FlushRoutesRequest) String() string {
 func (*FlushRoutesRequest) ProtoMessage() {}
 
 func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1883,7 @@ func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesRequest.ProtoReflect.Descriptor instead.
 func (*FlushRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FlushRoutesRequest) GetDevice() string {
@@ -1809,7 +1908,7 @@ type FlushRoutesResponse struct {
 
 func (x *FlushRoutesResponse) Reset() {
 	*x = FlushRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1920,7 @@ func (x *FlushRoutesResponse) String() string {
 func (*FlushRoutesResponse) ProtoMessage() {}
 
 func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1933,7 @@ func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesResponse.ProtoReflect.Descriptor instead.
 func (*FlushRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
 }
 
 type Neighbour struct {
@@ -1854,7 +1953,7 @@ type Neighbour struct {
 
 func (x *Neighbour) Reset() {
 	*x = Neighbour{}
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1866,7 +1965,7 @@ func (x *Neighbour) String() string {
 func (*Neighbour) ProtoMessage() {}
 
 func (x *Neighbour) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1879,7 +1978,7 @@ func (x *Neighbour) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbour.ProtoReflect.Descriptor instead.
 func (*Neighbour) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Neighbour) GetAddress() string {
@@ -1933,7 +2032,7 @@ type ListNeighboursRequest struct {
 
 func (x *ListNeighboursRequest) Reset() {
 	*x = ListNeighboursRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2044,7 @@ func (x *ListNeighboursRequest) String() string {
 func (*ListNeighboursRequest) ProtoMessage() {}
 
 func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2057,7 @@ func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursRequest.ProtoReflect.Descriptor instead.
 func (*ListNeighboursRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListNeighboursRequest) GetDevice() string {
@@ -1977,7 +2076,7 @@ type ListNeighboursResponse struct {
 
 func (x *ListNeighboursResponse) Reset() {
 	*x = ListNeighboursResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2088,7 @@ func (x *ListNeighboursResponse) String() string {
 func (*ListNeighboursResponse) ProtoMessage() {}
 
 func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2101,7 @@ func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursResponse.ProtoReflect.Descriptor instead.
 func (*ListNeighboursResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListNeighboursResponse) GetNeighbours() []*Neighbour {
@@ -2021,7 +2120,7 @@ type AddNeighbourRequest struct {
 
 func (x *AddNeighbourRequest) Reset() {
 	*x = AddNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2132,7 @@ func (x *AddNeighbourRequest) String() string {
 func (*AddNeighbourRequest) ProtoMessage() {}
 
 func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2145,7 @@ func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*AddNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AddNeighbourRequest) GetNeighbour() *Neighbour {
@@ -2064,7 +2163,7 @@ type AddNeighbourResponse struct {
 
 func (x *AddNeighbourResponse) Reset() {
 	*x = AddNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2175,7 @@ func (x *AddNeighbourResponse) String() string {
 func (*AddNeighbourResponse) ProtoMessage() {}
 
 func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2188,7 @@ func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*AddNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
 }
 
 type DeleteNeighbourRequest struct {
@@ -2102,7 +2201,7 @@ type DeleteNeighbourRequest struct {
 
 func (x *DeleteNeighbourRequest) Reset() {
 	*x = DeleteNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2213,7 @@ func (x *DeleteNeighbourRequest) String() string {
 func (*DeleteNeighbourRequest) ProtoMessage() {}
 
 func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2226,7 @@ func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteNeighbourRequest) GetAddress() string {
@@ -2152,7 +2251,7 @@ type DeleteNeighbourResponse struct {
 
 func (x *DeleteNeighbourResponse) Reset() {
 	*x = DeleteNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2164,7 +2263,7 @@ func (x *DeleteNeighbourResponse) String() string {
 func (*DeleteNeighbourResponse) ProtoMessage() {}
 
 func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2177,7 +2276,7 @@ func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
 }
 
 // MulticastGroup is a group that a device listens to.
@@ -2196,7 +2295,7 @@ type MulticastGroup struct {
 
 func (x *MulticastGroup) Reset() {
 	*x = MulticastGroup{}
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2307,7 @@ func (x *MulticastGroup) String() string {
 func (*MulticastGroup) ProtoMessage() {}
 
 func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2320,7 @@ func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MulticastGroup.ProtoReflect.Descriptor instead.
 func (*MulticastGroup) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MulticastGroup) GetDevice() string {
@@ -2262,7 +2361,7 @@ type ListMulticastRequest struct {
 
 func (x *ListMulticastRequest) Reset() {
 	*x = ListMulticastRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2373,7 @@ func (x *ListMulticastRequest) String() string {
 func (*ListMulticastRequest) ProtoMessage() {}
 
 func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2386,7 @@ func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastRequest.ProtoReflect.Descriptor instead.
 func (*ListMulticastRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListMulticastRequest) GetDevice() string {
@@ -2307,7 +2406,7 @@ type ListMulticastResponse struct {
 
 func (x *ListMulticastResponse) Reset() {
 	*x = ListMulticastResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2418,7 @@ func (x *ListMulticastResponse) String() string {
 func (*ListMulticastResponse) ProtoMessage() {}
 
 func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2431,7 @@ func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastResponse.ProtoReflect.Descriptor instead.
 func (*ListMulticastResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListMulticastResponse) GetGroups() []*MulticastGroup {
@@ -2379,7 +2478,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2490,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2503,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Link) GetNumber() uint32 {
@@ -2593,7 +2692,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2704,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2717,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -2700,7 +2799,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +2811,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +2824,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -2744,7 +2843,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2855,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2868,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2792,7 +2891,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +2903,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +2916,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -2849,7 +2948,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2861,7 +2960,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2874,7 +2973,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 type Worker struct {
@@ -2901,7 +3000,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2913,7 +3012,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2926,7 +3025,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -3035,7 +3134,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3146,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3159,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 type ListWorkersResponse struct {
@@ -3072,7 +3171,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3084,7 +3183,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3097,7 +3196,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -3117,7 +3216,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3228,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3241,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -3167,7 +3266,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3278,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3291,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 type ServiceKey struct {
@@ -3209,7 +3308,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3320,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3333,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -3281,7 +3380,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3293,7 +3392,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3306,7 +3405,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -3358,7 +3457,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3469,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3482,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -3429,7 +3528,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +3540,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +3553,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -3507,7 +3606,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3618,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3631,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -3608,7 +3707,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3620,7 +3719,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,7 +3732,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -3798,7 +3897,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +3909,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +3922,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Dest) GetAddress() string {
@@ -3930,7 +4029,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3942,7 +4041,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3955,7 +4054,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -3996,7 +4095,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4008,7 +4107,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4021,7 +4120,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -4042,7 +4141,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4054,7 +4153,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4067,7 +4166,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -4093,7 +4192,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4105,7 +4204,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4118,7 +4217,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -4136,7 +4235,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4247,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4260,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 type EditServiceRequest struct {
@@ -4173,7 +4272,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4185,7 +4284,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4198,7 +4297,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -4216,7 +4315,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4228,7 +4327,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4241,7 +4340,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 type DeleteServiceRequest struct {
@@ -4253,7 +4352,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4265,7 +4364,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4278,7 +4377,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -4296,7 +4395,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4308,7 +4407,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4321,7 +4420,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 type FlushServicesRequest struct {
@@ -4332,7 +4431,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4344,7 +4443,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4357,7 +4456,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 type FlushServicesResponse struct {
@@ -4368,7 +4467,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4380,7 +4479,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4393,7 +4492,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 type AddDestRequest struct {
@@ -4406,7 +4505,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4418,7 +4517,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4431,7 +4530,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -4456,7 +4555,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4468,7 +4567,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4481,7 +4580,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 type EditDestRequest struct {
@@ -4494,7 +4593,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4506,7 +4605,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4519,7 +4618,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -4544,7 +4643,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4556,7 +4655,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4569,7 +4668,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 type DeleteDestRequest struct {
@@ -4582,7 +4681,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4594,7 +4693,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4607,7 +4706,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -4632,7 +4731,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4644,7 +4743,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4657,7 +4756,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -4672,7 +4771,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4684,7 +4783,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4697,7 +4796,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -4724,7 +4823,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4736,7 +4835,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4749,7 +4848,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -4770,7 +4869,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4782,7 +4881,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4795,7 +4894,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -4820,7 +4919,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4832,7 +4931,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4845,7 +4944,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 type AccessList struct {
@@ -4860,7 +4959,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4872,7 +4971,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4885,7 +4984,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -4921,7 +5020,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4933,7 +5032,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4946,7 +5045,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -4973,7 +5072,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4985,7 +5084,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4998,7 +5097,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -5019,7 +5118,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5031,7 +5130,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5044,7 +5143,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -5062,7 +5161,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5074,7 +5173,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5087,7 +5186,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 type DeleteAccessRequest struct {
@@ -5099,7 +5198,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5111,7 +5210,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5124,7 +5223,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -5142,7 +5241,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5154,7 +5253,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5167,7 +5266,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 type ZeroCountersRequest struct {
@@ -5180,7 +5279,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5192,7 +5291,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5205,7 +5304,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -5223,7 +5322,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5235,7 +5334,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5248,7 +5347,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -5264,7 +5363,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5276,7 +5375,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5289,7 +5388,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -5321,7 +5420,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5333,7 +5432,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5346,7 +5445,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 type GetTimeoutsResponse struct {
@@ -5361,7 +5460,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5373,7 +5472,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5386,7 +5485,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -5413,7 +5512,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5425,7 +5524,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5438,7 +5537,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -5456,7 +5555,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5468,7 +5567,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5481,7 +5580,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 type Connection struct {
@@ -5505,7 +5604,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5517,7 +5616,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5530,7 +5629,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -5608,7 +5707,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5620,7 +5719,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5633,7 +5732,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -5667,7 +5766,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5679,7 +5778,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5692,7 +5791,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -5710,7 +5809,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5722,7 +5821,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5735,7 +5834,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 type GetStatsResponse struct {
@@ -5754,7 +5853,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5766,7 +5865,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5779,7 +5878,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -5830,7 +5929,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5842,7 +5941,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5855,7 +5954,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -5889,7 +5988,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5901,7 +6000,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5914,7 +6013,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -5944,7 +6043,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5956,7 +6055,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5969,7 +6068,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Drop) GetReason() string {
@@ -6013,7 +6112,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6025,7 +6124,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6038,7 +6137,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -6088,7 +6187,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6100,7 +6199,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6113,7 +6212,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Gauge) GetName() string {
@@ -6147,7 +6246,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6159,7 +6258,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6172,7 +6271,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -6233,7 +6332,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
-	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xd2\x02\n" +
+	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xec\x02\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x1c\n" +
@@ -6247,7 +6346,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\asa_miss\x18\n" +
 	" \x01(\x04R\x06saMiss\x12\x1c\n" +
 	"\tautomatic\x18\v \x01(\bR\tautomatic\x12\x10\n" +
-	"\x03kni\x18\f \x01(\tR\x03kni\"@\n" +
+	"\x03kni\x18\f \x01(\tR\x03kni\x12\x18\n" +
+	"\aholders\x18\r \x01(\rR\aholders\"@\n" +
 	"\x14ListAddressesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x10\n" +
 	"\x03kni\x18\x02 \x01(\bR\x03kni\"G\n" +
@@ -6264,7 +6364,11 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x15FlushAddressesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
 	"\x06family\x18\x02 \x01(\rR\x06family\"\x18\n" +
-	"\x16FlushAddressesResponse\"\xd3\x01\n" +
+	"\x16FlushAddressesResponse\"^\n" +
+	"\x14HoldAddressesRequest\x12\x16\n" +
+	"\x06holder\x18\x01 \x01(\tR\x06holder\x12.\n" +
+	"\taddresses\x18\x02 \x03(\v2\x10.weir.v1.AddressR\taddresses\"\x17\n" +
+	"\x15HoldAddressesResponse\"\xd3\x01\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x10\n" +
 	"\x03via\x18\x02 \x01(\tR\x03via\x12\x10\n" +
@@ -6618,7 +6722,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\x80\x15\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\xd2\x15\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -6626,7 +6730,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
 	"AddAddress\x12\x1a.weir.v1.AddAddressRequest\x1a\x1b.weir.v1.AddAddressResponse\x12N\n" +
 	"\rDeleteAddress\x12\x1d.weir.v1.DeleteAddressRequest\x1a\x1e.weir.v1.DeleteAddressResponse\x12Q\n" +
-	"\x0eFlushAddresses\x12\x1e.weir.v1.FlushAddressesRequest\x1a\x1f.weir.v1.FlushAddressesResponse\x12E\n" +
+	"\x0eFlushAddresses\x12\x1e.weir.v1.FlushAddressesRequest\x1a\x1f.weir.v1.FlushAddressesResponse\x12P\n" +
+	"\rHoldAddresses\x12\x1d.weir.v1.HoldAddressesRequest\x1a\x1e.weir.v1.HoldAddressesResponse0\x01\x12E\n" +
 	"\n" +
 	"ListRoutes\x12\x1a.weir.v1.ListRoutesRequest\x1a\x1b.weir.v1.ListRoutesResponse\x12?\n" +
 	"\bAddRoute\x12\x18.weir.v1.AddRouteRequest\x1a\x19.weir.v1.AddRouteResponse\x12H\n" +
@@ -6676,7 +6781,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -6697,251 +6802,256 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*DeleteAddressResponse)(nil),      // 16: weir.v1.DeleteAddressResponse
 	(*FlushAddressesRequest)(nil),      // 17: weir.v1.FlushAddressesRequest
 	(*FlushAddressesResponse)(nil),     // 18: weir.v1.FlushAddressesResponse
-	(*Route)(nil),                      // 19: weir.v1.Route
-	(*ListRoutesRequest)(nil),          // 20: weir.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 21: weir.v1.ListRoutesResponse
-	(*AddRouteRequest)(nil),            // 22: weir.v1.AddRouteRequest
-	(*AddRouteResponse)(nil),           // 23: weir.v1.AddRouteResponse
-	(*DeleteRouteRequest)(nil),         // 24: weir.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),        // 25: weir.v1.DeleteRouteResponse
-	(*FlushRoutesRequest)(nil),         // 26: weir.v1.FlushRoutesRequest
-	(*FlushRoutesResponse)(nil),        // 27: weir.v1.FlushRoutesResponse
-	(*Neighbour)(nil),                  // 28: weir.v1.Neighbour
-	(*ListNeighboursRequest)(nil),      // 29: weir.v1.ListNeighboursRequest
-	(*ListNeighboursResponse)(nil),     // 30: weir.v1.ListNeighboursResponse
-	(*AddNeighbourRequest)(nil),        // 31: weir.v1.AddNeighbourRequest
-	(*AddNeighbourResponse)(nil),       // 32: weir.v1.AddNeighbourResponse
-	(*DeleteNeighbourRequest)(nil),     // 33: weir.v1.DeleteNeighbourRequest
-	(*DeleteNeighbourResponse)(nil),    // 34: weir.v1.DeleteNeighbourResponse
-	(*MulticastGroup)(nil),             // 35: weir.v1.MulticastGroup
-	(*ListMulticastRequest)(nil),       // 36: weir.v1.ListMulticastRequest
-	(*ListMulticastResponse)(nil),      // 37: weir.v1.ListMulticastResponse
-	(*Link)(nil),                       // 38: weir.v1.Link
-	(*LinkStats)(nil),                  // 39: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 40: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 41: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 42: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 43: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 44: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 45: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 46: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 47: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 48: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 49: weir.v1.ServiceKey
-	(*Match)(nil),                      // 50: weir.v1.Match
-	(*AddressRange)(nil),               // 51: weir.v1.AddressRange
-	(*Counters)(nil),                   // 52: weir.v1.Counters
-	(*Rates)(nil),                      // 53: weir.v1.Rates
-	(*Service)(nil),                    // 54: weir.v1.Service
-	(*Dest)(nil),                       // 55: weir.v1.Dest
-	(*LocalAddress)(nil),               // 56: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 57: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 58: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 59: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 60: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 61: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 62: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 63: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 64: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 65: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 66: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 67: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 68: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 69: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 70: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 71: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 72: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 73: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 74: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 75: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 76: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 77: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 78: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 79: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 80: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 81: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 82: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 83: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 84: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 85: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 86: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 87: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 88: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 89: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 90: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 91: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 92: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 93: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 94: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 95: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 96: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 97: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 98: weir.v1.Drop
-	(*PortStats)(nil),                  // 99: weir.v1.PortStats
-	(*Gauge)(nil),                      // 100: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 101: weir.v1.Worker.Queue
+	(*HoldAddressesRequest)(nil),       // 19: weir.v1.HoldAddressesRequest
+	(*HoldAddressesResponse)(nil),      // 20: weir.v1.HoldAddressesResponse
+	(*Route)(nil),                      // 21: weir.v1.Route
+	(*ListRoutesRequest)(nil),          // 22: weir.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),         // 23: weir.v1.ListRoutesResponse
+	(*AddRouteRequest)(nil),            // 24: weir.v1.AddRouteRequest
+	(*AddRouteResponse)(nil),           // 25: weir.v1.AddRouteResponse
+	(*DeleteRouteRequest)(nil),         // 26: weir.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),        // 27: weir.v1.DeleteRouteResponse
+	(*FlushRoutesRequest)(nil),         // 28: weir.v1.FlushRoutesRequest
+	(*FlushRoutesResponse)(nil),        // 29: weir.v1.FlushRoutesResponse
+	(*Neighbour)(nil),                  // 30: weir.v1.Neighbour
+	(*ListNeighboursRequest)(nil),      // 31: weir.v1.ListNeighboursRequest
+	(*ListNeighboursResponse)(nil),     // 32: weir.v1.ListNeighboursResponse
+	(*AddNeighbourRequest)(nil),        // 33: weir.v1.AddNeighbourRequest
+	(*AddNeighbourResponse)(nil),       // 34: weir.v1.AddNeighbourResponse
+	(*DeleteNeighbourRequest)(nil),     // 35: weir.v1.DeleteNeighbourRequest
+	(*DeleteNeighbourResponse)(nil),    // 36: weir.v1.DeleteNeighbourResponse
+	(*MulticastGroup)(nil),             // 37: weir.v1.MulticastGroup
+	(*ListMulticastRequest)(nil),       // 38: weir.v1.ListMulticastRequest
+	(*ListMulticastResponse)(nil),      // 39: weir.v1.ListMulticastResponse
+	(*Link)(nil),                       // 40: weir.v1.Link
+	(*LinkStats)(nil),                  // 41: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 42: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 43: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 44: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 45: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 46: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 47: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 48: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 49: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 50: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 51: weir.v1.ServiceKey
+	(*Match)(nil),                      // 52: weir.v1.Match
+	(*AddressRange)(nil),               // 53: weir.v1.AddressRange
+	(*Counters)(nil),                   // 54: weir.v1.Counters
+	(*Rates)(nil),                      // 55: weir.v1.Rates
+	(*Service)(nil),                    // 56: weir.v1.Service
+	(*Dest)(nil),                       // 57: weir.v1.Dest
+	(*LocalAddress)(nil),               // 58: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 59: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 60: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 61: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 62: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 63: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 64: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 65: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 66: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 67: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 68: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 69: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 70: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 71: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 72: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 73: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 74: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 75: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 76: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 77: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 78: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 79: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 80: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 81: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 82: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 83: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 84: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 85: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 86: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 87: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 88: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 89: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 90: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 91: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 92: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 93: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 94: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 95: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 96: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 97: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 98: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 99: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 100: weir.v1.Drop
+	(*PortStats)(nil),                  // 101: weir.v1.PortStats
+	(*Gauge)(nil),                      // 102: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 103: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
 	15,  // 1: weir.v1.Step.delete_address:type_name -> weir.v1.DeleteAddressRequest
 	17,  // 2: weir.v1.Step.flush_addresses:type_name -> weir.v1.FlushAddressesRequest
-	22,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
-	24,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
-	26,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
-	31,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
-	33,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	42,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	59,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	61,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	63,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	65,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	67,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	69,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	71,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	73,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	75,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	80,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	82,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	89,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	24,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
+	26,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
+	28,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
+	33,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
+	35,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
+	44,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	61,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	63,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	65,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	67,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	69,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	71,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	73,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	75,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	77,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	82,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	84,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	91,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
 	5,   // 21: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
 	0,   // 22: weir.v1.Address.scope:type_name -> weir.v1.Scope
 	10,  // 23: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
 	10,  // 24: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
-	0,   // 25: weir.v1.Route.scope:type_name -> weir.v1.Scope
-	19,  // 26: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
-	19,  // 27: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
-	19,  // 28: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
-	28,  // 29: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
-	28,  // 30: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	35,  // 31: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	39,  // 32: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	38,  // 33: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	101, // 34: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	44,  // 35: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 36: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	50,  // 37: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	51,  // 38: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	51,  // 39: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	49,  // 40: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	55,  // 41: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	56,  // 42: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	52,  // 43: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	53,  // 44: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 45: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	52,  // 46: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	53,  // 47: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	49,  // 48: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	54,  // 49: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	54,  // 50: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	54,  // 51: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	49,  // 52: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	49,  // 53: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	55,  // 54: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	49,  // 55: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	55,  // 56: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	49,  // 57: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	55,  // 58: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	49,  // 59: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	56,  // 60: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	49,  // 61: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	56,  // 62: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	49,  // 63: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 64: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	49,  // 65: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 66: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	77,  // 67: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	77,  // 68: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	77,  // 69: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	49,  // 70: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	86,  // 71: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	86,  // 72: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	86,  // 73: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 74: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 75: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	91,  // 76: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	98,  // 77: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	99,  // 78: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	100, // 79: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	96,  // 80: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	98,  // 81: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	97,  // 82: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	8,   // 83: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 84: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 85: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 86: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 87: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	20,  // 88: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	22,  // 89: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	24,  // 90: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	26,  // 91: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	29,  // 92: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	31,  // 93: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	33,  // 94: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	36,  // 95: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	40,  // 96: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	42,  // 97: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	45,  // 98: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	47,  // 99: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	57,  // 100: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	59,  // 101: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	61,  // 102: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	63,  // 103: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	65,  // 104: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	67,  // 105: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	69,  // 106: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	71,  // 107: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	73,  // 108: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	75,  // 109: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	78,  // 110: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	80,  // 111: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	82,  // 112: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	84,  // 113: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	87,  // 114: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	89,  // 115: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	92,  // 116: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 117: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	94,  // 118: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 119: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 120: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 121: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 122: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 123: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	21,  // 124: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	23,  // 125: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	25,  // 126: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	27,  // 127: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	30,  // 128: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	32,  // 129: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	34,  // 130: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	37,  // 131: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	41,  // 132: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	43,  // 133: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	46,  // 134: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	48,  // 135: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	58,  // 136: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	60,  // 137: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	62,  // 138: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	64,  // 139: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	66,  // 140: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	68,  // 141: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	70,  // 142: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	72,  // 143: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	74,  // 144: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	76,  // 145: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	79,  // 146: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	81,  // 147: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	83,  // 148: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	85,  // 149: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	88,  // 150: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	90,  // 151: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	93,  // 152: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 153: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	95,  // 154: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	119, // [119:155] is the sub-list for method output_type
-	83,  // [83:119] is the sub-list for method input_type
-	83,  // [83:83] is the sub-list for extension type_name
-	83,  // [83:83] is the sub-list for extension extendee
-	0,   // [0:83] is the sub-list for field type_name
+	10,  // 25: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
+	0,   // 26: weir.v1.Route.scope:type_name -> weir.v1.Scope
+	21,  // 27: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
+	21,  // 28: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
+	21,  // 29: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
+	30,  // 30: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
+	30,  // 31: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
+	37,  // 32: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
+	41,  // 33: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	40,  // 34: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	103, // 35: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	46,  // 36: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 37: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	52,  // 38: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	53,  // 39: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	53,  // 40: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	51,  // 41: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	57,  // 42: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	58,  // 43: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	54,  // 44: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	55,  // 45: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 46: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	54,  // 47: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	55,  // 48: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	51,  // 49: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	56,  // 50: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	56,  // 51: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	56,  // 52: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	51,  // 53: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	51,  // 54: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	57,  // 55: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	51,  // 56: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	57,  // 57: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	51,  // 58: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	57,  // 59: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	51,  // 60: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	58,  // 61: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	51,  // 62: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	58,  // 63: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	51,  // 64: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 65: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	51,  // 66: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 67: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	79,  // 68: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	79,  // 69: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	79,  // 70: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	51,  // 71: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	88,  // 72: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	88,  // 73: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	88,  // 74: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 75: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 76: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	93,  // 77: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	100, // 78: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	101, // 79: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	102, // 80: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	98,  // 81: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	100, // 82: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	99,  // 83: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	8,   // 84: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	11,  // 85: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	13,  // 86: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	15,  // 87: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	17,  // 88: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	19,  // 89: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	22,  // 90: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	24,  // 91: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	26,  // 92: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	28,  // 93: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	31,  // 94: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	33,  // 95: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	35,  // 96: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	38,  // 97: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	42,  // 98: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	44,  // 99: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	47,  // 100: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	49,  // 101: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	59,  // 102: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	61,  // 103: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	63,  // 104: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	65,  // 105: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	67,  // 106: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	69,  // 107: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	71,  // 108: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	73,  // 109: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	75,  // 110: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	77,  // 111: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	80,  // 112: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	82,  // 113: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	84,  // 114: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	86,  // 115: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	89,  // 116: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	91,  // 117: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	94,  // 118: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 119: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	96,  // 120: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	9,   // 121: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12,  // 122: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	14,  // 123: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	16,  // 124: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	18,  // 125: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	20,  // 126: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	23,  // 127: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	25,  // 128: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	27,  // 129: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	29,  // 130: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	32,  // 131: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	34,  // 132: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	36,  // 133: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	39,  // 134: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	43,  // 135: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	45,  // 136: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	48,  // 137: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	50,  // 138: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	60,  // 139: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	62,  // 140: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	64,  // 141: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	66,  // 142: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	68,  // 143: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	70,  // 144: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	72,  // 145: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	74,  // 146: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	76,  // 147: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	78,  // 148: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	81,  // 149: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	83,  // 150: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	85,  // 151: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	87,  // 152: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	90,  // 153: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	92,  // 154: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	95,  // 155: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 156: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	97,  // 157: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	121, // [121:158] is the sub-list for method output_type
+	84,  // [84:121] is the sub-list for method input_type
+	84,  // [84:84] is the sub-list for extension type_name
+	84,  // [84:84] is the sub-list for extension extendee
+	0,   // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -6978,7 +7088,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   98,
+			NumMessages:   100,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,9 @@ type Server struct {
 	path     string
 	lock     *os.File
 	collect  func(edit func(*spec.Spec) error) // nil: edits are applied at once; see Apply
+
+	holders atomic.Int32  // streams of HoldAddresses that live
+	ending  chan struct{} // closed when the server ends, which ends those
 }
 
 var _ weirv1.DirectorHandler = (*Server)(nil)
@@ -88,7 +92,7 @@ func takeLock(path string) (*os.File, error) {
 
 // New makes a server for a director.
 func New(d *director.Director, version string) *Server {
-	s := &Server{director: d, version: version}
+	s := &Server{director: d, version: version, ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle(weirv1.NewDirectorHandler(s))
 	protocols := new(http.Protocols)
@@ -107,6 +111,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
+		close(s.ending)
 		end, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		if s.http.Shutdown(end) != nil {

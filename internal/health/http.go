@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 )
 
@@ -19,6 +20,8 @@ import (
 const (
 	maxHeader = 64 << 10
 	maxBody   = 64 << 20
+	// maxSearched is how much of a body is kept to be searched.
+	maxSearched = 1 << 20
 )
 
 // HTTP is HTTP_GET and SSL_GET: each URL answers with the right code and body. The
@@ -33,6 +36,8 @@ type HTTP struct {
 	TLS bool
 	// SNI is the name that is asked for (enable_sni, sni_name). "": none.
 	SNI string
+	// Own is the certificate that we show to a server that asks for one. nil: none.
+	Own *tls.Certificate
 	// Roots, if it is there, makes the check fail where the certificate has
 	// expired, comes from nobody of these, or is for a name that is not SNI.
 	Roots *x509.CertPool
@@ -59,6 +64,12 @@ type URL struct {
 	Digest []byte
 	// Status are the codes that are well. Empty means 200 to 299.
 	Status []StatusRange
+	// Body is what the body has to hold, or with NoBody must not. nil: anything.
+	Body   *regexp.Regexp
+	NoBody bool
+	// MinOffset is the first byte where a match of Body may begin, and MaxOffset the
+	// last. MaxOffset 0 means anywhere.
+	MinOffset, MaxOffset int
 }
 
 // StatusRange is the codes from First to Last, with both.
@@ -148,7 +159,12 @@ func (u *URL) judge(c io.Reader) error {
 	}
 	limit.N = maxBody
 	sum := md5.New()
-	if _, err := io.Copy(sum, answer.Body); err != nil {
+	var kept bytes.Buffer
+	body := io.Reader(answer.Body)
+	if u.Body != nil {
+		body = io.MultiReader(io.TeeReader(io.LimitReader(body, maxSearched), &kept), body)
+	}
+	if _, err := io.Copy(sum, body); err != nil {
 		return fmt.Errorf("the body did not come to its end: %w", err)
 	}
 	if limit.N <= 0 {
@@ -156,6 +172,27 @@ func (u *URL) judge(c io.Reader) error {
 	}
 	if got := sum.Sum(nil); len(u.Digest) > 0 && !bytes.Equal(got, u.Digest) {
 		return fmt.Errorf("digest %x, expected %x", got, u.Digest)
+	}
+	return u.search(kept.Bytes())
+}
+
+// search looks for what the body has to hold, in its first maxSearched bytes.
+func (u *URL) search(body []byte) error {
+	if u.Body == nil {
+		return nil
+	}
+	matches := false
+	for _, at := range u.Body.FindAllIndex(body, -1) {
+		if at[0] >= u.MinOffset && (u.MaxOffset == 0 || at[0] <= u.MaxOffset) {
+			matches = true
+			break
+		}
+	}
+	switch {
+	case matches && u.NoBody:
+		return fmt.Errorf("the body matches %s, which it must not", u.Body)
+	case !matches && !u.NoBody:
+		return fmt.Errorf("the body does not match %s", u.Body)
 	}
 	return nil
 }
@@ -202,6 +239,9 @@ func (h *HTTP) tlsConfig() *tls.Config {
 		// A check has no secret: the hybrid key exchange would cost more than all else.
 		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
 		SessionTicketsDisabled: true,
+	}
+	if h.Own != nil {
+		c.Certificates = []tls.Certificate{*h.Own}
 	}
 	if h.Roots != nil {
 		c.VerifyConnection = h.verify

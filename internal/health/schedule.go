@@ -71,6 +71,7 @@ type server struct {
 	up     bool
 	target Target
 	weight int // as last told
+	paused bool
 	runs   []*run
 }
 
@@ -140,6 +141,16 @@ func (s *Schedule) Remove(name Server) error {
 	})
 }
 
+// Pause ends the asking of a server until it is paused no longer: what is known of it stays
+// (ha_suspend). Its checks go on being due, and are not made.
+func (s *Schedule) Pause(name Server, paused bool) error {
+	return s.order(func() {
+		if srv := s.servers[name]; srv != nil {
+			srv.paused = paused
+		}
+	})
+}
+
 // order has f run between two events, and waits for it.
 func (s *Schedule) order(f func()) error {
 	done := make(chan struct{})
@@ -179,6 +190,11 @@ func (s *Schedule) launch(now time.Time) time.Duration {
 			return wait
 		}
 		heap.Pop(&s.queue)
+		if r.of.paused {
+			r.due = s.slot(now, r.check.DelayLoop)
+			heap.Push(&s.queue, r)
+			continue
+		}
 		s.flying.Go(func() {
 			found := r.check.Probe.Probe(r.ctx)
 			select {

@@ -72,6 +72,10 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 	if old.Port != a.Port {
 		return refuse(Exists, "address", "already exist: %s is an address of %s", ip, old.Port)
 	}
+	if old.Held.Only {
+		s.addToHeld(old, a)
+		return nil
+	}
 	if !replace {
 		return refuse(Exists, "address", "already exist: %s on %s; `dpip addr set` changes it", old.Prefix, old.Port)
 	}
@@ -80,6 +84,7 @@ func (s *Spec) AddAddress(a Address, replace bool) error {
 			return refuse(Busy, "address", "%s is %s: it stays sapool", ip, use(svc))
 		}
 	}
+	a.Held = old.Held
 	*old = a
 	return nil
 }
@@ -153,6 +158,12 @@ func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
 		}
 		return refuse(NotExists, "address", "not exist: %s on %s", ip, port)
 	}
+	if a := &s.Addresses[i]; a.Held.Only {
+		return refuse(Busy, "address", "resource busy: %s on %s is held by a program (keepalived), and leaves when that lets go of it", ip, port)
+	} else if a.Held.Holders > 0 {
+		s.leaveToHolders(a)
+		return nil
+	}
 	if svc := s.localOf(ip); svc != nil {
 		return refuse(Busy, "address", "resource busy: %s is %s; remove it there first (ipvsadm %s)", ip, use(svc), release(svc))
 	}
@@ -163,13 +174,14 @@ func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
 // FlushAddresses removes all addresses of a device.
 func (s *Spec) FlushAddresses(port string) error { return s.FlushAddressesOf(port, Both) }
 
-// FlushAddressesOf removes the addresses of a device that are of a family.
+// FlushAddressesOf removes the addresses of a device that are of a family. What is
+// held stays with its holders.
 func (s *Spec) FlushAddressesOf(port string, f Family) error {
 	if err := s.device(port); err != nil {
 		return err
 	}
 	for _, a := range slices.Clone(s.Addresses) {
-		if a.Port == port && f.Has(a.Prefix.Addr()) {
+		if a.Port == port && f.Has(a.Prefix.Addr()) && !a.Held.Only {
 			if err := s.DeleteAddress(a.Prefix, port); err != nil {
 				return err
 			}

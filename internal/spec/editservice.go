@@ -297,6 +297,12 @@ func (s *Spec) releaseLocal(l LocalAddress) {
 	if a == nil || !a.SAPool || !a.Prefix.IsSingleIP() || s.localOf(l.Addr) != nil {
 		return
 	}
+	if a.Held.Holders > 0 {
+		if a.Held.Only {
+			a.SAPool = a.Held.SAPool
+		}
+		return
+	}
 	gone := *a
 	s.Addresses = slices.DeleteFunc(s.Addresses, func(o Address) bool { return o == gone })
 }

@@ -68,6 +68,19 @@ type Address struct {
 	SAPool    bool // a local address: its ports are a pool for full-NAT and SNAT
 	// Lifetimes in seconds; 0 means forever.
 	ValidLft, PreferredLft uint32
+
+	Held Held // by whom, beside what was added by hand
+}
+
+// Held says that an address is wanted for as long as somebody holds it (rpc
+// HoldAddresses: keepalived for a virtual IP while its instance is master).
+type Held struct {
+	Holders uint32 // 0: it was added by hand, and stays until it is deleted
+	Only    bool   // nobody added it by hand: it leaves with the last holder
+	// As the first holder wanted it, which is what an address is that was deleted by
+	// hand and is held still.
+	Prefix netip.Prefix
+	SAPool bool
 }
 
 // Route is a configured route. Its key is (Prefix, Port for link routes).

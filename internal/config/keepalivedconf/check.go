@@ -10,6 +10,9 @@ import (
 // check holds what stands in different blocks: names that are used are there, and
 // no two virtual servers are for the same.
 func (r *reader) check() {
+	if r.fifos[0].Line > 0 && r.fifos[1].Line > 0 {
+		r.errorf(r.fifos[1], "weir needs one of notify_fifo and vrrp_notify_fifo for itself: use one of the two")
+	}
 	seen := make(map[string]block.Pos)
 	for i := range r.cfg.Servers {
 		vs, at := &r.cfg.Servers[i], &r.servers[i]

@@ -68,6 +68,7 @@ type Global struct {
 	ScriptSecurity          bool   // refuse scripts that others than root may change
 	LogAllFailures          bool   // the default of checkers' log_all_failures
 	Flush, FlushOnStop      bool   // forget services that others made, at start and stop
+	OwnFIFO                 bool   // the file has a vrrp_notify_fifo
 }
 
 // TLS holds what SSL_GET presents and trusts: names of files, "" for none.

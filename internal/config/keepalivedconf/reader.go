@@ -3,6 +3,7 @@ package keepalivedconf
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"weir/internal/config/block"
@@ -18,10 +19,14 @@ type reader struct {
 	named   map[string]block.Pos // by keyword and name
 	servers []serverPlace        // in the order of cfg.Servers
 	stock   []node               // what is handed to stock keepalived
+	fifos   [2]block.Pos         // of notify_fifo and vrrp_notify_fifo
 }
 
 // serverPlace is where a virtual server stands, and its groups are named.
-type serverPlace struct{ pos, local, deny, allow block.Pos }
+type serverPlace struct {
+	pos, local, deny, allow block.Pos
+	reals                   map[netip.AddrPort]block.Pos
+}
 
 // rule does what a keyword asks for.
 type rule func(n *node)
@@ -31,10 +36,23 @@ type rules map[string]rule
 
 // compile turns what a loader read into a Config.
 func compile(name string, l *loader) (*Config, []Warning, error) {
+	r, err := read(name, l)
+	switch {
+	case r == nil:
+		return nil, nil, err
+	case err != nil:
+		return nil, r.warnings, err
+	}
+	return &r.cfg, r.warnings, nil
+}
+
+// read is compile with all that the reader knows; it is nil if there is not even a
+// tree of words.
+func read(name string, l *loader) (*reader, error) {
 	whole := block.Pos{File: name, Line: 1}
 	nodes := l.tree()
 	if len(l.errors) > 0 {
-		return nil, nil, sorted(l.errors, whole)
+		return nil, sorted(l.errors, whole)
 	}
 	r := &reader{named: make(map[string]block.Pos)}
 	r.cfg.Global.LogAllFailures = logAll(nodes)
@@ -44,10 +62,10 @@ func compile(name string, l *loader) (*Config, []Warning, error) {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line))
 	})
 	if err := sorted(r.errors, whole); err != nil {
-		return nil, r.warnings, err
+		return r, err
 	}
 	r.cfg.Stock = stockText(name, r.stock)
-	return &r.cfg, r.warnings, nil
+	return r, nil
 }
 
 // logAll finds the default of log_all_failures, which may stand below those who

@@ -21,6 +21,7 @@ func (s *serverReader) real(n *node) {
 		s.errorf(n.pos, "real_server %s is there already: remove one of the two", addr)
 		return
 	}
+	s.place.reals[addr] = n.pos
 	in := s.in
 	rs := RealServer{Addr: addr}
 	var checkers []*node

@@ -68,7 +68,7 @@ func (r *reader) server(n *node) {
 		reader: r,
 		vs:     VirtualServer{Quorum: 1},
 		in:     inherited{weight: 1, logAll: r.cfg.Global.LogAllFailures},
-		place:  serverPlace{pos: n.pos},
+		place:  serverPlace{pos: n.pos, reals: make(map[netip.AddrPort]block.Pos)},
 		said:   make(map[string]block.Pos),
 	}
 	if !n.isBlock() {

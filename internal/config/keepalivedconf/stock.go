@@ -1,6 +1,8 @@
 package keepalivedconf
 
 import (
+	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -150,6 +152,13 @@ func (r *reader) global(n *node) {
 		"lvs_flush_onstop":         r.flushOnStop,
 	}
 	handed := without(n, func(c *node) bool {
+		switch c.keyword {
+		case "notify_fifo":
+			r.fifos[0] = c.pos
+		case "vrrp_notify_fifo":
+			r.fifos[1] = c.pos
+			g.OwnFIFO = true
+		}
 		if do := ours[c.keyword]; do != nil {
 			do(c)
 		} else if strings.HasPrefix(c.keyword, "lvs_") {
@@ -191,12 +200,47 @@ func (r *reader) instance(n *node, name string) {
 		}
 		return false
 	})
+	if in.Port != "" && in.Interface != in.Port+".kni" {
+		onTwin(&handed, in.Port+".kni")
+	}
 	if in.Port == "" && len(in.Addresses) > 0 {
 		r.warnf(n.pos, "vrrp_instance %s has no dpdk_interface: its addresses come to no port of weir", shown(name))
 	}
 	r.strange(&handed)
 	r.stock = append(r.stock, handed)
 	r.cfg.Instances = append(r.cfg.Instances, in)
+}
+
+// onTwin puts addresses that say no device of their own on the port's twin in Linux:
+// stock would put them on the interface where VRRP is spoken.
+func onTwin(instance *node, twin string) {
+	for i := range instance.block {
+		list := &instance.block[i]
+		if list.keyword != "virtual_ipaddress" && list.keyword != "virtual_ipaddress_excluded" {
+			continue
+		}
+		list.block = slices.Clone(list.block)
+		for j := range list.block {
+			if a := &list.block[j]; !slices.Contains(a.args, "dev") {
+				a.args = append(slices.Clone(a.args), "dev", twin)
+				a.raw = append(slices.Clone(a.raw), "dev", twin)
+			}
+		}
+	}
+}
+
+// WriteStockFor is WriteStock for a stock keepalived that tells what becomes of its
+// instances on a FIFO, and that goes on while an interface is missing: those of
+// Weir come and go with the director.
+func (c *Config) WriteStockFor(w io.Writer, fifo string) error {
+	word := "vrrp_notify_fifo"
+	if c.Global.OwnFIFO {
+		word = "notify_fifo"
+	}
+	if _, err := fmt.Fprintf(w, "global_defs {\n    dynamic_interfaces\n    %s \"%s\"\n}\n", word, fifo); err != nil {
+		return err
+	}
+	return c.WriteStock(w)
 }
 
 // virtualAddress reads "IP[/LENGTH] …". What follows is for the kernel.

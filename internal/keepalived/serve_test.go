@@ -1,0 +1,5 @@
+package keepalived
+
+const serverEnv = "WEIR_KEEPALIVED_SERVER"
+
+func serveAlone(string) {}
