@@ -194,6 +194,7 @@ TCP  192.168.100.254:80 rr
 // TestKeepalivedTutorial runs the section "Full-NAT with Keepalived (one-arm)" as written: the
 // file, the commands, what they print, and a client.
 func TestKeepalivedTutorial(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	d := newKeepalivedBed(t, drivers[0])
 	for _, rs := range d.net.Servers {
 		d.agentOn(rs, "--trust", "192.168.100.200/31").run()

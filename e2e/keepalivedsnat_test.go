@@ -44,6 +44,7 @@ virtual_server match SNAT {
 // TestKeepalivedSNAT: the WAN address comes by quorum_up, with `dpip` found beside keepalived,
 // hosts get out, and the end of keepalived takes all of it away.
 func TestKeepalivedSNAT(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	d := newDirector(t, drivers[0])
 	d.outside()
 	d.do("./dpip addr add 192.168.100.1/24 dev dpdk0")

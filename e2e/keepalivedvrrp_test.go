@@ -151,6 +151,7 @@ func (n *node) seenAt(t *testing.T) {
 // TestKeepalivedMasterBackup: two nodes, and every way that the first dies: the VIP is on the
 // second in time and announced, and back when the first is.
 func TestKeepalivedMasterBackup(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	const vip = "192.168.100.254"
 	a, b := pairOf(t, vip)
 	a.nginx(a.rs(1))
@@ -226,6 +227,7 @@ func TestKeepalivedMasterBackup(t *testing.T) {
 
 // TestKeepalivedManyVIPs: 200 addresses of both families move together.
 func TestKeepalivedManyVIPs(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	vips := []string{"192.168.100.254"}
 	silent := []string{"192.168.100.254"}
 	for i := range 99 {
@@ -257,6 +259,7 @@ func TestKeepalivedManyVIPs(t *testing.T) {
 
 // TestKeepalivedBesideStock: the other node is a stock keepalived without weir.
 func TestKeepalivedBesideStock(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	const vip = "192.168.100.254"
 	d := newKeepalivedBed(t, drivers[0])
 	d.nginx(d.rs(1))

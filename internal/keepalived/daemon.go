@@ -12,6 +12,7 @@ import (
 	"weir/api/weirv1"
 	"weir/internal/health"
 	"weir/internal/keepalived/vrrp"
+	"weir/internal/spec"
 )
 
 // Options of the daemon.
@@ -115,10 +116,7 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 // tell of it: what they do may need what it has by then.
 func (d *Daemon) work() {
 	d.inbox.drain()
-	if !d.Checks {
-		return
-	}
-	d.director.bring(d.standings.wanted(), d.busy())
+	d.director.bring(d.standings.wanted(), d.addresses.routes(), d.busy())
 	d.standings.runScripts()
 }
 
@@ -250,14 +248,18 @@ func (d *Daemon) end() {
 	d.addresses.release()
 	d.schedule.Stop()
 	d.inbox.drain()
+	var left []spec.Service // with -I
+	if d.Keep {
+		left = d.standings.wanted()
+	}
 	if d.Checks {
 		for _, v := range d.standings.all {
 			d.standings.farewell(v)
 		}
-		if !d.Keep {
-			d.director.flush = d.file.Conf.Global.FlushOnStop
-			d.director.bring(nil, false)
-		}
+		d.director.flush = d.file.Conf.Global.FlushOnStop && !d.Keep
+	}
+	d.director.bring(left, nil, false)
+	if d.Checks {
 		d.standings.runScripts()
 		ran := make(chan struct{})
 		go func() { d.standings.running.Wait(); close(ran) }()
