@@ -902,7 +902,10 @@ type Address struct {
 	// answers only.
 	Automatic bool `protobuf:"varint,11,opt,name=automatic,proto3" json:"automatic,omitempty"`
 	// How many hold it (HoldAddresses); answers only.
-	Holders       uint32 `protobuf:"varint,12,opt,name=holders,proto3" json:"holders,omitempty"`
+	Holders uint32 `protobuf:"varint,12,opt,name=holders,proto3" json:"holders,omitempty"`
+	// Nobody added it by hand: it leaves with the last holder, and is not saved; answers
+	// only.
+	HeldOnly      bool `protobuf:"varint,13,opt,name=held_only,json=heldOnly,proto3" json:"held_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1019,6 +1022,13 @@ func (x *Address) GetHolders() uint32 {
 		return x.Holders
 	}
 	return 0
+}
+
+func (x *Address) GetHeldOnly() bool {
+	if x != nil {
+		return x.HeldOnly
+	}
+	return false
 }
 
 type ListAddressesRequest struct {
@@ -6276,7 +6286,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
-	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xda\x02\n" +
+	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xf7\x02\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x1c\n" +
@@ -6290,7 +6300,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\asa_miss\x18\n" +
 	" \x01(\x04R\x06saMiss\x12\x1c\n" +
 	"\tautomatic\x18\v \x01(\bR\tautomatic\x12\x18\n" +
-	"\aholders\x18\f \x01(\rR\aholders\".\n" +
+	"\aholders\x18\f \x01(\rR\aholders\x12\x1b\n" +
+	"\theld_only\x18\r \x01(\bR\bheldOnly\".\n" +
 	"\x14ListAddressesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"G\n" +
 	"\x15ListAddressesResponse\x12.\n" +

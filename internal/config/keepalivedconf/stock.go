@@ -170,9 +170,11 @@ func (r *reader) global(n *node) {
 	r.stock = append(r.stock, handed)
 }
 
+// flushOnStop reads whether all services go at the end. With VS it is those of the file alone,
+// which go anyway.
 func (r *reader) flushOnStop(n *node) {
 	if len(n.args) == 1 && n.args[0] == "VS" {
-		r.cfg.Global.FlushOnStop = true
+		r.cfg.Global.FlushOnStop = false
 		return
 	}
 	r.flag(&r.cfg.Global.FlushOnStop)(n)
