@@ -39,6 +39,7 @@ func (a *addresses) told(instance string, s vrrp.State) {
 	}
 	a.d.log.Info(fmt.Sprintf("vrrp_instance %s is %s", instance, s))
 	a.states[instance] = s
+	a.d.changed = true // of its routes
 	a.settle()
 }
 

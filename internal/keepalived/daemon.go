@@ -50,6 +50,7 @@ type Daemon struct {
 	line      *holding // to the director, without addresses
 	program   *vrrp.Program
 	missing   bool // the director's absence was told
+	changed   bool // something that the director may have to hear of
 }
 
 // scriptsEnd is how long scripts may take at the end of the daemon.
@@ -90,6 +91,7 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 		d.line.release()
 		return err
 	}
+	d.changed = true
 	d.inbox.put(d.tellAbsence)
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
@@ -116,6 +118,10 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 // tell of it: what they do may need what it has by then.
 func (d *Daemon) work() {
 	d.inbox.drain()
+	if !d.changed && (d.director.again.IsZero() || time.Now().Before(d.director.again)) {
+		return
+	}
+	d.changed = false
 	d.director.bring(d.standings.wanted(), d.addresses.routes(), d.busy())
 	d.standings.runScripts()
 }
@@ -136,6 +142,7 @@ func (d *Daemon) busy() bool {
 // lineChanged hears from the line to the director.
 func (d *Daemon) lineChanged(there bool) {
 	d.inbox.put(func() {
+		d.changed = true
 		if there {
 			d.log.Info("the director is there", "api", d.Socket)
 			d.director.arrived()
@@ -157,6 +164,7 @@ func (d *Daemon) tellAbsence() {
 // doubt hears that addresses came to the director, or left it.
 func (d *Daemon) doubt(bool) {
 	d.inbox.put(func() {
+		d.changed = true
 		d.director.doubt()
 		d.director.retry()
 	})
@@ -218,7 +226,7 @@ func (d *Daemon) reload() {
 		return
 	}
 	before := d.file
-	d.file = next
+	d.file, d.changed = next, true
 	if d.Checks {
 		d.standings.follow(next)
 	}

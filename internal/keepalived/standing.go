@@ -1,7 +1,6 @@
 package keepalived
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -164,6 +163,7 @@ func (s *standings) set(r *real, up bool) {
 		return
 	}
 	r.up = up
+	s.d.changed = true
 	what, script := nameOf(r.of.conf, r.conf), r.conf.NotifyDown
 	if up {
 		script = r.conf.NotifyUp
@@ -266,6 +266,7 @@ func (n notices) Weigh(s health.Server, weight int) {
 			return
 		}
 		r.weight = weight
+		n.d.changed = true
 		n.d.log.Info(fmt.Sprintf("%s weighs %d now", s, weight))
 		n.d.standings.weigh(r.of)
 	})
@@ -284,14 +285,4 @@ func (n notices) Failed(s health.Server, c health.Check, why error) {
 // logs reports whether any of a server's checkers has log_all_failures.
 func (r *real) logs() bool {
 	return slices.ContainsFunc(r.conf.Checkers, func(c keepalivedconf.Checker) bool { return c.LogAllFailures })
-}
-
-// sortedNames is for logs and tests that want an order.
-func sortedNames(m map[health.Server]*real) []health.Server {
-	all := make([]health.Server, 0, len(m))
-	for name := range m {
-		all = append(all, name)
-	}
-	slices.SortFunc(all, cmp.Compare[health.Server])
-	return all
 }

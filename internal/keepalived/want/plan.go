@@ -159,7 +159,7 @@ func (p *planner) unserved(vs *keepalivedconf.VirtualServer) {
 	if len(vs.Flags) > 0 {
 		p.refuse(at, "virtual_server: flag %s of the scheduler is not supported: leave it out", vs.Flags[0])
 	}
-	methods := []keepalivedconf.Method{vs.Sorry.Method}
+	methods := []keepalivedconf.Method{vs.Method, vs.Sorry.Method}
 	for i := range vs.Reals {
 		methods = append(methods, vs.Reals[i].Method)
 	}
