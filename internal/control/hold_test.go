@@ -13,6 +13,7 @@ import (
 
 	"weir/api/client"
 	"weir/api/weirv1"
+	"weir/internal/director"
 	"weir/internal/spec"
 )
 
@@ -144,5 +145,40 @@ func TestServerEndsHolders(t *testing.T) {
 	}
 	if got := strings.Join(heldPrefixes(b), " "); got != "10.0.1.1/32" {
 		t.Errorf("held are %q: the end of the director is no change", got)
+	}
+}
+
+// TestHeldIsNotProbed: a held IPv6 address with a link is in use at once, and stays so when it is
+// added by hand as well; one that was added by hand alone is tentative first.
+func TestHeldIsNotProbed(t *testing.T) {
+	b, _, c := newAPI(t)
+	state := func(a string) director.AddrState {
+		for _, v := range b.Addresses() {
+			if v.Prefix.Addr().String() == a {
+				return v.State
+			}
+		}
+		t.Fatalf("there is no %s", a)
+		return 0
+	}
+	stream := holdOf(t, t.Context(), c, "2001:db8:1::5/64")
+	if !stream.Receive() {
+		t.Fatal(stream.Err())
+	}
+	add := func(prefix string) {
+		t.Helper()
+		_, err := c.AddAddress(t.Context(), connect.NewRequest(&weirv1.AddAddressRequest{Address: &weirv1.Address{Prefix: prefix, Device: "wan"}}))
+		ok(t, err)
+	}
+	if s := state("2001:db8:1::5"); s != director.AddrInUse {
+		t.Errorf("held, it is %v", s)
+	}
+	add("2001:db8:1::5/64")
+	if s := state("2001:db8:1::5"); s != director.AddrInUse {
+		t.Errorf("held and added, it is %v", s)
+	}
+	add("2001:db8:1::6/64")
+	if s := state("2001:db8:1::6"); s != director.AddrTentative {
+		t.Errorf("added alone, it is %v", s)
 	}
 }

@@ -53,6 +53,9 @@ type Daemon struct {
 	changed   bool // something that the director may have to hear of
 }
 
+// mayTake is how long the director may take to answer before its absence is told.
+const mayTake = time.Second
+
 // scriptsEnd is how long scripts may take at the end of the daemon.
 const scriptsEnd = 10 * time.Second
 
@@ -92,7 +95,8 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 		return err
 	}
 	d.changed = true
-	d.inbox.put(d.tellAbsence)
+	absent := time.AfterFunc(mayTake, func() { d.inbox.put(d.tellAbsence) })
+	defer absent.Stop()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for {
