@@ -165,7 +165,7 @@ func (u *URL) judge(c io.Reader) error {
 		body = io.MultiReader(io.TeeReader(io.LimitReader(body, maxSearched), &kept), body)
 	}
 	// Without a digest nothing is summed up; io.Discard brings a buffer of its own.
-	var to io.Writer = io.Discard
+	to := io.Discard
 	if len(u.Digest) > 0 {
 		to = sum
 	}

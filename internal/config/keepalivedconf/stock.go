@@ -99,6 +99,9 @@ func (r *reader) hand(n *node) {
 		r.errorf(n.pos, "%s is a block: write \"%s { ... }\"", n.keyword, n.keyword)
 		return
 	}
+	if n.keyword == "net_namespace" {
+		r.warnf(n.pos, "net_namespace is for VRRP alone: health checks are made where keepalived was started; start it inside (ip netns exec)")
+	}
 	r.strange(n)
 	r.stock = append(r.stock, *n)
 }

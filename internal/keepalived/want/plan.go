@@ -190,7 +190,7 @@ func (p *planner) keys(vs *keepalivedconf.VirtualServer) ([]spec.ServiceKey, err
 		}
 		addrs, err := span(m.Range, maxGroup-len(keys))
 		if err != nil {
-			return nil, fmt.Errorf("group %s: %v", vs.Group, err)
+			return nil, fmt.Errorf("group %s: %w", vs.Group, err)
 		}
 		for _, a := range addrs {
 			keys = append(keys, spec.ServiceKey{Proto: vs.Proto, Virtual: netip.AddrPortFrom(a, m.Port)})
