@@ -902,10 +902,10 @@ type Address struct {
 	// answers only.
 	Automatic bool `protobuf:"varint,11,opt,name=automatic,proto3" json:"automatic,omitempty"`
 	// How many hold it (HoldAddresses); answers only.
-	Holders uint32 `protobuf:"varint,12,opt,name=holders,proto3" json:"holders,omitempty"`
+	Holders uint32 `protobuf:"varint,13,opt,name=holders,proto3" json:"holders,omitempty"`
 	// Nobody added it by hand: it leaves with the last holder, and is not saved; answers
 	// only.
-	HeldOnly      bool `protobuf:"varint,13,opt,name=held_only,json=heldOnly,proto3" json:"held_only,omitempty"`
+	HeldOnly      bool `protobuf:"varint,14,opt,name=held_only,json=heldOnly,proto3" json:"held_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6300,8 +6300,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\asa_miss\x18\n" +
 	" \x01(\x04R\x06saMiss\x12\x1c\n" +
 	"\tautomatic\x18\v \x01(\bR\tautomatic\x12\x18\n" +
-	"\aholders\x18\f \x01(\rR\aholders\x12\x1b\n" +
-	"\theld_only\x18\r \x01(\bR\bheldOnly\".\n" +
+	"\aholders\x18\r \x01(\rR\aholders\x12\x1b\n" +
+	"\theld_only\x18\x0e \x01(\bR\bheldOnly\".\n" +
 	"\x14ListAddressesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"G\n" +
 	"\x15ListAddressesResponse\x12.\n" +
