@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,10 +33,13 @@ func newBed(t *testing.T, opt netns.TwoArmOptions) *bed {
 	return bedOf(t, func(label string) (*netns.Network, error) { return netns.NewTwoArm(label, opt) })
 }
 
+// beds counts the beds: those of tests that wait in parallel have names of their own.
+var beds atomic.Int32
+
 // bedOf is newBed for any network.
 func bedOf(t *testing.T, build func(label string) (*netns.Network, error)) *bed {
 	t.Helper()
-	net, err := build("weir-e2e")
+	net, err := build(fmt.Sprintf("weir-e2e%d", beds.Add(1)))
 	if err != nil {
 		t.Fatal(err)
 	}

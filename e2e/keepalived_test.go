@@ -89,14 +89,23 @@ virtual_server group 192.168.100.254-80 {
 }
 `
 
-// standInTwin puts a cable into the switch where the director's .kni device will be, called
-// as that is: what Linux says there (health checks, VRRP) comes to the wire, and about
-// virtual addresses it keeps silent, which are the director's. It is to be replaced by
-// nothing once the director makes its twins.
-func (d *director) standInTwin(in *netns.Namespace, port string, prefix string, silent ...string) {
+// twin makes a port's .kni device ready for Linux: it gets an address and is up. Where the
+// director makes no twins, a cable into the switch stands in for it: what Linux says there
+// (health checks, VRRP) comes to the wire, and about the silent addresses, which are the
+// director's, it says nothing. That part can go when every director makes its twins.
+func (d *director) twin(in *netns.Namespace, port string, prefix string, silent ...string) {
 	d.t.Helper()
 	twin := port + ".kni"
-	plug := in.Name() + "-kni"
+	plug := in.Name() + standIn
+	if _, err := in.MAC(twin); err == nil {
+		if err := in.Address(twin, netip.MustParsePrefix(prefix)); err != nil {
+			d.t.Fatal(err)
+		}
+		if err := in.LinkUp(twin); err != nil {
+			d.t.Fatal(err)
+		}
+		return
+	}
 	if err := netns.Veth(netns.End{In: in, Name: twin}, netns.End{In: d.net.LAN, Name: plug}); err != nil {
 		d.t.Fatal(err)
 	}
@@ -112,6 +121,24 @@ func (d *director) standInTwin(in *netns.Namespace, port string, prefix string, 
 	}
 	if _, err := in.Run(within(d.t, patience), "nft", rules); err != nil {
 		d.t.Fatal(err)
+	}
+}
+
+// standIn is how the switch's port of a cable that stands in for a twin is called, behind the
+// namespace's name.
+const standIn = "-kni"
+
+// standsIn reports whether a cable stands in for the twin.
+func (d *director) standsIn() bool {
+	_, err := d.net.LAN.MAC(d.net.Director.Name() + standIn)
+	return err == nil
+}
+
+// back is the twin after the director was started again: a real one is a new device.
+func (d *director) back(prefix string) {
+	d.t.Helper()
+	if !d.standsIn() {
+		d.twin(d.net.Director, "dpdk0", prefix)
 	}
 }
 
@@ -179,7 +206,7 @@ func newKeepalivedBed(t *testing.T, s setup) *director {
 		Client:  netip.MustParsePrefix("192.168.100.146/24"),
 		Servers: []netip.Prefix{netip.MustParsePrefix("192.168.100.2/24"), netip.MustParsePrefix("192.168.100.3/24")},
 	})
-	d.standInTwin(d.net.Director, "dpdk0", "192.168.100.28/24", "192.168.100.254")
+	d.twin(d.net.Director, "dpdk0", "192.168.100.28/24", "192.168.100.254")
 	return d
 }
 
@@ -194,6 +221,7 @@ TCP  192.168.100.254:80 rr
 // TestKeepalivedTutorial runs the section "Full-NAT with Keepalived (one-arm)" as written: the
 // file, the commands, what they print, and a client.
 func TestKeepalivedTutorial(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	d := newKeepalivedBed(t, drivers[0])
 	for _, rs := range d.net.Servers {
 		d.agentOn(rs, "--trust", "192.168.100.200/31").run()

@@ -12,6 +12,7 @@ import (
 // TestKeepalivedReload: 5,000 connections are open, some servers come and go in the file, and the
 // service that stays loses none; then a file that is refused changes nothing.
 func TestKeepalivedReload(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	d := newKeepalivedBed(t, drivers[0])
 	for _, rs := range d.net.Servers {
 		d.nginx(rs)
@@ -49,6 +50,7 @@ func TestKeepalivedReload(t *testing.T) {
 // TestKeepalivedKilled: kill -9 of keepalived leaves the services, and takes the VIP and the stock
 // program; kill -9 of weir leaves keepalived waiting, and all is applied when it is back.
 func TestKeepalivedKilled(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	d := newKeepalivedBed(t, drivers[0])
 	for _, rs := range d.net.Servers {
 		d.nginx(rs)
@@ -89,6 +91,7 @@ func TestKeepalivedKilled(t *testing.T) {
 		k.says("the director is gone")
 		d.serve()
 		d.killed = false
+		d.back("192.168.100.28/24")
 		all(t)
 	})
 	if err := k.process.Stop(within(t, patience)); err != nil {

@@ -905,7 +905,10 @@ type Address struct {
 	// none of the director's wanted state. Answers only; "" otherwise.
 	Kni string `protobuf:"bytes,12,opt,name=kni,proto3" json:"kni,omitempty"`
 	// How many hold it (HoldAddresses); answers only.
-	Holders       uint32 `protobuf:"varint,13,opt,name=holders,proto3" json:"holders,omitempty"`
+	Holders uint32 `protobuf:"varint,13,opt,name=holders,proto3" json:"holders,omitempty"`
+	// Nobody added it by hand: it leaves with the last holder, and is not saved; answers
+	// only.
+	HeldOnly      bool `protobuf:"varint,14,opt,name=held_only,json=heldOnly,proto3" json:"held_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1029,6 +1032,13 @@ func (x *Address) GetHolders() uint32 {
 		return x.Holders
 	}
 	return 0
+}
+
+func (x *Address) GetHeldOnly() bool {
+	if x != nil {
+		return x.HeldOnly
+	}
+	return false
 }
 
 type ListAddressesRequest struct {
@@ -6332,7 +6342,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
-	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\xec\x02\n" +
+	"\x0euptime_seconds\x18\x02 \x01(\x04R\ruptimeSeconds\"\x89\x03\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x1c\n" +
@@ -6347,7 +6357,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	" \x01(\x04R\x06saMiss\x12\x1c\n" +
 	"\tautomatic\x18\v \x01(\bR\tautomatic\x12\x10\n" +
 	"\x03kni\x18\f \x01(\tR\x03kni\x12\x18\n" +
-	"\aholders\x18\r \x01(\rR\aholders\"@\n" +
+	"\aholders\x18\r \x01(\rR\aholders\x12\x1b\n" +
+	"\theld_only\x18\x0e \x01(\bR\bheldOnly\"@\n" +
 	"\x14ListAddressesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x10\n" +
 	"\x03kni\x18\x02 \x01(\bR\x03kni\"G\n" +

@@ -99,7 +99,7 @@ func toAddress(m *weirv1.Address) (a spec.Address, err error) {
 func fromAddress(a *spec.Address) *weirv1.Address {
 	return &weirv1.Address{
 		Prefix: a.Prefix.String(), Device: a.Port, Broadcast: addrString(a.Broadcast), Scope: fromScope(a.Scope),
-		ValidLft: a.ValidLft, PreferredLft: a.PreferredLft, Sapool: a.SAPool, Holders: a.Held.Holders,
+		ValidLft: a.ValidLft, PreferredLft: a.PreferredLft, Sapool: a.SAPool, Holders: a.Held.Holders, HeldOnly: a.Held.Only,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"weir/api/client"
 	"weir/api/weirv1"
+	"weir/internal/director"
 	"weir/internal/spec"
 )
 
@@ -26,7 +27,7 @@ func heldPrefixes(b *bed) (out []string) {
 	return out
 }
 
-func holdOf(t testing.TB, ctx context.Context, c weirv1.DirectorClient, prefixes ...string) *connect.ServerStreamForClient[weirv1.HoldAddressesResponse] {
+func holdOf(ctx context.Context, t testing.TB, c weirv1.DirectorClient, prefixes ...string) *connect.ServerStreamForClient[weirv1.HoldAddressesResponse] {
 	t.Helper()
 	q := &weirv1.HoldAddressesRequest{Holder: "test"}
 	for _, p := range prefixes {
@@ -45,7 +46,7 @@ func TestHoldAddresses(t *testing.T) {
 		all = append(all, fmt.Sprintf("10.0.1.%d/32", i), fmt.Sprintf("2001:db8:1::%d/128", i))
 	}
 	ctx, end := context.WithCancel(t.Context())
-	stream := holdOf(t, ctx, c, all...)
+	stream := holdOf(ctx, t, c, all...)
 	if !stream.Receive() {
 		t.Fatal(stream.Err())
 	}
@@ -74,7 +75,7 @@ func TestHoldRefusedOverAPI(t *testing.T) {
 		{"a group", "224.0.0.1/32", "unicast", connect.CodeInvalidArgument, spec.Invalid},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			stream := holdOf(t, t.Context(), c, "10.0.1.1/32", row.prefix)
+			stream := holdOf(t.Context(), t, c, "10.0.1.1/32", row.prefix)
 			if stream.Receive() {
 				t.Fatal("they are held")
 			}
@@ -98,7 +99,7 @@ func TestHolderDies(t *testing.T) {
 		return c, err
 	}}}
 	c := weirv1.NewDirectorClient(dying, "http://weir")
-	stream := holdOf(t, t.Context(), c, "10.0.1.1/32")
+	stream := holdOf(t.Context(), t, c, "10.0.1.1/32")
 	if !stream.Receive() {
 		t.Fatal(stream.Err())
 	}
@@ -130,7 +131,7 @@ func TestServerEndsHolders(t *testing.T) {
 	defer lock.Close()
 	served := make(chan error, 1)
 	go func() { served <- New(b.Director, "1.2.3").Serve(ctx, l) }()
-	stream := holdOf(t, t.Context(), client.New(path), "10.0.1.1/32")
+	stream := holdOf(t.Context(), t, client.New(path), "10.0.1.1/32")
 	if !stream.Receive() {
 		t.Fatal(stream.Err())
 	}
@@ -144,5 +145,40 @@ func TestServerEndsHolders(t *testing.T) {
 	}
 	if got := strings.Join(heldPrefixes(b), " "); got != "10.0.1.1/32" {
 		t.Errorf("held are %q: the end of the director is no change", got)
+	}
+}
+
+// TestHeldIsNotProbed: a held IPv6 address with a link is in use at once, and stays so when it is
+// added by hand as well; one that was added by hand alone is tentative first.
+func TestHeldIsNotProbed(t *testing.T) {
+	b, _, c := newAPI(t)
+	state := func(a string) director.AddrState {
+		for _, v := range b.Addresses() {
+			if v.Prefix.Addr().String() == a {
+				return v.State
+			}
+		}
+		t.Fatalf("there is no %s", a)
+		return 0
+	}
+	stream := holdOf(t.Context(), t, c, "2001:db8:1::5/64")
+	if !stream.Receive() {
+		t.Fatal(stream.Err())
+	}
+	add := func(prefix string) {
+		t.Helper()
+		_, err := c.AddAddress(t.Context(), connect.NewRequest(&weirv1.AddAddressRequest{Address: &weirv1.Address{Prefix: prefix, Device: "wan"}}))
+		ok(t, err)
+	}
+	if s := state("2001:db8:1::5"); s != director.AddrInUse {
+		t.Errorf("held, it is %v", s)
+	}
+	add("2001:db8:1::5/64")
+	if s := state("2001:db8:1::5"); s != director.AddrInUse {
+		t.Errorf("held and added, it is %v", s)
+	}
+	add("2001:db8:1::6/64")
+	if s := state("2001:db8:1::6"); s != director.AddrTentative {
+		t.Errorf("added alone, it is %v", s)
 	}
 }

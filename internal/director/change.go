@@ -181,7 +181,7 @@ func (d *Director) setNeighbours(old, next *spec.Spec) {
 func (d *Director) announce(old, next *spec.Spec) {
 	var fresh []ownAddr
 	for _, a := range next.Addresses {
-		if probed(a.Prefix) || slices.ContainsFunc(old.Addresses, func(o spec.Address) bool {
+		if probed(&a) || slices.ContainsFunc(old.Addresses, func(o spec.Address) bool {
 			return o.Prefix.Addr() == a.Prefix.Addr() && o.Port == a.Port
 		}) {
 			continue

@@ -60,8 +60,12 @@ type probe struct {
 	since clock.Tick       // then
 }
 
-// probed reports whether an address is probed for.
-func probed(p netip.Prefix) bool { return p.Addr().Is6() && !p.IsSingleIP() }
+// probed reports whether an address is probed for. One that somebody holds is not: it
+// fails over, and the time of a probe would be time without it (keepalived gives
+// Linux its addresses with nodad too).
+func probed(a *spec.Address) bool {
+	return a.Prefix.Addr().Is6() && !a.Prefix.IsSingleIP() && !a.Held.Only
+}
 
 // probesFor returns the probes for all addresses of a spec and the ports' own: those
 // that are, and new ones.
@@ -83,8 +87,9 @@ func (d *Director) probesFor(s *spec.Spec) map[ownAddr]*probe {
 			add(p, p.linkLocal)
 		}
 	}
-	for _, a := range s.Addresses {
-		if p := d.portByName(a.Port); p != nil && probed(a.Prefix) {
+	for i := range s.Addresses {
+		a := &s.Addresses[i]
+		if p := d.portByName(a.Port); p != nil && probed(a) {
 			add(p, a.Prefix.Addr())
 		}
 	}
@@ -94,7 +99,7 @@ func (d *Director) probesFor(s *spec.Spec) map[ownAddr]*probe {
 // usedUnprobed reports whether an address is in use that was never probed for: it
 // gets another prefix, or comes back before its last connection ended.
 func (d *Director) usedUnprobed(k ownAddr) bool {
-	is := func(a spec.Address) bool { return a.Port == k.port && a.Prefix.Addr() == k.addr && !probed(a.Prefix) }
+	is := func(a spec.Address) bool { return a.Port == k.port && a.Prefix.Addr() == k.addr && !probed(&a) }
 	return slices.ContainsFunc(d.spec.Addresses, is) || slices.ContainsFunc(d.lingering, is)
 }
 

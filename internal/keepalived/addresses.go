@@ -39,6 +39,7 @@ func (a *addresses) told(instance string, s vrrp.State) {
 	}
 	a.d.log.Info(fmt.Sprintf("vrrp_instance %s is %s", instance, s))
 	a.states[instance] = s
+	a.d.changed = true // of its routes
 	a.settle()
 }
 
@@ -78,6 +79,9 @@ func keysOf(list []*weirv1.Address) (keys []string) {
 	return keys
 }
 
+// static is the holder's name for static_ipaddress, which no instance has.
+const static = "static_ipaddress"
+
 // wanted are the addresses of the instances that are master. An address that hosts go out
 // with (a real server of a match) has ports to give.
 func (a *addresses) wanted() map[string][]*weirv1.Address {
@@ -90,6 +94,9 @@ func (a *addresses) wanted() map[string][]*weirv1.Address {
 				pools[rs.Addr.Addr()] = true
 			}
 		}
+	}
+	for _, s := range conf.StaticAddresses {
+		out[static] = append(out[static], &weirv1.Address{Prefix: s.Prefix.String(), Device: s.Port, Sapool: pools[s.Prefix.Addr()]})
 	}
 	for _, in := range conf.Instances {
 		if in.Port == "" || a.states[in.Name] != vrrp.Master || len(in.Addresses) == 0 {

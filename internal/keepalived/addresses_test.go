@@ -139,3 +139,54 @@ func TestSuspended(t *testing.T) {
 	w.is("A", vrrp.Master)
 	w.become(vip, ".2=10")
 }
+
+// TestRoutesOfFile: static routes and addresses are there as long as keepalived is, virtual routes
+// as long as their instance is master; a route that was there without us stays.
+func TestRoutesOfFile(t *testing.T) {
+	w := newWorld(t)
+	theirs := spec.Route{Prefix: netip.MustParsePrefix("10.7.0.0/16"), Port: "dpdk1", Scope: spec.ScopeLink}
+	if err := w.b.Change(func(s *spec.Spec) error { return s.AddRoute(theirs) }); err != nil {
+		t.Fatal(err)
+	}
+	file := func(more string) string {
+		return "local_address_group l {\n 192.168.100.200 dpdk1\n}\nstatic_ipaddress {\n 10.9.0.1/24 dev dpdk0\n}\nstatic_routes {\n 10.8.0.0/16 via 10.9.0.254 dev dpdk0\n 10.7.0.0/16 dev dpdk1\n" + more + "}\n" +
+			strings.Replace(instance("A", "dpdk0", "10.0.0.1"), " virtual_ipaddress", " virtual_routes {\n 2001:db8:5::/48 via fe80::1\n }\n virtual_ipaddress", 1)
+	}
+	routes := func(want ...string) {
+		t.Helper()
+		var got []string
+		eventually(t, fmt.Sprintf("the routes are %v", want), func() bool {
+			got = nil
+			for _, r := range w.b.Spec().Routes {
+				got = append(got, r.Prefix.String())
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			return slices.Equal(got, want)
+		})
+	}
+	w.begin(file(""))
+	w.has("10.9.0.1/24 dpdk0")
+	routes("10.7.0.0/16", "10.8.0.0/16")
+	w.is("A", vrrp.Master)
+	routes("10.7.0.0/16", "10.8.0.0/16", "2001:db8:5::/48")
+	w.is("A", vrrp.Backup)
+	routes("10.7.0.0/16", "10.8.0.0/16")
+	rewrite(t, w.path, file(" 10.6.0.0/16 dev dpdk1\n"))
+	w.reload()
+	routes("10.6.0.0/16", "10.7.0.0/16", "10.8.0.0/16")
+	w.stop()
+	w.has()
+	routes("10.7.0.0/16")
+}
+
+// TestLeftAtTheEnd: with -I the services stay as they were, whatever omega says.
+func TestLeftAtTheEnd(t *testing.T) {
+	w := newWorld(t)
+	w.begin(service("omega\n quorum_down "+w.note("down"), w.misc(2, "")))
+	w.become(vip, ".2=10")
+	w.d.inbox.put(func() { w.d.Keep = true })
+	w.stop()
+	w.become(vip, ".2=10")
+	w.written("down")
+}

@@ -27,13 +27,7 @@ import (
 	"weir/internal/spec"
 )
 
-func TestMain(m *testing.M) {
-	if addr := os.Getenv(serverEnv); addr != "" {
-		serveAlone(addr)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long anything may take before a test gives up on it.
 const patience = 30 * time.Second

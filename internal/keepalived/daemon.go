@@ -12,6 +12,7 @@ import (
 	"weir/api/weirv1"
 	"weir/internal/health"
 	"weir/internal/keepalived/vrrp"
+	"weir/internal/spec"
 )
 
 // Options of the daemon.
@@ -49,7 +50,11 @@ type Daemon struct {
 	line      *holding // to the director, without addresses
 	program   *vrrp.Program
 	missing   bool // the director's absence was told
+	changed   bool // something that the director may have to hear of
 }
+
+// mayTake is how long the director may take to answer before its absence is told.
+const mayTake = time.Second
 
 // scriptsEnd is how long scripts may take at the end of the daemon.
 const scriptsEnd = 10 * time.Second
@@ -89,7 +94,9 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 		d.line.release()
 		return err
 	}
-	d.inbox.put(d.tellAbsence)
+	d.changed = true
+	absent := time.AfterFunc(mayTake, func() { d.inbox.put(d.tellAbsence) })
+	defer absent.Stop()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for {
@@ -115,10 +122,11 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 // tell of it: what they do may need what it has by then.
 func (d *Daemon) work() {
 	d.inbox.drain()
-	if !d.Checks {
+	if !d.changed && (d.director.again.IsZero() || time.Now().Before(d.director.again)) {
 		return
 	}
-	d.director.bring(d.standings.wanted(), d.busy())
+	d.changed = false
+	d.director.bring(d.standings.wanted(), d.addresses.routes(), d.busy())
 	d.standings.runScripts()
 }
 
@@ -138,6 +146,7 @@ func (d *Daemon) busy() bool {
 // lineChanged hears from the line to the director.
 func (d *Daemon) lineChanged(there bool) {
 	d.inbox.put(func() {
+		d.changed = true
 		if there {
 			d.log.Info("the director is there", "api", d.Socket)
 			d.director.arrived()
@@ -159,6 +168,7 @@ func (d *Daemon) tellAbsence() {
 // doubt hears that addresses came to the director, or left it.
 func (d *Daemon) doubt(bool) {
 	d.inbox.put(func() {
+		d.changed = true
 		d.director.doubt()
 		d.director.retry()
 	})
@@ -220,7 +230,7 @@ func (d *Daemon) reload() {
 		return
 	}
 	before := d.file
-	d.file = next
+	d.file, d.changed = next, true
 	if d.Checks {
 		d.standings.follow(next)
 	}
@@ -250,14 +260,18 @@ func (d *Daemon) end() {
 	d.addresses.release()
 	d.schedule.Stop()
 	d.inbox.drain()
+	var left []spec.Service // with -I
+	if d.Keep {
+		left = d.standings.wanted()
+	}
 	if d.Checks {
 		for _, v := range d.standings.all {
 			d.standings.farewell(v)
 		}
-		if !d.Keep {
-			d.director.flush = d.file.Conf.Global.FlushOnStop
-			d.director.bring(nil, false)
-		}
+		d.director.flush = d.file.Conf.Global.FlushOnStop && !d.Keep
+	}
+	d.director.bring(left, nil, false)
+	if d.Checks {
 		d.standings.runScripts()
 		ran := make(chan struct{})
 		go func() { d.standings.running.Wait(); close(ran) }()

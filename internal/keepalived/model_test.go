@@ -85,7 +85,7 @@ func (e *edited) server(n int) string {
 			}
 			alpha := ""
 			if i%3 == 0 {
-				alpha = "  TCP_CHECK {\n alpha\n }\n" // never made: the first comes in an hour or so
+				alpha = "  MISC_CHECK {\n alpha\n misc_path /bin/false\n }\n" // it never comes up
 			}
 			fmt.Fprintf(&b, " real_server 192.168.9.%d 80 {\n  weight %d\n%s%s }\n", i, e.r.IntN(10), e.some("  uthreshold 100\n"), alpha)
 		}

@@ -36,6 +36,9 @@ type remote struct {
 	ours  map[spec.ServiceKey]bool
 	flush bool // forget the services of others once (lvs_flush)
 
+	routes []spec.Route // of ours that it has
+	others []spec.Route // that we want, and that were there without us
+
 	refused map[string]bool // sentences that were told
 	wait    time.Duration
 	again   time.Time // when to try again; zero: nothing was refused
@@ -44,6 +47,7 @@ type remote struct {
 // arrived is when the director is there, or there again: nothing is known of what it has.
 func (d *remote) arrived() {
 	d.there, d.known = true, false
+	d.routes, d.others = nil, nil
 	d.again, d.wait = time.Time{}, 0
 }
 
@@ -91,7 +95,7 @@ func (d *remote) ask(ctx context.Context) error {
 
 // bring makes the director have what is wanted: one change with all that it takes. A step
 // that it refuses is left out, told, and tried again later; the others are carried out.
-func (d *remote) bring(wanted []spec.Service, quiet bool) {
+func (d *remote) bring(wanted []spec.Service, routes []spec.Route, quiet bool) {
 	if !d.there {
 		return
 	}
@@ -104,7 +108,7 @@ func (d *remote) bring(wanted []spec.Service, quiet bool) {
 	for i := range wanted {
 		d.ours[wanted[i].ServiceKey] = true
 	}
-	if err := d.try(ctx, wanted, quiet); err != nil {
+	if err := d.try(ctx, wanted, routes, quiet); err != nil {
 		d.known = false
 		d.later()
 		if client.Unreachable(err) || ctx.Err() != nil {
@@ -114,7 +118,7 @@ func (d *remote) bring(wanted []spec.Service, quiet bool) {
 	}
 }
 
-func (d *remote) try(ctx context.Context, wanted []spec.Service, quiet bool) error {
+func (d *remote) try(ctx context.Context, wanted []spec.Service, routes []spec.Route, quiet bool) error {
 	if d.flush {
 		if _, err := d.client.FlushServices(ctx, connect.NewRequest(&weirv1.FlushServicesRequest{})); err != nil {
 			return err
@@ -129,6 +133,13 @@ func (d *remote) try(ctx context.Context, wanted []spec.Service, quiet bool) err
 		asked = true
 	}
 	no := make(map[string]bool)
+	refused, err := d.route(ctx, routes)
+	if err != nil {
+		return err
+	}
+	for _, sentence := range refused {
+		no[sentence] = true
+	}
 	steps := want.Diff(d.have, wanted)
 	for len(steps) > 0 {
 		at, err := d.apply(ctx, steps)

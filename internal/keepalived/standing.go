@@ -1,7 +1,6 @@
 package keepalived
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,13 +17,13 @@ type virtual struct {
 	plan    *want.Virtual
 	conf    *keepalivedconf.VirtualServer
 	quorum  health.Quorum
-	reals   map[netip.AddrPort]*real
+	reals   map[netip.AddrPort]*realServer
 	scripts *runner
 	paused  bool
 }
 
-// real is a real server and how it stands.
-type real struct {
+// realServer is a real server and how it stands.
+type realServer struct {
 	of     *virtual
 	conf   *keepalivedconf.RealServer
 	up     bool
@@ -36,14 +35,14 @@ type standings struct {
 	d      *Daemon
 	all    []*virtual
 	byKey  map[string]*virtual
-	byName map[health.Server]*real
+	byName map[health.Server]*realServer
 	// scripts that are due once the director knows of what they are about.
 	due     []func()
 	running sync.WaitGroup
 }
 
 func newStandings(d *Daemon) *standings {
-	return &standings{d: d, byKey: make(map[string]*virtual), byName: make(map[health.Server]*real)}
+	return &standings{d: d, byKey: make(map[string]*virtual), byName: make(map[health.Server]*realServer)}
 }
 
 // follow takes over a file. What is in both files keeps its state; of what is new, servers
@@ -51,12 +50,12 @@ func newStandings(d *Daemon) *standings {
 func (s *standings) follow(f *File) {
 	before := s.byKey
 	s.byKey, s.all = make(map[string]*virtual), nil
-	names := make(map[health.Server]*real)
+	names := make(map[health.Server]*realServer)
 	for i := range f.Plan.Virtuals {
 		plan := &f.Plan.Virtuals[i]
 		v, known := before[plan.Conf.Key()], true
 		if v == nil {
-			v, known = &virtual{reals: make(map[netip.AddrPort]*real)}, false
+			v, known = &virtual{reals: make(map[netip.AddrPort]*realServer)}, false
 			v.scripts = &runner{log: s.d.log, done: func() { s.d.inbox.put(s.d.director.retry) }}
 		}
 		delete(before, plan.Conf.Key())
@@ -88,17 +87,17 @@ func (s *standings) told(err error) {
 }
 
 // take brings one virtual server in line with the file.
-func (s *standings) take(v *virtual, known bool, plan *want.Virtual, f *File, names map[health.Server]*real) {
+func (s *standings) take(v *virtual, known bool, plan *want.Virtual, f *File, names map[health.Server]*realServer) {
 	v.plan, v.conf = plan, plan.Conf
 	before := v.reals
-	v.reals = make(map[netip.AddrPort]*real)
+	v.reals = make(map[netip.AddrPort]*realServer)
 	for i := range v.conf.Reals {
 		conf := &v.conf.Reals[i]
 		name := nameOf(v.conf, conf)
 		r := before[conf.Addr]
 		if r == nil {
 			alpha := slices.ContainsFunc(f.targets[name].Checks, func(c health.Check) bool { return c.Alpha })
-			r = &real{of: v, up: !alpha}
+			r = &realServer{of: v, up: !alpha}
 		}
 		r.conf, r.weight = conf, int(conf.Weight)
 		v.reals[conf.Addr] = r
@@ -159,11 +158,12 @@ func (s *standings) runScripts() {
 }
 
 // set is what follows from a server's going up or down.
-func (s *standings) set(r *real, up bool) {
+func (s *standings) set(r *realServer, up bool) {
 	if r.up == up {
 		return
 	}
 	r.up = up
+	s.d.changed = true
 	what, script := nameOf(r.of.conf, r.conf), r.conf.NotifyDown
 	if up {
 		script = r.conf.NotifyUp
@@ -233,7 +233,7 @@ func (s *standings) suspend(here func(netip.Addr) bool) {
 // notices hands what the schedule says to the daemon's goroutine.
 type notices struct{ d *Daemon }
 
-func (n notices) with(s health.Server, f func(*real)) {
+func (n notices) with(s health.Server, f func(*realServer)) {
 	n.d.inbox.put(func() {
 		if r := n.d.standings.byName[s]; r != nil {
 			f(r)
@@ -243,7 +243,7 @@ func (n notices) with(s health.Server, f func(*real)) {
 
 // Up implements [health.Notices].
 func (n notices) Up(s health.Server) {
-	n.with(s, func(r *real) {
+	n.with(s, func(r *realServer) {
 		if !r.up {
 			n.d.log.Info(fmt.Sprintf("%s is up", s))
 		}
@@ -253,7 +253,7 @@ func (n notices) Up(s health.Server) {
 
 // Down implements [health.Notices].
 func (n notices) Down(s health.Server, why error) {
-	n.with(s, func(r *real) {
+	n.with(s, func(r *realServer) {
 		n.d.log.Warn(fmt.Sprintf("%s is down: %v", s, why))
 		n.d.standings.set(r, false)
 	})
@@ -261,11 +261,12 @@ func (n notices) Down(s health.Server, why error) {
 
 // Weigh implements [health.Notices].
 func (n notices) Weigh(s health.Server, weight int) {
-	n.with(s, func(r *real) {
+	n.with(s, func(r *realServer) {
 		if r.weight == weight {
 			return
 		}
 		r.weight = weight
+		n.d.changed = true
 		n.d.log.Info(fmt.Sprintf("%s weighs %d now", s, weight))
 		n.d.standings.weigh(r.of)
 	})
@@ -274,7 +275,7 @@ func (n notices) Weigh(s health.Server, weight int) {
 // Failed implements [health.Notices]: failures that are forgiven, and those of a server that
 // is down, are told where log_all_failures asks for it.
 func (n notices) Failed(s health.Server, c health.Check, why error) {
-	n.with(s, func(r *real) {
+	n.with(s, func(r *realServer) {
 		if r.logs() {
 			n.d.log.Info(fmt.Sprintf("%s: a check failed: %v", s, why))
 		}
@@ -282,16 +283,6 @@ func (n notices) Failed(s health.Server, c health.Check, why error) {
 }
 
 // logs reports whether any of a server's checkers has log_all_failures.
-func (r *real) logs() bool {
+func (r *realServer) logs() bool {
 	return slices.ContainsFunc(r.conf.Checkers, func(c keepalivedconf.Checker) bool { return c.LogAllFailures })
-}
-
-// sortedNames is for logs and tests that want an order.
-func sortedNames(m map[health.Server]*real) []health.Server {
-	all := make([]health.Server, 0, len(m))
-	for name := range m {
-		all = append(all, name)
-	}
-	slices.SortFunc(all, cmp.Compare[health.Server])
-	return all
 }

@@ -133,7 +133,7 @@ func (b *box) lines() []string {
 		}
 	}
 	for _, a := range b.addresses {
-		if !b.ofLocal(a) && !a.GetAutomatic() {
+		if !b.ofLocal(a) && !a.GetAutomatic() && !a.GetHeldOnly() {
 			out = append(out, addressLine(a))
 		}
 	}

@@ -85,6 +85,7 @@ func TestSaveRestore(t *testing.T) {
 		t.Fatalf("-R: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 	}
 	// What the director does by itself, and a neighbour that was learnt, are not saved.
+	f.addresses = append([]*weirv1.Address{{Prefix: "10.9.9.9/32", Device: "dpdk0", Holders: 1, HeldOnly: true}}, f.addresses...) // nor what somebody holds
 	f.addresses = append([]*weirv1.Address{{Prefix: "fe80::ff:fe00:1/64", Device: "dpdk0", Scope: weirv1.Scope_SCOPE_LINK, Automatic: true}}, f.addresses...)
 	f.routes = append(f.routes, &weirv1.Route{Prefix: "fe80::/64", Device: "dpdk0", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto"})
 	f.neighbours = append(f.neighbours, &weirv1.Neighbour{Address: "192.168.100.9", Lladdr: "02:00:00:00:00:09", Device: "dpdk0"})

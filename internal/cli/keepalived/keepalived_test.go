@@ -229,3 +229,19 @@ func TestPidFile(t *testing.T) {
 	}
 	second.remove()
 }
+
+// FuzzOptions: no line panics, and what is taken says the same in long words.
+func FuzzOptions(f *testing.F) {
+	for _, line := range []string{"-nlDf a", "--use-file=a -t", "-d -x", "-tlog", "--", "-", "-f", "-S3 -g"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		s, err := parse(strings.Fields(line))
+		if (s == nil) != (err != nil) {
+			t.Fatalf("%q: %v, %v", line, s, err)
+		}
+		if err != nil && err.Error() == "" {
+			t.Fatalf("%q is refused without a word", line)
+		}
+	})
+}

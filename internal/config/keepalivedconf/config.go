@@ -22,6 +22,10 @@ type Config struct {
 	Servers   []VirtualServer
 	Instances []Instance
 
+	// Of static_ipaddress and static_routes, what is on ports of Weir.
+	StaticAddresses []PortAddress
+	StaticRoutes    []spec.Route
+
 	// Stock is the VRRP side as a file for `keepalived --vrrp`; see WriteStock.
 	Stock string
 }
@@ -296,4 +300,5 @@ type Instance struct {
 	Interface string         // where VRRP is spoken
 	Port      string         // dpdk_interface: where the addresses go; "": not to Weir
 	Addresses []netip.Prefix // virtual_ipaddress and virtual_ipaddress_excluded
+	Routes    []spec.Route   // of virtual_routes, those on ports of Weir
 }

@@ -16,7 +16,7 @@ type Changes struct {
 
 	Groups    bool // local, deny, allow, tunnel or server groups differ
 	Global    bool // global_defs or SSL differ in what concerns checks
-	Instances bool // ports or addresses of vrrp_instances differ
+	Instances bool // ports, addresses or routes of vrrp_instances or static ones differ
 	Stock     bool // stock keepalived must read its file again
 }
 
@@ -46,9 +46,10 @@ func Diff(old, new *Config) Changes {
 		Groups: !reflect.DeepEqual(old.Locals, new.Locals) || !reflect.DeepEqual(old.Deny, new.Deny) ||
 			!reflect.DeepEqual(old.Allow, new.Allow) || !reflect.DeepEqual(old.Tunnels, new.Tunnels) ||
 			!reflect.DeepEqual(old.Groups, new.Groups),
-		Global:    old.Global != new.Global || old.TLS != new.TLS,
-		Instances: !reflect.DeepEqual(old.Instances, new.Instances),
-		Stock:     old.Stock != new.Stock,
+		Global: old.Global != new.Global || old.TLS != new.TLS,
+		Instances: !reflect.DeepEqual(old.Instances, new.Instances) || !reflect.DeepEqual(old.StaticAddresses, new.StaticAddresses) ||
+			!reflect.DeepEqual(old.StaticRoutes, new.StaticRoutes),
+		Stock: old.Stock != new.Stock,
 	}
 	was := make(map[string]VirtualServer, len(old.Servers))
 	for _, vs := range old.Servers {

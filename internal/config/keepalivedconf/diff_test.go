@@ -56,7 +56,7 @@ func TestDiff(t *testing.T) {
 		{"inherited by a checker", "lb_kind FNAT", "lb_kind FNAT\ndelay_loop 2", "~TCP 10.0.0.1:80 settings=false ~10.0.0.2:80 settings=false checkers=true"},
 		{"group", "10.0.0.9 dpdk0", "10.0.0.8 dpdk0", "groups"},
 		{"global", "local_address_group g", "global_defs {\nlvs_flush\n}\nlocal_address_group g", "global stock"},
-		{"port of an instance", "dpdk_interface dpdk0", "dpdk_interface dpdk1", "instances"},
+		{"port of an instance", "dpdk_interface dpdk0", "dpdk_interface dpdk1", "instances stock"},
 		{"VIP", "{\n10.0.0.1\n", "{\n10.0.0.5\n", "instances stock"},
 		{"priority", "interface e\n", "interface e\npriority 9\n", "stock"},
 	}

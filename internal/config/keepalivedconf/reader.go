@@ -58,6 +58,7 @@ func read(name string, l *loader) (*reader, error) {
 	r.cfg.Global.LogAllFailures = logAll(nodes)
 	r.read("the file", nodes, r.file())
 	r.check()
+	r.part()
 	slices.SortStableFunc(r.warnings, func(a, b Warning) int {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line))
 	})

@@ -99,6 +99,9 @@ func (r *reader) hand(n *node) {
 		r.errorf(n.pos, "%s is a block: write \"%s { ... }\"", n.keyword, n.keyword)
 		return
 	}
+	if n.keyword == "net_namespace" {
+		r.warnf(n.pos, "net_namespace is for VRRP alone: health checks are made where keepalived was started; start it inside (ip netns exec)")
+	}
 	r.strange(n)
 	r.stock = append(r.stock, *n)
 }
@@ -170,9 +173,11 @@ func (r *reader) global(n *node) {
 	r.stock = append(r.stock, handed)
 }
 
+// flushOnStop reads whether all services go at the end. With VS it is those of the file alone,
+// which go anyway.
 func (r *reader) flushOnStop(n *node) {
 	if len(n.args) == 1 && n.args[0] == "VS" {
-		r.cfg.Global.FlushOnStop = true
+		r.cfg.Global.FlushOnStop = false
 		return
 	}
 	r.flag(&r.cfg.Global.FlushOnStop)(n)

@@ -54,8 +54,10 @@ func Diff(have Have, wanted []spec.Service) []Step {
 	}
 	slices.SortFunc(gone, func(a, b spec.ServiceKey) int { return compareText(a.String(), b.String()) })
 	for _, k := range gone {
-		d.add(Step{Key: k, What: "service", edit: func(s *spec.Spec) { s.Services = nil },
-			Msg: &weirv1.Step{Change: &weirv1.Step_DeleteService{DeleteService: &weirv1.DeleteServiceRequest{Key: fromKey(k)}}}})
+		d.add(Step{
+			Key: k, What: "service", edit: func(s *spec.Spec) { s.Services = nil },
+			Msg: &weirv1.Step{Change: &weirv1.Step_DeleteService{DeleteService: &weirv1.DeleteServiceRequest{Key: fromKey(k)}}},
+		})
 	}
 	for i := range wanted {
 		if old, there := have[wanted[i].ServiceKey]; there {
@@ -101,22 +103,26 @@ func plain(s *spec.Service) spec.Service {
 
 func sameOptions(a, b *spec.Service) bool { return reflect.DeepEqual(plain(a), plain(b)) }
 
-func (d *differ) service(s *spec.Service, new bool) {
+func (d *differ) service(s *spec.Service, fresh bool) {
 	set := plain(s)
-	if new {
-		d.add(Step{Key: s.ServiceKey, What: "service", Makes: true,
+	if fresh {
+		d.add(Step{
+			Key: s.ServiceKey, What: "service", Makes: true,
 			Msg:  &weirv1.Step{Change: &weirv1.Step_AddService{AddService: &weirv1.AddServiceRequest{Service: fromService(&set)}}},
-			edit: func(c *spec.Spec) { c.Services = []spec.Service{set} }})
+			edit: func(c *spec.Spec) { c.Services = []spec.Service{set} },
+		})
 		return
 	}
-	d.add(Step{Key: s.ServiceKey, What: "service",
+	d.add(Step{
+		Key: s.ServiceKey, What: "service",
 		Msg: &weirv1.Step{Change: &weirv1.Step_EditService{EditService: &weirv1.EditServiceRequest{Service: fromService(&set)}}},
 		edit: func(c *spec.Spec) {
 			old := c.Services[0]
 			c.Services[0] = set
 			svc := &c.Services[0]
 			svc.Dests, svc.Locals, svc.Blacklist, svc.Whitelist = old.Dests, old.Locals, old.Blacklist, old.Whitelist
-		}})
+		},
+	})
 }
 
 // stays reports whether a real server can be edited into the wanted one. One of another
@@ -132,23 +138,27 @@ func (d *differ) leave(old, wanted *spec.Service) {
 		if stays(dest, wanted.Dests) {
 			continue
 		}
-		d.add(Step{Key: old.ServiceKey, What: "real server " + dest.Addr.String(),
+		d.add(Step{
+			Key: old.ServiceKey, What: "real server " + dest.Addr.String(),
 			Msg: &weirv1.Step{Change: &weirv1.Step_DeleteDest{DeleteDest: &weirv1.DeleteDestRequest{Key: key, Dest: fromDest(dest)}}},
 			edit: func(c *spec.Spec) {
 				svc := &c.Services[0]
 				svc.Dests = slices.DeleteFunc(svc.Dests, func(o spec.Dest) bool { return o.Addr == dest.Addr })
-			}})
+			},
+		})
 	}
 	for _, l := range old.Locals {
 		if slices.Contains(wanted.Locals, l) {
 			continue
 		}
-		d.add(Step{Key: old.ServiceKey, What: "local address " + l.Addr.String(),
+		d.add(Step{
+			Key: old.ServiceKey, What: "local address " + l.Addr.String(),
 			Msg: &weirv1.Step{Change: &weirv1.Step_DeleteLocalAddress{DeleteLocalAddress: &weirv1.DeleteLocalAddressRequest{Key: key, Local: fromLocal(l)}}},
 			edit: func(c *spec.Spec) {
 				svc := &c.Services[0]
 				svc.Locals = slices.DeleteFunc(svc.Locals, func(o spec.LocalAddress) bool { return o == l })
-			}})
+			},
+		})
 	}
 	d.list(old.ServiceKey, spec.Blacklist, old.Blacklist, wanted.Blacklist, false)
 	d.list(old.ServiceKey, spec.Whitelist, old.Whitelist, wanted.Whitelist, false)
@@ -164,20 +174,25 @@ func (d *differ) come(old, wanted *spec.Service) {
 		if slices.Contains(old.Locals, l) {
 			continue
 		}
-		d.add(Step{Key: old.ServiceKey, What: "local address " + l.Addr.String(),
+		d.add(Step{
+			Key: old.ServiceKey, What: "local address " + l.Addr.String(),
 			Msg:  &weirv1.Step{Change: &weirv1.Step_AddLocalAddress{AddLocalAddress: &weirv1.AddLocalAddressRequest{Key: key, Local: fromLocal(l)}}},
-			edit: func(c *spec.Spec) { c.Services[0].Locals = append(c.Services[0].Locals, l) }})
+			edit: func(c *spec.Spec) { c.Services[0].Locals = append(c.Services[0].Locals, l) },
+		})
 	}
 	for _, dest := range wanted.Dests {
 		what := "real server " + dest.Addr.String()
 		i := slices.IndexFunc(old.Dests, func(o spec.Dest) bool { return o.Addr == dest.Addr && o.Forward == dest.Forward })
 		switch {
 		case i < 0:
-			d.add(Step{Key: old.ServiceKey, What: what,
+			d.add(Step{
+				Key: old.ServiceKey, What: what,
 				Msg:  &weirv1.Step{Change: &weirv1.Step_AddDest{AddDest: &weirv1.AddDestRequest{Key: key, Dest: fromDest(dest)}}},
-				edit: func(c *spec.Spec) { c.Services[0].Dests = append(c.Services[0].Dests, dest) }})
+				edit: func(c *spec.Spec) { c.Services[0].Dests = append(c.Services[0].Dests, dest) },
+			})
 		case old.Dests[i] != dest:
-			d.add(Step{Key: old.ServiceKey, What: what,
+			d.add(Step{
+				Key: old.ServiceKey, What: what,
 				Msg: &weirv1.Step{Change: &weirv1.Step_EditDest{EditDest: &weirv1.EditDestRequest{Key: key, Dest: fromDest(dest)}}},
 				edit: func(c *spec.Spec) {
 					for i := range c.Services[0].Dests {
@@ -185,7 +200,8 @@ func (d *differ) come(old, wanted *spec.Service) {
 							*o = dest
 						}
 					}
-				}})
+				},
+			})
 		}
 	}
 }

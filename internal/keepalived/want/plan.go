@@ -159,7 +159,7 @@ func (p *planner) unserved(vs *keepalivedconf.VirtualServer) {
 	if len(vs.Flags) > 0 {
 		p.refuse(at, "virtual_server: flag %s of the scheduler is not supported: leave it out", vs.Flags[0])
 	}
-	methods := []keepalivedconf.Method{vs.Sorry.Method}
+	methods := []keepalivedconf.Method{vs.Method, vs.Sorry.Method}
 	for i := range vs.Reals {
 		methods = append(methods, vs.Reals[i].Method)
 	}
@@ -190,7 +190,7 @@ func (p *planner) keys(vs *keepalivedconf.VirtualServer) ([]spec.ServiceKey, err
 		}
 		addrs, err := span(m.Range, maxGroup-len(keys))
 		if err != nil {
-			return nil, fmt.Errorf("group %s: %v", vs.Group, err)
+			return nil, fmt.Errorf("group %s: %w", vs.Group, err)
 		}
 		for _, a := range addrs {
 			keys = append(keys, spec.ServiceKey{Proto: vs.Proto, Virtual: netip.AddrPortFrom(a, m.Port)})

@@ -1,5 +1,0 @@
-package keepalived
-
-const serverEnv = "WEIR_KEEPALIVED_SERVER"
-
-func serveAlone(string) {}
