@@ -89,56 +89,15 @@ virtual_server group 192.168.100.254-80 {
 }
 `
 
-// twin makes a port's .kni device ready for Linux: it gets an address and is up. Where the
-// director makes no twins, a cable into the switch stands in for it: what Linux says there
-// (health checks, VRRP) comes to the wire, and about the silent addresses, which are the
-// director's, it says nothing. That part can go when every director makes its twins.
-func (d *director) twin(in *netns.Namespace, port string, prefix string, silent ...string) {
+// twin makes a port's .kni device ready for Linux: it gets an address and is up.
+func (d *director) twin(port, prefix string) {
 	d.t.Helper()
 	twin := port + ".kni"
-	plug := in.Name() + standIn
-	if _, err := in.MAC(twin); err == nil {
-		if err := in.Address(twin, netip.MustParsePrefix(prefix)); err != nil {
-			d.t.Fatal(err)
-		}
-		if err := in.LinkUp(twin); err != nil {
-			d.t.Fatal(err)
-		}
-		return
-	}
-	if err := netns.Veth(netns.End{In: in, Name: twin}, netns.End{In: d.net.LAN, Name: plug}); err != nil {
+	if err := d.net.Director.Address(twin, netip.MustParsePrefix(prefix)); err != nil {
 		d.t.Fatal(err)
 	}
-	if err := d.net.LAN.Attach(plug, "switch"); err != nil {
+	if err := d.net.Director.LinkUp(twin); err != nil {
 		d.t.Fatal(err)
-	}
-	if err := in.Address(twin, netip.MustParsePrefix(prefix)); err != nil {
-		d.t.Fatal(err)
-	}
-	rules := fmt.Sprintf("table netdev quiet {\n chain in { type filter hook ingress device \"%[1]s\" priority 0; }\n chain out { type filter hook egress device \"%[1]s\" priority 0; }\n}\n", twin)
-	for _, a := range silent {
-		rules += fmt.Sprintf("add rule netdev quiet in arp daddr ip %[1]s drop\nadd rule netdev quiet out arp saddr ip %[1]s drop\n", a)
-	}
-	if _, err := in.Run(within(d.t, patience), "nft", rules); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// standIn is how the switch's port of a cable that stands in for a twin is called, behind the
-// namespace's name.
-const standIn = "-kni"
-
-// standsIn reports whether a cable stands in for the twin.
-func (d *director) standsIn() bool {
-	_, err := d.net.LAN.MAC(d.net.Director.Name() + standIn)
-	return err == nil
-}
-
-// back is the twin after the director was started again: a real one is a new device.
-func (d *director) back(prefix string) {
-	d.t.Helper()
-	if !d.standsIn() {
-		d.twin(d.net.Director, "dpdk0", prefix)
 	}
 }
 
@@ -206,7 +165,7 @@ func newKeepalivedBed(t *testing.T, s setup) *director {
 		Client:  netip.MustParsePrefix("192.168.100.146/24"),
 		Servers: []netip.Prefix{netip.MustParsePrefix("192.168.100.2/24"), netip.MustParsePrefix("192.168.100.3/24")},
 	})
-	d.twin(d.net.Director, "dpdk0", "192.168.100.28/24", "192.168.100.254")
+	d.twin("dpdk0", "192.168.100.28/24")
 	return d
 }
 

@@ -91,7 +91,7 @@ func TestKeepalivedKilled(t *testing.T) {
 		k.says("the director is gone")
 		d.serve()
 		d.killed = false
-		d.back("192.168.100.28/24")
+		d.twin("dpdk0", "192.168.100.28/24") // a new one
 		all(t)
 	})
 	if err := k.process.Stop(within(t, patience)); err != nil {
