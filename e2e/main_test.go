@@ -20,6 +20,7 @@ var tools = map[string]string{
 	"haproxy": "haproxy", "gcc": "gcc libc6-dev", "python3": "python3",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
 	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools",
+	"vtysh": "frr", "sshd": "openssh-server", "scp": "openssh-client",
 }
 
 func TestMain(m *testing.M) {
