@@ -41,7 +41,7 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if why := svc.Lists.Check(client); why != packet.NoReason {
 		return p.DropFor(why)
 	}
-	if (p.Proto == protoTCP || p.Proto == protoSCTP) && !begins(p) {
+	if (p.Proto == protoTCP || p.Proto == protoSCTP) && !begins(p) && !b.takesOver(p, svc) {
 		v := b.refuseMiddle(p)
 		p.Reason = b.defended(p, p.Reason)
 		return v
