@@ -87,6 +87,7 @@ type shape struct {
 	workers  int
 	lan, wan []int // owners of the queues
 	ipv6     spec.IPv6
+	twin     func(dev string) *pipe.Port // nil: there are none
 	// opened, if set, sees each queue before its worker.
 	opened func(dev string, q *pipe.Queue, pool *packet.Pool)
 }
@@ -136,13 +137,18 @@ func newSmall(t testing.TB, s shape) *small {
 }
 
 func (s *shape) onBed(p *pipe.Port, owners []int) BedPort {
-	return BedPort{Facts: p.Facts(), Owners: owners, Open: func(queue int, pool *packet.Pool) (port.Queue, error) {
+	b := BedPort{Facts: p.Facts(), Owners: owners, Open: func(queue int, pool *packet.Pool) (port.Queue, error) {
 		q, err := p.Queue(queue, pool)
 		if err == nil && s.opened != nil {
 			s.opened(p.Facts().Name, q, pool)
 		}
 		return q, err
 	}}
+	if s.twin != nil {
+		k := s.twin(p.Facts().Name)
+		b.Twin = func(worker int, pool *packet.Pool) (port.Queue, error) { return k.Queue(worker, pool) }
+	}
+	return b
 }
 
 // change makes a change that must not be refused.

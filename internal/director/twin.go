@@ -39,14 +39,11 @@ func (s *TwinState) equal(o *TwinState) bool {
 }
 
 // addresses are those that packets can get to Linux at.
-func (s *TwinState) addresses() (out []netip.Addr) {
+func (s *TwinState) addresses() []netip.Prefix {
 	if !s.Up {
 		return nil
 	}
-	for _, a := range s.Addresses {
-		out = append(out, a.Addr())
-	}
-	return out
+	return s.Addresses
 }
 
 // makeTwins makes the ports' twins, if there are to be any.
@@ -109,7 +106,7 @@ func (t *twin) close() (err error) {
 func (p *openPort) twinUp() bool { return p.twin != nil && p.twin.Up }
 
 // linuxAddresses are the addresses of the kernel's on the port's twin.
-func (p *openPort) linuxAddresses() []netip.Addr {
+func (p *openPort) linuxAddresses() []netip.Prefix {
 	if p.twin == nil {
 		return nil
 	}
@@ -160,8 +157,9 @@ func (d *Director) SeeTwins(seen map[string]TwinState) error {
 		}
 		old := was.addresses()
 		for _, a := range p.twin.addresses() {
-			if !slices.Contains(old, a) && d.forLinux(p, a) {
-				came = append(came, ownAddr{p.facts.Name, a})
+			had := slices.ContainsFunc(old, func(o netip.Prefix) bool { return o.Addr() == a.Addr() })
+			if !had && d.forLinux(p, a.Addr()) {
+				came = append(came, ownAddr{p.facts.Name, a.Addr()})
 			}
 		}
 	}
@@ -169,6 +167,21 @@ func (d *Director) SeeTwins(seen map[string]TwinState) error {
 		d.tell(lot)
 	}
 	return nil
+}
+
+// seeGroups puts in force which multicast groups Linux listens to, by port.
+func (d *Director) seeGroups(seen map[string][]port.MAC) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	changed := false
+	for _, p := range d.ports {
+		if groups, ok := seen[p.facts.Name]; ok && !d.closed && p.twin != nil && !slices.Equal(groups, p.twin.Groups) {
+			p.twin.Groups, changed = groups, true
+		}
+	}
+	if changed {
+		d.joinGroups()
+	}
 }
 
 // announceLot is how many addresses a worker announces in one breath: half of what

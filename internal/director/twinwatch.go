@@ -19,9 +19,11 @@ import (
 // So a lost message costs no more than the time until the next look.
 
 const (
-	// lookEvery is how often the twins are looked at without a word of Linux's: about
-	// multicast groups older kernels tell nothing.
-	lookEvery = 200 * time.Millisecond
+	// groupsEvery is how often multicast groups are looked at: kernels before 6.14 tell
+	// nobody of those. At every lookEvery-th time all is looked at, without a word of
+	// Linux's.
+	groupsEvery = 200 * time.Millisecond
+	lookEvery   = 5
 	// A program that moves many addresses does not do so at once: after a word, the look
 	// waits until nothing was said for settle, but no longer than settleMost.
 	settle     = 5 * time.Millisecond
@@ -37,7 +39,7 @@ func (d *Director) runTwins(ctx context.Context) {
 			d.log.Warn("Linux is asked again what addresses are on the .kni twins", "err", err)
 			select {
 			case <-ctx.Done():
-			case <-time.After(lookEvery):
+			case <-time.After(groupsEvery):
 			}
 		}
 	}
@@ -66,10 +68,18 @@ func (d *Director) followTwins(ctx context.Context) error {
 		return fmt.Errorf("hear of links: %w", err)
 	}
 	defer func() { go swallow(links) }()
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(groupsEvery)
 	defer tick.Stop()
-	for {
-		if err := d.lookAtTwins(); err != nil {
+	told := ""
+	for n := 0; ; n++ {
+		var err error
+		if n%lookEvery == 0 {
+			err = d.lookAtTwins()
+		} else {
+			err = d.lookAtGroups()
+		}
+		if err != nil && err.Error() != told {
+			told = err.Error()
 			d.log.Warn("what Linux says of the .kni twins is not in force", "err", err)
 		}
 		spoken := false
@@ -84,6 +94,7 @@ func (d *Director) followTwins(ctx context.Context) error {
 		}
 		if spoken {
 			hush(ctx, addrs, links)
+			n = -1 // look at all
 		}
 	}
 }
@@ -147,10 +158,9 @@ func (d *Director) lookAtTwins() error {
 			}
 		}
 		slices.SortFunc(s.Addresses, func(x, y netip.Prefix) int { return x.Addr().Compare(y.Addr()) })
-		if s.Groups, err = p.twin.device.Groups(); err != nil {
+		if s.Groups, err = p.twin.groups(); err != nil {
 			return err
 		}
-		slices.SortFunc(s.Groups, func(x, y port.MAC) int { return bytes.Compare(x[:], y[:]) })
 		seen[p.facts.Name] = s
 		if carrier := flags[p.link.Index]&unix.IFF_RUNNING != 0; there && carrier != p.twin.carrier {
 			if err := p.twin.device.SetCarrier(carrier); err != nil {
@@ -160,6 +170,31 @@ func (d *Director) lookAtTwins() error {
 		}
 	}
 	return d.SeeTwins(seen)
+}
+
+// lookAtGroups lists what multicast groups Linux listens to on the twins, and puts it
+// in force.
+func (d *Director) lookAtGroups() error {
+	seen := map[string][]port.MAC{}
+	for _, p := range d.ports {
+		if p.twin == nil {
+			continue
+		}
+		groups, err := p.twin.groups()
+		if err != nil {
+			return err
+		}
+		seen[p.facts.Name] = groups
+	}
+	d.seeGroups(seen)
+	return nil
+}
+
+// groups lists the multicast groups that Linux listens to on the twin, sorted.
+func (t *twin) groups() ([]port.MAC, error) {
+	groups, err := t.device.Groups()
+	slices.SortFunc(groups, func(x, y port.MAC) int { return bytes.Compare(x[:], y[:]) })
+	return groups, err
 }
 
 // keepMAC gives a twin its port's MAC again, if udev or somebody gave it another: what

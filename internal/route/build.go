@@ -258,7 +258,12 @@ func (b *builder) insert(r Route, port string) bool {
 // no port has. finish sees to that for those that are not of one link alone.
 func (b *builder) addLinux(p Port) {
 	for _, a := range p.Linux {
-		host := netip.PrefixFrom(a, a.BitLen())
+		addr := a.Addr()
+		host := netip.PrefixFrom(addr, addr.BitLen())
+		if !linkLocal6(addr) && !a.IsSingleIP() {
+			from := &b.t.ports[p.ID].speak[family(addr)]
+			from.linux = append(from.linux, a)
+		}
 		if b.hosts[netKey{host, p.Name}] || b.kernel[netKey{host, p.Name}] {
 			continue
 		}
@@ -295,7 +300,9 @@ func (b *builder) finish() *Table {
 		slices.SortFunc(p.sorted, netip.Addr.Compare)
 		slices.SortFunc(p.tentative, netip.Addr.Compare)
 		for of := range p.speak {
-			slices.SortStableFunc(p.speak[of].links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+			for _, links := range [][]netip.Prefix{p.speak[of].links, p.speak[of].linux} {
+				slices.SortStableFunc(links, func(x, y netip.Prefix) int { return cmp.Compare(y.Bits(), x.Bits()) })
+			}
 		}
 	}
 	return t

@@ -25,10 +25,10 @@ type Port struct {
 	Tentative []netip.Addr
 	// Duplicate are those that another station has: of them only the link counts.
 	Duplicate []netip.Addr
-	// Linux are the addresses that the host kernel has on the port's .kni twin. To
-	// those that no port has packets are Linux's, as if there were a route of scope
-	// kni_host; such routes are not listed.
-	Linux []netip.Addr
+	// Linux are the addresses that the host kernel has on the port's .kni twin, each
+	// with the length of its link's prefix. To those that no port has packets are Linux's,
+	// as if there were a route of scope kni_host; such routes are not listed.
+	Linux []netip.Prefix
 }
 
 // Route is where packets to a prefix go.
@@ -72,6 +72,7 @@ type portAddrs struct {
 // link-local ones.
 type speakers struct {
 	links []netip.Prefix // address and prefix length of those that span a link, longest first
+	linux []netip.Prefix // Linux's on the twin that span a link, longest first
 	lip   netip.Addr     // first sapool address
 	first netip.Addr     // first address of any kind
 }
@@ -177,7 +178,8 @@ func (t *Table) LinkLocal(port uint16) netip.Addr {
 
 // Source returns the address to speak from on a port toward dst, in ARP requests,
 // neighbour solicitations and ICMP errors: one of dst's family, or zero. In this
-// order: the address whose link dst is on (longest prefix first), a local address
+// order: the address whose link dst is on (longest prefix first), one of Linux's on the
+// port's twin whose link dst is on (it has the port's MAC), a local address
 // for full-NAT (sapool), an address that spans another link, any of the port, any
 // of the director. A VIP comes late because with DR the real servers have it too
 // and would not answer it.
@@ -195,6 +197,11 @@ func (t *Table) Source(port uint16, dst netip.Addr) netip.Addr {
 	}
 	from := &p.speak[of]
 	for _, l := range from.links {
+		if l.Contains(dst) {
+			return l.Addr()
+		}
+	}
+	for _, l := range from.linux {
 		if l.Contains(dst) {
 			return l.Addr()
 		}

@@ -270,7 +270,7 @@ func scan(ports []Port, addrs []spec.Address, routes []spec.Route, dst netip.Add
 		}
 	}
 	for _, p := range ports {
-		if slices.Contains(p.Linux, dst) {
+		if slices.Contains(p.Linux, netip.PrefixFrom(dst, dst.BitLen())) {
 			return spec.ScopeKNIHost, p.Name, dst, true
 		}
 	}
@@ -354,8 +354,9 @@ func againstScan(t *testing.T, address *rapid.Generator[netip.Addr], lengths []i
 		ports := slices.Clone(twoPorts)
 		for i := range ports {
 			for range rapid.IntRange(0, 3).Draw(t, "linux") {
-				if a := address.Draw(t, "kni"); !slices.Contains(ports[i].Linux, a) {
-					ports[i].Linux = append(ports[i].Linux, a)
+				a := address.Draw(t, "kni")
+				if host := netip.PrefixFrom(a, a.BitLen()); !slices.Contains(ports[i].Linux, host) {
+					ports[i].Linux = append(ports[i].Linux, host)
 				}
 			}
 		}

@@ -388,6 +388,9 @@ func TestAddressesRoutesNeighbours(t *testing.T) {
 		s.AddRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "lan", MTU: 68}),
 		s.AddRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "wan", MTU: 65535}),
 		s.AddRoute(Route{Prefix: prefix("10.0.0.9/32"), Port: "wan", Scope: ScopeKNIHost}),
+		// It takes an address of our own away, and gives it back.
+		s.AddRoute(Route{Prefix: netip.PrefixFrom(vip, 32), Port: "wan", Scope: ScopeKNIHost}),
+		s.DeleteRoute(Route{Prefix: netip.PrefixFrom(vip, 32), Port: "wan"}),
 		s.DeleteRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "lan"}),
 		s.DeleteAddress(netip.PrefixFrom(vip, 24), "wan"),
 	)
