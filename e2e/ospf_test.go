@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // ospfZebra and ospfOspfd are the section's two files, comments and all.
@@ -50,8 +54,6 @@ func TestOSPF(t *testing.T) {
 	t.Parallel()
 	s := newSwitched(t, drivers[0])
 	d := s.directors[0]
-	s.nginx(s.rs(1))
-	s.nginx(s.rs(2))
 	s.newFRR(s.l3).run(ospfSwitch, "ospfd")
 	d.script(ospfTutorial)
 	d.linux(ospfLinux)
@@ -64,13 +66,159 @@ func TestOSPF(t *testing.T) {
 	f.daemon("ospfd", log.Replace(withoutComments(ospfOspfd)))
 	f.shows("show ip ospf interface dpdk1.kni", "Timer intervals configured, Hello 10s, Dead 40s")
 	f.shows("show ip ospf neighbor", "Full/")
-	eventually(t, "the switch has the VIP's route", func() bool {
-		return strings.HasPrefix(s.run(s.l3, "ip route show 123.1.2.3"), "123.1.2.3 nhid ") &&
-			strings.Contains(s.run(s.l3, "ip route show 123.1.2.3"), " via 172.10.0.2 dev d1 proto ospf ")
-	})
+	s.nextHops("123.1.2.3", "172.10.0.2")
 	for range 4 {
 		if out := s.run(s.client(), "curl -sS --max-time 10 123.1.2.3"); !strings.HasPrefix(out, "Your ip:port : 192.168.100.20") {
 			t.Errorf("curl printed %q", out)
 		}
 	}
+}
+
+// ospfPage is the page that the tests below run.
+const ospfPage = "ospf-ecmp.md"
+
+// twinAndRules does what a start of the page's unit does, for the i-th director.
+func (s *switched) twinAndRules(i int, page string) {
+	s.t.Helper()
+	d := s.directors[i]
+	d.linux(forDirector(i, blockOf(s.t, page, "A director", "`/etc/weir.twins`")))
+	d.rules(forDirector(i, blockOf(s.t, page, "A director", "`/etc/weir.rules`")))
+}
+
+// frrOf starts the FRR of a page's section: the daemons that the page's sed turns on in
+// Debian's own file.
+func (s *switched) frrOf(i int, page string) *frr {
+	s.t.Helper()
+	f := s.newFRR(s.directors[i].net.Director)
+	debian, err := os.ReadFile("/etc/frr/daemons")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	daemons := f.write("daemons", string(debian))
+	install := blockOf(s.t, page, "A director", "On a fresh Debian")
+	_, sed, _ := strings.Cut(install, "\nsed ")
+	if out, err := exec.Command("sh", "-ec", "sed "+strings.ReplaceAll(sed, "/etc/frr/daemons", daemons)).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", sed, err, out)
+	}
+	on, err := os.ReadFile(daemons)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^(\w+d)=yes`).FindAllStringSubmatch(string(on), -1) {
+		names = append(names, m[1])
+	}
+	f.run(forDirector(i, blockOf(s.t, page, "A director", "`/etc/frr/frr.conf`")), names...)
+	return f
+}
+
+// switchOf starts the switch of a page.
+func (s *switched) switchOf(page string, daemons ...string) *frr {
+	s.t.Helper()
+	s.scriptIn(s.l3, blockOf(s.t, page, "The switch", "ports to the directors"))
+	f := s.newFRR(s.l3)
+	f.run(blockOf(s.t, page, "The switch", "`/etc/frr/frr.conf`"), daemons...)
+	return f
+}
+
+// TestOSPFTwoDirectors runs docs/ospf-ecmp.md: two directors announce the same VIPs, and die
+// in turn.
+func TestOSPFTwoDirectors(t *testing.T) {
+	t.Parallel()
+	s := newSwitched(t, drivers[0], drivers[2])
+	for _, rs := range s.net.Servers {
+		newDecapsulator(t, rs)
+		s.scriptIn(rs, "ip addr add 123.1.2.4/32 dev lo\nip addr add 123.1.2.5/32 dev lo"+quietARP)
+	}
+	l3 := s.switchOf(ospfPage, "ospfd", "bfdd")
+	var routers []*frr
+	for i, d := range s.directors {
+		s.twinAndRules(i, ospfPage)
+		s.mhServices(i)
+		d.linux("ip addr add 123.1.2.4/32 dev dpdk1.kni\nip addr add 123.1.2.5/32 dev dpdk1.kni")
+		routers = append(routers, s.frrOf(i, ospfPage))
+	}
+	vips := []string{"123.1.2.3", "123.1.2.4", "123.1.2.5"}
+	both := func() {
+		for _, vip := range vips {
+			s.nextHops(vip, "172.10.0.2", "172.10.0.6")
+		}
+		l3.shows("show bfd peers brief", "172.10.0.2                              up", "172.10.0.6                              up")
+	}
+	both()
+	for _, f := range routers {
+		f.shows("show ip ospf neighbor", "Full/")
+		f.shows("show bfd peers brief", "up")
+	}
+	dr, tunnel := s.steady("123.1.2.4:80", 8, "kept"), s.steady("123.1.2.5:80", 8, "kept")
+
+	// With BFD.
+	s.directors[0].dies()
+	if last := s.lastFailure("123.1.2.3:80", time.Now()); last > time.Second {
+		t.Errorf("with BFD, a connection begun %s after the death failed", last)
+	}
+	dr.more(100)
+	tunnel.more(100)
+	<-s.directors[0].daemon.Done()
+	s.directors[0].serve()
+	s.twinAndRules(0, ospfPage)
+	s.mhServices(0)
+	s.directors[0].linux("ip addr add 123.1.2.4/32 dev dpdk1.kni\nip addr add 123.1.2.5/32 dev dpdk1.kni")
+	both()
+
+	// A cable that is cut.
+	dr.more(100)
+	if err := s.l3.LinkDown("swp1"); err != nil {
+		t.Fatal(err)
+	}
+	if last := s.lastFailure("123.1.2.3:80", time.Now()); last > time.Second {
+		t.Errorf("a connection begun %s after the cut failed", last)
+	}
+	if err := s.l3.LinkUp("swp1"); err != nil {
+		t.Fatal(err)
+	}
+	both()
+
+	// Taken out by its routes, by hand.
+	dr.more(100)
+	s.directors[0].linux(blockOf(t, ospfPage, "Taking a director out", "Take its routes away"))
+	for _, vip := range vips {
+		s.nextHops(vip, "172.10.0.6")
+	}
+	dr.more(200)
+	tunnel.more(200)
+	s.twinVIPs(0)
+	both()
+	dr.more(200)
+	tunnel.more(200)
+	dr.unharmed()
+	tunnel.unharmed()
+	for i, d := range s.directors {
+		if n := d.gauge("conns_taken_over"); n == 0 {
+			t.Errorf("director %d took no connection over", i+1)
+		}
+	}
+
+	// Without BFD, the dead interval does it.
+	l3.vtysh("-c", "configure terminal", "-c", "interface swp2", "-c", "no ip ospf bfd")
+	routers[1].vtysh("-c", "configure terminal", "-c", "interface dpdk1.kni", "-c", "no ip ospf bfd")
+	eventually(t, "BFD ends", func() bool { return !strings.Contains(l3.vtysh("-c", "show bfd peers brief"), "172.10.0.6") })
+	s.directors[1].dies()
+	const dead = 3 * time.Second
+	if last := s.lastFailure("123.1.2.3:80", time.Now()); last > dead+time.Second {
+		t.Errorf("with a dead interval of %s, a connection begun %s after the death failed", dead, last)
+	}
+	s.nextHops("123.1.2.3", "172.10.0.2")
+}
+
+// mhServices adds the page's services whose connections outlive a director.
+func (s *switched) mhServices(i int) {
+	s.t.Helper()
+	s.directors[i].rules(forDirector(i, blockOf(s.t, ospfPage, "Connections that outlive a director", "with the same weights")))
+}
+
+// twinVIPs puts the VIPs back that "Taking a director out" took.
+func (s *switched) twinVIPs(i int) {
+	s.t.Helper()
+	s.directors[i].linux(strings.ReplaceAll(blockOf(s.t, ospfPage, "Taking a director out", "Take its routes away"), "addr del", "addr add"))
 }

@@ -1,12 +1,17 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/testkit/netns"
 )
@@ -14,11 +19,12 @@ import (
 // switched is the picture of the OSPF section: directors between a layer-3 switch, which
 // the client is behind, and the switch of the real servers.
 //
-//	client eth0 ─ eth0 l3 d1 172.10.0.1/30 ─ dpdk1 weir1 dpdk0 ─ lan ┬ rs1 192.168.100.2
-//	                      d2 172.10.0.5/30 ─ dpdk1 weir2 dpdk0 ┘     └ rs2 192.168.100.3
+//	client eth0 ─ eth0 l3 swp1 172.10.0.1/30 ─ dpdk1 weir1 dpdk0 ─ lan ┬ rs1 192.168.100.2
+//	                    swp2 172.10.0.5/30 ─ dpdk1 weir2 dpdk0 ┘     └ rs2 192.168.100.3
 //
 // The IPv6 addresses end alike: 2001:db8:10::48 and ::1, 2001:db8:172::1/126 and ::2,
-// ::5 and ::6, 2001:db8:100::2.
+// ::5 and ::6, 2001:db8:100::2. l3 is a router of the real servers' network too, for what
+// they answer by themselves (DR, tunnel).
 type switched struct {
 	*bed
 	l3        *netns.Namespace
@@ -52,6 +58,10 @@ sysctl -w net.ipv6.conf.all.forwarding=1
 sysctl -w net.ipv6.fib_multipath_hash_policy=1
 `)
 	s.scriptIn(s.client(), "ip route add default via 10.0.0.1\nip route add default via 2001:db8:10::1")
+	for _, rs := range s.net.Servers {
+		s.scriptIn(rs, "ip route add default via 192.168.100.254\nip route add default via 2001:db8:100::fe")
+		s.nginx(rs)
+	}
 	for i, ns := range directors {
 		s.directors = append(s.directors, s.direct(ns, setups[i]))
 	}
@@ -84,7 +94,7 @@ func buildSwitched(n *netns.Network, directors int) (l3 *netns.Namespace, all []
 			return nil, nil, err
 		}
 		all = append(all, d)
-		port := fmt.Sprintf("d%d", i+1)
+		port := fmt.Sprintf("swp%d", i+1)
 		if err := errors.Join(
 			cable(l3, port, fmt.Sprintf("172.10.0.%d/30", 4*i+1), fmt.Sprintf("2001:db8:172::%d/126", 4*i+1), d, "dpdk1"),
 			n.Join(netns.End{In: d, Name: "dpdk0"}),
@@ -101,6 +111,9 @@ func buildSwitched(n *netns.Network, directors int) (l3 *netns.Namespace, all []
 		if err := n.Join(netns.End{In: rs, Name: "eth0"}, netip.PrefixFrom(netns.ServerAddr(i), 24), netip.PrefixFrom(netns.ServerAddr6(i), 64)); err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := n.Join(netns.End{In: l3, Name: "eth1"}, netip.MustParsePrefix("192.168.100.254/24"), netip.MustParsePrefix("2001:db8:100::fe/64")); err != nil {
+		return nil, nil, err
 	}
 	return l3, all, nil
 }
@@ -119,4 +132,88 @@ func (s *switched) direct(in *netns.Namespace, how setup) *director {
 	d.serve()
 	s.t.Cleanup(d.end)
 	return d
+}
+
+// secondDirector turns the addresses that the pages give the first director into the
+// second's.
+var secondDirector = strings.NewReplacer(
+	"172.10.0.2", "172.10.0.6", "172.10.0.1", "172.10.0.5", "172.10.0.0/30", "172.10.0.4/30",
+	"2001:db8:172::2", "2001:db8:172::6", "2001:db8:172::1", "2001:db8:172::5",
+	"192.168.100.200", "192.168.100.202", "192.168.100.201", "192.168.100.203", "192.168.100.4/", "192.168.100.5/",
+	"2001:db8:100::200", "2001:db8:100::202", "2001:db8:100::4/", "2001:db8:100::5/",
+)
+
+// forDirector is a text of a page for the i-th director, counted from 0.
+func forDirector(i int, text string) string {
+	if i == 0 {
+		return text
+	}
+	return secondDirector.Replace(text)
+}
+
+// rules has ipvsadm -R take a file.
+func (d *director) rules(text string) {
+	d.t.Helper()
+	if a := d.tryWith(text, "./ipvsadm", "-R"); a.code != 0 || a.stderr != "" {
+		d.t.Fatalf("ipvsadm -R: exit code %d\n%s%s", a.code, a.stderr, a.stdout)
+	}
+}
+
+// dies kills the daemon of a director, and waits for nothing.
+func (d *director) dies() {
+	d.killed = true
+	d.daemon.Signal(syscall.SIGKILL)
+}
+
+// nextHops waits until the switch's own routing table has these ways to an address, and no
+// other.
+func (s *switched) nextHops(to string, want ...string) {
+	s.t.Helper()
+	var got []string
+	var out string
+	command := "ip route show "
+	if strings.Contains(to, ":") {
+		command = "ip -6 route show "
+	}
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("the switch's last word on %s: %s", to, out)
+		}
+	}()
+	eventually(s.t, fmt.Sprintf("the switch has %v for %s", want, to), func() bool {
+		out, got = s.run(s.l3, command+to), nil
+		for _, m := range via.FindAllStringSubmatch(out, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		return slices.Equal(got, want)
+	})
+}
+
+var via = regexp.MustCompile(`(?:via|inet6) (\S+) dev swp`)
+
+// lastFailure opens connections one after the other, from now until long enough after the
+// last that failed, and returns how long after since that one was begun: later ones all
+// worked. Each waits for no more than its first SYN's answer.
+func (s *switched) lastFailure(address string, since time.Time) time.Duration {
+	s.t.Helper()
+	const patient, calm = 150 * time.Millisecond, 100
+	var last time.Duration
+	failed, good := 0, 0
+	eventually(s.t, "connections work again", func() bool {
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), patient)
+		defer cancel()
+		c, err := s.client().Dial(ctx, "tcp", address)
+		if err != nil {
+			last, good = begin.Sub(since), 0
+			failed++
+			return false
+		}
+		c.Close()
+		good++
+		return good >= calm
+	})
+	s.t.Logf("%s: %d connections failed, the last begun %s after the end", address, failed, last.Round(time.Millisecond))
+	return last
 }
