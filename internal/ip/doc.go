@@ -7,7 +7,7 @@
 // fragments (Join); packets about to leave (FinishChecksum, Segment, Cut).
 // Leaves: Continue with offsets, protocol, key and hash set; Neighbour with
 // neighbour discovery whose hop limit is right; whole datagrams with Cut set; Output
-// with NextHop set; ICMP messages in the outbox.
+// with NextHop set; ICMP messages in the outbox; Punt, as it came, for Linux.
 // Owns: a Stack is worker-owned, with the fragments that wait in it. IDs are shared.
 // Drops: IP*, ICMPMalformed, ICMPUnwanted, ICMPHopLimit, L4Malformed, NeighTableFull,
 // PoolEmpty. ICMPRateLimit counts errors that were not sent, beside the packet's own

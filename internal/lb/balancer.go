@@ -4,7 +4,8 @@
 // Enters: packets that ip.Input accepted, with their tuple in Key0, Key1 and, of
 // IPv6, in their header.
 // Leaves: Output with the packet rewritten, TTL lowered, MTU checked and NextHop
-// set; Continue when it is nothing of ours; Refuse when the sender must be told.
+// set; Continue when it is nothing of ours; Punt when it is for an address of ours and
+// nothing serves it; Refuse when the sender must be told.
 // Owns: a Balancer is worker-owned. The flow table, real servers and local
 // addresses it works on are shared (atomic); its Tables are immutable.
 // Drops: the reasons LB*, IPTTL, IPTooBig, IPScope, IPRouting, L4Malformed, PoolEmpty, ICMPMalformed,

@@ -5,7 +5,8 @@
 // Enters: ARP packets, and ICMPv6 of neighbour discovery; packets whose next hop
 // is settled.
 // Leaves: answers to who asks for our addresses (Transmit); packets whose
-// next hop is resolved (Output: on to ether.Output).
+// next hop is resolved (Output: on to ether.Output); Punt for Linux, which learns from it as well, or
+// answers.
 // Owns: what is known of a neighbour lies in the shared flow.NextHops, as atomic
 // words. A Cache is worker-owned: the packets that wait for an answer, at most
 // QueueLen for one neighbour and MaxHeld in all. Any worker may receive the

@@ -36,8 +36,8 @@ type Options struct {
 	MAC    port.MAC // the port's
 	MTU    int      // in bytes, without the link header: the port's
 	Queues int      // one per worker, 1 to port.Max
-	// Whole: Linux hands TCP and UDP over in super-frames. False when the port on
-	// whose wire they are to leave has no TxGSO; checksums are left to it in any case.
+	// Whole: Linux hands TCP and UDP over in super-frames, to be cut up by the port on
+	// whose wire they are to leave or by the worker. Checksums are left open in any case.
 	Whole bool
 }
 
