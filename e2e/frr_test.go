@@ -98,6 +98,30 @@ func (f *frr) run(conf string, daemons ...string) {
 	f.write("vtysh.conf", "service integrated-vtysh-config\n")
 	f.write("frr.conf", conf)
 	f.vtysh("-b")
+	f.bed.t.Cleanup(func() {
+		for _, command := range []string{"show interface brief", "show bfd peers brief", "show ip route"} {
+			f.lastWord(command)
+		}
+		for _, name := range daemons {
+			for _, command := range lastWords[name] {
+				f.lastWord(command)
+			}
+		}
+	})
+}
+
+// lastWords are what a failed test wants to know of each daemon.
+var lastWords = map[string][]string{
+	"ospfd": {"show ip ospf neighbor", "show ip ospf interface", "show ip ospf database external"},
+	"bgpd":  {"show bgp summary", "show bgp ipv4 unicast", "show bgp ipv6 unicast"},
+}
+
+// lastWord logs what a command of vtysh prints, if the test failed.
+func (f *frr) lastWord(command string) {
+	if f.bed.t.Failed() {
+		out, err := f.in.Run(within(f.bed.t, patience), "vtysh", "--vty_socket", f.dir, "-c", command)
+		f.bed.t.Logf("%s: %s (%v)\n%s", f.in.Name(), command, err, out)
+	}
 }
 
 // vtysh runs vtysh with arguments, which must succeed and complain of nothing.
@@ -115,11 +139,11 @@ func (f *frr) vtysh(args ...string) string {
 func (f *frr) shows(command string, want ...string) {
 	f.bed.t.Helper()
 	var out string
-	f.bed.t.Cleanup(func() {
+	defer func() {
 		if f.bed.t.Failed() {
 			f.bed.t.Logf("%s: %s printed last\n%s", f.in.Name(), command, out)
 		}
-	})
+	}()
 	eventually(f.bed.t, f.in.Name()+": "+command+" prints "+strings.Join(want, " and "), func() bool {
 		out = f.vtysh("-c", command)
 		for _, w := range want {

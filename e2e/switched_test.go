@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -216,4 +217,42 @@ func (s *switched) lastFailure(address string, since time.Time) time.Duration {
 	})
 	s.t.Logf("%s: %d connections failed, the last begun %s after the end", address, failed, last.Round(time.Millisecond))
 	return last
+}
+
+// longLived are connections that are open while directors come and go.
+type longLived struct {
+	bed     *bed
+	address string
+	conns   []*httpConn
+	servers []string
+}
+
+// longLived opens n connections to a service.
+func (b *bed) longLived(address string, n int) *longLived {
+	b.t.Helper()
+	l := &longLived{bed: b, address: address}
+	for range n {
+		c, err := b.client().Dial(within(b.t, patience), "tcp", address)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() { c.Close() })
+		h := &httpConn{conn: c, r: bufio.NewReader(c)}
+		server, err := h.get(true)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		l.conns, l.servers = append(l.conns, h), append(l.servers, server)
+	}
+	return l
+}
+
+// live asks on all of them: the same servers have to answer.
+func (l *longLived) live(when string) {
+	l.bed.t.Helper()
+	for i, c := range l.conns {
+		if server, err := c.get(true); err != nil || server != l.servers[i] {
+			l.bed.t.Errorf("%s: on an open connection to %s, which %s had, %q answers: %v", when, l.address, l.servers[i], server, err)
+		}
+	}
 }
