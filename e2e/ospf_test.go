@@ -66,7 +66,7 @@ func TestOSPF(t *testing.T) {
 	f.daemon("ospfd", log.Replace(withoutComments(ospfOspfd)))
 	f.shows("show ip ospf interface dpdk1.kni", "Timer intervals configured, Hello 10s, Dead 40s")
 	f.shows("show ip ospf neighbor", "Full/")
-	s.nextHops("123.1.2.3", "172.10.0.2")
+	s.nextHops("123.1.2.3", "swp1")
 	for range 4 {
 		if out := s.run(s.client(), "curl -sS --max-time 10 123.1.2.3"); !strings.HasPrefix(out, "Your ip:port : 192.168.100.20") {
 			t.Errorf("curl printed %q", out)
@@ -141,7 +141,7 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	vips := []string{"123.1.2.3", "123.1.2.4", "123.1.2.5"}
 	both := func() {
 		for _, vip := range vips {
-			s.nextHops(vip, "172.10.0.2", "172.10.0.6")
+			s.nextHops(vip, "swp1", "swp2")
 		}
 		l3.shows("show bfd peers brief", "172.10.0.2                              up", "172.10.0.6                              up")
 	}
@@ -178,7 +178,7 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	if last := s.lastFailure("123.1.2.3:80", time.Now()); last > time.Second {
 		t.Errorf("a connection begun %s after the cut failed", last)
 	}
-	s.nextHops("123.1.2.3", "172.10.0.6")
+	s.nextHops("123.1.2.3", "swp2")
 	eventually(t, "the switch's zebra has seen it, too", func() bool { return !strings.Contains(l3.vtysh("-c", "show ip route"), "172.10.0.2") })
 	if err := s.l3.LinkUp("swp1"); err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	live("after a cut")
 	s.directors[0].linux(blockOf(t, ospfPage, "Taking a director out", "Take its routes away"))
 	for _, vip := range vips {
-		s.nextHops(vip, "172.10.0.6")
+		s.nextHops(vip, "swp2")
 	}
 	live("when one director is out")
 	s.twinVIPs(0)
@@ -205,13 +205,13 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	l3.vtysh("-c", "configure terminal", "-c", "interface swp2", "-c", "no ip ospf bfd")
 	routers[1].vtysh("-c", "configure terminal", "-c", "interface dpdk1.kni", "-c", "no ip ospf bfd")
 	eventually(t, "BFD ends", func() bool { return !strings.Contains(l3.vtysh("-c", "show bfd peers brief"), "172.10.0.6") })
-	s.nextHops("123.1.2.3", "172.10.0.2", "172.10.0.6")
+	s.nextHops("123.1.2.3", "swp1", "swp2")
 	s.directors[1].dies()
 	const dead = 3 * time.Second
 	if last := s.lastFailure("123.1.2.3:80", time.Now()); last == 0 || last > dead+time.Second {
 		t.Errorf("with a dead interval of %s, a connection begun %s after the death failed", dead, last)
 	}
-	s.nextHops("123.1.2.3", "172.10.0.2")
+	s.nextHops("123.1.2.3", "swp1")
 }
 
 // mhServices adds the page's services whose connections outlive a director.

@@ -61,7 +61,8 @@ sysctl -w net.ipv6.fib_multipath_hash_policy=1
 	s.scriptIn(s.client(), "ip route add default via 10.0.0.1\nip route add default via 2001:db8:10::1")
 	for _, rs := range s.net.Servers {
 		s.scriptIn(rs, "ip route add default via 192.168.100.254\nip route add default via 2001:db8:100::fe")
-		s.nginx(rs)
+		s.nginxWith(rs, strings.Replace(fmt.Sprintf(nginxAnswer, rs.Name()), "80", "[::]:80 ipv6only=off", 1))
+		s.listening(rs, "[::1]:80")
 	}
 	for i, ns := range directors {
 		s.directors = append(s.directors, s.direct(ns, setups[i]))
@@ -166,24 +167,24 @@ func (d *director) dies() {
 	d.daemon.Signal(syscall.SIGKILL)
 }
 
-// nextHops waits until the switch's own routing table has these ways to an address, and no
-// other.
+// nextHops waits until the switch's own routing table leads to an address by these of its
+// ports, and no other.
 func (s *switched) nextHops(to string, want ...string) {
 	s.t.Helper()
-	var got []string
-	var out string
 	command := "ip route show "
 	if strings.Contains(to, ":") {
 		command = "ip -6 route show "
 	}
+	var out string
 	defer func() {
 		if s.t.Failed() {
 			s.t.Logf("the switch's last word on %s: %s", to, out)
 		}
 	}()
-	eventually(s.t, fmt.Sprintf("the switch has %v for %s", want, to), func() bool {
-		out, got = s.run(s.l3, command+to), nil
-		for _, m := range via.FindAllStringSubmatch(out, -1) {
+	eventually(s.t, fmt.Sprintf("the switch sends what is for %s to %v", to, want), func() bool {
+		out = s.run(s.l3, command+to)
+		var got []string
+		for _, m := range outOf.FindAllStringSubmatch(out, -1) {
 			got = append(got, m[1])
 		}
 		slices.Sort(got)
@@ -191,7 +192,7 @@ func (s *switched) nextHops(to string, want ...string) {
 	})
 }
 
-var via = regexp.MustCompile(`(?:via|inet6) (\S+) dev swp`)
+var outOf = regexp.MustCompile(` dev (swp\d)`)
 
 // lastFailure opens connections one after the other, from now until long enough after the
 // last that failed, and returns how long after since that one was begun: later ones all

@@ -1,0 +1,135 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"weir/internal/config/keepalivedconf"
+)
+
+// bgpPage is the page that TestBGP runs.
+const bgpPage = "bgp-bfd.md"
+
+// bgpVIPs are the page's VIPs.
+var bgpVIPs = []string{"123.1.2.3", "2001:db8:123::3"}
+
+// quorum runs what keepalived runs when a service of the page's keepalived.conf gains or
+// loses its quorum, in the director's namespace.
+func (d *director) quorum(vip string, holds bool) {
+	d.t.Helper()
+	conf := blockOf(d.t, bgpPage, "Announcing while quorum holds", "`keepalived.conf`")
+	c, warnings, err := keepalivedconf.ParseBytes(bgpPage, []byte(conf), "")
+	if err != nil || len(warnings) > 0 {
+		d.t.Fatalf("docs/%s, keepalived.conf: %v %v", bgpPage, err, warnings)
+	}
+	for _, vs := range c.Servers {
+		if vs.Virtual.Addr().String() != vip {
+			continue
+		}
+		command := vs.QuorumDown.Command
+		if holds {
+			command = vs.QuorumUp.Command
+		}
+		d.run(d.net.Director, command)
+		return
+	}
+	d.t.Fatalf("docs/%s, keepalived.conf, has no service of %s", bgpPage, vip)
+}
+
+// serves asks a VIP four times.
+func (s *switched) serves(vip string) {
+	s.t.Helper()
+	if strings.Contains(vip, ":") {
+		vip = "[" + vip + "]"
+	}
+	for range 4 {
+		if out := s.run(s.client(), "curl -sS -g --max-time 10 http://"+vip+"/"); !strings.HasPrefix(out, "Your ip:port : ") {
+			s.t.Errorf("curl %s printed %q", vip, out)
+		}
+	}
+}
+
+// TestBGP runs docs/bgp-bfd.md: two directors announce VIPs of both families while quorum
+// holds, and die in turn.
+func TestBGP(t *testing.T) {
+	t.Parallel()
+	s := newSwitched(t, drivers[1], drivers[0])
+	l3 := s.switchOf(bgpPage, "bgpd", "bfdd")
+	start := func(i int) {
+		t.Helper()
+		s.twinAndRules(i, bgpPage)
+		for _, vip := range bgpVIPs {
+			s.directors[i].quorum(vip, true)
+		}
+	}
+	both := func() {
+		t.Helper()
+		for _, vip := range bgpVIPs {
+			s.nextHops(vip, "swp1", "swp2")
+		}
+		eventually(t, "the switch watches both directors by BFD, in both families", func() bool {
+			return strings.Count(l3.vtysh("-c", "show bfd peers brief"), " up ") == 4
+		})
+	}
+	for i := range s.directors {
+		s.twinAndRules(i, bgpPage)
+		s.frrOf(i, bgpPage)
+	}
+	eventually(t, "all sessions are there, and announce nothing", func() bool {
+		out := l3.vtysh("-c", "show bgp summary established json")
+		return strings.Count(out, `"pfxRcd":0`) == 4
+	})
+	for _, vip := range bgpVIPs {
+		s.nextHops(vip)
+	}
+
+	// The quorum comes, on both; goes on one; goes on the other.
+	for _, d := range s.directors {
+		for _, vip := range bgpVIPs {
+			d.quorum(vip, true)
+		}
+	}
+	both()
+	for _, vip := range bgpVIPs {
+		s.serves(vip)
+		s.directors[0].quorum(vip, false)
+		if last := s.lastFailure(endpointOf(vip), time.Now()); last > 0 {
+			t.Errorf("%s: when the quorum of one of two went, a connection begun %s later failed", vip, last)
+		}
+		s.nextHops(vip, "swp2")
+		s.serves(vip)
+		s.directors[1].quorum(vip, false)
+		s.nextHops(vip)
+		s.directors[0].quorum(vip, true)
+		s.nextHops(vip, "swp1")
+		s.serves(vip)
+		s.directors[1].quorum(vip, true)
+	}
+	both()
+
+	// One dies, and the other when it is back: one VIP each shows how long it takes.
+	for i, vip := range bgpVIPs {
+		d := s.directors[i]
+		d.dies()
+		if last := s.lastFailure(endpointOf(vip), time.Now()); last == 0 || last > time.Second {
+			t.Errorf("%s: with BFD, the last connection that failed was begun %s after the death, want some and none after a second", vip, last)
+		}
+		for _, vip := range bgpVIPs {
+			s.nextHops(vip, []string{"swp2", "swp1"}[i])
+			s.serves(vip)
+		}
+		<-d.daemon.Done()
+		d.serve()
+		start(i)
+		both()
+	}
+}
+
+// endpointOf is a VIP's address and the port of all services here.
+func endpointOf(vip string) string {
+	if strings.Contains(vip, ":") {
+		return "[" + vip + "]:80"
+	}
+	return vip + ":80"
+}
