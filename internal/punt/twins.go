@@ -4,18 +4,49 @@ import (
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/stat"
+	"weir/internal/wire"
 )
 
 // A frame for Linux costs a system call in which Linux takes it as far as the socket,
 // 5 to 12 µs: as much as forwarding thirty. So a worker gives PerBreath at most in a
-// breath, some 40 µs, and keeps Room for the next ones: what comes in one burst is not
-// lost, and a flood of packets that nobody listens to takes no more than that from the
-// connections. In breaths that long a worker still gives 60,000 in a second, 700 Mbit/s
-// in frames of 1500 bytes; with little else to do its breaths are shorter.
+// breath, some 40 µs, and keeps Room of each kind for the next ones: what comes in one
+// burst is not lost, and a flood of packets that nobody listens to takes no more than
+// that from the connections. In breaths that long a worker still gives 60,000 in a
+// second, 700 Mbit/s in frames of 1500 bytes; with little else to do its breaths are
+// shorter.
 const (
 	PerBreath = 4
 	Room      = 256
 )
+
+// The kinds take turns, so that neither a flood to a closed port nor one to an address
+// of Linux's keeps a routing daemon from hearing its neighbours.
+const (
+	control   = iota // what keeps networks together: routing protocols, groups, neighbours
+	addressed        // for addresses of Linux's
+	rest             // for addresses of Weir's or nobody's, which Linux may have a use for
+	kinds
+)
+
+// kindOf tells a packet's kind by what it would be dropped for.
+func kindOf(p *packet.Packet) int {
+	switch p.Reason {
+	case packet.PuntNoTwin:
+		return addressed
+	case packet.IPNoListener:
+		if p.Proto == wire.ProtoOSPF {
+			return control
+		}
+	case packet.ICMPUnwanted:
+		if p.Is(packet.Multicast) { // of routers
+			return control
+		}
+	case packet.IPNoRoute, packet.ICMPUnrelated, packet.LBNoService, packet.LBNoConn:
+	default:
+		return control
+	}
+	return rest
+}
 
 // To ask a twin for what Linux sent is a system call as well. A worker that found
 // something else to do asks LookEvery nanoseconds; one that has time asks at once, and
@@ -27,15 +58,34 @@ const (
 
 // Twins are a worker's queues of the ports' twins, and the packets that wait for them.
 type Twins struct {
-	stats  *stat.Worker
-	queues [port.Max]port.Queue // by the port that the twin is of
-	ids    []uint16             // of ports that have one
-
-	waiting [Room]*packet.Packet // a ring: n from head on
-	head, n int
+	stats   *stat.Worker
+	queues  [port.Max]port.Queue // by the port that the twin is of
+	ids     []uint16             // of ports that have one
+	waiting [kinds]line
+	held    int // in all lines
+	one     [1]*packet.Packet
 
 	looked uint64 // nanoseconds, when Linux was last asked
 	more   bool   // it had something then
+}
+
+// line is packets in the order in which they came: n from head on, in a ring.
+type line struct {
+	packets [Room]*packet.Packet
+	head, n int
+}
+
+func (l *line) push(p *packet.Packet) {
+	l.packets[(l.head+l.n)%Room] = p
+	l.n++
+}
+
+func (l *line) pop() *packet.Packet {
+	p := l.packets[l.head]
+	l.packets[l.head] = nil
+	l.head = (l.head + 1) % Room
+	l.n--
+	return p
 }
 
 // New returns a worker's twins, of which there are none yet. What is given to Linux is
@@ -56,38 +106,43 @@ func (t *Twins) Each(f func(port.Queue)) {
 }
 
 // Held is how many packets wait to be given to Linux.
-func (t *Twins) Held() int { return t.n }
+func (t *Twins) Held() int { return t.held }
 
 // Give takes a packet for the twin of the port that it came in on, or says why that
 // can't be; then the packet stays the caller's. in is what is known of the port.
 func (t *Twins) Give(p *packet.Packet, in *port.Facts) packet.Reason {
+	l := &t.waiting[kindOf(p)]
 	switch {
 	case !in.Twin || t.queues[p.In%port.Max] == nil:
 		return packet.PuntNoTwin
-	case t.n == Room:
+	case l.n == Room:
 		return packet.PuntFull
 	case !settle(p, in.RxPartial):
 		return packet.L4Malformed
 	}
-	t.waiting[(t.head+t.n)%Room] = p
-	t.n++
+	l.push(p)
+	t.held++
 	t.stats.Punts[p.Reason]++
 	return packet.NoReason
 }
 
-// Send gives Linux some of what waits, in order, and reports whether there is more.
+// Send gives Linux some of what waits, one of each kind in turn, and reports whether
+// there is more.
 func (t *Twins) Send() (more bool) {
-	for left := PerBreath; left > 0 && t.n > 0; {
-		in, run := t.waiting[t.head].In, 1
-		for run < left && run < t.n && t.head+run < Room && t.waiting[t.head+run].In == in {
-			run++
+	for left := min(PerBreath, t.held); left > 0; {
+		for kind := range t.waiting {
+			l := &t.waiting[kind]
+			if l.n == 0 || left == 0 {
+				continue
+			}
+			p := l.pop()
+			t.one[0] = p
+			t.queues[p.In%port.Max].Tx(t.one[:])
+			t.held--
+			left--
 		}
-		t.queues[in%port.Max].Tx(t.waiting[t.head : t.head+run])
-		t.head = (t.head + run) % Room
-		t.n -= run
-		left -= run
 	}
-	return t.n > 0
+	return t.held > 0
 }
 
 // Due reports whether it is time to ask what Linux sent; idle: there is nothing else
@@ -115,10 +170,12 @@ func (t *Twins) Receive(i int, burst []*packet.Packet) (n int, ok bool) {
 
 // Close gives back what waits.
 func (t *Twins) Close() {
-	for ; t.n > 0; t.n-- {
-		p := t.waiting[t.head]
-		t.head = (t.head + 1) % Room
-		t.stats.Drops[packet.PortDown]++
-		p.Pool().Put(p)
+	for kind := range t.waiting {
+		for l := &t.waiting[kind]; l.n > 0; {
+			p := l.pop()
+			t.held--
+			t.stats.Drops[packet.PortDown]++
+			p.Pool().Put(p)
+		}
 	}
 }
