@@ -55,46 +55,61 @@ func (s *switched) serves(vip string) {
 func TestBGP(t *testing.T) {
 	t.Parallel()
 	s := newSwitched(t, drivers[1], drivers[0])
+	s.holdVIPs("2001:db8:123::4/128", "2001:db8:123::5/128")
 	l3 := s.switchOf(bgpPage, "bgpd", "bfdd")
 	start := func(i int) {
 		t.Helper()
 		s.twinAndRules(i, bgpPage)
+		s.directors[i].rules(forDirector(i, blockOf(t, ospfPage, "Connections that outlive a director", "IPv6 is the same")))
+		s.directors[i].linux("ip addr add 2001:db8:123::4/128 dev dpdk1.kni\nip addr add 2001:db8:123::5/128 dev dpdk1.kni")
+	}
+	quorum := func(i int) {
+		t.Helper()
 		for _, vip := range bgpVIPs {
 			s.directors[i].quorum(vip, true)
 		}
 	}
 	both := func() {
 		t.Helper()
-		for _, vip := range bgpVIPs {
+		for _, vip := range append(bgpVIPs, "2001:db8:123::4", "2001:db8:123::5") {
 			s.nextHops(vip, "swp1", "swp2")
 		}
 		eventually(t, "the switch watches both directors by BFD, in both families", func() bool {
 			return strings.Count(l3.vtysh("-c", "show bfd peers brief"), " up ") == 4
 		})
 	}
+	routers := []*frr{l3}
 	for i := range s.directors {
-		s.twinAndRules(i, bgpPage)
-		s.frrOf(i, bgpPage)
+		start(i)
+		routers = append(routers, s.frrOf(i, bgpPage))
 	}
-	eventually(t, "all sessions are there, and announce nothing", func() bool {
+	eventually(t, "all sessions are there, and announce nothing but what asks for no quorum", func() bool {
 		out := l3.vtysh("-c", "show bgp summary established json")
-		return strings.Count(out, `"pfxRcd":0`) == 4
+		return strings.Count(out, `"pfxRcd":0`) == 2 && strings.Count(out, `"pfxRcd":2`) == 2
 	})
 	for _, vip := range bgpVIPs {
 		s.nextHops(vip)
 	}
 
 	// The quorum comes, on both; goes on one; goes on the other.
-	for _, d := range s.directors {
-		for _, vip := range bgpVIPs {
-			d.quorum(vip, true)
-		}
+	for i := range s.directors {
+		quorum(i)
 	}
 	both()
+	working := blockOf(t, bgpPage, "Is it working?", "")
+	for _, f := range routers {
+		f.page(working, map[string]string{"show bfd peers brief": " up ", "show bgp ipv4 unicast": "123.1.2.3/32", "show bgp ipv6 unicast": "2001:db8:123::3/128"})
+	}
+	dr, tunnel := s.longLived("[2001:db8:123::4]:80", 16), s.longLived("[2001:db8:123::5]:80", 16)
+	live := func(when string) {
+		t.Helper()
+		dr.live(when)
+		tunnel.live(when)
+	}
 	for _, vip := range bgpVIPs {
 		s.serves(vip)
 		s.directors[0].quorum(vip, false)
-		if last := s.lastFailure(endpointOf(vip), time.Now()); last > 0 {
+		if last := s.lastFailure(endpointOf(vip), time.Now(), requestPatience); last > 0 {
 			t.Errorf("%s: when the quorum of one of two went, a connection begun %s later failed", vip, last)
 		}
 		s.nextHops(vip, "swp2")
@@ -112,17 +127,43 @@ func TestBGP(t *testing.T) {
 	for i, vip := range bgpVIPs {
 		d := s.directors[i]
 		d.dies()
-		if last := s.lastFailure(endpointOf(vip), time.Now()); last == 0 || last > time.Second {
+		if last := s.lastFailure(endpointOf(vip), time.Now(), firstSYN); last == 0 || last > time.Second {
 			t.Errorf("%s: with BFD, the last connection that failed was begun %s after the death, want some and none after a second", vip, last)
 		}
 		for _, vip := range bgpVIPs {
 			s.nextHops(vip, []string{"swp2", "swp1"}[i])
 			s.serves(vip)
 		}
+		live("after a death")
 		<-d.daemon.Done()
 		d.serve()
 		start(i)
+		quorum(i)
 		both()
+		live("when the dead is back")
+	}
+
+	// Taken out by hand, as the page has it: its VIPs, all of it.
+	const out = "Taking a director out"
+	s.directors[0].linux(blockOf(t, bgpPage, out, "or by hand"))
+	for _, vip := range bgpVIPs {
+		s.nextHops(vip, "swp2")
+	}
+	quorum(0)
+	both()
+	whole := blockOf(t, bgpPage, out, "end its sessions")
+	routers[1].page(whole, nil)
+	for _, vip := range []string{"123.1.2.3", "2001:db8:123::4", "2001:db8:123::5"} {
+		s.nextHops(vip, "swp2")
+	}
+	live("when one director is out")
+	routers[1].page(strings.ReplaceAll(whole, "'neighbor", "'no neighbor"), nil)
+	both()
+	live("when it is in again")
+	for i, d := range s.directors {
+		if d.gauge("conns_taken_over") == 0 {
+			t.Errorf("director %d took no connection over", i+1)
+		}
 	}
 }
 

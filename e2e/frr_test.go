@@ -155,6 +155,32 @@ func (f *frr) shows(command string, want ...string) {
 	})
 }
 
+// page runs the lines of a page that call vtysh, of which want names the commands that are
+// to print something.
+func (f *frr) page(text string, want map[string]string) {
+	f.bed.t.Helper()
+	ran := 0
+	for line := range strings.Lines(text) {
+		line, vtysh := strings.CutPrefix(line, "vtysh ")
+		if !vtysh {
+			continue
+		}
+		words := strings.Split(line, "'")
+		var args []string
+		for i := 1; i < len(words); i += 2 {
+			args = append(args, "-c", words[i])
+		}
+		if ran++; len(args) == 2 && want[args[1]] != "" {
+			f.shows(args[1], want[args[1]])
+		} else {
+			f.vtysh(args...)
+		}
+	}
+	if ran == 0 {
+		f.bed.t.Fatalf("nothing of vtysh in:\n%s", text)
+	}
+}
+
 // withoutComments leaves out what the tutorial says behind a #: Quagga and FRR know
 // comments on lines of their own alone.
 func withoutComments(text string) string {

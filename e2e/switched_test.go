@@ -194,12 +194,15 @@ func (s *switched) nextHops(to string, want ...string) {
 
 var outOf = regexp.MustCompile(` dev (swp\d)`)
 
+// firstSYN is a patience that ends before a lost SYN is sent again.
+const firstSYN = 300 * time.Millisecond
+
 // lastFailure opens connections one after the other, from now until long enough after the
 // last that failed, and returns how long after since that one was begun: later ones all
-// worked. Each waits for no more than its first SYN's answer.
-func (s *switched) lastFailure(address string, since time.Time) time.Duration {
+// worked. patient is how long each may take.
+func (s *switched) lastFailure(address string, since time.Time, patient time.Duration) time.Duration {
 	s.t.Helper()
-	const patient, calm = 150 * time.Millisecond, 100
+	const calm = 100
 	var last time.Duration
 	failed, good := 0, 0
 	eventually(s.t, "connections work again", func() bool {
