@@ -141,6 +141,11 @@ func TestBGP(t *testing.T) {
 		quorum(i)
 		both()
 		live("when the dead is back")
+		for _, vip := range bgpVIPs {
+			if last := s.lastFailure(endpointOf(vip), time.Now(), requestPatience); last > 0 {
+				t.Errorf("%s: when the dead was back, a connection begun %s later failed", vip, last)
+			}
+		}
 	}
 
 	// Taken out by hand, as the page has it: its VIPs, all of it.

@@ -204,14 +204,17 @@ func (s *switched) lastFailure(address string, since time.Time, patient time.Dur
 	s.t.Helper()
 	const calm = 100
 	var last time.Duration
-	failed, good := 0, 0
+	failed, good, told := 0, 0, false
 	eventually(s.t, "connections work again", func() bool {
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), patient)
 		defer cancel()
 		c, err := s.client().Dial(ctx, "tcp", address)
 		if err != nil {
-			last, good = begin.Sub(since), 0
+			if last, good = begin.Sub(since), 0; last > time.Second && !told {
+				told = true
+				s.t.Logf("%s: a connection fails %s after the end (%v); the switch has\n%s%s%s", address, last, err, s.run(s.l3, "ip route"), s.run(s.l3, "ip -6 route"), s.run(s.l3, "ip neigh"))
+			}
 			failed++
 			return false
 		}
