@@ -109,7 +109,8 @@ func TestBGP(t *testing.T) {
 	for _, vip := range bgpVIPs {
 		s.serves(vip)
 		s.directors[0].quorum(vip, false)
-		if last := s.lastFailure(endpointOf(vip), time.Now(), requestPatience); last > 0 {
+		if last := s.lastFailure(endpointOf(vip), time.Now(), requestPatience); last > time.Second {
+			// One whose handshake moves with the route is reset by the other director.
 			t.Errorf("%s: when the quorum of one of two went, a connection begun %s later failed", vip, last)
 		}
 		s.nextHops(vip, "swp2")
@@ -123,12 +124,15 @@ func TestBGP(t *testing.T) {
 	}
 	both()
 
-	// One dies, and the other when it is back: one VIP each shows how long it takes.
+	// One dies, and the other when it is back: one VIP each shows how long it takes. BFD's
+	// 450 ms are the same for both. On a machine whose CPUs are all busy with other tests,
+	// FRR has been seen to take 3.3 s for IPv6; without BFD it is 9 s.
+	longest := []time.Duration{time.Second, 5 * time.Second}
 	for i, vip := range bgpVIPs {
 		d := s.directors[i]
 		d.dies()
-		if last := s.lastFailure(endpointOf(vip), time.Now(), firstSYN); last == 0 || last > time.Second {
-			t.Errorf("%s: with BFD, the last connection that failed was begun %s after the death, want some and none after a second", vip, last)
+		if last := s.lastFailure(endpointOf(vip), time.Now(), firstSYN); last == 0 || last > longest[i] {
+			t.Errorf("%s: with BFD, the last connection that failed was begun %s after the death, want some and none after %s", vip, last, longest[i])
 		}
 		for _, vip := range bgpVIPs {
 			s.nextHops(vip, []string{"swp2", "swp1"}[i])
