@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ var tools = map[string]string{
 	"haproxy": "haproxy", "gcc": "gcc libc6-dev", "python3": "python3",
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
 	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools", "keepalived": "keepalived",
+	"vtysh": "frr", "sshd": "openssh-server", "scp": "openssh-client",
 }
 
 func TestMain(m *testing.M) {
@@ -45,6 +47,12 @@ func run(m *testing.M) int {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: build the binaries: %v\n%s", err, out)
+		return 1
+	}
+	// Tests that run side by side wait for other programs' timers most of the time. What
+	// the command line says stands.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
 	code := m.Run()

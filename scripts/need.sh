@@ -14,6 +14,7 @@ proof() {
 	ca-certificates) echo /etc/ssl/certs/ca-certificates.crt ;;
 	dnsmasq-base) echo dnsmasq ;;
 	dnsutils) echo dig ;;
+	frr) echo vtysh ;;
 	iproute2) echo ip ;;
 	iputils-arping) echo arping ;;
 	iputils-ping) echo ping ;;
@@ -25,6 +26,8 @@ proof() {
 	net-tools) echo ifconfig ;;
 	nftables) echo nft ;;
 	nginx-light) echo nginx ;;
+	openssh-client) echo scp ;;
+	openssh-server) echo sshd ;;
 	protobuf-compiler) echo protoc ;;
 	user-mode-linux) echo linux.uml ;;
 	*) echo "$1" ;;

@@ -169,6 +169,7 @@ func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
 		{"templates_evicted", sum.Stats.TemplatesEvicted, "persistence templates that went before their time to make room"},
 		{"templates_full", sum.Stats.TemplatesFull, "connections made without a persistence template: the store was full"},
 		{"conns_quiescent_ended", sum.Stats.QuiescentEnded, "connections ended because their real server was deleted, had no weight or was inhibited (--expire-quiescent)"},
+		{"conns_taken_over", sum.Stats.TakenOver, "connections that began in their middle: DR and tunnel, a scheduler that hashes, and they came by another director before"},
 		{"dests_down", sum.Stats.DestsDown, "times that a real server was found down (--dest-check)"},
 		{"templates", g.Templates, "persistence templates in use"},
 		{"templates_max", g.TemplatesMax, "persistence templates at most"},

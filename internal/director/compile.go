@@ -207,6 +207,7 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 	if kind.Hashes() {
 		st.table = sched.Build(sched.Config{Kind: kind, Servers: servers}, st.table)
 		svc.Table = st.table
+		svc.TakesOver = s.Proto == spec.TCP && !slices.ContainsFunc(svc.Modes, func(m spec.Forward) bool { return m != spec.DirectRoute && m != spec.Tunnel })
 	}
 	return svc, nil
 }

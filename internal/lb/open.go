@@ -41,7 +41,7 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if why := svc.Lists.Check(client); why != packet.NoReason {
 		return p.DropFor(why)
 	}
-	if (p.Proto == protoTCP || p.Proto == protoSCTP) && !begins(p) {
+	if (p.Proto == protoTCP || p.Proto == protoSCTP) && !begins(p) && !b.mayTakeOver(p, svc) {
 		v := b.refuseMiddle(p)
 		p.Reason = b.defended(p, p.Reason)
 		return v
@@ -95,6 +95,9 @@ type opening struct {
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 	dest, mode, held := b.choose(p, svc)
 	if dest == nil {
+		if p.Proto == protoTCP && !begins(p) {
+			return b.refuseMiddle(p)
+		}
 		return p.DropFor(packet.LBNoDest)
 	}
 	o := newOpening(p, svc, dest, held)
@@ -152,6 +155,9 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	}
 	b.accounts.of(dest.Index).conns++
 	b.stats.NewConns++
+	if p.Proto == protoTCP && !begins(p) {
+		b.stats.TakenOver++
+	}
 	h, key1 := b.find(p)
 	if h == nil {
 		return p.DropFor(packet.LBLateRewrite)

@@ -42,6 +42,7 @@ type Worker struct {
 	TemplatesFull    uint64 // connections made without a persistence template: the store was full
 	QuiescentEnded   uint64 // connections ended because their real server was deleted, had no weight or was inhibited (--expire-quiescent)
 	FromLinux        uint64 // packets that Linux sent on a .kni twin, and that left
+	TakenOver        uint64 // connections that began in the middle: flows that came by another director before
 	DestsDown        uint64 // times that a real server was found down (--dest-check)
 
 	// Punts are packets given to Linux, by what they would have been dropped for if the
@@ -108,6 +109,7 @@ func (w *Worker) Add(o *Worker) {
 	w.TemplatesEvicted += o.TemplatesEvicted
 	w.TemplatesFull += o.TemplatesFull
 	w.QuiescentEnded += o.QuiescentEnded
+	w.TakenOver += o.TakenOver
 	w.DestsDown += o.DestsDown
 	w.FromLinux += o.FromLinux
 	w.CsumCompleted += o.CsumCompleted

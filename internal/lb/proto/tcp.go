@@ -106,9 +106,11 @@ var tcpNext = [numDirections][numRows][numTCP]State{
 		rowNone: {sNO, sES, sSS, sSR, sFW, sTW, sCL, sCW, sLA, sLI, sSA},
 	},
 	{ //         NO   ES   SS   SR   FW   TW   CL   CW   LA   LI   SA
+		// An ACK begins a connection that another director had: it is half-open, where
+		// sloppy LVS takes it for established, until the next one.
 		rowSYN:  {sSR, sES, sES, sSR, sSR, sSR, sSR, sSR, sSR, sSR, sSR},
 		rowFIN:  {sCL, sFW, sSS, sTW, sFW, sTW, sCL, sCW, sLA, sLI, sTW},
-		rowACK:  {sCL, sES, sSS, sES, sFW, sTW, sCL, sCW, sCL, sLI, sES},
+		rowACK:  {sSR, sES, sSS, sES, sFW, sTW, sCL, sCW, sCL, sLI, sES},
 		rowRST:  {sCL, sCL, sCL, sSR, sCL, sCL, sCL, sCL, sLA, sLI, sCL},
 		rowNone: {sNO, sES, sSS, sSR, sFW, sTW, sCL, sCW, sLA, sLI, sSA},
 	},

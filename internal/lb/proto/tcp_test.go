@@ -9,7 +9,9 @@ import (
 )
 
 // reference is the table of LVS as text, in the order of its documentation:
-// direction and segment, then the next state from each state of the first line.
+// direction and segment, then the next state from each state of the first line. One
+// entry is ours: "one ACK" from NONE, a flow that another director had, which LVS calls
+// established if it is told to be sloppy and we half-open.
 const reference = `
 state    NONE EST SYN_SENT SYN_RECV FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN SYNACK
 in SYN   SR   ES  ES       SR       SR       SR        SR    SR         SR       SR     SR
@@ -22,7 +24,7 @@ out ACK  ES   ES  SS       ES       FW       TW        CL    CW         LA      
 out RST  CL   CL  SS       CL       CL       TW        CL    CL         CL       CL     CL
 one SYN  SR   ES  ES       SR       SR       SR        SR    SR         SR       SR     SR
 one FIN  CL   FW  SS       TW       FW       TW        CL    CW         LA       LI     TW
-one ACK  CL   ES  SS       ES       FW       TW        CL    CW         CL       LI     ES
+one ACK  SR   ES  SS       ES       FW       TW        CL    CW         CL       LI     ES
 one RST  CL   CL  CL       SR       CL       CL        CL    CL         LA       LI     CL
 `
 

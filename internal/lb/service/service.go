@@ -81,6 +81,7 @@ type Service struct {
 	Mask        flow.Addr  // of the client's address, as on the wire
 	OnePacket   bool       // every datagram is scheduled anew
 	Quiescent   bool       // connections of a real server without weight end
+	TakesOver   bool       // flows that come in their middle find their real server: the scheduler hashes, and all modes are one-way
 	State       *State
 }
 

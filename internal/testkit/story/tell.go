@@ -149,6 +149,7 @@ func (c *counters) since(before counters) string {
 	note("templates_evicted", a.TemplatesEvicted, b.TemplatesEvicted)
 	note("templates_full", a.TemplatesFull, b.TemplatesFull)
 	note("quiescent_ended", a.QuiescentEnded, b.QuiescentEnded)
+	note("taken_over", a.TakenOver, b.TakenOver)
 	note("dests_down", a.DestsDown, b.DestsDown)
 	note("csum_completed", a.CsumCompleted, b.CsumCompleted)
 	note("gso_segmented", a.GSOSegmented, b.GSOSegmented)
