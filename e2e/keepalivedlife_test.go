@@ -12,7 +12,7 @@ import (
 // TestKeepalivedReload: 5,000 connections are open, some servers come and go in the file, and the
 // service that stays loses none; then a file that is refused changes nothing.
 func TestKeepalivedReload(t *testing.T) {
-	t.Parallel() // it waits, most of the time
+	// Not beside others: it is about loss, and two cores carry no more than this.
 	d := newKeepalivedBed(t, drivers[0])
 	for _, rs := range d.net.Servers {
 		d.nginx(rs)
