@@ -352,7 +352,11 @@ type Step struct {
 	//	*Step_AddAccess
 	//	*Step_DeleteAccess
 	//	*Step_SetTimeouts
-	Change        isStep_Change `protobuf_oneof:"change"`
+	Change isStep_Change `protobuf_oneof:"change"`
+	// What the step adds may be there already, exactly as the step has it: then it changes
+	// nothing. Of addresses, routes and neighbours; services are not the same when they
+	// have other connections.
+	MayBeThere    bool `protobuf:"varint,22,opt,name=may_be_there,json=mayBeThere,proto3" json:"may_be_there,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,6 +585,13 @@ func (x *Step) GetSetTimeouts() *SetTimeoutsRequest {
 		}
 	}
 	return nil
+}
+
+func (x *Step) GetMayBeThere() bool {
+	if x != nil {
+		return x.MayBeThere
+	}
+	return false
 }
 
 type isStep_Change interface {
@@ -6307,7 +6318,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
-	"\x04step\x18\x04 \x01(\rR\x04step\"\x91\v\n" +
+	"\x04step\x18\x04 \x01(\rR\x04step\"\xb3\v\n" +
 	"\x04Step\x12=\n" +
 	"\vadd_address\x18\x01 \x01(\v2\x1a.weir.v1.AddAddressRequestH\x00R\n" +
 	"addAddress\x12F\n" +
@@ -6334,7 +6345,9 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
 	"add_access\x18\x13 \x01(\v2\x19.weir.v1.AddAccessRequestH\x00R\taddAccess\x12C\n" +
 	"\rdelete_access\x18\x14 \x01(\v2\x1c.weir.v1.DeleteAccessRequestH\x00R\fdeleteAccess\x12@\n" +
-	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeoutsB\b\n" +
+	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeouts\x12 \n" +
+	"\fmay_be_there\x18\x16 \x01(\bR\n" +
+	"mayBeThereB\b\n" +
 	"\x06change\"3\n" +
 	"\fApplyRequest\x12#\n" +
 	"\x05steps\x18\x01 \x03(\v2\r.weir.v1.StepR\x05steps\"\x0f\n" +

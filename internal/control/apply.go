@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -23,7 +24,8 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 	refused := 0
 	err := s.director.Change(func(c *spec.Spec) error {
 		for i, edit := range edits {
-			if err := edit(c); err != nil {
+			err := edit(c)
+			if err != nil && !(r.Msg.Steps[i].GetMayBeThere() && isThere(c, edit)) {
 				refused = i + 1
 				return err
 			}
@@ -34,6 +36,32 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 		return nil, failureOf(refused, err)
 	}
 	return connect.NewResponse(&weirv1.ApplyResponse{}), nil
+}
+
+// isThere reports whether what an edit adds to the network is in c, exactly so: what it
+// makes of nothing.
+func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
+	alone := &spec.Spec{Ports: c.Ports}
+	if edit(alone) != nil || len(alone.Services) > 0 {
+		return false
+	}
+	found := 0
+	for _, a := range alone.Addresses {
+		if slices.ContainsFunc(c.Addresses, func(o spec.Address) bool { o.Held = spec.Held{}; return o == a }) {
+			found++
+		}
+	}
+	for _, r := range alone.Routes {
+		if slices.Contains(c.Routes, r) {
+			found++
+		}
+	}
+	for _, n := range alone.Neighbours {
+		if slices.Contains(c.Neighbours, n) {
+			found++
+		}
+	}
+	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)
 }
 
 // step reads a step as the call of its own would; each leaves one edit.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -70,6 +71,56 @@ func TestApply(t *testing.T) {
 	}
 	if s := b.Spec(); len(s.Services) != 1 || s.Services[0].Virtual.Port() != 8080 || len(s.Services[0].Dests) != 1 || len(s.Services[0].Locals) != 1 {
 		t.Errorf("in the end there is %+v", s.Services)
+	}
+}
+
+// TestApplyMayBeThere: what a step adds to the network may be there exactly so, if the
+// step says it; nothing else may.
+func TestApplyMayBeThere(t *testing.T) {
+	b, _, c := newAPI(t)
+	twoArm(t, c)
+	before := b.Spec()
+	address := func(m *weirv1.Address) *weirv1.Step {
+		return &weirv1.Step{MayBeThere: true, Change: &weirv1.Step_AddAddress{AddAddress: &weirv1.AddAddressRequest{Address: m}}}
+	}
+	route := func(m *weirv1.Route) *weirv1.Step {
+		return &weirv1.Step{MayBeThere: true, Change: &weirv1.Step_AddRoute{AddRoute: &weirv1.AddRouteRequest{Route: m}}}
+	}
+	neighbour := func(m *weirv1.Neighbour) *weirv1.Step {
+		return &weirv1.Step{MayBeThere: true, Change: &weirv1.Step_AddNeighbour{AddNeighbour: &weirv1.AddNeighbourRequest{Neighbour: m}}}
+	}
+	there := []*weirv1.Step{
+		address(&weirv1.Address{Prefix: "192.168.1.1/24", Device: "lan"}),
+		route(&weirv1.Route{Prefix: "0.0.0.0/0", Via: "10.0.0.254", Device: "wan"}),
+		neighbour(&weirv1.Neighbour{Address: "10.0.0.254", Lladdr: "02:00:00:00:01:fe", Device: "wan"}),
+	}
+	if err := apply(c, t, there...); err != nil {
+		t.Fatal(err)
+	}
+	if now := b.Spec(); !reflect.DeepEqual(now, before) {
+		t.Errorf("what was there became\n%+v, was\n%+v", now, before)
+	}
+	service := addService(udpKey(53))
+	service.MayBeThere = true
+	unsaid := address(&weirv1.Address{Prefix: "192.168.1.1/24", Device: "lan"})
+	unsaid.MayBeThere = false
+	for _, row := range []struct {
+		name string
+		step *weirv1.Step
+	}{
+		{"another prefix length", address(&weirv1.Address{Prefix: "192.168.1.1/25", Device: "lan"})},
+		{"sapool", address(&weirv1.Address{Prefix: "192.168.1.1/24", Device: "lan", Sapool: true})},
+		{"another device", address(&weirv1.Address{Prefix: "192.168.1.1/24", Device: "wan"})},
+		{"another gateway", route(&weirv1.Route{Prefix: "0.0.0.0/0", Via: "10.0.0.253", Device: "wan"})},
+		{"another MAC", neighbour(&weirv1.Neighbour{Address: "10.0.0.254", Lladdr: "02:00:00:00:01:ff", Device: "wan"})},
+		{"a service", service},
+		{"it does not say so", unsaid},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if d, ok := client.Detail(apply(c, t, row.step)); !ok || d.GetCode() != int32(spec.Exists) {
+				t.Errorf("refused with %v, want code %d", d, spec.Exists)
+			}
+		})
 	}
 }
 

@@ -96,6 +96,9 @@ func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest
 			f.calls = append(f.calls, name)
 			continue
 		}
+		if s.GetMayBeThere() && connect.CodeOf(err) == connect.CodeFailedPrecondition && strings.HasSuffix(err.Error(), "already exists") {
+			continue
+		}
 		f.addresses, f.routes, f.neighbours, f.services, f.access, f.calls = was.addresses, was.routes, was.neighbours, was.services, was.access, was.calls
 		proto.Reset(&f.timeouts)
 		proto.Merge(&f.timeouts, timeouts)

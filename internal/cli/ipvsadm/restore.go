@@ -101,10 +101,15 @@ func (env *Env) complain(number int, text string) {
 // noteStep notes what a line changes. One that changes nothing leaves no trace.
 func (env *Env) noteStep(ctx context.Context, s step, changes *batch, complaint io.Writer) int {
 	if s.line == nil {
-		return dpip.Run(ctx, s.dpip, dpip.Env{
+		noted := len(changes.steps)
+		exit := dpip.Run(ctx, s.dpip, dpip.Env{
 			Stdout: io.Discard, Stderr: complaint,
 			Client: changes, Socket: env.Socket, Version: env.Version,
 		})
+		for _, step := range changes.steps[noted:] {
+			step.MayBeThere = true // -C takes services alone away, and -S saves addresses too
+		}
+		return exit
 	}
 	switch s.line.verb {
 	case cmdHelp, cmdVersion, cmdList, cmdGetLaddr, cmdGetBlklst, cmdGetWhtlst, cmdSave, cmdZero:
