@@ -10,7 +10,7 @@ import (
 )
 
 // keepalivedSNAT is the second keepalived form of the section "SNAT Mode (two-arm)" as it
-// stands there, its XXX filled in, and with the other protocols beside it.
+// stands there, with an address where it leaves one open, and the other protocols beside it.
 func keepalivedSNAT() string {
 	var b strings.Builder
 	for _, protocol := range []string{"UDP", "TCP", "ICMP"} {

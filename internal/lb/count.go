@@ -23,7 +23,7 @@ type accounts [service.MaxDests]account
 
 func (t *accounts) of(dest uint32) *account { return &t[dest%service.MaxDests] }
 
-// add counts n packets of so many bytes, of half-flows with a Key1.
+// add counts a packet of so many bytes that a half-flow with a Key1 forwards.
 func (t *account) add(key1, bytes uint64) {
 	w := &t.way[key1/flow.FlagReply&1]
 	w.packets++
