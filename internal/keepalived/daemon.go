@@ -49,7 +49,7 @@ type Daemon struct {
 	addresses *addresses
 	line      *holding // to the director, without addresses
 	program   *vrrp.Program
-	missing   bool // the director's absence was told
+	starting  bool // the director has not come yet, and its absence was not told
 	changed   bool // something that the director may have to hear of
 }
 
@@ -61,7 +61,7 @@ const scriptsEnd = 10 * time.Second
 
 // New makes a daemon for a file that was read. It does nothing yet.
 func New(o Options, f *File) (*Daemon, error) {
-	d := &Daemon{Options: o, client: o.Client, log: o.Log, inbox: newInbox(), file: f}
+	d := &Daemon{Options: o, client: o.Client, log: o.Log, inbox: newInbox(), file: f, starting: true}
 	d.director = &remote{client: o.Client, log: o.Log, flush: f.Conf.Global.Flush && o.Checks}
 	d.standings, d.addresses = newStandings(d), newAddresses(d)
 	if o.VRRP && f.Conf.Stock != "" {
@@ -119,7 +119,8 @@ func (d *Daemon) run(ctx context.Context, signals <-chan os.Signal) error {
 }
 
 // work takes what has happened, brings it to the director, and then runs the scripts that
-// tell of it: what they do may need what it has by then.
+// tell of it: what they do may need what it has by then. Without a director they run all the
+// same, but at the start, when it is about to answer.
 func (d *Daemon) work() {
 	d.inbox.drain()
 	if !d.changed && (d.director.again.IsZero() || time.Now().Before(d.director.again)) {
@@ -127,7 +128,9 @@ func (d *Daemon) work() {
 	}
 	d.changed = false
 	d.director.bring(d.standings.wanted(), d.addresses.routes(), d.busy())
-	d.standings.runScripts()
+	if !d.starting {
+		d.standings.runScripts()
+	}
 }
 
 // busy reports whether scripts are due or under way.
@@ -150,6 +153,8 @@ func (d *Daemon) lineChanged(there bool) {
 		if there {
 			d.log.Info("the director is there", "api", d.Socket)
 			d.director.arrived()
+			d.starting = false
+			d.standings.again()
 			return
 		}
 		d.log.Error("the director is gone: everything is applied again when it is back", "api", d.Socket)
@@ -159,8 +164,8 @@ func (d *Daemon) lineChanged(there bool) {
 
 // tellAbsence says once that nobody is there.
 func (d *Daemon) tellAbsence() {
-	if !d.director.there && !d.missing {
-		d.missing = true
+	if d.starting {
+		d.starting, d.changed = false, true
 		d.log.Warn("the director is not there yet: everything is applied when it comes", "api", d.Socket)
 	}
 }

@@ -340,6 +340,40 @@ func TestDirectorComesBack(t *testing.T) {
 	}
 }
 
+// TestQuorumUpAgain: what quorum_up brought is gone with the director, so it runs again when there
+// is a new one: for a quorum that holds, and that was gained.
+func TestQuorumUpAgain(t *testing.T) {
+	w := newWorld(t)
+	path := w.b.path
+	w.b.end()
+	scripts := "quorum_up " + w.note("up") + "\n quorum_down " + w.note("down")
+	w.begin(service("alpha\n "+scripts, w.misc(2, "")) +
+		"virtual_server 10.0.0.2 80 {\n protocol TCP\n lb_algo rr\n lb_kind FNAT\n quorum_up " + w.note("never") + "\n" + w.misc(3, "") + "}\n")
+	w.says("the director is not there yet")
+	w.written("up")
+	comes := func() {
+		t.Helper()
+		w.b = newDirector(t, path)
+		w.become("10.0.0.2:80", ".3=10")
+	}
+	comes()
+	w.written("up up")
+	w.b.end()
+	w.says("the director is gone")
+	comes()
+	w.become(vip, ".2=10")
+	w.written("up up up")
+	w.dies(2)
+	w.become(vip, "")
+	w.written("up up up down")
+	w.b.end()
+	comes()
+	w.become(vip, "")
+	w.lives(2, 0)
+	w.become(vip, ".2=10")
+	w.written("up up up down up")
+}
+
 // TestRefusedUntilScript: an address of SNAT that quorum_up brings: the refusal before that is
 // nobody's business, and then all is there. Another that nobody brings is told of once, keeps
 // nothing else from being done, and comes when its address does.

@@ -17,6 +17,7 @@ type virtual struct {
 	plan    *want.Virtual
 	conf    *keepalivedconf.VirtualServer
 	quorum  health.Quorum
+	raised  bool // quorum_up ran, and no quorum_down since
 	reals   map[netip.AddrPort]*realServer
 	scripts *runner
 	paused  bool
@@ -131,11 +132,28 @@ func (s *standings) weigh(v *virtual) {
 	switch change {
 	case health.Gained:
 		s.d.log.Info(fmt.Sprintf("%s has its quorum: %d", v.conf.Key(), live))
-		s.script(v, v.conf.Key()+": quorum_up", v.conf.QuorumUp)
+		s.raise(v)
 	case health.Lost:
 		s.d.log.Warn(fmt.Sprintf("%s has lost its quorum: %d of %d", v.conf.Key(), live, v.quorum.Need))
+		v.raised = false
 		s.script(v, v.conf.Key()+": quorum_down", v.conf.QuorumDown)
 	case health.Unchanged:
+	}
+}
+
+// raise has quorum_up run.
+func (s *standings) raise(v *virtual) {
+	s.script(v, v.conf.Key()+": quorum_up", v.conf.QuorumUp)
+	s.due = append(s.due, func() { v.raised = v.quorum.Held })
+}
+
+// again has quorum_up run once more where it ran and the quorum still holds: a director that has
+// just come has nothing of what it brought, neither an address nor a twin that had one.
+func (s *standings) again() {
+	for _, v := range s.all {
+		if v.raised {
+			s.raise(v)
+		}
 	}
 }
 
@@ -184,7 +202,7 @@ func (s *standings) farewell(v *virtual) {
 		}
 	}
 	if v.quorum.Held {
-		v.quorum.Held = false
+		v.quorum.Held, v.raised = false, false
 		s.script(v, v.conf.Key()+": quorum_down", v.conf.QuorumDown)
 	}
 }
