@@ -67,7 +67,8 @@ func (f *frr) write(name, text string) string {
 }
 
 // daemon starts a daemon with a file of its own, as Debian's start-up script does but for
-// the places: those of /run/frr are one machine's, and here are several.
+// the places: those of /run/frr are one machine's, and here are several. It runs with the
+// priority that the pages give it.
 func (f *frr) daemon(name, conf string) *netns.Process {
 	f.bed.t.Helper()
 	args := []string{"-A", "127.0.0.1", "-P", "0", "-f", f.write(name+".conf", conf), "-i", filepath.Join(f.dir, name+".pid"),
@@ -75,7 +76,7 @@ func (f *frr) daemon(name, conf string) *netns.Process {
 	if name == "bfdd" {
 		args = append(args, "--bfdctl", filepath.Join(f.dir, "bfdd.sock"))
 	}
-	p := f.bed.startCmd(f.in, exec.Command("/usr/lib/frr/"+name, args...))
+	p := f.bed.startCmd(f.in, urgent(exec.Command("/usr/lib/frr/"+name, args...)))
 	eventually(f.bed.t, name+" answers in "+f.in.Name(), func() bool {
 		_, err := os.Stat(filepath.Join(f.dir, name+".vty"))
 		return err == nil
@@ -112,8 +113,9 @@ func (f *frr) run(conf string, daemons ...string) {
 
 // lastWords are what a failed test wants to know of each daemon.
 var lastWords = map[string][]string{
-	"ospfd": {"show ip ospf neighbor", "show ip ospf interface", "show ip ospf database external"},
-	"bgpd":  {"show bgp summary", "show bgp ipv4 unicast", "show bgp ipv6 unicast"},
+	"ospfd":  {"show ip ospf neighbor", "show ip ospf interface", "show ip ospf database external"},
+	"ospf6d": {"show ipv6 ospf6 neighbor", "show ipv6 ospf6 interface", "show ipv6 ospf6 route"},
+	"bgpd":   {"show bgp summary", "show bgp ipv4 unicast", "show bgp ipv6 unicast"},
 }
 
 // lastWord logs what a command of vtysh prints, if the test failed.

@@ -107,12 +107,13 @@ type keepalived struct {
 	process *netns.Process
 	log     *lines
 	file    string
+	options []string
 }
 
 // keepalived starts keepalived with a file in the director's namespace, in the foreground.
-func (d *director) keepalived(text string) *keepalived {
+func (d *director) keepalived(text string, options ...string) *keepalived {
 	d.t.Helper()
-	k := &keepalived{director: d, file: d.path("keepalived.conf")}
+	k := &keepalived{director: d, file: d.path("keepalived.conf"), options: options}
 	k.write(text)
 	k.start()
 	return k
@@ -129,7 +130,7 @@ func (k *keepalived) write(text string) {
 func (k *keepalived) start() {
 	k.t.Helper()
 	k.log = &lines{}
-	cmd := exec.Command(program("keepalived"), "-n", "-f", k.file, "-p", k.path("keepalived.pid"))
+	cmd := exec.Command(program("keepalived"), append([]string{"-n", "-f", k.file, "-p", k.path("keepalived.pid")}, k.options...)...)
 	cmd.Env = append(os.Environ(), "DPVS_IPC_FILE="+k.path("weir.sock"))
 	cmd.Stdout, cmd.Stderr = k.log, k.log
 	k.process = k.startCmd(k.net.Director, cmd)

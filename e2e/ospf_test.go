@@ -89,6 +89,9 @@ func (s *switched) twinAndRules(i int, page string) {
 // Debian's own file.
 func (s *switched) frrOf(i int, page string) *frr {
 	s.t.Helper()
+	if unit := blockOf(s.t, page, "A director", "`systemctl edit frr`"); unit != urgentUnit {
+		s.t.Errorf("docs/%s gives FRR another priority than the tests do:\n%s", page, unit)
+	}
 	f := s.newFRR(s.directors[i].net.Director)
 	debian, err := os.ReadFile("/etc/frr/daemons")
 	if err != nil {

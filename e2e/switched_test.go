@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"weir/internal/testkit/netns"
 )
@@ -30,6 +28,7 @@ type switched struct {
 	*bed
 	l3        *netns.Namespace
 	directors []*director
+	webs      []*netns.Process
 }
 
 // newSwitched builds it, with a director for each setup. Worlds of tests that run side by
@@ -59,15 +58,33 @@ sysctl -w net.ipv6.conf.all.forwarding=1
 sysctl -w net.ipv6.fib_multipath_hash_policy=1
 `)
 	s.scriptIn(s.client(), "ip route add default via 10.0.0.1\nip route add default via 2001:db8:10::1")
-	for _, rs := range s.net.Servers {
+	s.webs = make([]*netns.Process, len(s.net.Servers))
+	for i, rs := range s.net.Servers {
 		s.scriptIn(rs, "ip route add default via 192.168.100.254\nip route add default via 2001:db8:100::fe")
-		s.nginxWith(rs, strings.Replace(fmt.Sprintf(nginxAnswer, rs.Name()), "80", "[::]:80 ipv6only=off", 1))
-		s.listening(rs, "[::1]:80")
+		s.web(i, "[::]:80 ipv6only=off")
 	}
 	for i, ns := range directors {
 		s.directors = append(s.directors, s.direct(ns, setups[i]))
 	}
 	return s
+}
+
+// web starts the i-th real server's nginx, or starts it anew, to listen there; "" only ends it.
+func (s *switched) web(i int, listen string) {
+	s.t.Helper()
+	if s.webs[i] != nil {
+		s.webs[i].Kill()
+	}
+	if s.webs[i] = nil; listen == "" {
+		return
+	}
+	rs := s.net.Servers[i]
+	s.webs[i] = s.nginxWith(rs, strings.Replace(fmt.Sprintf(nginxAnswer, rs.Name()), "80", listen, 1))
+	address := "127.0.0.1:80"
+	if strings.HasPrefix(listen, "[") {
+		address = "[::1]:80"
+	}
+	s.listening(rs, address)
 }
 
 // buildSwitched makes the namespaces and the cables.
@@ -141,6 +158,7 @@ func (s *switched) direct(in *netns.Namespace, how setup) *director {
 var secondDirector = strings.NewReplacer(
 	"172.10.0.2", "172.10.0.6", "172.10.0.1", "172.10.0.5", "172.10.0.0/30", "172.10.0.4/30",
 	"2001:db8:172::2", "2001:db8:172::6", "2001:db8:172::1", "2001:db8:172::5",
+	"192.168.100.28/", "192.168.100.29/", "2001:db8:100::28/", "2001:db8:100::29/",
 	"192.168.100.200", "192.168.100.202", "192.168.100.201", "192.168.100.203", "192.168.100.4/", "192.168.100.5/",
 	"2001:db8:100::200", "2001:db8:100::202", "2001:db8:100::4/", "2001:db8:100::5/",
 )
@@ -193,38 +211,6 @@ func (s *switched) nextHops(to string, want ...string) {
 }
 
 var outOf = regexp.MustCompile(` dev (swp\d)`)
-
-// firstSYN is a patience that ends before a lost SYN is sent again.
-const firstSYN = 300 * time.Millisecond
-
-// lastFailure opens connections one after the other, from now until long enough after the
-// last that failed, and returns how long after since that one was begun: later ones all
-// worked. patient is how long each may take.
-func (s *switched) lastFailure(address string, since time.Time, patient time.Duration) time.Duration {
-	s.t.Helper()
-	const calm = 100
-	var last time.Duration
-	failed, good, told := 0, 0, false
-	eventually(s.t, "connections work again", func() bool {
-		begin := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), patient)
-		defer cancel()
-		c, err := s.client().Dial(ctx, "tcp", address)
-		if err != nil {
-			if last, good = begin.Sub(since), 0; last > time.Second && !told {
-				told = true
-				s.t.Logf("%s: a connection fails %s after the end (%v); the switch has\n%s%s%s", address, last, err, s.run(s.l3, "ip route"), s.run(s.l3, "ip -6 route"), s.run(s.l3, "ip neigh"))
-			}
-			failed++
-			return false
-		}
-		c.Close()
-		good++
-		return good >= calm
-	})
-	s.t.Logf("%s: %d connections failed, the last begun %s after the end", address, failed, last.Round(time.Millisecond))
-	return last
-}
 
 // longLived are connections that are open while directors come and go.
 type longLived struct {
