@@ -49,29 +49,43 @@ const ospfSwitch = `router ospf
 
 // TestOSPF runs the section "Full-NAT with OSPF/ECMP (two-arm)" as written, with FRR for
 // its Quagga: comments behind commands are left out, **** is a password, and logs are
-// where this test's are.
+// where this test's are. A second director is the first but for its addresses. When one dies,
+// the section's dead interval of 40 s is how long it takes until all new connections work.
 func TestOSPF(t *testing.T) {
-	t.Parallel()
-	s := newSwitched(t, drivers[0])
-	d := s.directors[0]
+	t.Parallel() // it waits, nearly all of the time
+	s := newSwitched(t, drivers[0], drivers[1])
 	s.newFRR(s.l3).run(ospfSwitch, "ospfd")
-	d.script(ospfTutorial)
-	d.linux(ospfLinux)
-	if out := d.run(d.net.Director, "ping -c 1 -W 5 172.10.0.1"); !strings.Contains(out, "64 bytes from 172.10.0.1: icmp_seq=1 ttl=64 ") {
-		t.Errorf("ping printed %s", out)
+	var routers []*frr
+	for i, d := range s.directors {
+		d.script(forDirector(i, ospfTutorial))
+		d.linux(forDirector(i, ospfLinux))
+		neighbour := forDirector(i, "172.10.0.1")
+		if out := d.run(d.net.Director, "ping -c 1 -W 5 "+neighbour); !strings.Contains(out, "64 bytes from "+neighbour+": icmp_seq=1 ttl=64 ") {
+			t.Errorf("ping printed %s", out)
+		}
+		f := d.newFRR(d.net.Director)
+		log := strings.NewReplacer("/var/log/quagga", f.dir, "****", "zebra")
+		f.daemon("zebra", log.Replace(withoutComments(ospfZebra)))
+		f.daemon("ospfd", log.Replace(withoutComments(forDirector(i, ospfOspfd))))
+		routers = append(routers, f)
 	}
-	f := d.newFRR(d.net.Director)
-	log := strings.NewReplacer("/var/log/quagga", f.dir, "****", "zebra")
-	f.daemon("zebra", log.Replace(withoutComments(ospfZebra)))
-	f.daemon("ospfd", log.Replace(withoutComments(ospfOspfd)))
-	f.shows("show ip ospf interface dpdk1.kni", "Timer intervals configured, Hello 10s, Dead 40s")
-	f.shows("show ip ospf neighbor", "Full/")
-	s.nextHops("123.1.2.3", "swp1")
+	for _, f := range routers {
+		f.shows("show ip ospf interface dpdk1.kni", "Timer intervals configured, Hello 10s, Dead 40s")
+		f.shows("show ip ospf neighbor", "Full/")
+	}
+	s.nextHops("123.1.2.3", "swp1", "swp2")
 	for range 4 {
 		if out := s.run(s.client(), "curl -sS --max-time 10 123.1.2.3"); !strings.HasPrefix(out, "Your ip:port : ") {
 			t.Errorf("curl printed %q", out)
 		}
 	}
+	s.directors[0].dies()
+	const hello, dead = 10 * time.Second, 40 * time.Second
+	// The last hello came up to hello before the death.
+	if last := s.lastFailure("123.1.2.3:80", time.Now(), firstSYN); last < dead-hello-time.Second || last > dead+time.Second {
+		t.Errorf("the last connection that failed was begun %s after the death, want %s at most, and %s less at least", last, dead, hello)
+	}
+	s.nextHops("123.1.2.3", "swp2")
 }
 
 // ospfPage is the page that the tests below run.
@@ -219,6 +233,58 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	}
 	s.nextHops("123.1.2.3", "swp1")
 }
+
+// TestOSPF6 runs the page's section on IPv6: OSPFv3 and BFD between link-local addresses.
+func TestOSPF6(t *testing.T) {
+	t.Parallel()
+	s := newSwitched(t, drivers[2], drivers[1])
+	l3 := s.newFRR(s.l3)
+	l3.run(blockOf(t, ospfPage, ospf6Section, "On the switch"), "ospf6d", "bfdd")
+	start := func(i int) {
+		t.Helper()
+		s.directors[i].rules(forDirector(i, blockOf(t, ospfPage, ospf6Section, "`/etc/weir.rules`")))
+		s.directors[i].linux(forDirector(i, blockOf(t, ospfPage, ospf6Section, "`/etc/weir.twins`")))
+	}
+	routers := []*frr{l3}
+	for i := range s.directors {
+		start(i)
+		f := s.newFRR(s.directors[i].net.Director)
+		f.run(forDirector(i, blockOf(t, ospfPage, ospf6Section, "`/etc/frr/frr.conf`")), "ospf6d", "bfdd")
+		routers = append(routers, f)
+	}
+	const vip = "2001:db8:123::3"
+	both := func() {
+		t.Helper()
+		s.nextHops(vip, "swp1", "swp2")
+		eventually(t, "the switch watches both directors by BFD", func() bool {
+			return strings.Count(l3.vtysh("-c", "show bfd peers brief"), " up ") == 2
+		})
+	}
+	both()
+	working := blockOf(t, ospfPage, ospf6Section, "Is it working")
+	for _, f := range routers {
+		f.page(working, map[string]string{"show ipv6 ospf6 neighbor": "Full/", "show bfd peers brief": " up ", "show ipv6 ospf6 route": vip + "/128"})
+	}
+	s.serves(vip)
+	for i, d := range s.directors {
+		d.dies()
+		if last := s.lastFailure(endpointOf(vip), time.Now(), firstSYN); last == 0 || last > time.Second {
+			t.Errorf("with BFD, the last connection that failed was begun %s after the death, want some and none after %s", last, time.Second)
+		}
+		s.nextHops(vip, []string{"swp2", "swp1"}[i])
+		s.serves(vip)
+		<-d.daemon.Done()
+		d.serve()
+		start(i)
+		both()
+	}
+	s.directors[1].linux("ip addr del " + vip + "/128 dev dpdk1.kni")
+	s.nextHops(vip, "swp1")
+	s.serves(vip)
+}
+
+// ospf6Section is the page's.
+const ospf6Section = "IPv6"
 
 // mhServices adds the page's services whose connections outlive a director.
 func (s *switched) mhServices(i int) {

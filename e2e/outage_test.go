@@ -61,12 +61,12 @@ func measureOutage(words []string) (*outage, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	since, deadline := time.Unix(0, at), time.Now().Add(patience)
+	since, deadline := time.Unix(0, at), time.Now().Add(2*patience)
 	var o outage
 	for good := 0; good < calm; good++ {
 		begin := time.Now()
 		if begin.After(deadline) {
-			return nil, fmt.Errorf("after %s, connections to %s still fail: %s", patience, words[0], o.Why)
+			return nil, fmt.Errorf("after %s, connections to %s still fail: %s", 2*patience, words[0], o.Why)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), patient)
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", words[0])
