@@ -25,6 +25,7 @@ type setup struct {
 	servers         int      // real servers; 0 means 2
 	conf            string   // further blocks of dpvs.conf
 	env             []string // for the daemon
+	urgent          bool     // it goes before what else runs on this machine; see urgent
 }
 
 func (s setup) String() string {
@@ -122,6 +123,9 @@ func (d *director) serve() {
 	defer notify.Close()
 	d.log = &lines{}
 	cmd := exec.Command(program("weir"), "serve", "-c", conf, "-x", sock)
+	if d.setup.urgent {
+		cmd = urgent(cmd)
+	}
 	cmd.Dir = d.dir
 	cmd.Env = append(append(os.Environ(), d.setup.env...), "NOTIFY_SOCKET="+d.path("notify"))
 	cmd.Stdout, cmd.Stderr = d.log, d.log

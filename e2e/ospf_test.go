@@ -142,7 +142,7 @@ func (s *switched) switchOf(page string, daemons ...string) *frr {
 // in turn.
 func TestOSPFTwoDirectors(t *testing.T) {
 	t.Parallel()
-	s := newSwitched(t, drivers[0], drivers[2])
+	s := newSwitched(t, inTime(drivers[0], drivers[2])...)
 	s.holdVIPs("123.1.2.4/32", "123.1.2.5/32")
 	l3 := s.switchOf(ospfPage, "ospfd", "bfdd")
 	var routers []*frr
@@ -237,7 +237,7 @@ func TestOSPFTwoDirectors(t *testing.T) {
 // TestOSPF6 runs the page's section on IPv6: OSPFv3 and BFD between link-local addresses.
 func TestOSPF6(t *testing.T) {
 	t.Parallel()
-	s := newSwitched(t, drivers[2], drivers[1])
+	s := newSwitched(t, inTime(drivers[2], drivers[1])...)
 	l3 := s.newFRR(s.l3)
 	l3.run(blockOf(t, ospfPage, ospf6Section, "On the switch"), "ospf6d", "bfdd")
 	start := func(i int) {

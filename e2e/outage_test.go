@@ -12,8 +12,9 @@ import (
 )
 
 // urgent makes a command go before all others of the machine, as the pages have FRR run. What
-// takes a second at most by the clock says nothing when it waits for its CPU for as long:
-// these tests share two with others.
+// BFD says within half a second is not true if one of those whom its packets pass, the
+// directors among them, waits as long for a CPU: then sessions that live break as well. A
+// director of the pages has CPUs of its own; these tests share two with others.
 func urgent(cmd *exec.Cmd) *exec.Cmd {
 	first := exec.Command("chrt", append([]string{"--rr", urgency, cmd.Path}, cmd.Args[1:]...)...)
 	first.Env = cmd.Env

@@ -28,7 +28,8 @@ type switched struct {
 	*bed
 	l3        *netns.Namespace
 	directors []*director
-	webs      []*netns.Process
+	webs      []*netns.Process // of the real servers
+	listens   []string         // where each of them listens; "": it is dead
 }
 
 // newSwitched builds it, with a director for each setup. Worlds of tests that run side by
@@ -58,7 +59,7 @@ sysctl -w net.ipv6.conf.all.forwarding=1
 sysctl -w net.ipv6.fib_multipath_hash_policy=1
 `)
 	s.scriptIn(s.client(), "ip route add default via 10.0.0.1\nip route add default via 2001:db8:10::1")
-	s.webs = make([]*netns.Process, len(s.net.Servers))
+	s.webs, s.listens = make([]*netns.Process, len(s.net.Servers)), make([]string, len(s.net.Servers))
 	for i, rs := range s.net.Servers {
 		s.scriptIn(rs, "ip route add default via 192.168.100.254\nip route add default via 2001:db8:100::fe")
 		s.web(i, "[::]:80 ipv6only=off")
@@ -75,7 +76,8 @@ func (s *switched) web(i int, listen string) {
 	if s.webs[i] != nil {
 		s.webs[i].Kill()
 	}
-	if s.webs[i] = nil; listen == "" {
+	s.webs[i], s.listens[i] = nil, listen
+	if listen == "" {
 		return
 	}
 	rs := s.net.Servers[i]
@@ -85,6 +87,14 @@ func (s *switched) web(i int, listen string) {
 		address = "[::1]:80"
 	}
 	s.listening(rs, address)
+}
+
+// inTime are setups whose directors BFD can rely on.
+func inTime(setups ...setup) []setup {
+	for i := range setups {
+		setups[i].urgent = true
+	}
+	return setups
 }
 
 // buildSwitched makes the namespaces and the cables.
