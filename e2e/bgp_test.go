@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -173,17 +172,11 @@ func TestBGPDeath(t *testing.T) {
 		tunnel.live(when)
 	}
 	for i, d := range b.directors {
-		d.dies()
-		died := time.Now()
-		var timed sync.WaitGroup
-		for _, vip := range bgpVIPs {
-			timed.Go(func() {
-				if last := b.lastFailure(endpointOf(vip), died, firstSYN); last == 0 || last > time.Second {
-					t.Errorf("%s: with BFD, the last connection that failed was begun %s after the death of director %d, want some and none after %s", vip, last, i+1, time.Second)
-				}
-			})
+		for n, last := range b.outages(d.dies, endpointOf(bgpVIPs[0]), endpointOf(bgpVIPs[1])) {
+			if last <= 0 || last > time.Second {
+				t.Errorf("%s: with BFD, the last connection that failed was begun %s after the death of director %d, want some and none after %s", bgpVIPs[n], last, i+1, time.Second)
+			}
 		}
-		timed.Wait()
 		for _, vip := range bgpVIPs {
 			b.nextHops(vip, []string{"swp2", "swp1"}[i])
 			b.serves(vip)

@@ -79,10 +79,9 @@ func TestOSPF(t *testing.T) {
 			t.Errorf("curl printed %q", out)
 		}
 	}
-	s.directors[0].dies()
 	const hello, dead = 10 * time.Second, 40 * time.Second
 	// The last hello came up to hello before the death.
-	if last := s.lastFailure("123.1.2.3:80", time.Now(), firstSYN); last < dead-hello-time.Second || last > dead+time.Second {
+	if last := s.outages(s.directors[0].dies, "123.1.2.3:80")[0]; last < dead-hello-time.Second || last > dead+time.Second {
 		t.Errorf("the last connection that failed was begun %s after the death, want %s at most, and %s less at least", last, dead, hello)
 	}
 	s.nextHops("123.1.2.3", "swp2")
@@ -172,9 +171,8 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	}
 
 	// With BFD.
-	s.directors[0].dies()
-	if last := s.lastFailure("123.1.2.3:80", time.Now(), firstSYN); last > time.Second {
-		t.Errorf("with BFD, a connection begun %s after the death failed", last)
+	if last := s.outages(s.directors[0].dies, "123.1.2.3:80")[0]; last <= 0 || last > time.Second {
+		t.Errorf("with BFD, the last connection that failed was begun %s after the death, want some and none after %s", last, time.Second)
 	}
 	live("after a death")
 	<-s.directors[0].daemon.Done()
@@ -226,9 +224,8 @@ func TestOSPFTwoDirectors(t *testing.T) {
 	routers[1].shows("show ip ospf neighbor", "Full/")
 	eventually(t, "the switch has both neighbours", func() bool { return strings.Count(l3.vtysh("-c", "show ip ospf neighbor"), "Full/") == 2 })
 	s.nextHops("123.1.2.3", "swp1", "swp2")
-	s.directors[1].dies()
 	const dead = 3 * time.Second
-	if last := s.lastFailure("123.1.2.3:80", time.Now(), firstSYN); last == 0 || last > dead+time.Second {
+	if last := s.outages(s.directors[1].dies, "123.1.2.3:80")[0]; last <= 0 || last > dead+time.Second {
 		t.Errorf("with a dead interval of %s, a connection begun %s after the death failed", dead, last)
 	}
 	s.nextHops("123.1.2.3", "swp1")
@@ -267,8 +264,7 @@ func TestOSPF6(t *testing.T) {
 	}
 	s.serves(vip)
 	for i, d := range s.directors {
-		d.dies()
-		if last := s.lastFailure(endpointOf(vip), time.Now(), firstSYN); last == 0 || last > time.Second {
+		if last := s.outages(d.dies, endpointOf(vip))[0]; last <= 0 || last > time.Second {
 			t.Errorf("with BFD, the last connection that failed was begun %s after the death, want some and none after %s", last, time.Second)
 		}
 		s.nextHops(vip, []string{"swp2", "swp1"}[i])

@@ -2,13 +2,17 @@ package e2e
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
+
+	"weir/internal/testkit/netns"
 )
 
 // urgent makes a command go before all others of the machine, as the pages have FRR run. What
@@ -33,9 +37,8 @@ const firstSYN = 300 * time.Millisecond
 // outage is what connections that are begun one after the other met.
 type outage struct {
 	Failed int
-	// Last is how long after the event the last that failed was begun.
-	Last time.Duration
-	Why  string // of the last that failed
+	Last   time.Time // when the last that failed was begun
+	Why    string    // of the last that failed
 }
 
 // lastFailure opens connections one after the other, from now until long enough after the
@@ -43,41 +46,116 @@ type outage struct {
 // worked. patient is how long each may take.
 func (s *switched) lastFailure(address string, since time.Time, patient time.Duration) time.Duration {
 	s.t.Helper()
+	w := s.watch(address, patient)
+	w.event.Close()
+	return w.ended(since)
+}
+
+// outages has something happen that fails connections to some addresses for a time, and
+// returns for each how long after that the last that failed was begun. They are begun before,
+// so that none of the time is missed.
+func (s *switched) outages(happen func(), addresses ...string) (lasted []time.Duration) {
+	s.t.Helper()
+	var all []*caller
+	for _, a := range addresses {
+		all = append(all, s.watch(a, firstSYN, "fails"))
+	}
+	for i, w := range all {
+		eventually(s.t, "connections to "+addresses[i]+" work", func() bool { return strings.Contains(w.out.String(), "\n") })
+	}
+	since := time.Now()
+	happen()
+	for _, w := range all {
+		w.event.Close()
+	}
+	for _, w := range all {
+		lasted = append(lasted, w.ended(since))
+	}
+	return lasted
+}
+
+// caller is a process that opens connections to an address.
+type caller struct {
+	s       *switched
+	address string
+	process *netns.Process
+	event   io.Closer // closed when what is waited for has happened
+	out     *lines
+}
+
+func (s *switched) watch(address string, patient time.Duration, more ...string) *caller {
+	s.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := roleCommand("outage %s %d %s", address, since.UnixNano(), patient)
+	cmd := roleCommand("outage %s %s %s", address, patient, strings.Join(more, " "))
 	cmd.Path = self // what /proc/self/exe is not to chrt
-	o := roleResult[outage](s.bed, s.client(), urgent(cmd))
-	s.t.Logf("%s: %d connections failed, the last begun %s after the end (%s)", address, o.Failed, o.Last.Round(time.Millisecond), o.Why)
-	return o.Last
+	cmd = urgent(cmd)
+	w := &caller{s: s, address: address, out: &lines{}}
+	cmd.Stdout = w.out
+	if w.event, err = cmd.StdinPipe(); err != nil {
+		s.t.Fatal(err)
+	}
+	w.process = s.startCmd(s.client(), cmd)
+	return w
 }
 
-// measureOutage is the role: an address, when the event was in nanoseconds, a patience.
+// ended waits for the end, and returns how long after since the last that failed was begun.
+func (w *caller) ended(since time.Time) time.Duration {
+	w.s.t.Helper()
+	if err := w.process.Wait(within(w.s.t, 4*patience)); err != nil {
+		w.s.t.Fatalf("connections to %s: %v", w.address, err)
+	}
+	text := w.out.String()
+	var o outage
+	if err := json.Unmarshal([]byte(text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]), &o); err != nil {
+		w.s.t.Fatalf("connections to %s: %v: %q", w.address, err, text)
+	}
+	if o.Failed == 0 {
+		w.s.t.Logf("%s: no connection failed", w.address)
+		return 0
+	}
+	last := o.Last.Sub(since)
+	w.s.t.Logf("%s: %d connections failed, the last begun %s after the end (%s)", w.address, o.Failed, last.Round(time.Millisecond), o.Why)
+	return last
+}
+
+// measureOutage is the role: an address, a patience for each connection, and "fails" if one has
+// to fail before it is over. It says when the first has worked, and ends when many have since its
+// input ended.
 func measureOutage(words []string) (*outage, error) {
 	const calm = 100
-	at, err1 := strconv.ParseInt(words[1], 10, 64)
-	patient, err2 := time.ParseDuration(words[2])
-	if err := errors.Join(err1, err2); err != nil {
+	patient, err := time.ParseDuration(words[1])
+	if err != nil {
 		return nil, err
 	}
-	since, deadline := time.Unix(0, at), time.Now().Add(2*patience)
+	var happened atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		happened.Store(true)
+	}()
 	var o outage
-	for good := 0; good < calm; good++ {
+	first, deadline := true, time.Now().Add(2*patience)
+	for good := 0; good < calm || !happened.Load() || len(words) > 2 && o.Failed == 0; good++ {
 		begin := time.Now()
 		if begin.After(deadline) {
-			return nil, fmt.Errorf("after %s, connections to %s still fail: %s", 2*patience, words[0], o.Why)
+			return nil, fmt.Errorf("it is not over after %s: %d failed, %s", 2*patience, o.Failed, o.Why)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), patient)
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", words[0])
 		cancel()
 		if err != nil {
-			o.Failed, o.Last, o.Why, good = o.Failed+1, begin.Sub(since), err.Error(), -1
+			o.Failed, o.Last, o.Why, good = o.Failed+1, begin, err.Error(), -1
 			<-time.After(10 * time.Millisecond) // a refusal comes at once
 			continue
 		}
 		c.Close()
+		if first {
+			first = false
+			fmt.Println("{}")
+		}
+		<-time.After(time.Millisecond) // there are 28,000 ports
 	}
 	return &o, nil
 }

@@ -68,22 +68,16 @@ func roleCommand(format string, args ...any) *exec.Cmd {
 // roleOf plays a role to its end in a namespace and decodes its result.
 func roleOf[T any](b *bed, in *netns.Namespace, format string, args ...any) T {
 	b.t.Helper()
-	return roleResult[T](b, in, roleCommand(format, args...))
-}
-
-// roleResult is roleOf for a command that is already made up.
-func roleResult[T any](b *bed, in *netns.Namespace, cmd *exec.Cmd) T {
-	b.t.Helper()
 	var out lines
+	cmd := roleCommand(format, args...)
 	cmd.Stdout = &out
-	role := cmd.Env[len(cmd.Env)-1]
 	p := b.startCmd(in, cmd)
 	if err := p.Wait(within(b.t, 4*patience)); err != nil {
-		b.t.Fatalf("%s: %v", role, err)
+		b.t.Fatalf("%s: %v", fmt.Sprintf(format, args...), err)
 	}
 	var result T
 	if err := json.Unmarshal([]byte(out.String()), &result); err != nil {
-		b.t.Fatalf("%s printed %q: %v", role, out.String(), err)
+		b.t.Fatalf("%s printed %q: %v", fmt.Sprintf(format, args...), out.String(), err)
 	}
 	return result
 }
