@@ -123,8 +123,9 @@ func (b *Balancer) blankUOA(p *packet.Packet) {
 }
 
 // blankUOA6 is blankUOA for IPv6: what weir-rs makes of the protocol that carries UOA
-// is a destination option on the real server, and must not come from a client. Others'
-// experiments under that number (RFC 4727) stay, unless they look like UOA.
+// is a destination option on the real server, and must not come from a client. What it
+// says becomes zeros: of padding, Linux takes 7 bytes at most. Others' experiments under
+// that number (RFC 4727) stay, unless they look like UOA.
 func (b *Balancer) blankUOA6(p *packet.Packet) {
 	const number = 0x1f
 	found := false
@@ -133,7 +134,7 @@ func (b *Balancer) blankUOA6(p *packet.Packet) {
 		if kind == wire.NextDestination || kind == wire.NextHopByHop {
 			for o, more, ok := wire.NextIPv6Option(h[2:]); ok; o, more, ok = wire.NextIPv6Option(more) {
 				if v := o.Value(); o.Type&number == wire.OptUOADestination && len(v) > 0 && v[0] == wire.OptUOA {
-					o.Blank()
+					clear(v)
 					found = true
 				}
 			}

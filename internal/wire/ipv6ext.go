@@ -149,11 +149,8 @@ type IPv6Option struct {
 	Raw  []byte
 }
 
-// Types of such options (RFC 8200, 4.2).
-const (
-	ipv6Pad1 uint8 = 0
-	ipv6PadN uint8 = 1
-)
+// ipv6Pad1 is the one type without length (RFC 8200, 4.2).
+const ipv6Pad1 uint8 = 0
 
 // Value returns what follows type and length.
 func (o IPv6Option) Value() []byte {
@@ -161,16 +158,6 @@ func (o IPv6Option) Value() []byte {
 		return nil
 	}
 	return o.Raw[2:]
-}
-
-// Blank overwrites the option with padding of the same length (RFC 8200, 4.2). No
-// checksum covers it.
-func (o IPv6Option) Blank() {
-	if len(o.Raw) < 2 {
-		return
-	}
-	o.Raw[0] = ipv6PadN
-	clear(o.Raw[2:])
 }
 
 // NextIPv6Option takes the first option off b. ok is false at the end of the list, and
