@@ -135,6 +135,7 @@ func judgeLogs(t *testing.T, servers []peerLogs, made map[string]int64) {
 // started again, and replaced.
 func TestClientAddress(t *testing.T) {
 	d := newDirector(t, two)
+	newer := d.newerAgent()
 	d.manyAddresses()
 	var agents []*agent
 	var logs []peerLogs
@@ -181,7 +182,6 @@ func TestClientAddress(t *testing.T) {
 		a.run()
 	}
 	more(5)
-	newer := d.newerAgent()
 	for _, a := range agents {
 		a.second()
 		if err := a.proc.Stop(within(t, patience)); err != nil { // what it attached stays
