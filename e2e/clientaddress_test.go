@@ -2,7 +2,7 @@ package e2e
 
 import (
 	"fmt"
-	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -21,11 +21,12 @@ const nginxPeer = `log_format seen "$remote_addr:$remote_port $args";
         location / { return 200 "Your ip:port : $remote_addr:$remote_port\n"; }
     }`
 
-// peerLogs are the logs of one real server's programs, and what a line of each
-// looks like: the first group is the client as the program saw it, the second the
-// client as it called itself.
+// peerLogs are the logs of one real server's programs, the VIP's ports that lead to each,
+// and what a line looks like: the first group is the client as the program saw it, the
+// second the client as it called itself.
 type peerLogs []struct {
 	program string
+	ports   []int
 	text    func() string
 	line    *regexp.Regexp
 }
@@ -74,11 +75,11 @@ func (b *bed) peerServers(rs *netns.Namespace) peerLogs {
 		return string(text)
 	}
 	return peerLogs{
-		{"nginx", access, regexp.MustCompile(`(?m)^(\S+) (10\.0\.\S+)\n`)},
-		{"HAProxy", haproxyLog.String, regexp.MustCompile(`(?m)^(\S+) \?(10\.0\.\S+)\n`)},
+		{"nginx", []int{80}, access, regexp.MustCompile(`(?m)^(\S+) (10\.0\.\S+)\n`)},
+		{"HAProxy", []int{8083}, haproxyLog.String, regexp.MustCompile(`(?m)^(\S+) \?(10\.0\.\S+)\n`)},
 		// http.server logs no port.
-		{"Python's http.server", pythonLog.String, regexp.MustCompile(`(?m)^(\S+) - - .*"GET /\?(10\.0\.\S+):\d+ HTTP`)},
-		{"dnsmasq", func() string {
+		{"Python's http.server", []int{8085}, pythonLog.String, regexp.MustCompile(`(?m)^(\S+) - - .*"GET /\?(10\.0\.\S+):\d+ HTTP`)},
+		{"dnsmasq", []int{53, 53 + opp}, func() string {
 			// The name has the client as "10-0-4-7.34567.weir.test".
 			names := regexp.MustCompile(`query\[A\] (\d+)-(\d+)-(\d+)-(\d+)\.(\d+)\.weir\.test from (\S+)`)
 			return names.ReplaceAllString(strings.ReplaceAll(dnsmasqLog.String(), "/", ":"), "query $1.$2.$3.$4:$5 from $6")
@@ -86,23 +87,45 @@ func (b *bed) peerServers(rs *netns.Namespace) peerLogs {
 	}
 }
 
-// judge fails the test unless every line of every log shows the true client. A log
-// has at least n lines.
-func (logs peerLogs) judge(t *testing.T, n int) {
+// lines are the clients that the i-th program logged, in pairs: as it saw them, and as
+// they called themselves.
+func (logs peerLogs) lines(i int) [][]string {
+	return logs[i].line.FindAllStringSubmatch(logs[i].text(), -1)
+}
+
+// judgeLogs fails the test unless every line of every log of all real servers shows the
+// true client, and there is one for each connection that the loads made to that program.
+func judgeLogs(t *testing.T, servers []peerLogs, made map[string]int64) {
 	t.Helper()
-	for _, log := range logs {
-		seen, wrong := 0, 0
-		for _, m := range log.line.FindAllStringSubmatch(log.text(), -1) {
-			seen++
-			if m[1] != m[2] {
-				if wrong++; wrong <= 5 {
-					t.Errorf("%s logged %q", log.program, m[0])
+	for i, log := range servers[0] {
+		asked := int64(0)
+		for _, port := range log.ports {
+			asked += made[fmt.Sprintf("10.0.0.100:%d", port)]
+		}
+		logged := func() (n int64) {
+			for _, s := range servers {
+				n += int64(len(s.lines(i)))
+			}
+			return n
+		}
+		// A program may write its line after its answer.
+		eventually(t, log.program+" has logged all", func() bool { return logged() >= asked })
+		wrong := 0
+		for _, s := range servers {
+			if len(s.lines(i)) < 100 {
+				t.Errorf("a real server's %s logged %d clients: it had no share", log.program, len(s.lines(i)))
+			}
+			for _, m := range s.lines(i) {
+				if m[1] != m[2] {
+					if wrong++; wrong <= 5 {
+						t.Errorf("%s logged %q", log.program, m[0])
+					}
 				}
 			}
 		}
-		t.Logf("%s logged %d clients, %d wrong", log.program, seen, wrong)
-		if seen < n || wrong > 0 {
-			t.Errorf("%s logged %d clients, %d wrong; want at least %d, none wrong", log.program, seen, wrong, n)
+		t.Logf("%s logged %d clients of %d connections, %d wrong", log.program, logged(), asked, wrong)
+		if asked == 0 || wrong > 0 {
+			t.Errorf("of %d connections to %s, %d were logged wrong", asked, log.program, wrong)
 		}
 	}
 }
@@ -112,6 +135,7 @@ func (logs peerLogs) judge(t *testing.T, n int) {
 // started again, and replaced.
 func TestClientAddress(t *testing.T) {
 	d := newDirector(t, two)
+	newer := d.newerAgent()
 	d.manyAddresses()
 	var agents []*agent
 	var logs []peerLogs
@@ -158,7 +182,6 @@ func TestClientAddress(t *testing.T) {
 		a.run()
 	}
 	more(5)
-	newer := d.copyOf(program("weir-rs"))
 	for _, a := range agents {
 		a.second()
 		if err := a.proc.Stop(within(t, patience)); err != nil { // what it attached stays
@@ -168,15 +191,19 @@ func TestClientAddress(t *testing.T) {
 	more(10)
 	for _, a := range agents {
 		a.runProgram(newer)
+		if status := a.do("status"); !strings.Contains(status, "version "+newerVersion) {
+			t.Errorf("after an upgrade the status is\n%s", status)
+		}
 	}
 	more(10)
+	made := map[string]int64{}
 	for load, n := range loads {
 		load.until(n)
-		load.stop().right(t, int64(n))
+		r := load.stop()
+		r.right(t, int64(n))
+		maps.Copy(made, r.Targets)
 	}
-	for _, l := range logs {
-		l.judge(t, 100)
-	}
+	judgeLogs(t, logs, made)
 
 	// The agent is what did it: without one, the same programs see the local address.
 	for _, a := range agents {
@@ -200,25 +227,17 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// copyOf copies a program.
-func (b *bed) copyOf(program string) string {
+// newerVersion is that of newerAgent.
+const newerVersion = "the-next-one"
+
+// newerAgent builds weir-rs as another version.
+func (b *bed) newerAgent() string {
 	b.t.Helper()
-	to := b.path("copy")
-	in, err := os.Open(program)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	_, err = io.Copy(out, in)
-	if e := out.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		b.t.Fatal(err)
+	to := b.path("weir-rs-newer")
+	cmd := exec.CommandContext(within(b.t, patience), "go", "build", "-ldflags", "-X main.version="+newerVersion, "-o", to, "weir/cmd/weir-rs")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.t.Fatalf("build a newer weir-rs: %v\n%s", err, out)
 	}
 	return to
 }

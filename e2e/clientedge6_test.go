@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -77,6 +78,38 @@ func TestClientAddress6FastOpen(t *testing.T) {
 	}
 	if n := b.nstat(b.client(), "TcpExtTCPFastOpenActiveFail"); n != 4*times-1 {
 		t.Errorf("%d SYNs with data were taken without, want the IPv6 client's %d", n, 4*times-1)
+	}
+}
+
+// A client and a server that both speak MPTCP, which is what Go's servers do by default.
+// Beside an IPv6 client's address its option has no room: that connection falls back to
+// TCP. The server sees the client in any case.
+func TestClientAddressMPTCP(t *testing.T) {
+	b := newBed6(t)
+	var next port6 = 1000
+	const times = 10
+	for _, pair := range everyPair {
+		to := netip.MustParseAddrPort(b.to(&next, "t", pair, 8082, ""))
+		for range times {
+			dialer := net.Dialer{Timeout: requestPatience}
+			dialer.SetMultipathTCP(true)
+			var conn net.Conn
+			err := b.client().Do(func() (err error) {
+				conn, err = dialer.DialContext(within(t, patience), "tcp", to.String())
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.seenOn(conn, localOf(conn), to)
+		}
+	}
+	// Two of the pairs have clients of IPv4, two of IPv6.
+	if n := b.nstat(b.rs(1), "MPTcpExtMPCapableACKRX"); n != 2*times {
+		t.Errorf("%d connections were made by MPTCP, want the IPv4 clients' %d", n, 2*times)
+	}
+	if n := b.nstat(b.rs(1), "MPTcpExtMPCapableFallbackACK"); n != 2*times {
+		t.Errorf("%d connections fell back to TCP, want the IPv6 clients' %d", n, 2*times)
 	}
 }
 

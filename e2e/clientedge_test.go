@@ -84,6 +84,12 @@ func (d *director) seen(port int, prepare func(fd int) error) {
 func (d *director) seenAt(to netip.AddrPort, prepare func(fd int) error) {
 	d.t.Helper()
 	conn, me := d.dialTo(to, prepare)
+	d.seenOn(conn, me, to)
+}
+
+// seenOn is seen for a connection that is made already.
+func (d *director) seenOn(conn net.Conn, me, to netip.AddrPort) {
+	d.t.Helper()
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(requestPatience))
 	if _, err := conn.Write(request); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 // that it does not know.
 type handmade struct {
 	t        *testing.T
+	client   netip.Addr
+	vip      netip.Addr
 	fd       int
 	to       unix.SockaddrLinklayer
 	from, at words.MAC
@@ -28,15 +31,22 @@ type handmade struct {
 	closed   bool   // the server has said all
 }
 
-// handmadeClient opens one on the client's machine, whose own TCP is kept from
-// answering on that port.
+// handmadeClient opens one on the client's machine, for its own address and the
+// tutorial's VIP.
 func (d *director) handmadeClient(port, server uint16) *handmade {
 	d.t.Helper()
-	rule := fmt.Sprintf("table ip hand%d { chain in { type filter hook input priority 0; tcp dport %d drop; }; }", port, port)
+	return d.handmadeBetween(netns.ClientAddr.Addr(), vip, port, server)
+}
+
+// handmadeBetween opens one for an address of the client's machine, whose own TCP is kept
+// from answering on that port.
+func (d *director) handmadeBetween(client, at netip.Addr, port, server uint16) *handmade {
+	d.t.Helper()
+	rule := fmt.Sprintf("table inet hand%d { chain in { type filter hook input priority 0; tcp dport %d drop; }; }", port, port)
 	if _, err := d.client().Run(within(d.t, patience), "nft", rule); err != nil {
 		d.t.Fatal(err)
 	}
-	h := &handmade{t: d.t, fd: -1, port: port, server: server, seq: 1_000_000}
+	h := &handmade{t: d.t, client: client, vip: at, fd: -1, port: port, server: server, seq: 1_000_000}
 	own, err := d.client().MAC("eth0")
 	if err != nil {
 		d.t.Fatal(err)
@@ -51,7 +61,11 @@ func (d *director) handmadeClient(port, server uint16) *handmade {
 		if err != nil {
 			return err
 		}
-		be := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_IP))
+		kind := uint16(unix.ETH_P_IP)
+		if client.Is6() {
+			kind = unix.ETH_P_IPV6
+		}
+		be := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, kind))
 		if h.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(be)); err != nil {
 			return err
 		}
@@ -69,7 +83,11 @@ func (d *director) handmadeClient(port, server uint16) *handmade {
 // send sends a segment: its flags, options in words, data.
 func (h *handmade) send(flags, options string, data []byte) {
 	h.t.Helper()
-	line := fmt.Sprintf("ip %s > %s / tcp %d > %d %s seq=%d", netns.ClientAddr.Addr(), vip, h.port, h.server, flags, h.seq)
+	ip := "ip"
+	if h.client.Is6() {
+		ip = "ip6"
+	}
+	line := fmt.Sprintf("%s %s > %s / tcp %d > %d %s seq=%d", ip, h.client, h.vip, h.port, h.server, flags, h.seq)
 	if strings.Contains(flags, "A") {
 		line += fmt.Sprintf(" ack=%d", h.ack)
 	}
@@ -114,9 +132,16 @@ func (h *handmade) hear(what string, ok func() bool) {
 
 // take takes a packet from the server.
 func (h *handmade) take(p []byte) {
-	p = p[:min(len(p), int(binary.BigEndian.Uint16(p[2:])))]
-	tcp := p[int(p[0]&15)*4:]
-	if p[9] != unix.IPPROTO_TCP || binary.BigEndian.Uint16(tcp) != h.server || binary.BigEndian.Uint16(tcp[2:]) != h.port {
+	proto, head, total := p[9], int(p[0]&15)*4, int(binary.BigEndian.Uint16(p[2:]))
+	if p[0]>>4 == 6 {
+		proto, head, total = p[6], 40, 40+int(binary.BigEndian.Uint16(p[4:]))
+	}
+	p = p[:min(len(p), total)]
+	if proto != unix.IPPROTO_TCP || len(p) < head+20 {
+		return
+	}
+	tcp := p[head:]
+	if binary.BigEndian.Uint16(tcp) != h.server || binary.BigEndian.Uint16(tcp[2:]) != h.port {
 		return
 	}
 	seq, data := binary.BigEndian.Uint32(tcp[4:]), tcp[int(tcp[12]>>4)*4:]

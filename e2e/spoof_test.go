@@ -87,7 +87,11 @@ func TestTOASpoofed(t *testing.T) {
 // returns what the server said.
 func (d *director) wholeLife(port uint16, lie string) string {
 	d.t.Helper()
-	h := d.handmadeClient(port, 80)
+	return d.handmadeClient(port, 80).wholeLife(lie)
+}
+
+func (h *handmade) wholeLife(lie string) string {
+	h.t.Helper()
 	h.send("S", lie, nil)
 	h.hear("the server answers the SYN", func() bool { return h.ack != 0 })
 	h.send("A", lie, nil)

@@ -68,9 +68,9 @@ server rs2 vec1 10.40.84.170/24 10.40.84.1
 // The machine's kernel need not know IP in IP: all real servers are namespaces of one
 // guest with a kernel that does, booted once for all tests.
 var kernel = sync.OnceValues(func() (*uml.Guest, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
-	g, err := uml.Boot(ctx, 3)
+	g, err := uml.Boot(ctx, 4)
 	if err == nil {
 		booted = g
 	}

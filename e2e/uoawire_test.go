@@ -15,6 +15,16 @@ import (
 
 // packets returns the IPv4 packets of a capture, without their link header.
 func (c *capture) packets() (all [][]byte) {
+	c.bed.t.Helper()
+	for _, p := range c.frames(unix.ETH_P_IP, 20) {
+		all = append(all, p[:min(len(p), int(binary.BigEndian.Uint16(p[2:])))])
+	}
+	return all
+}
+
+// frames returns what the Ethernet frames of a kind carry, of those that carry so many
+// bytes at least.
+func (c *capture) frames(kind uint16, least int) (all [][]byte) {
 	t := c.bed.t
 	t.Helper()
 	b, err := os.ReadFile(c.file)
@@ -32,9 +42,8 @@ func (c *capture) packets() (all [][]byte) {
 		}
 		frame := b[recordHeader : recordHeader+n]
 		b = b[recordHeader+n:]
-		if len(frame) >= ethernet+20 && binary.BigEndian.Uint16(frame[12:]) == unix.ETH_P_IP {
-			p := frame[ethernet:]
-			all = append(all, p[:min(len(p), int(binary.BigEndian.Uint16(p[2:])))])
+		if len(frame) >= ethernet+least && binary.BigEndian.Uint16(frame[12:]) == kind {
+			all = append(all, frame[ethernet:])
 		}
 	}
 	return all

@@ -24,12 +24,13 @@ struct uoa_lookup {
 	__be16 client_port;
 } __attribute__((packed));
 
-// What TOA_SO_GET_LOOKUP answers. The module's struct ends in padding: 20 bytes.
+// What TOA_SO_GET_LOOKUP answers. The module's struct ends in padding: 20 bytes. Packed,
+// because not every machine has a program's buffer where words are aligned.
 struct toa_lookup {
 	struct addr addr;
 	__be16 port;
 	__u16 unused;
-};
+} __attribute__((packed));
 
 // The kernel's registers at a system call. Only offsets of arguments are used, which
 // the system call's own rules fix.

@@ -33,7 +33,7 @@ static __always_inline int save(struct flow_key *k, const struct station *client
 // in_ipv4 finds UOA among the header's options.
 static __always_inline enum found in_ipv4(struct __sk_buff *skb, struct flow_key *k, struct station *client, __u32 *udp)
 {
-	struct ipv4 *ip = (void *)(long)skb->data;
+	struct ipv4 *ip = (void *)(long)skb->data, head;
 	__u32 header;
 
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->protocol != IP_PROTO_UDP)
@@ -42,18 +42,19 @@ static __always_inline enum found in_ipv4(struct __sk_buff *skb, struct flow_key
 	*udp = IPV4_HEADER;
 	if (header == IPV4_HEADER)
 		return FOUND_NONE; // nearly every packet
-	if (header < IPV4_HEADER || header > skb->len || ip->fragment & FRAGMENT)
+	// A copy from here on: not every machine has its packets' words aligned.
+	if (header < IPV4_HEADER || header > skb->len || bpf_skb_load_bytes(skb, 0, &head, sizeof(head)) || head.fragment & FRAGMENT)
 		return FOUND_MALFORMED; // Linux lets none of them come so far
 	*udp = header;
-	k->peer = addr4(ip->src);
-	k->local = addr4(ip->dst);
+	k->peer = addr4(head.src);
+	k->local = addr4(head.dst);
 	return find(from_packet, skb, IPV4_HEADER, header, OPTION_UOA, BY_TCP_OR_IPV4, client);
 }
 
 // in_ipv6 finds UOA in the Destination Options header that opp6 makes.
 static __always_inline enum found in_ipv6(struct __sk_buff *skb, struct flow_key *k, struct station *client, __u32 *udp)
 {
-	struct ipv6 *ip = (void *)(long)skb->data;
+	struct ipv6 *ip = (void *)(long)skb->data, head;
 	__u8 options[4];
 
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
@@ -64,10 +65,11 @@ static __always_inline enum found in_ipv6(struct __sk_buff *skb, struct flow_key
 	}
 	if (ip->next != IP_PROTO_DSTOPTS)
 		return FOUND_NONE;
-	k->peer = addr6(ip->src);
-	k->local = addr6(ip->dst);
-	if (skb->len < IPV6_HEADER + OPP_HEADER + OPTION_IPV6 || bpf_skb_load_bytes(skb, IPV6_HEADER, options, sizeof(options)))
+	if (skb->len < IPV6_HEADER + OPP_HEADER + OPTION_IPV6 || bpf_skb_load_bytes(skb, 0, &head, sizeof(head)) ||
+	    bpf_skb_load_bytes(skb, IPV6_HEADER, options, sizeof(options)))
 		return FOUND_NONE;
+	k->peer = addr6(head.src);
+	k->local = addr6(head.dst);
 	if (options[0] != IP_PROTO_UDP || options[1] != (OPP_HEADER + OPTION_IPV6) / 8 - 1 ||
 	    options[2] != OPP_DSTOPT || options[3] != OPTION_IPV6)
 		return FOUND_NONE; // another's

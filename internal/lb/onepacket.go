@@ -10,7 +10,6 @@ import (
 	"weir/internal/lb/template"
 	"weir/internal/packet"
 	"weir/internal/spec"
-	"weir/internal/wire"
 )
 
 // answerWait is how long an answer to a datagram of a one-packet service may take:
@@ -37,7 +36,7 @@ func (b *Balancer) onePacket(p *packet.Packet, svc *service.Service) packet.Verd
 			return p.DropFor(why)
 		}
 	}
-	if !is6(p) && p.L4-p.L3 > wire.IPv4MinLen {
+	if optioned(p) {
 		b.blankUOA(p)
 	}
 	d := p.Data[p.L3:]

@@ -45,7 +45,7 @@ func (b *Balancer) slow(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verd
 		return v
 	}
 	n := len(d)
-	if !reply && !is6(p) && p.L4-p.L3 > wire.IPv4MinLen {
+	if !reply && optioned(p) {
 		b.blankUOA(p)
 	}
 	b.src, b.dst = ends(p)

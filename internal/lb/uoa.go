@@ -103,6 +103,10 @@ func headerUOA(p *packet.Packet, hlen, n int, asProtocol bool) {
 // blankUOA takes a client's own claim of an address out of the IP options: it is
 // the number that counts, whatever the class and copy bits say.
 func (b *Balancer) blankUOA(p *packet.Packet) {
+	if is6(p) {
+		b.blankUOA6(p)
+		return
+	}
 	const number = 0x1f
 	ip := wire.IPv4(p.Data[p.L3:])
 	found := false
@@ -116,4 +120,37 @@ func (b *Balancer) blankUOA(p *packet.Packet) {
 		ip.ComputeChecksum()
 		b.stats.ClaimsTaken++
 	}
+}
+
+// blankUOA6 is blankUOA for IPv6: what weir-rs makes of the protocol that carries UOA
+// is a destination option on the real server, and must not come from a client. What it
+// says becomes zeros: of padding, Linux takes 7 bytes at most. Others' experiments under
+// that number (RFC 4727) stay, unless they look like UOA.
+func (b *Balancer) blankUOA6(p *packet.Packet) {
+	const number = 0x1f
+	found := false
+	kind := wire.IPv6(p.Data[p.L3:]).NextHeader()
+	for h, rest, ok := wire.CutExtension(kind, p.Data[int(p.L3)+wire.IPv6Len:p.L4]); ok; h, rest, ok = wire.CutExtension(kind, rest) {
+		if kind == wire.NextDestination || kind == wire.NextHopByHop {
+			for o, more, ok := wire.NextIPv6Option(h[2:]); ok; o, more, ok = wire.NextIPv6Option(more) {
+				if v := o.Value(); o.Type&number == wire.OptUOADestination && len(v) > 0 && v[0] == wire.OptUOA {
+					clear(v)
+					found = true
+				}
+			}
+		}
+		kind = h[0]
+	}
+	if found {
+		b.stats.ClaimsTaken++
+	}
+}
+
+// optioned reports whether something stands between the fixed IP header and the
+// transport's.
+func optioned(p *packet.Packet) bool {
+	if is6(p) {
+		return p.L4-p.L3 > wire.IPv6Len
+	}
+	return p.L4-p.L3 > wire.IPv4MinLen
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"weir/bpf"
 )
 
 // fakeKernel is one that the tests make up.
@@ -168,6 +170,23 @@ func TestProbeSaysWhatIsMissing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProgramsLoadWhereWordsMustBeAligned: not every machine may read a word of a packet
+// at any address, and its verifier refuses a program that does.
+func TestProgramsLoadWhereWordsMustBeAligned(t *testing.T) {
+	spec, err := bpf.LoadRS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range spec.Programs {
+		p.Flags |= unix.BPF_F_STRICT_ALIGNMENT
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 // TestProgramsLoadWhateverIsMissing: what a kernel lacks is switched off before the

@@ -142,6 +142,70 @@ func WalkIPv6(ip IPv6) (c Chain, f ChainFault) {
 	}
 }
 
+// IPv6Option is one option of a hop-by-hop or destination header in place: Raw is
+// type, length and value, or the one byte of a Pad1. It shares the packet's memory.
+type IPv6Option struct {
+	Type uint8
+	Raw  []byte
+}
+
+// ipv6Pad1 is the one type without length (RFC 8200, 4.2).
+const ipv6Pad1 uint8 = 0
+
+// Value returns what follows type and length.
+func (o IPv6Option) Value() []byte {
+	if len(o.Raw) < 2 {
+		return nil
+	}
+	return o.Raw[2:]
+}
+
+// NextIPv6Option takes the first option off b. ok is false at the end of the list, and
+// where an option is longer than what is left.
+func NextIPv6Option(b []byte) (o IPv6Option, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return IPv6Option{}, nil, false
+	}
+	n := 1
+	if b[0] != ipv6Pad1 {
+		if len(b) < 2 {
+			return IPv6Option{}, nil, false
+		}
+		n = 2 + int(b[1])
+	}
+	if n > len(b) {
+		return IPv6Option{}, nil, false
+	}
+	return IPv6Option{b[0], b[:n:n]}, b[n:], true
+}
+
+// CutExtension takes the first extension header off b, which begins with one of that
+// kind. ok is false for other kinds, and where it is longer than b.
+//
+//	for kind, b := ip.NextHeader(), []byte(ip[IPv6Len:]); ; {
+//		h, rest, ok := wire.CutExtension(kind, b)
+//		...
+//		kind, b = h[0], rest
+func CutExtension(kind uint8, b []byte) (h, rest []byte, ok bool) {
+	if len(b) < extUnit {
+		return nil, nil, false
+	}
+	n := IPv6FragmentLen
+	switch kind {
+	case NextHopByHop, NextRouting, NextDestination:
+		n = (int(b[1]) + 1) * extUnit
+	case NextAH:
+		n = (int(b[1]) + 2) << 2
+	case NextFragment:
+	default:
+		return nil, nil, false
+	}
+	if n > len(b) {
+		return nil, nil, false
+	}
+	return b[:n:n], b[n:], true
+}
+
 // IPv6Fragment is a fragment header and what follows it (RFC 8200, 4.5).
 //
 //	 0                   1                   2                   3

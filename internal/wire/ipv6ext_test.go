@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"encoding/hex"
+	"slices"
 	"testing"
 
 	"github.com/gopacket/gopacket"
@@ -194,5 +196,67 @@ func TestIPv6AllocatesNothing(t *testing.T) {
 		sctp.ComputeChecksum()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestIPv6Options(t *testing.T) {
+	for _, tt := range []struct {
+		name, list string
+		want       []string
+	}{
+		{"none", "", nil},
+		{"padding alone", "01020000", []string{"01020000"}},
+		{"Pad1 has no length", "000000", []string{"00", "00", "00"}},
+		{"options among padding", "0005020000c20400001000", []string{"00", "05020000", "c20400001000"}},
+		{"an empty one", "3e003e00", []string{"3e00", "3e00"}},
+		{"a type without length", "05020000c2", []string{"05020000"}},
+		{"one byte too long", "050200001e03aabb", []string{"05020000"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, err := hex.DecodeString(tt.list)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for o, rest, ok := NextIPv6Option(b); ok; o, rest, ok = NextIPv6Option(rest) {
+				if o.Type != o.Raw[0] || len(o.Raw) > 1 && len(o.Value()) != len(o.Raw)-2 || len(o.Raw) == 1 && o.Value() != nil {
+					t.Errorf("type %#x and value %x of %x", o.Type, o.Value(), o.Raw)
+				}
+				got = append(got, hex.EncodeToString(o.Raw))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("the options are %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCutExtension(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		kind uint8
+		text string
+		want string // the header; "" where there is none
+	}{
+		{"destination", NextDestination, "1100010400000000" + "aa", "1100010400000000"},
+		{"hop-by-hop of 16 bytes", NextHopByHop, "1101010c000000000000000000000000", "1101010c000000000000000000000000"},
+		{"routing", NextRouting, "1100000000000000", "1100000000000000"},
+		{"fragment, whatever the second byte says", NextFragment, "11ff000000000001" + "aa", "11ff000000000001"},
+		{"AH", NextAH, "110100000000000000000001" + "aa", "110100000000000000000001"},
+		{"UDP", ProtoUDP, "0fa0003600090000", ""},
+		{"no more", NextNone, "0000000000000000", ""},
+		{"cut", NextDestination, "11000104000000", ""},
+		{"longer than what is left", NextDestination, "1101010400000000", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, err := hex.DecodeString(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, rest, ok := CutExtension(tt.kind, b)
+			if ok != (tt.want != "") || hex.EncodeToString(h) != tt.want || ok && len(h)+len(rest) != len(b) {
+				t.Errorf("cut %x and %x, %v; want %s", h, rest, ok, tt.want)
+			}
+		})
 	}
 }

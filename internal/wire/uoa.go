@@ -23,6 +23,10 @@ const (
 	OptUOA6Len = 20
 	// ProtoOPP is the IP protocol of the other carrier ("option protocol").
 	ProtoOPP uint8 = 248
+	// OptUOADestination is the number of the IPv6 destination option in which weir-rs
+	// has UOA from the device to the socket (bpf/rs/opp.h). No director sends it: on a
+	// wire it is somebody's claim. The type's three high bits say what becomes of it.
+	OptUOADestination uint8 = 0x1e
 	// OPP4Len is the length of that header with an IPv4 address in its option.
 	OPP4Len = 4 + OptUOA4Len
 	// OPP6Len is its length with an IPv6 address in its option.

@@ -56,7 +56,7 @@ func New(label string) (*World, error) {
 // does not reach it.
 func (w *World) startGuard() error {
 	const script = `cat >/dev/null
-for f in "$1"*; do [ -e "$f" ] && umount -l "$f" && rm -f "$f"; done
+for f in "$1"*; do [ -e "$f" ] && { umount -l "$f" 2>/dev/null; rm -f "$f"; }; done
 for d in "$2"*; do [ -d "$d" ] && { umount -l "$d" 2>/dev/null; rmdir "$d"; }; done
 [ -n "$3" ] && for d in "$3"*; do
 	[ -d "$d" ] && echo 1 >"$d/cgroup.kill"
