@@ -122,7 +122,7 @@ func TestKindsTakeTurns(t *testing.T) {
 		proto uint8
 	}{
 		{'m', packet.IPMulticast, wire.ProtoOSPF}, {'o', packet.IPNoListener, wire.ProtoOSPF}, {'a', packet.ARPConsumed, 0}, {'n', packet.NDNotOurs, wire.ProtoICMPv6},
-		{'k', packet.PuntNoTwin, wire.ProtoTCP}, {'K', packet.PuntNoTwin, wire.ProtoICMP},
+		{'k', packet.KNIAddress, wire.ProtoTCP}, {'K', packet.KNIAddress, wire.ProtoICMP},
 	} {
 		if why := give(row.mark, row.why, row.proto); why != packet.NoReason {
 			t.Errorf("%c is refused: %s", row.mark, why)
@@ -154,12 +154,12 @@ func TestNoTwin(t *testing.T) {
 	twins.Add(3, &counting{})
 	p := pool.Get()
 	p.Resize(60)
-	p.In = 3
-	if why := twins.Give(p, &port.Facts{}); why != packet.PuntNoTwin {
+	p.In, p.Reason = 3, packet.KNIAddress
+	if why := twins.Give(p, &port.Facts{}); why != packet.KNIAddress {
 		t.Errorf("down: %s", why)
 	}
 	p.In = 4
-	if why := twins.Give(p, &port.Facts{Twin: true}); why != packet.PuntNoTwin {
+	if why := twins.Give(p, &port.Facts{Twin: true}); why != packet.KNIAddress {
 		t.Errorf("none: %s", why)
 	}
 	p.In = 3

@@ -31,7 +31,7 @@ const (
 // kindOf tells a packet's kind by what it would be dropped for.
 func kindOf(p *packet.Packet) int {
 	switch p.Reason {
-	case packet.PuntNoTwin:
+	case packet.KNIAddress:
 		return addressed
 	case packet.IPNoListener:
 		if p.Proto == wire.ProtoOSPF {
@@ -108,13 +108,14 @@ func (t *Twins) Each(f func(port.Queue)) {
 // Held is how many packets wait to be given to Linux.
 func (t *Twins) Held() int { return t.held }
 
-// Give takes a packet for the twin of the port that it came in on, or says why that
-// can't be; then the packet stays the caller's. in is what is known of the port.
+// Give takes a packet for the twin of the port that it came in on, or says what it is
+// dropped for, which without a twin is what it came for; then the packet stays the
+// caller's. in is what is known of the port.
 func (t *Twins) Give(p *packet.Packet, in *port.Facts) packet.Reason {
 	l := &t.waiting[kindOf(p)]
 	switch {
 	case !in.Twin || t.queues[p.In%port.Max] == nil:
-		return packet.PuntNoTwin
+		return p.Reason
 	case l.n == Room:
 		return packet.PuntFull
 	case !settle(p, in.RxPartial):
