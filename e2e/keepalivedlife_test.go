@@ -91,7 +91,6 @@ func TestKeepalivedKilled(t *testing.T) {
 		k.says("the director is gone")
 		d.serve()
 		d.killed = false
-		d.twin("dpdk0", "192.168.100.28/24") // a new one
 		all(t)
 	})
 	if err := k.process.Stop(within(t, patience)); err != nil {

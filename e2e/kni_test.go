@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"weir/internal/testkit/netns"
@@ -319,46 +318,4 @@ func TestKNIUnderLoad(t *testing.T) {
 	flood.Kill()
 	load.unharmed()
 	d.once(d.client(), "10.0.0.2")
-}
-
-// However the daemon ends, its twins end with it; a twin that can't be is one sentence.
-func TestKNIGoes(t *testing.T) {
-	d := newDirector(t, one)
-	twins := func() bool { return strings.Contains(d.run(d.net.Director, "ip -o link"), ".kni") }
-	d.linux("ip link set dpdk1.kni up\nip addr add 172.10.0.2/30 dev dpdk1.kni")
-	d.killed = true
-	d.daemon.Signal(syscall.SIGKILL)
-	<-d.daemon.Done()
-	eventually(t, "no twin is left", func() bool { return !twins() })
-
-	d.run(d.net.Director, "ip link add dpdk1.kni type bridge")
-	said := &lines{}
-	cmd := exec.Command(program("weir"), "serve", "-c", d.path("dpvs.conf"), "-x", d.path("weir.sock"))
-	cmd.Stderr = said
-	p := d.startCmd(d.net.Director, cmd)
-	err := p.Wait(within(t, patience))
-	for _, word := range []string{"device dpdk1", "dpdk1.kni", "bridge", "kni_name", "kni off"} {
-		if !strings.Contains(said.String(), word) {
-			t.Errorf("it says nothing of %q", word)
-		}
-	}
-	if err == nil || p.ExitCode() != 1 || t.Failed() {
-		t.Errorf("a twin's name that is in use: %v\n%s", err, said)
-	}
-	d.noXDP()
-	d.run(d.net.Director, "ip link del dpdk1.kni")
-
-	d.setup.conf = "global_defs {\n    kni off\n}\n"
-	d.serve()
-	if twins() {
-		t.Error("kni off, and there are twins")
-	}
-	if err := d.daemon.Stop(within(t, patience)); err != nil {
-		t.Error(err)
-	}
-	d.setup.conf = ""
-	d.serve()
-	if !twins() {
-		t.Error("no twin is there when it starts again")
-	}
 }
