@@ -107,6 +107,7 @@ type keepalived struct {
 	process *netns.Process
 	log     *lines
 	file    string
+	args    []string // more of them
 }
 
 // keepalived starts keepalived with a file in the director's namespace, in the foreground.
@@ -130,6 +131,7 @@ func (k *keepalived) start() {
 	k.t.Helper()
 	k.log = &lines{}
 	cmd := exec.Command(program("keepalived"), "-n", "-f", k.file, "-p", k.path("keepalived.pid"))
+	cmd.Args = append(cmd.Args, k.args...)
 	cmd.Env = append(os.Environ(), "DPVS_IPC_FILE="+k.path("weir.sock"))
 	cmd.Stdout, cmd.Stderr = k.log, k.log
 	k.process = k.startCmd(k.net.Director, cmd)

@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/testkit/netns"
 )
@@ -314,8 +316,52 @@ func TestKNIUnderLoad(t *testing.T) {
 	}
 	flood := d.startCmd(d.client(), roleCommand("syn-flood %s 200", mac)) // of port 80, where no service is
 	eventually(t, "Linux is given too much", func() bool { return d.stat("punt_full") > 0 })
+	began, before := time.Now(), d.punts("lb_no_service")
 	load.more(500)
+	eventually(t, "the flood has lasted", func() bool { return time.Since(began) > time.Second })
+	t.Logf("of a flood, while connections are forwarded, Linux is given %.0f frames a second", float64(d.punts("lb_no_service")-before)/time.Since(began).Seconds())
 	flood.Kill()
 	load.unharmed()
 	d.once(d.client(), "10.0.0.2")
+	// With nothing else to do, from as many as come.
+	flood = d.startCmd(d.client(), roleCommand("syn-flood %s 60", mac))
+	began, before = time.Now(), d.punts("lb_no_service")
+	eventually(t, "the flood has lasted", func() bool { return time.Since(began) > 2*time.Second })
+	t.Logf("of 60,000 a second or what the machine makes of it, Linux is given %.0f a second", float64(d.punts("lb_no_service")-before)/time.Since(began).Seconds())
+	flood.Kill()
+}
+
+// When Linux has more to say than fits into its buffer while nobody listens, all is looked
+// at again: what came and went meanwhile is known at once, and what comes then too.
+func TestKNIOverrun(t *testing.T) {
+	d := newDirector(t, one)
+	d.linux("ip link set dpdk1.kni up")
+	var came, went strings.Builder
+	const n = 6000 // each word of Linux's is charged with 768 bytes or more of 2 MiB
+	for i := range n {
+		address := fmt.Sprintf("10.9.%d.%d/32 dev dpdk1.kni\n", i/250, i%250+1)
+		came.WriteString("addr add " + address)
+		if i > 0 {
+			went.WriteString("addr del " + address)
+		}
+	}
+	batch := d.path("batch")
+	if err := os.WriteFile(batch, []byte(came.String()+"addr add 2001:db8:9::1/128 dev dpdk1.kni nodad\n"+went.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.daemon.Signal(syscall.SIGSTOP)
+	d.run(d.net.Director, "ip -batch "+batch)
+	d.daemon.Signal(syscall.SIGCONT)
+	eventually(t, "it says that it lost words of Linux's", func() bool {
+		return strings.Contains(d.log.String(), "Linux is asked again what addresses are on the .kni twins")
+	})
+	shown := func() string { return d.do("./dpip -v addr show") }
+	eventually(t, "it knows what is there", func() bool {
+		out := shown()
+		return strings.Count(out, "10.9.") == 1 && strings.Contains(out, "inet 10.9.0.1/32 scope global dpdk1 (+kni)") && strings.Contains(out, "inet6 2001:db8:9::1/128 scope global dpdk1 (+kni)")
+	})
+	d.linux("ip addr add 10.9.0.7/32 dev dpdk1.kni\nip addr add 2001:db8:9::7/128 dev dpdk1.kni nodad")
+	eventually(t, "it hears of what comes now", func() bool {
+		return strings.Contains(shown(), "inet 10.9.0.7/32") && strings.Contains(shown(), "inet6 2001:db8:9::7/128")
+	})
 }
