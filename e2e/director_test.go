@@ -63,6 +63,8 @@ type director struct {
 	daemon *netns.Process
 	log    *lines
 	killed bool // by the test: the end need not be a good one
+	// rebooted: before the next start there is nothing left of the last.
+	rebooted bool
 }
 
 // newDirector builds the network and starts the daemon, without any service.
@@ -121,6 +123,10 @@ func (d *director) serve() {
 	}
 	defer os.Remove(d.path("notify"))
 	defer notify.Close()
+	if d.rebooted {
+		d.run(d.net.Director, program("weir")+" purge")
+		d.rebooted = false
+	}
 	d.log = &lines{}
 	cmd := exec.Command(program("weir"), "serve", "-c", conf, "-x", sock)
 	if d.setup.urgent {

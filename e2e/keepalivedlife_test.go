@@ -91,7 +91,6 @@ func TestKeepalivedKilled(t *testing.T) {
 		k.says("the director is gone")
 		d.serve()
 		d.killed = false
-		d.twin("dpdk0", "192.168.100.28/24") // a new one
 		all(t)
 	})
 	if err := k.process.Stop(within(t, patience)); err != nil {
@@ -103,6 +102,52 @@ func TestKeepalivedKilled(t *testing.T) {
 	if entries, err := os.ReadDir(d.path("keepalived.vrrp")); err == nil {
 		t.Errorf("left behind is %v", entries)
 	}
+}
+
+// TestKeepalivedParts: -P does VRRP alone, and -C checks and services alone; both can run
+// beside each other.
+func TestKeepalivedParts(t *testing.T) {
+	t.Parallel() // it waits, most of the time
+	d := newKeepalivedBed(t, drivers[0])
+	for _, rs := range d.net.Servers {
+		d.nginx(rs)
+	}
+	hasVIP := func() bool { return strings.Contains(d.do("./dpip addr show"), "192.168.100.254/32") }
+	none := "IP Virtual Server version 0.0.0 (size=0)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+	part := func(name string, args ...string) *keepalived {
+		k := &keepalived{director: d, file: d.path("keepalived.conf"), options: append(args, "-p", d.path(name+".pid"), "-r", d.path(name+"-vrrp.pid"), "-c", d.path(name+"-check.pid"))}
+		k.write(keepalivedTutorial)
+		k.start()
+		return k
+	}
+	stop := func(k *keepalived) {
+		t.Helper()
+		if err := k.process.Stop(within(t, patience)); err != nil {
+			t.Error(err)
+		}
+	}
+	vrrp := part("p", "-P")
+	eventually(t, "-P: the VIP is there", hasVIP)
+	if out := unpadded(d.do("./ipvsadm -ln --nosort")); out != none {
+		t.Errorf("-P made services:\n%s", out)
+	}
+	checks := part("c", "--check")
+	d.lists("./ipvsadm -ln --nosort", fmt.Sprintf(keepalivedServices, 100, 100))
+	stop(vrrp)
+	if hasVIP() {
+		t.Error("-P has ended, and the VIP is there")
+	}
+	d.lists("./ipvsadm -ln --nosort", fmt.Sprintf(keepalivedServices, 100, 100))
+	stop(checks)
+	d.lists("./ipvsadm -ln --nosort", none)
+
+	// With -C there is no VRRP, whatever the file says; and no stock program is needed.
+	checks = part("c", "-C", "--vrrp-program", "/nowhere")
+	d.lists("./ipvsadm -ln --nosort", fmt.Sprintf(keepalivedServices, 100, 100))
+	if all, err := filepath.Glob(d.path("c.vrrp/*")); err != nil || len(all) != 0 || hasVIP() {
+		t.Errorf("-C: the stock program has %v, the VIP is there: %v", all, hasVIP())
+	}
+	stop(checks)
 }
 
 // stockOf are the processes of the stock keepalived that a keepalived of ours runs.

@@ -201,7 +201,6 @@ func TestKeepalivedMasterBackup(t *testing.T) {
 			a.serve()
 			a.killed = false
 			a.do("./dpip route add 192.168.100.0/24 dev dpdk0")
-			a.twin("dpdk0", a.source+"/24") // the twin is a new one
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {

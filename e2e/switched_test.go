@@ -189,9 +189,10 @@ func (d *director) rules(text string) {
 	}
 }
 
-// dies kills the daemon of a director, and waits for nothing.
+// dies kills the daemon of a director, and waits for nothing. It is back as after a
+// power failure: with nothing on its twins.
 func (d *director) dies() {
-	d.killed = true
+	d.killed, d.rebooted = true, true
 	d.daemon.Signal(syscall.SIGKILL)
 }
 

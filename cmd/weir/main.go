@@ -27,7 +27,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serve(), runDemo())
+	root.AddCommand(serve(), purge(), runDemo())
 	root.AddCommand(weir.Commands()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := root.ExecuteContext(ctx)
@@ -51,6 +51,17 @@ func serve() *cobra.Command {
 	c.Flags().StringVarP(&o.Config, "config", "c", "/etc/dpvs.conf", "the configuration file")
 	c.Flags().StringVarP(&o.Socket, "socket", "x", client.SocketPath(), "the Unix socket of the API")
 	return c
+}
+
+func purge() *cobra.Command {
+	return &cobra.Command{
+		Use:   "purge",
+		Short: "take away what an ended director has left for the next one: the .kni twins",
+		Long: "Take away what a director that has ended left for the next one in this network namespace:\n" +
+			"the .kni twins, with the addresses and routes that Linux has on them. Stop weir first.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return daemon.Purge(cmd.OutOrStdout()) },
+	}
 }
 
 func runDemo() *cobra.Command {

@@ -118,7 +118,7 @@ func (s *Server) GetStats(context.Context, *connect.Request[weirv1.GetStatsReque
 		}
 	}
 	for r := range packet.NumReasons {
-		d := &weirv1.Drop{Reason: r.PuntName(), Text: r.PuntText()}
+		d := &weirv1.Drop{Reason: r.String(), Text: r.PuntText()}
 		for i := range workers {
 			d.Total += workers[i].Stats.Punts[r]
 			d.ByWorker = append(d.ByWorker, workers[i].Stats.Punts[r])

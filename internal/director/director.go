@@ -131,6 +131,11 @@ func (d *Director) start() error {
 		return err
 	}
 	d.askForAddresses()
+	if d.bed == nil {
+		if err := d.keepTwins(); err != nil {
+			return err
+		}
+	}
 	if d.byHand() {
 		return nil
 	}

@@ -53,7 +53,7 @@ func (d *Director) makeTwins() error {
 	}
 	for _, p := range d.ports {
 		device, err := tap.Create(tap.Options{
-			Name: p.device.KNIName, MAC: p.facts.MAC, MTU: p.facts.MTU, Queues: len(d.dataWorkers()),
+			Name: p.device.KNIName, Port: p.facts.Name, MAC: p.facts.MAC, MTU: p.facts.MTU, Queues: len(d.dataWorkers()),
 			Whole: true, // what the port can't segment, its worker does
 		})
 		if err != nil {
@@ -64,9 +64,7 @@ func (d *Director) makeTwins() error {
 			name: p.device.KNIName, device: device, carrier: true,
 			open: func(i int, w *worker.Worker) (port.Queue, error) { return device.Open(i, w.Pool(), id) },
 		}
-		if device.TakenOver {
-			d.log.Warn(fmt.Sprintf("device %s: its twin %s was there already, left behind by another program: it is used, with the addresses that it has", p.facts.Name, p.twin.name))
-		}
+		d.tellTakenOver(p, device)
 	}
 	return nil
 }

@@ -58,15 +58,11 @@ func (l *Link) Input(p *packet.Packet) packet.Verdict {
 		p.EtherType = wire.EtherTypeIPv6
 		return packet.Continue
 	case leVLAN, leQinQ:
-		return l.strange(p, packet.EtherVLAN)
+		return p.PuntIf(l.twin(p), packet.EtherVLAN)
 	}
-	return l.strange(p, packet.EtherType)
+	return p.PuntIf(l.twin(p), packet.EtherType)
 }
 
-// strange gives a frame that nobody here reads to the port's twin, or drops it.
-func (l *Link) strange(p *packet.Packet, why packet.Reason) packet.Verdict {
-	if l.ports[p.In%port.Max].Twin {
-		return p.PuntFor(why)
-	}
-	return p.DropFor(why)
-}
+// twin reports whether the port that p came in on has a Linux twin that is up: what
+// nobody here reads is Linux's.
+func (l *Link) twin(p *packet.Packet) bool { return l.ports[p.In%port.Max].Twin }

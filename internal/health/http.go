@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -38,6 +39,10 @@ type HTTP struct {
 	SNI string
 	// Own is the certificate that we show to a server that asks for one. nil: none.
 	Own *tls.Certificate
+	// Compliant makes the check fail where the server ends its answer by closing the
+	// connection, without an end of TLS's (tls_compliant; RFC 8446, 6.1): it may have been
+	// cut off.
+	Compliant bool
 	// Roots, if it is there, makes the check fail where the certificate has
 	// expired, comes from nobody of these, or is for a name that is not SNI.
 	Roots *x509.CertPool
@@ -94,14 +99,42 @@ func (h *HTTP) get(ctx context.Context, u *URL) error {
 		return err
 	}
 	defer l.hangUp()
-	var c net.Conn = l
-	if h.TLS {
-		secure := tls.Client(l, h.tlsConfig())
-		if err := secure.Handshake(); err != nil {
-			return fmt.Errorf("TLS: %w", err)
-		}
-		c = secure
+	if !h.TLS {
+		return h.ask(l, u)
 	}
+	wire := &seesEnd{Conn: l}
+	c := tls.Client(wire, h.tlsConfig())
+	if err := c.Handshake(); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	if err := h.ask(c, u); err != nil || !h.Compliant {
+		return err
+	}
+	// The answer may be over before the connection is.
+	if _, err := io.Copy(io.Discard, io.LimitReader(c, maxBody)); err != nil {
+		return fmt.Errorf("TLS: the connection did not come to its end: %w", err)
+	}
+	if wire.ended {
+		return errors.New("TLS: the server closed the connection without an end of TLS's, which tls_compliant asks for")
+	}
+	return nil
+}
+
+// seesEnd notes that the other side closed the connection: TLS, which ends before, does not
+// read as far as that.
+type seesEnd struct {
+	net.Conn
+	ended bool
+}
+
+func (c *seesEnd) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.ended = c.ended || errors.Is(err, io.EOF)
+	return n, err
+}
+
+// ask sends the request and judges the answer.
+func (h *HTTP) ask(c net.Conn, u *URL) error {
 	if _, err := c.Write(h.request(u)); err != nil {
 		return err
 	}
@@ -181,27 +214,6 @@ func (u *URL) judge(c io.Reader) error {
 		}
 	}
 	return u.search(kept.Bytes())
-}
-
-// search looks for what the body has to hold, in its first maxSearched bytes.
-func (u *URL) search(body []byte) error {
-	if u.Body == nil {
-		return nil
-	}
-	matches := false
-	for _, at := range u.Body.FindAllIndex(body, -1) {
-		if at[0] >= u.MinOffset && (u.MaxOffset == 0 || at[0] <= u.MaxOffset) {
-			matches = true
-			break
-		}
-	}
-	switch {
-	case matches && u.NoBody:
-		return fmt.Errorf("the body matches %s, which it must not", u.Body)
-	case !matches && !u.NoBody:
-		return fmt.Errorf("the body does not match %s", u.Body)
-	}
-	return nil
 }
 
 // ok is what is well where nothing is said.

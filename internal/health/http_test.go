@@ -165,3 +165,44 @@ func TestTLS(t *testing.T) {
 		}
 	})
 }
+
+// tls_compliant: an answer that is cut off is a failure, also where its length was said; one
+// that TLS ends is well.
+func TestTLSCompliant(t *testing.T) {
+	own, _, err := makeCertificate(time.Now().Add(24 * time.Hour))
+	must(t, err)
+	answers := func(text string, ends bool) behaviour {
+		return func(conn *net.TCPConn) {
+			s := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{own}})
+			r := bufio.NewReader(s)
+			for line, err := "", error(nil); line != "\r\n" && err == nil; {
+				line, err = r.ReadString('\n')
+			}
+			_, _ = io.WriteString(s, text)
+			if ends {
+				_ = s.CloseWrite()
+			}
+		}
+	}
+	const plain, measured = "HTTP/1.0 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	inBoth(t, func(t *testing.T, addr string) {
+		for _, tc := range []struct {
+			name      string
+			text      string
+			ends      bool
+			compliant bool
+			want      string
+		}{
+			{"ended", plain, true, true, ""},
+			{"cut off", plain, false, true, "tls_compliant"},
+			{"cut off, and nobody minds", plain, false, false, ""},
+			{"ended, with a length", measured, true, true, ""},
+			{"cut off, with a length", measured, false, true, "tls_compliant"},
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				to := listen(t, addr, answers(tc.text, tc.ends))
+				expect(t, HTTP{Way: Way{To: to, Timeout: patient}, TLS: true, Compliant: tc.compliant, URLs: []URL{{Path: "/"}}}, tc.want)
+			})
+		}
+	})
+}

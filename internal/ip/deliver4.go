@@ -16,14 +16,14 @@ func (s *Stack) Deliver4(p *packet.Packet) packet.Verdict {
 	ip := wire.IPv4(p.Data[p.L3:])
 	dst := ip.Dst()
 	if dst[0] >= 224 && dst[0] < 240 || dst == [4]byte{255, 255, 255, 255} {
-		return s.strange(p, packet.IPMulticast)
+		return p.PuntIf(s.twin(p), packet.IPMulticast)
 	}
 	r, ok := s.Table.Lookup4(dst)
 	switch {
 	case ok && r.Local():
 		return s.local4(p, ip, r)
 	case ok && isBroadcast(r, dst):
-		return s.strange(p, packet.IPMulticast)
+		return p.PuntIf(s.twin(p), packet.IPMulticast)
 	case !ok && s.twin(p):
 		return p.PuntFor(packet.IPNoRoute)
 	case !s.Forwarding:
@@ -38,12 +38,12 @@ func (s *Stack) Deliver4(p *packet.Packet) packet.Verdict {
 // answered here; the rest is the host kernel's, which owns the sockets.
 func (s *Stack) local4(p *packet.Packet, ip wire.IPv4, r *route.Route) packet.Verdict {
 	if !isHost(r) {
-		return p.PuntFor(packet.PuntNoTwin)
+		return p.PuntIf(s.twin(p), packet.KNIAddress)
 	}
 	if p.Proto == wire.ProtoICMP {
 		return s.echo4(p, ip)
 	}
-	return s.strange(p, packet.IPNoListener)
+	return p.PuntIf(s.twin(p), packet.IPNoListener)
 }
 
 // echo4 turns an echo request into its reply, in place (RFC 1122, 3.2.2.6).
@@ -55,7 +55,7 @@ func (s *Stack) echo4(p *packet.Packet, ip wire.IPv4) packet.Verdict {
 	if m.Type() != wire.ICMPv4EchoRequest || m.Code() != 0 || ip.HeaderLength() != wire.IPv4MinLen {
 		// With options (record route, timestamps, source route) an answer would
 		// have to work on them: nobody who is well-meaning asks so.
-		return s.strange(p, packet.ICMPUnwanted)
+		return p.PuntIf(s.twin(p), packet.ICMPUnwanted)
 	}
 	asker := ip.Src()
 	if s.ours(p, netip.AddrFrom4(asker)) {

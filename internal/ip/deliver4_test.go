@@ -40,7 +40,7 @@ func TestDeliver4(t *testing.T) {
 		{"ping from our own address", false, made{src: own, dst: vip, proto: 1, l4: ping}, packet.Drop, packet.IPSource},
 		{"ICMP cut short", false, made{src: near, dst: vip, proto: 1, l4: ping[:7]}, packet.Drop, packet.ICMPMalformed},
 		{"ICMP checksum", false, made{src: near, dst: vip, proto: 1, l4: ping, spoil: func(ip wire.IPv4) { ip[24] ^= 1 }}, packet.Drop, packet.ICMPMalformed},
-		{"the kernel's", false, made{src: near, dst: kernel, proto: 6, l4: syn}, packet.Punt, packet.PuntNoTwin},
+		{"the kernel's", false, made{src: near, dst: kernel, proto: 6, l4: syn}, packet.Drop, packet.KNIAddress},
 		{"for another, forwarding off", false, made{src: near, dst: far, proto: 6, l4: syn}, packet.Drop, packet.IPNotOurs},
 		{"for nobody, forwarding off", false, made{src: near, dst: nobody, proto: 6, l4: syn}, packet.Drop, packet.IPNotOurs},
 		{"for another, forwarding on", true, made{src: near, dst: far, proto: 6, l4: syn}, packet.Output, 0},

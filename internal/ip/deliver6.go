@@ -38,7 +38,7 @@ func isLinkLocal6(a [16]byte) bool { return a[0] == 0xfe && a[1]&0xc0 == 0x80 }
 // who sends datagrams to a port where nobody listens is told (RFC 4443, 3.1).
 func (s *Stack) local6(p *packet.Packet, ip wire.IPv6, r *route.Route) packet.Verdict {
 	if !isHost(r) {
-		return p.PuntFor(packet.PuntNoTwin)
+		return p.PuntIf(s.twin(p), packet.KNIAddress)
 	}
 	s.stats.Delivered6++
 	switch {
@@ -70,7 +70,7 @@ func (s *Stack) echo6(p *packet.Packet, ip wire.IPv6) packet.Verdict {
 	if m.Type() != wire.ICMPv6EchoRequest || m.Code() != 0 || p.L4 != p.L3+wire.IPv6Len {
 		// With extension headers an answer would have to work on them: nobody who is
 		// well-meaning asks so.
-		return s.strange(p, packet.ICMPUnwanted)
+		return p.PuntIf(s.twin(p), packet.ICMPUnwanted)
 	}
 	from := netip.AddrFrom16(asker)
 	if s.ours(p, from) {

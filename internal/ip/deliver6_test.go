@@ -42,7 +42,7 @@ func TestDeliver6(t *testing.T) {
 		{"ping from our own link-local address", false, made6{src: local6, dst: vip6, proto: 58, l4: ping}, packet.Drop, packet.IPSource},
 		{"ICMP cut short", false, made6{src: near6, dst: vip6, proto: 58, l4: ping[:7]}, packet.Drop, packet.ICMPMalformed},
 		{"ICMP checksum", false, made6{src: near6, dst: vip6, proto: 58, l4: ping, spoil: func(ip wire.IPv6) { ip[44] ^= 1 }}, packet.Drop, packet.ICMPMalformed},
-		{"the kernel's", false, made6{src: near6, dst: kernel6, proto: 6, l4: syn}, packet.Punt, packet.PuntNoTwin},
+		{"the kernel's", false, made6{src: near6, dst: kernel6, proto: 6, l4: syn}, packet.Drop, packet.KNIAddress},
 		{"for another, forwarding off", false, made6{src: near6, dst: far6, proto: 6, l4: syn}, packet.Drop, packet.IPNotOurs},
 		{"for nobody, forwarding off", false, made6{src: near6, dst: nobody6, proto: 6, l4: syn}, packet.Drop, packet.IPNotOurs},
 		{"link-local, forwarding off", false, made6{src: near6, dst: link6, proto: 6, l4: syn}, packet.Drop, packet.IPNotOurs},

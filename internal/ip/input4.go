@@ -104,7 +104,7 @@ func (s *Stack) options4(p *packet.Packet) packet.Verdict {
 func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	if badSource[uint8(src)>>6]>>(uint8(src)&63)&1 != 0 {
 		if src == 0 && p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
-			return s.strange(p, packet.IPSource) // who has no address yet asks all (DHCP, IGMP)
+			return p.PuntIf(s.twin(p), packet.IPSource) // who has no address yet asks all (DHCP, IGMP)
 		}
 		return p.DropFor(packet.IPSource)
 	}
@@ -114,7 +114,7 @@ func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	if p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
 		// To a group: nobody here wants those, and a datagram to one machine
 		// must not come in such a frame (RFC 1122, 3.3.6).
-		return s.strange(p, packet.IPMulticast)
+		return p.PuntIf(s.twin(p), packet.IPMulticast)
 	}
 	return packet.Continue
 }

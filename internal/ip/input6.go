@@ -125,7 +125,7 @@ func (s *Stack) addresses6(p *packet.Packet, h *[wire.IPv6Len]byte) packet.Verdi
 		return s.group6(p, h, dstHi, dstLo, nobody)
 	}
 	if p.Flags&(packet.Broadcast|packet.Multicast) != 0 {
-		return s.strange(p, packet.IPMulticast) // to one machine, but not in its frame
+		return p.PuntIf(s.twin(p), packet.IPMulticast) // to one machine, but not in its frame
 	}
 	return packet.Continue
 }
@@ -143,7 +143,7 @@ func (s *Stack) group6(p *packet.Packet, h *[wire.IPv6Len]byte, hi, lo uint64, n
 	solicited := lo>>24 == 0x1ff
 	if hi != 0xff02<<48 || lo != 1 && !solicited ||
 		h[6] != wire.ProtoICMPv6 || len(m) < wire.ICMPv6Len || !isDiscovery(m[0]) {
-		return s.strange(p, packet.IPMulticast)
+		return p.PuntIf(s.twin(p), packet.IPMulticast)
 	}
 	if nobody && (m[0] != wire.ICMPv6NeighbourSolicitation || !solicited) {
 		return p.DropFor(packet.IPSource)
@@ -169,7 +169,7 @@ func (s *Stack) icmp6(p *packet.Packet, h *[wire.IPv6Len]byte, m []byte) packet.
 		case m[0] == wire.ICMPv6NeighbourSolicitation, m[0] == wire.ICMPv6NeighbourAdvertisement:
 			return packet.Neighbour
 		}
-		return s.strange(p, packet.ICMPUnwanted) // addresses and routes are configured
+		return p.PuntIf(s.twin(p), packet.ICMPUnwanted) // addresses and routes are configured
 	}
 	id := uint64(binary.LittleEndian.Uint16(m[4:6]))
 	switch {

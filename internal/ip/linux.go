@@ -13,15 +13,6 @@ import (
 // twin reports whether the port that p came in on has a Linux twin that is up.
 func (s *Stack) twin(p *packet.Packet) bool { return s.ports[p.In%port.Max].Twin }
 
-// strange gives a packet that nobody here wants to the port's twin, as it came, or
-// drops it.
-func (s *Stack) strange(p *packet.Packet, why packet.Reason) packet.Verdict {
-	if s.twin(p) {
-		return p.PuntFor(why)
-	}
-	return p.DropFor(why)
-}
-
 // ospf takes OSPF out of the walk before any stage sees it: routers speak it with
 // Linux, whatever addresses they use.
 func (s *Stack) ospf(p *packet.Packet) packet.Verdict {

@@ -131,6 +131,7 @@ func begin(t testing.TB, socket, path string) *running {
 	r.d, err = New(Options{
 		Path: path, Client: client.New(socket), Socket: socket, Checks: true,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Reloaded: func() { r.reloaded <- struct{}{} },
+		DataFile: filepath.Join(filepath.Dir(path), "keepalived.data"), StatsFile: filepath.Join(filepath.Dir(path), "keepalived.stats"),
 	}, f)
 	if err != nil {
 		t.Fatal(err)

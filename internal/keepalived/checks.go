@@ -108,13 +108,14 @@ func (c *checks) http(k *keepalivedconf.Checker, way health.Way) (health.HTTP, e
 		h.Protocol = health.HTTP11
 	}
 	if h.TLS {
-		h.Roots, h.Own = c.trust.roots, c.trust.own
+		h.Roots, h.Own, h.Compliant = c.trust.roots, c.trust.own, k.HTTP.TLSCompliant
 		if k.HTTP.SNI {
 			h.SNI = cmp.Or(k.HTTP.SNIName, k.HTTP.VirtualHost)
 		}
 	}
 	for i := range k.HTTP.URLs {
 		u := &k.HTTP.URLs[i]
+		h.Compliant = h.Compliant || h.TLS && u.TLSCompliant
 		out := health.URL{
 			Path: u.Path, VirtualHost: cmp.Or(u.VirtualHost, k.HTTP.VirtualHost),
 			NoBody: u.RegexNoMatch, MinOffset: int(min(u.MinOffset, 1<<30)), MaxOffset: int(min(u.MaxOffset, 1<<30)),

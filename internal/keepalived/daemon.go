@@ -32,6 +32,9 @@ type Options struct {
 	ProgramArgs []string
 	RunDir      string
 
+	// DataFile and StatsFile are what SIGUSR1 and SIGUSR2 write; "": nothing.
+	DataFile, StatsFile string
+
 	// Reloading and Reloaded are told of a SIGHUP; nil: nobody is.
 	Reloading, Reloaded func()
 }
@@ -210,10 +213,8 @@ func (d *Daemon) signal(s os.Signal) {
 	switch s {
 	case syscall.SIGHUP:
 		d.reload()
-	case syscall.SIGUSR1:
-		d.log.Warn("SIGUSR1 is not supported: there is no keepalived.data; see ipvsadm -ln, dpip addr show and the log")
-	case syscall.SIGUSR2:
-		d.log.Warn("SIGUSR2 is not supported: there is no keepalived.stats; see weir stats and the metrics")
+	case syscall.SIGUSR1, syscall.SIGUSR2:
+		d.dump(s)
 	}
 }
 

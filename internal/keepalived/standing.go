@@ -21,6 +21,7 @@ type virtual struct {
 	reals   map[netip.AddrPort]*realServer
 	scripts *runner
 	paused  bool
+	tally
 }
 
 // realServer is a real server and how it stands.
@@ -29,6 +30,7 @@ type realServer struct {
 	conf   *keepalivedconf.RealServer
 	up     bool
 	weight int
+	tally
 }
 
 // standings are all virtual servers of the file in force.
@@ -131,9 +133,11 @@ func (s *standings) weigh(v *virtual) {
 	v.quorum = next
 	switch change {
 	case health.Gained:
+		v.went(true, nil)
 		s.d.log.Info(fmt.Sprintf("%s has its quorum: %d", v.conf.Key(), live))
 		s.raise(v)
 	case health.Lost:
+		v.went(false, nil)
 		s.d.log.Warn(fmt.Sprintf("%s has lost its quorum: %d of %d", v.conf.Key(), live, v.quorum.Need))
 		v.raised = false
 		s.script(v, v.conf.Key()+": quorum_down", v.conf.QuorumDown)
@@ -176,11 +180,12 @@ func (s *standings) runScripts() {
 }
 
 // set is what follows from a server's going up or down.
-func (s *standings) set(r *realServer, up bool) {
+func (s *standings) set(r *realServer, up bool, why error) {
 	if r.up == up {
 		return
 	}
 	r.up = up
+	r.went(up, why)
 	s.d.changed = true
 	what, script := nameOf(r.of.conf, r.conf), r.conf.NotifyDown
 	if up {
@@ -265,7 +270,7 @@ func (n notices) Up(s health.Server) {
 		if !r.up {
 			n.d.log.Info(fmt.Sprintf("%s is up", s))
 		}
-		n.d.standings.set(r, true)
+		n.d.standings.set(r, true, nil)
 	})
 }
 
@@ -273,7 +278,7 @@ func (n notices) Up(s health.Server) {
 func (n notices) Down(s health.Server, why error) {
 	n.with(s, func(r *realServer) {
 		n.d.log.Warn(fmt.Sprintf("%s is down: %v", s, why))
-		n.d.standings.set(r, false)
+		n.d.standings.set(r, false, why)
 	})
 }
 
@@ -294,6 +299,7 @@ func (n notices) Weigh(s health.Server, weight int) {
 // is down, are told where log_all_failures asks for it.
 func (n notices) Failed(s health.Server, c health.Check, why error) {
 	n.with(s, func(r *realServer) {
+		r.failures++
 		if r.logs() {
 			n.d.log.Info(fmt.Sprintf("%s: a check failed: %v", s, why))
 		}

@@ -29,12 +29,12 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if svc == nil {
 		switch {
 		case b.Tables.Services.HasLocal(vip):
-			return b.strange(p, packet.LBNoConn)
+			return p.PuntIf(b.twin(p), packet.LBNoConn)
 		case b.Tables.Services.HasVIP(vip):
 			if why := b.defended(p, packet.LBNoService); why != packet.LBNoService {
 				return p.DropFor(why)
 			}
-			return b.strange(p, packet.LBNoService)
+			return p.PuntIf(b.twin(p), packet.LBNoService)
 		}
 		return b.outward(p)
 	}
@@ -52,14 +52,9 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	return b.open(p, svc)
 }
 
-// strange gives a packet for an address of the balancer's that it has no use for to
-// Linux, which may listen there, or drops it.
-func (b *Balancer) strange(p *packet.Packet, why packet.Reason) packet.Verdict {
-	if b.ports[p.In].Twin {
-		return p.PuntFor(why)
-	}
-	return p.DropFor(why)
-}
+// twin reports whether the port that p came in on has a Linux twin that is up: what the
+// balancer has no use for is Linux's, which may listen there.
+func (b *Balancer) twin(p *packet.Packet) bool { return b.ports[p.In].Twin }
 
 // Serves reports whether the balancer has a use for packets to p's destination: a
 // service or a local address.

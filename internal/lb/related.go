@@ -39,7 +39,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	h, key1 := b.flows.FindFlow(&f)
 	if h == nil {
 		if b.Tables.Services.HasLocal(q.src) || b.Tables.Services.HasVIP(q.src) {
-			return b.strange(p, packet.ICMPUnrelated)
+			return p.PuntIf(b.twin(p), packet.ICMPUnrelated)
 		}
 		return packet.Continue
 	}

@@ -29,7 +29,7 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 		outer = wire.IPv6Len
 	}
 	if q.l4-q.l3 != outer || !b.Tables.Services.HasTunnel(q.dst) {
-		return b.strange(p, packet.ICMPUnrelated) // of a tunnel of Linux's, perhaps
+		return p.PuntIf(b.twin(p), packet.ICMPUnrelated) // of a tunnel of Linux's, perhaps
 	}
 	why := blame(p)
 	if why == packet.ICMPUnwanted {

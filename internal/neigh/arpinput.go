@@ -29,7 +29,7 @@ func (c *Cache) inputARP(p *packet.Packet) packet.Verdict {
 		if c.Table.LocalOn(p.In, target) {
 			return p.DropFor(packet.ARPConsumed) // nobody answers it
 		}
-		return c.passOn(p, packet.ARPConsumed)
+		return p.PuntIf(c.twin(p), packet.ARPConsumed)
 	}
 	forUs := c.Table.LocalOn(p.In, target)
 	switch {
@@ -40,9 +40,9 @@ func (c *Cache) inputARP(p *packet.Packet) packet.Verdict {
 		return c.answer(p, a)
 	case forUs, spa == tpa, op == wire.ARPReply && c.asked(p):
 		c.learn(p.In, sender, sha, false)
-		return c.passOn(p, packet.ARPConsumed)
+		return p.PuntIf(c.twin(p), packet.ARPConsumed)
 	}
-	return c.passOn(p, packet.ARPNotOurs)
+	return p.PuntIf(c.twin(p), packet.ARPNotOurs)
 }
 
 // asked reports whether an answer came to us that Linux asked for, which speaks from

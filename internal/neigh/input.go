@@ -24,14 +24,9 @@ func (c *Cache) Input(p *packet.Packet) packet.Verdict {
 	return c.inputARP(p)
 }
 
-// passOn gives what we are done with to Linux, which keeps a neighbour table of its
-// own; without a twin it ends here.
-func (c *Cache) passOn(p *packet.Packet, why packet.Reason) packet.Verdict {
-	if c.Ports[p.In%port.Max].Twin {
-		return p.PuntFor(why)
-	}
-	return p.DropFor(why)
-}
+// twin reports whether the port that p came in on has a Linux twin that is up: Linux
+// keeps a neighbour table of its own, and gets what we are done with.
+func (c *Cache) twin(p *packet.Packet) bool { return c.Ports[p.In%port.Max].Twin }
 
 // ownMAC reports whether one of our own ports sent this: two of them may be on
 // the same link.

@@ -24,7 +24,7 @@ func (c *Cache) inputND(p *packet.Packet) packet.Verdict {
 	case wire.ICMPv6NeighbourAdvertisement:
 		return c.advertised(p, ip, wire.NeighbourAdvertisement(m))
 	}
-	return c.passOn(p, packet.NDNotOurs)
+	return p.PuntIf(c.twin(p), packet.NDNotOurs)
 }
 
 // ndMessage finds header and message, and checks what all messages have in common
@@ -60,7 +60,7 @@ func (c *Cache) solicited(p *packet.Packet, ip wire.IPv6, ns wire.NeighbourSolic
 		}
 		if c.Table.TentativeOn(p.In, target) {
 			c.claim(p.In, target, mac) // both of us would like to have it: neither may
-			return c.passOn(p, packet.NDConsumed)
+			return p.PuntIf(c.twin(p), packet.NDConsumed)
 		}
 	} else if !oneMachine(sender) {
 		return p.DropFor(packet.NDMalformed)
@@ -69,10 +69,10 @@ func (c *Cache) solicited(p *packet.Packet, ip wire.IPv6, ns wire.NeighbourSolic
 		if c.Table.LocalOn(p.In, target) {
 			return p.DropFor(packet.NDConsumed) // nobody answers it
 		}
-		return c.passOn(p, packet.NDConsumed)
+		return p.PuntIf(c.twin(p), packet.NDConsumed)
 	}
 	if !c.Table.LocalOn(p.In, target) {
-		return c.passOn(p, packet.NDNotOurs)
+		return p.PuntIf(c.twin(p), packet.NDNotOurs)
 	}
 	if told {
 		c.heard(p.In, sender, mac)
@@ -91,15 +91,15 @@ func (c *Cache) advertised(p *packet.Packet, ip wire.IPv6, na wire.NeighbourAdve
 		return p.DropFor(packet.NDMalformed)
 	}
 	if c.claim(p.In, target, mac) {
-		return c.passOn(p, packet.NDConsumed)
+		return p.PuntIf(c.twin(p), packet.NDConsumed)
 	}
 	if !to.IsMulticast() && !c.Table.LocalOn(p.In, to) && !c.asked(p) {
-		return c.passOn(p, packet.NDNotOurs)
+		return p.PuntIf(c.twin(p), packet.NDNotOurs)
 	}
 	if ref := c.entry(p.In, target, false); ref != 0 {
 		c.advertisedHop(ref, mac, told, flags)
 	}
-	return c.passOn(p, packet.NDConsumed)
+	return p.PuntIf(c.twin(p), packet.NDConsumed)
 }
 
 // advertisedHop is RFC 4861, 7.2.5: a neighbour that is known says where it is, if

@@ -151,6 +151,15 @@ func (p *Packet) PuntFor(r Reason) Verdict {
 	return Punt
 }
 
+// PuntIf is PuntFor if the port that the packet came in on has a twin that is up
+// (port.Facts.Twin), else DropFor.
+func (p *Packet) PuntIf(twin bool, r Reason) Verdict {
+	if twin {
+		return p.PuntFor(r)
+	}
+	return p.DropFor(r)
+}
+
 // CutTo has a packet that is longer than its way, room bytes, leave in fragments,
 // and reports whether that may be: not if its sender forbids it, unless it came in
 // fragments that fit. Every sender of an IPv6 packet forbids it. Super-frames are

@@ -59,6 +59,7 @@ const (
 	IPScope         // from or to a link-local address: never goes to another link (RFC 4291, 2.5.6)
 	IPNotOurs       // for another machine and forwarding is off
 	IPNoListener    // for one of our addresses, but no service has that port
+	KNIAddress      // for an address of Linux's, and this port has no .kni twin, or it is down
 	IPGSONoOffload  // a GSO frame for a port that can't segment it
 	ICMPMalformed   // ICMP shorter than its header or wrong checksum
 	ICMPUnrelated   // ICMP error about a connection we don't know
@@ -97,9 +98,8 @@ const (
 	PortDown     // the port is down or gone
 	HandoffFull  // the ring to the worker that owns the port's queue is full
 
-	PuntNoTwin // for an address of Linux's, but this port has no .kni twin, or it is down
-	PuntFull   // for Linux, but more wait for its twin already than a worker keeps
-	WalkFault  // a defect in the director met while walking this packet: please report
+	PuntFull  // for Linux, but more wait for its twin already than a worker keeps
+	WalkFault // a defect in the director met while walking this packet: please report
 
 	NumReasons
 )
@@ -151,6 +151,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	IPScope:             {"ip_scope", "from or to a link-local address: such packets are not forwarded to another link"},
 	IPNotOurs:           {"ip_not_ours", "for another machine, and forwarding is off"},
 	IPNoListener:        {"ip_no_listener", "for one of our addresses, but nothing serves that port"},
+	KNIAddress:          {"kni_address", "for an address of the host's own kernel, but the port's .kni twin is down (ip link set PORT.kni up), or there is none (global_defs { kni })"},
 	IPGSONoOffload:      {"ip_gso_no_offload", "a GSO frame for a port that can't segment it (ethtool -K IF tso off gso off on the sender)"},
 	ICMPMalformed:       {"icmp_malformed", "malformed ICMP message"},
 	ICMPUnrelated:       {"icmp_unrelated", "ICMP error about an unknown connection"},
@@ -184,7 +185,6 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortTxTooBig:        {"port_tx_too_big", "frame larger than the port's MTU"},
 	PortDown:            {"port_down", "the port is down"},
 	HandoffFull:         {"handoff_full", "the ring to another worker, which sends on this port or puts fragments together, was full"},
-	PuntNoTwin:          {"punt_no_twin", "for the host's own kernel, but the port's .kni twin is down (ip link set PORT.kni up), or there is none (global_defs { kni })"},
 	PuntFull:            {"punt_full", "for the host's own kernel, but it takes them too slowly: a flood of packets that no service wants, or too much traffic on the .kni twin"},
 	WalkFault:           {"walk_fault", "a defect in weir met while handling this packet: please report it"},
 }
@@ -205,18 +205,10 @@ func (r Reason) Text() string {
 	return "unknown reason"
 }
 
-// PuntName names what is given to Linux in place of being dropped for the reason.
-func (r Reason) PuntName() string {
-	if r == PuntNoTwin {
-		return "kni_address"
-	}
-	return r.String()
-}
-
 // PuntText says of what is given to Linux what it is.
 func (r Reason) PuntText() string {
 	switch r {
-	case PuntNoTwin:
+	case KNIAddress:
 		return "for an address on a .kni twin, or of a kni_host route"
 	case EtherVLAN:
 		return "with a VLAN tag for which no VLAN device exists"

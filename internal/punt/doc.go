@@ -7,7 +7,7 @@
 // Leaves: to the twin, a few in each breath; to the port that the twin is of, with
 // headers found for who completes checksums.
 // Owns: Twins are worker-owned, with a queue of each twin.
-// Drops: PuntFull, PuntNoTwin, L4Malformed; EtherShort of what Linux sent.
+// Drops: PuntFull, of a port without a twin what the packet came for, L4Malformed; EtherShort of what Linux sent.
 //
 // See: docs/kni.md for what goes where; package port/tap for the device.
 package punt

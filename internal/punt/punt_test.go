@@ -1,6 +1,7 @@
 package punt
 
 import (
+	"strings"
 	"testing"
 
 	"weir/internal/packet"
@@ -78,7 +79,7 @@ func TestGiveAndSend(t *testing.T) {
 		}
 		if round%2 == 0 {
 			before := len(a.got) + len(b.got)
-			twins.Send()
+			twins.Send(port.Burst + round)
 			if n := len(a.got) + len(b.got) - before; n != PerBreath {
 				t.Fatalf("%d packets in a breath", n)
 			}
@@ -87,7 +88,7 @@ func TestGiveAndSend(t *testing.T) {
 	if given == 50*each {
 		t.Error("nothing was refused")
 	}
-	for twins.Send() {
+	for twins.Send(port.Burst) {
 	}
 	if string(a.got) != string(want[0]) || string(b.got) != string(want[1]) || len(a.got)+len(b.got) != given {
 		t.Errorf("Linux got %d and %d packets of %d, in another order", len(a.got), len(b.got), given)
@@ -122,7 +123,7 @@ func TestKindsTakeTurns(t *testing.T) {
 		proto uint8
 	}{
 		{'m', packet.IPMulticast, wire.ProtoOSPF}, {'o', packet.IPNoListener, wire.ProtoOSPF}, {'a', packet.ARPConsumed, 0}, {'n', packet.NDNotOurs, wire.ProtoICMPv6},
-		{'k', packet.PuntNoTwin, wire.ProtoTCP}, {'K', packet.PuntNoTwin, wire.ProtoICMP},
+		{'k', packet.KNIAddress, wire.ProtoTCP}, {'K', packet.KNIAddress, wire.ProtoICMP}, {'6', packet.KNIAddress, wire.ProtoICMPv6},
 	} {
 		if why := give(row.mark, row.why, row.proto); why != packet.NoReason {
 			t.Errorf("%c is refused: %s", row.mark, why)
@@ -134,15 +135,75 @@ func TestKindsTakeTurns(t *testing.T) {
 		}
 	}
 	for range 3 {
-		twins.Send()
+		twins.Send(port.Burst)
 	}
-	if got, want := string(q.got), "mkso"+"aKsn"+"ssss"; got != want {
+	if got, want := string(q.got), "mKks"+"o6sa"+"nsss"; got != want {
 		t.Errorf("Linux got %q, want %q", got, want)
 	}
-	for twins.Send() {
+	for twins.Send(port.Burst) {
 	}
-	if len(q.got) != Room+6 || twins.Held() != 0 {
-		t.Errorf("Linux got %d of %d, %d wait", len(q.got), Room+6, twins.Held())
+	if len(q.got) != Room+7 || twins.Held() != 0 {
+		t.Errorf("Linux got %d of %d, %d wait", len(q.got), Room+7, twins.Held())
+	}
+}
+
+// The less a worker has to do, the more it gives in a breath.
+func TestGivesMoreWhenLittleCame(t *testing.T) {
+	pool := newPool(t)
+	for came, want := range map[int]int{0: 64, 1: 63, 40: 24, 60: 4, 61: 4, 64: 4, 500: 4} {
+		q := &counting{}
+		twins := New(&stat.Worker{})
+		twins.Add(0, q)
+		for range 100 {
+			p := pool.Get()
+			p.Resize(60)
+			p.Reason = packet.LBNoService
+			if why := twins.Give(p, &port.Facts{Twin: true}); why != packet.NoReason {
+				t.Fatal(why)
+			}
+		}
+		if more := twins.Send(came); len(q.got) != want || !more {
+			t.Errorf("when %d came, %d are given, want %d; more: %v", came, len(q.got), want, more)
+		}
+		for twins.Send(0) {
+		}
+	}
+}
+
+// What keeps networks together is told from what else is for addresses of Linux's.
+func TestKindAddressed(t *testing.T) {
+	pool := newPool(t)
+	for _, row := range []struct {
+		line string
+		want int
+	}{
+		{"ip 10.0.0.254 > 10.0.0.2 / tcp 40000 > 179 S seq=1", control},
+		{"ip 10.0.0.254 > 10.0.0.2 / tcp 179 > 40000 A seq=1", control},
+		{"ip 10.0.0.254 > 10.0.0.2 / udp 49152 > 3784 data=24", control},
+		{"ip 10.0.0.254 > 10.0.0.2 / udp 49152 > 4784 data=24", control},
+		{"ip 10.0.0.254 > 10.0.0.2 / udp 3784 > 49152 data=24", addressed},
+		{"ip 10.0.0.254 > 10.0.0.2 / udp 49152 > 179 data=24", addressed},
+		{"ip 10.0.0.254 > 10.0.0.2 / tcp 40000 > 22 S seq=1", addressed},
+		{"ip 10.0.0.254 > 10.0.0.2 / icmp echo id=1 seq=1 data=4", signs},
+		{"ip6 2001:db8::fe > 2001:db8::2 / tcp 40000 > 179 S seq=1", control},
+		{"ip6 2001:db8::fe > 2001:db8::2 hlim=255 / udp 49152 > 3784 data=24", control},
+		{"ip6 2001:db8::fe > 2001:db8::2 / tcp 40000 > 22 S seq=1", addressed},
+		{"ip6 2001:db8::fe > 2001:db8::2 / icmp6 echo id=1 seq=1 data=4", signs},
+	} {
+		p := made(t, pool, row.line, packet.Keyed)
+		h := headersOf(p.Data)
+		p.Reason, p.L4, p.Proto = packet.KNIAddress, uint16(h.l4), h.proto
+		if h.l4 == 0 { // of ICMP no header is looked for
+			p.Proto = map[string]uint8{"ip": wire.ProtoICMP, "ip6": wire.ProtoICMPv6}[strings.Fields(row.line)[0]]
+		}
+		if got := kindOf(p); got != row.want {
+			t.Errorf("%s: kind %d, want %d", row.line, got, row.want)
+		}
+		p.Flags = 0
+		if got := kindOf(p); got == control {
+			t.Errorf("%s, not parsed: kind %d", row.line, got)
+		}
+		pool.Put(p)
 	}
 }
 
@@ -154,12 +215,12 @@ func TestNoTwin(t *testing.T) {
 	twins.Add(3, &counting{})
 	p := pool.Get()
 	p.Resize(60)
-	p.In = 3
-	if why := twins.Give(p, &port.Facts{}); why != packet.PuntNoTwin {
+	p.In, p.Reason = 3, packet.KNIAddress
+	if why := twins.Give(p, &port.Facts{}); why != packet.KNIAddress {
 		t.Errorf("down: %s", why)
 	}
 	p.In = 4
-	if why := twins.Give(p, &port.Facts{Twin: true}); why != packet.PuntNoTwin {
+	if why := twins.Give(p, &port.Facts{Twin: true}); why != packet.KNIAddress {
 		t.Errorf("none: %s", why)
 	}
 	p.In = 3

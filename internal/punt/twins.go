@@ -1,6 +1,8 @@
 package punt
 
 import (
+	"encoding/binary"
+
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/stat"
@@ -8,12 +10,11 @@ import (
 )
 
 // A frame for Linux costs a system call in which Linux takes it as far as the socket,
-// 5 to 12 µs: as much as forwarding thirty. So a worker gives PerBreath at most in a
-// breath, some 40 µs, and keeps Room of each kind for the next ones: what comes in one
-// burst is not lost, and a flood of packets that nobody listens to takes no more than
-// that from the connections. In breaths that long a worker still gives 60,000 in a
-// second, 700 Mbit/s in frames of 1500 bytes; with little else to do its breaths are
-// shorter.
+// 5 to 12 µs: as much as forwarding thirty. While a worker gives frames, others arrive,
+// and it must not fall behind with those. What tells is how many came in this breath: a
+// whole burst means that more wait, and then PerBreath are given, some 40 µs, so that a
+// flood takes no more than that from the connections; the fewer came, the more are given,
+// up to a burst. Room of each kind wait for the next breaths.
 const (
 	PerBreath = 4
 	Room      = 256
@@ -23,6 +24,7 @@ const (
 // of Linux's keeps a routing daemon from hearing its neighbours.
 const (
 	control   = iota // what keeps networks together: routing protocols, groups, neighbours
+	signs            // ICMP to addresses of Linux's: pings are not to wait behind a copy
 	addressed        // for addresses of Linux's
 	rest             // for addresses of Weir's or nobody's, which Linux may have a use for
 	kinds
@@ -31,8 +33,8 @@ const (
 // kindOf tells a packet's kind by what it would be dropped for.
 func kindOf(p *packet.Packet) int {
 	switch p.Reason {
-	case packet.PuntNoTwin:
-		return addressed
+	case packet.KNIAddress:
+		return kindAddressed(p)
 	case packet.IPNoListener:
 		if p.Proto == wire.ProtoOSPF {
 			return control
@@ -47,6 +49,41 @@ func kindOf(p *packet.Packet) int {
 	}
 	return rest
 }
+
+// kindAddressed tells the kind of a packet for an address of Linux's.
+func kindAddressed(p *packet.Packet) int {
+	switch p.Proto {
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		return signs
+	case wire.ProtoOSPF:
+		return control
+	case wire.ProtoTCP, wire.ProtoUDP:
+		if p.Is(packet.Keyed) && routes(p.Proto, p.Data[p.L4:]) {
+			return control
+		}
+	}
+	return addressed
+}
+
+// routes reports whether a TCP or UDP header is of a routing protocol: BGP (RFC 4271) or
+// BFD (RFC 5881, 4; RFC 5883, 5).
+func routes(proto uint8, l4 []byte) bool {
+	if len(l4) < 4 {
+		return false
+	}
+	from, to := binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
+	if proto == wire.ProtoTCP {
+		return from == bgp || to == bgp
+	}
+	return to == bfd || to == bfdEcho || to == bfdMultihop
+}
+
+const (
+	bgp         = 179
+	bfd         = 3784
+	bfdEcho     = 3785
+	bfdMultihop = 4784
+)
 
 // To ask a twin for what Linux sent is a system call as well. A worker that found
 // something else to do asks LookEvery nanoseconds; one that has time asks at once, and
@@ -108,13 +145,14 @@ func (t *Twins) Each(f func(port.Queue)) {
 // Held is how many packets wait to be given to Linux.
 func (t *Twins) Held() int { return t.held }
 
-// Give takes a packet for the twin of the port that it came in on, or says why that
-// can't be; then the packet stays the caller's. in is what is known of the port.
+// Give takes a packet for the twin of the port that it came in on, or says what it is
+// dropped for, which without a twin is what it came for; then the packet stays the
+// caller's. in is what is known of the port.
 func (t *Twins) Give(p *packet.Packet, in *port.Facts) packet.Reason {
 	l := &t.waiting[kindOf(p)]
 	switch {
 	case !in.Twin || t.queues[p.In%port.Max] == nil:
-		return packet.PuntNoTwin
+		return p.Reason
 	case l.n == Room:
 		return packet.PuntFull
 	case !settle(p, in.RxPartial):
@@ -127,9 +165,9 @@ func (t *Twins) Give(p *packet.Packet, in *port.Facts) packet.Reason {
 }
 
 // Send gives Linux some of what waits, one of each kind in turn, and reports whether
-// there is more.
-func (t *Twins) Send() (more bool) {
-	for left := min(PerBreath, t.held); left > 0; {
+// there is more. came is how many packets came in this breath.
+func (t *Twins) Send(came int) (more bool) {
+	for left := min(max(port.Burst-came, PerBreath), t.held); left > 0; {
 		for kind := range t.waiting {
 			l := &t.waiting[kind]
 			if l.n == 0 || left == 0 {

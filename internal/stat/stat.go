@@ -46,7 +46,7 @@ type Worker struct {
 	DestsDown        uint64 // times that a real server was found down (--dest-check)
 
 	// Punts are packets given to Linux, by what they would have been dropped for if the
-	// port had no .kni twin; PuntNoTwin: they are for an address of Linux's.
+	// port had no .kni twin.
 	Punts [packet.NumReasons]uint64
 
 	// Of IPv6 alone (RFC 4293); bytes count from the IP header. What is counted above

@@ -19,10 +19,11 @@ func (w *Worker) Breathe() (busy bool) {
 	w.stats.Breaths++
 	w.beats.Add(1)
 	busy = w.mail.run(w)
-	busy = w.inhale() || busy
+	came := w.inhale()
 	if len(w.paths) > 0 {
-		busy = w.receiveHandoffs() || busy
+		came += w.receiveHandoffs()
 	}
+	busy = busy || came > 0
 	w.neigh.Tick(w.now)
 	busy = w.expireSafely() || busy
 	w.drainOutbox()
@@ -30,22 +31,23 @@ func (w *Worker) Breathe() (busy bool) {
 		busy = w.fromLinux() || busy
 	}
 	w.exhale()
-	return w.twins.Send() || busy
+	return w.twins.Send(came) || busy
 }
 
-// inhale receives a burst from each queue and walks it.
-func (w *Worker) inhale() (busy bool) {
+// inhale receives a burst from each queue and walks it. It returns how many packets
+// came.
+func (w *Worker) inhale() (came int) {
 	for _, q := range w.queues {
 		n := q.Rx(w.burst[:])
 		if n == 0 {
 			continue
 		}
-		busy = true
+		came += n
 		w.stats.Bursts++
 		w.walkSafely(w.burst[:n])
 		w.drainOutbox()
 	}
-	return busy
+	return came
 }
 
 // walkSafely walks a burst. A defect met on the way costs the packet that met

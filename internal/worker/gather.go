@@ -18,7 +18,7 @@ const fragments = port.Max
 // one and nothing is missing any more, it returns the datagram, else nil.
 func (w *Worker) join(p *packet.Packet) *packet.Packet {
 	if w.ip.ForLinux(p) && !w.lb.Serves(p) {
-		p.Reason = packet.PuntNoTwin
+		p.Reason = packet.KNIAddress
 		w.toLinux(p) // which puts its own datagrams together
 		return nil
 	}

@@ -65,7 +65,7 @@ func (w *Worker) handoff(path *handoffPath, burst []*packet.Packet) {
 }
 
 // receiveHandoffs sends what other workers gave us and frees what they are done with.
-func (w *Worker) receiveHandoffs() (busy bool) {
+func (w *Worker) receiveHandoffs() (came int) {
 	for _, path := range w.paths {
 		if path.from == w {
 			for n := path.back.take(w.burst[:]); n > 0; n = path.back.take(w.burst[:]) {
@@ -86,13 +86,13 @@ func (w *Worker) receiveHandoffs() (busy bool) {
 				}
 				path.back.put(p) // never full: no more than handoffRing are not back
 			}
-			busy = busy || n > 0
+			came += n
 			if n < len(w.burst) {
 				break
 			}
 		}
 	}
-	return busy
+	return came
 }
 
 // takeBack frees what was given to others, at the end.

@@ -66,4 +66,7 @@ func (p *pidFile) remove() {
 
 // runDir is where the files of the stock keepalived go: beside the pid file, so that two
 // daemons do not meet.
-func runDir(pid string) string { return strings.TrimSuffix(pid, ".pid") + ".vrrp" }
+func runDir(pid string) string { return beside(pid, ".vrrp") }
+
+// beside is the pid file's name with another ending.
+func beside(pid, ending string) string { return strings.TrimSuffix(pid, ".pid") + ending }

@@ -164,6 +164,7 @@ func serve(ctx context.Context, s *settings, env Env, ready func(bool)) error {
 		Path: absolute(s.file), ID: s.id, Client: env.Client, Socket: env.Socket, Log: log,
 		Checks: !s.vrrpOnly, VRRP: !s.checkOnly, Keep: s.keep,
 		Program: s.program, ProgramArgs: stockArgs(s), RunDir: runDir(absolute(s.pid)),
+		DataFile: beside(absolute(s.pid), ".data"), StatsFile: beside(absolute(s.pid), ".stats"),
 		Reloading: func() { tell(reloading()) }, Reloaded: func() { tell(systemd.SdNotifyReady) },
 	}, f)
 	if err != nil {

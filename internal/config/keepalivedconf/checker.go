@@ -3,7 +3,6 @@ package keepalivedconf
 import (
 	"encoding/hex"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -150,7 +149,7 @@ func (s *serverReader) httpRules(c *Checker, rules rules) map[string]rule {
 		"virtualhost":   s.text(&c.HTTP.VirtualHost),
 		"http_protocol": s.choice(&c.HTTP.Protocol, "1.0", "1.0C", "1.1"),
 		"fast_recovery": s.flag(&c.HTTP.FastRecovery),
-		"tls_compliant": s.ignored("TLS connections are always ended as they should be"),
+		"tls_compliant": s.flag(&c.HTTP.TLSCompliant),
 	}
 	more["url"] = func(n *node) {
 		if !n.isBlock() || len(n.args) > 0 {
@@ -169,7 +168,7 @@ func (s *serverReader) httpRules(c *Checker, rules rules) map[string]rule {
 // url reads one page to look at.
 func (s *serverReader) url(n *node) URL {
 	u := URL{Path: "/"}
-	flags := ""
+	var options []string
 	s.read("url", n.block, rules{
 		"path":             s.text(&u.Path),
 		"virtualhost":      s.text(&u.VirtualHost),
@@ -177,22 +176,21 @@ func (s *serverReader) url(n *node) URL {
 		"status_code":      s.status(&u.Status),
 		"regex":            s.text(&u.Regex),
 		"regex_no_match":   s.flag(&u.RegexNoMatch),
-		"regex_options":    s.regexOptions(&flags),
+		"regex_options":    s.regexOptions(&options),
 		"regex_min_offset": s.uint32(&u.MinOffset, 0, maxUint32),
 		"regex_max_offset": s.uint32(&u.MaxOffset, 1, maxUint32),
 		"regex_stack":      s.ignored("expressions need no stack"),
-		"tls_compliant":    s.ignored("TLS connections are always ended as they should be"),
+		"tls_compliant":    s.flag(&u.TLSCompliant),
 	})
 	if u.Path == "" || strings.ContainsAny(u.Path, " \t\r\n") {
 		s.errorf(n.pos, "url: path %s is empty or holds a space: write %%20", shown(u.Path))
 	}
 	if u.Regex != "" {
-		if flags != "" {
-			u.Regex = "(?" + flags + ")" + u.Regex
+		re, err := pattern(u.Regex, options)
+		if err != nil {
+			s.errorf(n.pos, "url: regex %s %v", shown(u.Regex), err)
 		}
-		if _, err := regexp.Compile(u.Regex); err != nil {
-			s.errorf(n.pos, "url: regex %s is not an expression of RE2 (without back-references and looking around): %v", shown(u.Regex), err)
-		}
+		u.Regex = re
 	}
 	return u
 }
@@ -231,25 +229,6 @@ func (s *serverReader) status(dst *[]StatusSpan) rule {
 				continue
 			}
 			*dst = append(*dst, StatusSpan{uint16(first), uint16(last)})
-		}
-	}
-}
-
-// reFlags are the options of PCRE that RE2 has as well.
-var reFlags = map[string]string{"caseless": "i", "multiline": "m", "dotall": "s", "ungreedy": "U", "utf": ""}
-
-func (s *serverReader) regexOptions(dst *string) rule {
-	return func(n *node) {
-		*dst = ""
-		for _, v := range n.args {
-			f, known := reFlags[v]
-			if !known {
-				s.errorf(n.pos, "regex_options %s is not supported: caseless, multiline, dotall, ungreedy and utf are", shown(v))
-				continue
-			}
-			if !strings.Contains(*dst, f) {
-				*dst += f
-			}
 		}
 	}
 }

@@ -253,7 +253,8 @@ type HTTP struct {
 	VirtualHost  string // "": the address
 	SNI          bool   // of SSL_GET: name VirtualHost, or SNIName
 	SNIName      string
-	FastRecovery bool
+	FastRecovery bool // has no more to say: all URLs are asked in each check
+	TLSCompliant bool `json:",omitempty"` // of SSL_GET: TLS must be ended, not cut off
 }
 
 // URL is one page that must be as it should.
@@ -261,10 +262,11 @@ type URL struct {
 	Path, VirtualHost string
 	Digest            string       // MD5 of the body in hexadecimal digits; "": any
 	Status            []StatusSpan // none: 200-299
-	Regex             string       // RE2, with the flags of regex_options in front; "": any body
+	Regex             string       // RE2, as pattern makes it; "": any body
 	RegexNoMatch      bool         // the body must not match
 	MinOffset         uint32       // where in the body a match may begin
 	MaxOffset         uint32       // 0: anywhere
+	TLSCompliant      bool         `json:",omitempty"`
 }
 
 // StatusSpan is a span of HTTP status codes, ends included.

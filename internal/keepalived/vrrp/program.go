@@ -121,6 +121,16 @@ func (p *Program) Reload(conf *keepalivedconf.Config) error {
 	return p.process.Signal(syscall.SIGHUP)
 }
 
+// Signal hands a signal on to the program, if it is there.
+func (p *Program) Signal(s os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.process == nil {
+		return nil
+	}
+	return p.process.Signal(s)
+}
+
 // Stop ends the program, which tells the other nodes, and returns when it has.
 func (p *Program) Stop() {
 	close(p.stop)

@@ -33,6 +33,7 @@ const (
 // Options of a device.
 type Options struct {
 	Name   string   // at most MaxName bytes
+	Port   string   // whose twin it is: a device that was kept is another's no more
 	MAC    port.MAC // the port's
 	MTU    int      // in bytes, without the link header: the port's
 	Queues int      // one per worker, 1 to port.Max
@@ -42,14 +43,19 @@ type Options struct {
 }
 
 // Device is a TAP. It lasts until it and all its queues are closed, or the process
-// ends, however it ends.
+// ends, however it ends; with Keep it outlasts them, for the next to take over.
 type Device struct {
 	// Link is the Linux interface, as it was when the device was made: down, unless it
 	// was taken over. Its SetUp, SetDown and SetMTU are the way to change it.
 	Link *port.Link
-	// TakenOver: it was there already and has kept its addresses.
-	TakenOver bool
+	// TakenOver: it was there already and has kept its addresses, its routes, whether
+	// it is up, and an MTU that somebody gave it. Foreign: it was not made by Create.
+	TakenOver, Foreign bool
+	// Former is the MAC address that it had then, if that was not the port's.
+	Former port.MAC
 
+	port    string
+	mtu     int   // the port's
 	fds     []int // of each queue; -1 when it was opened
 	control int   // a second descriptor of queue 0
 	groups  int   // of Linux's list of multicast groups
@@ -61,7 +67,7 @@ func Create(o Options) (*Device, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("TAP %q: %w", o.Name, err)
 	}
-	d := &Device{control: -1, groups: -1}
+	d := &Device{port: o.Port, mtu: o.MTU, control: -1, groups: -1}
 	if err := d.create(&o); err != nil {
 		return nil, errors.Join(fmt.Errorf("TAP %q: %w", o.Name, err), d.Close())
 	}
@@ -74,6 +80,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("an interface name has 1 to %d bytes: give it a shorter one with kni_name", MaxName)
 	case o.Name == "." || o.Name == ".." || strings.ContainsAny(o.Name, "/:% \t\n\v\f\r\x00\xa0"):
 		return errors.New("Linux takes no interface name with a space, '/', ':' or '%'")
+	case !named(o.Port):
+		return fmt.Errorf("a port can't be called %q", o.Port)
 	case o.Queues < 1 || o.Queues > port.Max:
 		return fmt.Errorf("1 to %d queues, not %d", port.Max, o.Queues)
 	case o.MAC == port.MAC{} || o.MAC[0]&1 != 0:
@@ -84,13 +92,13 @@ func (o *Options) check() error {
 
 func (d *Device) create(o *Options) (err error) {
 	for i := range o.Queues {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		fd, err := openTUN()
 		if err != nil {
-			return fmt.Errorf("open /dev/net/tun: %w (load the module: modprobe tun; weir needs root, or CAP_NET_ADMIN)", err)
+			return err
 		}
 		d.fds = append(d.fds, fd)
 		if i == 0 {
-			err = d.first(fd, o.Name)
+			err = d.first(fd, o)
 		} else {
 			err = attach(fd, o.Name, 0)
 		}
@@ -111,35 +119,45 @@ func (d *Device) create(o *Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("open Linux's list of multicast groups: %w", err)
 	}
-	// From now on it goes when it is closed, if somebody once made it persistent.
-	if err := unix.IoctlSetInt(d.fds[0], unix.TUNSETPERSIST, 0); err != nil {
-		return fmt.Errorf("make it go when it is closed: %w", err)
-	}
 	return nil
+}
+
+// openTUN opens what a queue is made of.
+func openTUN() (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open /dev/net/tun: %w (load the module: modprobe tun; weir needs root, or CAP_NET_ADMIN)", err)
+	}
+	return fd, nil
 }
 
 // first attaches the first queue: to a new device, or to one that was left.
-func (d *Device) first(fd int, name string) error {
-	err := attach(fd, name, unix.IFF_TUN_EXCL)
+func (d *Device) first(fd int, o *Options) error {
+	err := attach(fd, o.Name, unix.IFF_TUN_EXCL)
 	if err != unix.EBUSY {
 		return err
 	}
-	if err := free(name); err != nil {
-		return err
-	}
-	if err := attach(fd, name, 0); err != nil {
-		return err
-	}
-	d.TakenOver = true
-	return nil
-}
-
-// free says why the interface of a name can't be taken over, or nil.
-func free(name string) error {
-	nl, err := netlink.LinkByName(name)
+	nl, err := netlink.LinkByName(o.Name)
 	if err != nil {
 		return fmt.Errorf("ask Linux about the interface that is there: %w", err)
 	}
+	if err := free(nl); err != nil {
+		return err
+	}
+	of, _, ours := marked(nl)
+	if ours && of != o.Port {
+		return fmt.Errorf("there is the twin of port %s of that name, with that port's addresses: `weir purge` takes it away, or choose another kni_name", of)
+	}
+	if err := attach(fd, o.Name, 0); err != nil {
+		return err
+	}
+	d.TakenOver, d.Foreign = true, !ours
+	return nil
+}
+
+// free says why an interface can't be taken over, or nil.
+func free(nl netlink.Link) error {
+	name := nl.Attrs().Name
 	t, ok := nl.(*netlink.Tuntap)
 	switch {
 	case !ok:
@@ -186,14 +204,24 @@ func (d *Device) setUp(o *Options) error {
 	if t, ok := nl.(*netlink.Tuntap); !ok || t.Queues != o.Queues {
 		return errors.New("another program opened it at the same time: stop that program")
 	}
-	if err := netlink.LinkSetHardwareAddr(nl, o.MAC[:]); err != nil {
-		return fmt.Errorf("set the MAC address %x: %w", o.MAC, err)
+	// What is right stays untouched: a change makes Linux forget neighbours.
+	if mtu := nl.Attrs().MTU; mtu != o.MTU && !d.chosen(nl) {
+		if err := netlink.LinkSetMTU(nl, o.MTU); err != nil {
+			return fmt.Errorf("set mtu %d: %w", o.MTU, err)
+		}
 	}
-	if err := netlink.LinkSetMTU(nl, o.MTU); err != nil {
-		return fmt.Errorf("set mtu %d: %w", o.MTU, err)
+	if at := nl.Attrs(); len(at.HardwareAddr) != len(o.MAC) || port.MAC(at.HardwareAddr) != o.MAC {
+		if d.TakenOver {
+			copy(d.Former[:], at.HardwareAddr)
+		}
+		if err := netlink.LinkSetHardwareAddr(nl, o.MAC[:]); err != nil {
+			return fmt.Errorf("set the MAC address %x: %w", o.MAC, err)
+		}
 	}
-	if err := netlink.LinkSetTxQLen(nl, queueLength); err != nil {
-		return fmt.Errorf("set a queue of %d frames: %w", queueLength, err)
+	if nl.Attrs().TxQLen != queueLength {
+		if err := netlink.LinkSetTxQLen(nl, queueLength); err != nil {
+			return fmt.Errorf("set a queue of %d frames: %w", queueLength, err)
+		}
 	}
 	d.Link, err = port.FindLink(o.Name)
 	return err
@@ -234,8 +262,8 @@ func (d *Device) SetCarrier(on bool) error {
 	return nil
 }
 
-// Close removes the device when its queues are closed too. Queues that were never
-// opened are closed with it.
+// Close removes the device when its queues are closed too, unless it is kept. Queues
+// that were never opened are closed with it.
 func (d *Device) Close() (err error) {
 	for _, fd := range append(d.fds, d.control, d.groups) {
 		if fd >= 0 {

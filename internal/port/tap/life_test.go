@@ -1,23 +1,18 @@
 package tap_test
 
 import (
-	"bufio"
 	"errors"
 	"net/netip"
-	"os"
-	"os/exec"
 	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/port/tap"
-	"weir/internal/testkit/netns"
 )
 
 // A device is what was asked for, down, and gone when it and its queues are closed,
@@ -97,6 +92,7 @@ func TestRefusals(t *testing.T) {
 		{"a long name", options("sixteen.byteskni"), []string{"sixteen.byteskni", "1 to 15 bytes"}},
 		{"a pattern", options("dpdk%d.kni"), []string{"'%'"}},
 		{"a path", options("a/b"), []string{"'/'"}},
+		{"no port's name", with(func(o *tap.Options) { o.Port = "a, b" }), []string{`"a, b"`}},
 		{"no queue", with(func(o *tap.Options) { o.Queues = 0 }), []string{"1 to 64 queues, not 0"}},
 		{"many queues", with(func(o *tap.Options) { o.Queues = 65 }), []string{"1 to 64 queues, not 65"}},
 		{"no mac", with(func(o *tap.Options) { o.MAC = port.MAC{} }), []string{"000000000000 is no MAC"}},
@@ -118,46 +114,6 @@ func TestRefusals(t *testing.T) {
 				return nil
 			}))
 		})
-	}
-}
-
-// A device that was left behind is taken over with its addresses, and goes at Close.
-func TestTakeOver(t *testing.T) {
-	ns := namespace(t)
-	left(t, ns, "old.kni", netlink.TUNTAP_MODE_TAP, netlink.TUNTAP_NO_PI|netlink.TUNTAP_MULTI_QUEUE)
-	check(t, ns.LinkUp("old.kni"))
-	check(t, ns.Address("old.kni", netip.MustParsePrefix("10.9.0.1/24")))
-	index := link(t, ns, "old.kni").Index
-
-	// Refused on the way, it is as it was.
-	bad := options("old.kni")
-	bad.MTU = 70000
-	check(t, ns.Do(func() error {
-		_, err := tap.Create(bad)
-		expectSays(t, err, "mtu 70000")
-		return nil
-	}))
-
-	d := create(t, ns, options("old.kni"))
-	if l := d.Link; !d.TakenOver || l.Index != index || !l.Up || l.MAC != mac || l.MTU != 1500 {
-		t.Errorf("taken over: %v, %+v", d.TakenOver, *l)
-	}
-	pool := newPool(t, 64, 0)
-	q := open(t, ns, d, pool)
-	c := udp(t, ns, "10.9.0.1:0")
-	_, err := c.WriteToUDPAddrPort([]byte("hello"), netip.MustParseAddrPort("10.9.0.2:9"))
-	check(t, err)
-	readable(t, q.FD()) // its ARP request
-	var burst [port.Burst]*packet.Packet
-	if n := q.Rx(burst[:]); n != 1 || string(burst[0].Data[12:14]) != "\x08\x06" || burst[0].In != 3 {
-		t.Errorf("received %d packets", n)
-	} else {
-		pool.Put(burst[0])
-	}
-	check(t, q.Close())
-	check(t, d.Close())
-	if link(t, ns, "old.kni") != nil {
-		t.Error("still there after Close")
 	}
 }
 
@@ -227,54 +183,4 @@ func TestCloseWhileReading(t *testing.T) {
 	if link(t, ns, "dpdk0.kni") != nil {
 		t.Error("still there after Close")
 	}
-}
-
-// killedRole in the environment makes the test binary one that holds a device until
-// it is killed.
-const killedRole = "WEIR_TEST_TAP_KILLED"
-
-func beKilled() {
-	if _, err := tap.Create(options("dpdk0.kni")); err != nil {
-		os.Stdout.WriteString(err.Error())
-		os.Exit(1)
-	}
-	os.Stdout.WriteString("ready\n")
-	for {
-		_ = unix.Pause()
-	}
-}
-
-// What a killed director leaves behind: nothing.
-func TestKilled(t *testing.T) {
-	ns := namespace(t)
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), killedRole+"=1")
-	p := start(t, ns, child)
-	check(t, ns.Do(func() error {
-		_, err := tap.Create(options("dpdk0.kni"))
-		expectSays(t, err, "is another weir running")
-		return nil
-	}))
-	p.Kill()
-	for until := time.Now().Add(deadline); link(t, ns, "dpdk0.kni") != nil; runtime.Gosched() {
-		if time.Now().After(until) {
-			t.Fatal("the device is still there")
-		}
-	}
-	if d := create(t, ns, options("dpdk0.kni")); d.TakenOver {
-		t.Error("there was something to take over")
-	}
-}
-
-func start(t *testing.T, ns *netns.Namespace, child *exec.Cmd) *netns.Process {
-	t.Helper()
-	out, err := child.StdoutPipe()
-	check(t, err)
-	p, err := ns.Start(child)
-	check(t, err)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "ready\n" {
-		t.Fatalf("the child said %q, %v", line, err)
-	}
-	return p
 }

@@ -39,7 +39,7 @@ func namespace(t testing.TB) *netns.Namespace {
 }
 
 func options(name string) tap.Options {
-	return tap.Options{Name: name, MAC: mac, MTU: 1500, Queues: 1, Whole: true}
+	return tap.Options{Name: name, Port: "dpdk0", MAC: mac, MTU: 1500, Queues: 1, Whole: true}
 }
 
 func create(t testing.TB, ns *netns.Namespace, o tap.Options) (d *tap.Device) {

@@ -158,7 +158,7 @@ func (c *counters) since(before counters) string {
 	note("fragmented", a.Fragmented, b.Fragmented)
 	note("fragments", a.FragmentsMade, b.FragmentsMade)
 	for r := range a.Punts {
-		note("punt."+packet.Reason(r).PuntName(), a.Punts[r], b.Punts[r])
+		note("punt."+packet.Reason(r).String(), a.Punts[r], b.Punts[r])
 	}
 	for r := range c.drops {
 		note("drop."+packet.Reason(r).String(), c.drops[r], before.drops[r])
