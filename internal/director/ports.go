@@ -24,6 +24,8 @@ type openPort struct {
 	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
 	umems    map[int]*afxdp.UMEM
 	bed      *BedPort     // or what is there already
+	vlan     spec.VLAN    // or the frames of another that have its tag,
+	over     *openPort    // which is this
 	groups   *port.Groups // nil on a bed, and where Linux gives none
 	twin     *twin        // nil: there is none (kni off)
 
