@@ -1,6 +1,8 @@
 package director
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -61,6 +63,7 @@ func (d *Director) newVLAN(v spec.VLAN, ports []*openPort, taken *[port.Max]bool
 		RxPartial: link.RxPartial, TxCsum: link.TxCsum, TxGSO: link.TxGSO,
 	}}
 	p.over = ports[i]
+	d.keepTags(ports[i])
 	var err error
 	if p.linkLocal, err = linkLocal(&d.boot.IPv6, &p.facts, 0); err != nil {
 		return nil, err
@@ -71,6 +74,33 @@ func (d *Director) newVLAN(v spec.VLAN, ports []*openPort, taken *[port.Max]bool
 		}
 	}
 	return p, nil
+}
+
+// keepTags has a device leave the tags in frames, if they are taken from it before
+// Linux, which would be told of a tag, sees them: AF_XDP is not.
+func (d *Director) keepTags(p *openPort) {
+	if p.program == nil {
+		return
+	}
+	for _, feature := range []string{port.FeatureVLANStrip, port.FeatureVLANStripOuter, port.FeatureVLANFilter, port.FeatureVLANFilterOuter} {
+		was, err := p.link.SwitchOff(feature)
+		if err != nil {
+			d.log.Warn(fmt.Sprintf("device %s may lose the tags of VLANs: switch %s off (ethtool -K %s %[2]s off), or have it driven by packet sockets (driver afpacket)", p.facts.Name, feature, p.link.Name), "err", err)
+			continue
+		}
+		if was {
+			p.switchedOff = append(p.switchedOff, feature)
+			d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s: %s of %s is switched off, so that tags of VLANs are seen; it is switched on again at the end", p.facts.Name, feature, p.link.Name))
+		}
+	}
+}
+
+// switchOn undoes keepTags.
+func (p *openPort) switchOn() (err error) {
+	for _, feature := range p.switchedOff {
+		err = errors.Join(err, p.link.SwitchOn(feature))
+	}
+	return err
 }
 
 // below is the Linux interface by which a port's packets leave.

@@ -31,6 +31,7 @@ type openPort struct {
 
 	linkLocal    netip.Addr // the port's own; zero: none
 	linkLocalTry uint8      // how many before it were another machine's
+	switchedOff  []string   // features of the interface, until the end
 	queues       []boundQueue
 	warned       bool
 }
@@ -280,7 +281,7 @@ func (d *Director) closePorts() (err error) {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}
-		err = errors.Join(err, p.twin.close())
+		err = errors.Join(err, p.twin.close(), p.switchOn())
 		if p.takeover != nil {
 			err = errors.Join(err, p.takeover.Close())
 		}

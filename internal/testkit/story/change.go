@@ -83,7 +83,7 @@ func (e *edit) line(w []string) error {
 			plain = append(plain, x)
 		}
 	}
-	need := map[string]int{"vlan": 3, "addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
+	need := map[string]int{"vlan": 1, "addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
 	if n, ok := need[w[0]]; !ok || len(plain) < n {
 		return fmt.Errorf("%q says nothing, or too little", strings.Join(w, " "))
 	}
@@ -116,6 +116,12 @@ func (e *edit) number(k string, otherwise int) int {
 }
 
 func (e *edit) vlan(w []string) error {
+	if e.no {
+		return e.spec.DeleteVLAN(spec.VLAN{Name: w[0]})
+	}
+	if len(w) < 3 {
+		return fmt.Errorf("vlan %s: on what, with which number?", w[0])
+	}
 	id, err := strconv.ParseUint(w[2], 10, 16)
 	if err != nil {
 		return err
@@ -123,9 +129,6 @@ func (e *edit) vlan(w []string) error {
 	v := spec.VLAN{Name: w[0], Link: w[1], ID: uint16(id)}
 	if e.named["proto"] == "802.1ad" {
 		v.Proto = spec.Proto8021AD
-	}
-	if e.no {
-		return e.spec.DeleteVLAN(v)
 	}
 	return e.spec.AddVLAN(v)
 }
