@@ -129,6 +129,7 @@ func swallow[T any](c chan T) {
 // lookAtTwins lists what Linux has on the twins and puts it in force, and tells Linux
 // whether the ports' cables lead anywhere.
 func (d *Director) lookAtTwins() error {
+	ports := d.watched() // before Linux is asked: what is made meanwhile is not in its answer
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return fmt.Errorf("list the addresses of Linux: %w", err)
@@ -140,10 +141,10 @@ func (d *Director) lookAtTwins() error {
 	flags := map[int]uint32{} // by index
 	for _, l := range links {
 		flags[l.Attrs().Index] = l.Attrs().RawFlags
-		d.keepMAC(l)
+		d.keepMAC(ports, l)
 	}
 	seen := map[string]TwinState{}
-	for _, p := range d.watched() {
+	for _, p := range ports {
 		at := p.twin.device.Link.Index
 		is, there := flags[at]
 		s := TwinState{Up: is&unix.IFF_UP != 0, Gone: !there}
@@ -203,8 +204,8 @@ func (t *twin) groups() ([]port.MAC, error) {
 
 // keepMAC gives a twin its port's MAC again, if udev or somebody gave it another: what
 // comes to the port would be another machine's to Linux.
-func (d *Director) keepMAC(l netlink.Link) {
-	for _, p := range d.watched() {
+func (d *Director) keepMAC(ports []*openPort, l netlink.Link) {
+	for _, p := range ports {
 		if p.twin.device.Link.Index != l.Attrs().Index || bytes.Equal(l.Attrs().HardwareAddr, p.facts.MAC[:]) {
 			continue
 		}
