@@ -87,7 +87,7 @@ func (f *fake) find(key *weirv1.ServiceKey) (int, error) {
 // Apply makes all steps, or none.
 func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest]) (*connect.Response[weirv1.ApplyResponse], error) {
 	was := fake{
-		vlans: clones(f.vlans),
+		vlans:     clones(f.vlans),
 		addresses: clones(f.addresses), routes: clones(f.routes), neighbours: clones(f.neighbours), services: clones(f.services),
 		access: clones(f.access), calls: slices.Clone(f.calls),
 	}
