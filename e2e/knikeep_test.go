@@ -170,7 +170,7 @@ func TestKNIPurge(t *testing.T) {
 	d.setup.conf = "global_defs {\n    kni off\n}\n"
 	d.serve()
 	for _, port := range d.ports {
-		if want := port + ".kni, a twin of port " + port + ", is left of another configuration"; !strings.Contains(d.log.String(), want) {
+		if want := port + ".kni, a twin of port " + port + ", is left from before"; !strings.Contains(d.log.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, d.log)
 		}
 	}

@@ -66,6 +66,12 @@ const (
 	// DirectorDeleteNeighbourProcedure is the fully-qualified name of the Director's DeleteNeighbour
 	// RPC.
 	DirectorDeleteNeighbourProcedure = "/weir.v1.Director/DeleteNeighbour"
+	// DirectorListVLANsProcedure is the fully-qualified name of the Director's ListVLANs RPC.
+	DirectorListVLANsProcedure = "/weir.v1.Director/ListVLANs"
+	// DirectorAddVLANProcedure is the fully-qualified name of the Director's AddVLAN RPC.
+	DirectorAddVLANProcedure = "/weir.v1.Director/AddVLAN"
+	// DirectorDeleteVLANProcedure is the fully-qualified name of the Director's DeleteVLAN RPC.
+	DirectorDeleteVLANProcedure = "/weir.v1.Director/DeleteVLAN"
 	// DirectorListMulticastProcedure is the fully-qualified name of the Director's ListMulticast RPC.
 	DirectorListMulticastProcedure = "/weir.v1.Director/ListMulticast"
 	// DirectorListLinksProcedure is the fully-qualified name of the Director's ListLinks RPC.
@@ -140,6 +146,10 @@ type DirectorClient interface {
 	ListNeighbours(context.Context, *connect.Request[ListNeighboursRequest]) (*connect.Response[ListNeighboursResponse], error)
 	AddNeighbour(context.Context, *connect.Request[AddNeighbourRequest]) (*connect.Response[AddNeighbourResponse], error)
 	DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error)
+	// VLAN devices (dpip vlan).
+	ListVLANs(context.Context, *connect.Request[ListVLANsRequest]) (*connect.Response[ListVLANsResponse], error)
+	AddVLAN(context.Context, *connect.Request[AddVLANRequest]) (*connect.Response[AddVLANResponse], error)
+	DeleteVLAN(context.Context, *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error)
 	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
@@ -255,6 +265,24 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			httpClient,
 			baseURL+DirectorDeleteNeighbourProcedure,
 			connect.WithSchema(directorMethods.ByName("DeleteNeighbour")),
+			connect.WithClientOptions(opts...),
+		),
+		listVLANs: connect.NewClient[ListVLANsRequest, ListVLANsResponse](
+			httpClient,
+			baseURL+DirectorListVLANsProcedure,
+			connect.WithSchema(directorMethods.ByName("ListVLANs")),
+			connect.WithClientOptions(opts...),
+		),
+		addVLAN: connect.NewClient[AddVLANRequest, AddVLANResponse](
+			httpClient,
+			baseURL+DirectorAddVLANProcedure,
+			connect.WithSchema(directorMethods.ByName("AddVLAN")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteVLAN: connect.NewClient[DeleteVLANRequest, DeleteVLANResponse](
+			httpClient,
+			baseURL+DirectorDeleteVLANProcedure,
+			connect.WithSchema(directorMethods.ByName("DeleteVLAN")),
 			connect.WithClientOptions(opts...),
 		),
 		listMulticast: connect.NewClient[ListMulticastRequest, ListMulticastResponse](
@@ -419,6 +447,9 @@ type directorClient struct {
 	listNeighbours     *connect.Client[ListNeighboursRequest, ListNeighboursResponse]
 	addNeighbour       *connect.Client[AddNeighbourRequest, AddNeighbourResponse]
 	deleteNeighbour    *connect.Client[DeleteNeighbourRequest, DeleteNeighbourResponse]
+	listVLANs          *connect.Client[ListVLANsRequest, ListVLANsResponse]
+	addVLAN            *connect.Client[AddVLANRequest, AddVLANResponse]
+	deleteVLAN         *connect.Client[DeleteVLANRequest, DeleteVLANResponse]
 	listMulticast      *connect.Client[ListMulticastRequest, ListMulticastResponse]
 	listLinks          *connect.Client[ListLinksRequest, ListLinksResponse]
 	setLink            *connect.Client[SetLinkRequest, SetLinkResponse]
@@ -508,6 +539,21 @@ func (c *directorClient) AddNeighbour(ctx context.Context, req *connect.Request[
 // DeleteNeighbour calls weir.v1.Director.DeleteNeighbour.
 func (c *directorClient) DeleteNeighbour(ctx context.Context, req *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error) {
 	return c.deleteNeighbour.CallUnary(ctx, req)
+}
+
+// ListVLANs calls weir.v1.Director.ListVLANs.
+func (c *directorClient) ListVLANs(ctx context.Context, req *connect.Request[ListVLANsRequest]) (*connect.Response[ListVLANsResponse], error) {
+	return c.listVLANs.CallUnary(ctx, req)
+}
+
+// AddVLAN calls weir.v1.Director.AddVLAN.
+func (c *directorClient) AddVLAN(ctx context.Context, req *connect.Request[AddVLANRequest]) (*connect.Response[AddVLANResponse], error) {
+	return c.addVLAN.CallUnary(ctx, req)
+}
+
+// DeleteVLAN calls weir.v1.Director.DeleteVLAN.
+func (c *directorClient) DeleteVLAN(ctx context.Context, req *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error) {
+	return c.deleteVLAN.CallUnary(ctx, req)
 }
 
 // ListMulticast calls weir.v1.Director.ListMulticast.
@@ -651,6 +697,10 @@ type DirectorHandler interface {
 	ListNeighbours(context.Context, *connect.Request[ListNeighboursRequest]) (*connect.Response[ListNeighboursResponse], error)
 	AddNeighbour(context.Context, *connect.Request[AddNeighbourRequest]) (*connect.Response[AddNeighbourResponse], error)
 	DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error)
+	// VLAN devices (dpip vlan).
+	ListVLANs(context.Context, *connect.Request[ListVLANsRequest]) (*connect.Response[ListVLANsResponse], error)
+	AddVLAN(context.Context, *connect.Request[AddVLANRequest]) (*connect.Response[AddVLANResponse], error)
+	DeleteVLAN(context.Context, *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error)
 	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
@@ -762,6 +812,24 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		DirectorDeleteNeighbourProcedure,
 		svc.DeleteNeighbour,
 		connect.WithSchema(directorMethods.ByName("DeleteNeighbour")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorListVLANsHandler := connect.NewUnaryHandler(
+		DirectorListVLANsProcedure,
+		svc.ListVLANs,
+		connect.WithSchema(directorMethods.ByName("ListVLANs")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorAddVLANHandler := connect.NewUnaryHandler(
+		DirectorAddVLANProcedure,
+		svc.AddVLAN,
+		connect.WithSchema(directorMethods.ByName("AddVLAN")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorDeleteVLANHandler := connect.NewUnaryHandler(
+		DirectorDeleteVLANProcedure,
+		svc.DeleteVLAN,
+		connect.WithSchema(directorMethods.ByName("DeleteVLAN")),
 		connect.WithHandlerOptions(opts...),
 	)
 	directorListMulticastHandler := connect.NewUnaryHandler(
@@ -936,6 +1004,12 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorAddNeighbourHandler.ServeHTTP(w, r)
 		case DirectorDeleteNeighbourProcedure:
 			directorDeleteNeighbourHandler.ServeHTTP(w, r)
+		case DirectorListVLANsProcedure:
+			directorListVLANsHandler.ServeHTTP(w, r)
+		case DirectorAddVLANProcedure:
+			directorAddVLANHandler.ServeHTTP(w, r)
+		case DirectorDeleteVLANProcedure:
+			directorDeleteVLANHandler.ServeHTTP(w, r)
 		case DirectorListMulticastProcedure:
 			directorListMulticastHandler.ServeHTTP(w, r)
 		case DirectorListLinksProcedure:
@@ -1043,6 +1117,18 @@ func (UnimplementedDirectorHandler) AddNeighbour(context.Context, *connect.Reque
 
 func (UnimplementedDirectorHandler) DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteNeighbour is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) ListVLANs(context.Context, *connect.Request[ListVLANsRequest]) (*connect.Response[ListVLANsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ListVLANs is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) AddVLAN(context.Context, *connect.Request[AddVLANRequest]) (*connect.Response[AddVLANResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.AddVLAN is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) DeleteVLAN(context.Context, *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteVLAN is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error) {

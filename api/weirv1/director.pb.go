@@ -259,7 +259,7 @@ type ErrorDetail struct {
 	// DPVS's text for it: "already exist".
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// Which object was at fault: "service", "dest", "laddr", "address", "route",
-	// "neighbour", "link", "worker", "scheduler", "blacklist", "whitelist",
+	// "neighbour", "link", "vlan", "worker", "scheduler", "blacklist", "whitelist",
 	// "timeout".
 	Object string `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	// Of Apply: which step was refused, counted from 1; 0 if it was none alone.
@@ -352,6 +352,8 @@ type Step struct {
 	//	*Step_AddAccess
 	//	*Step_DeleteAccess
 	//	*Step_SetTimeouts
+	//	*Step_AddVlan
+	//	*Step_DeleteVlan
 	Change isStep_Change `protobuf_oneof:"change"`
 	// What the step adds may be there already, exactly as the step has it: then it changes
 	// nothing. Of addresses, routes and neighbours; services are not the same when they
@@ -587,6 +589,24 @@ func (x *Step) GetSetTimeouts() *SetTimeoutsRequest {
 	return nil
 }
 
+func (x *Step) GetAddVlan() *AddVLANRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddVlan); ok {
+			return x.AddVlan
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteVlan() *DeleteVLANRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteVlan); ok {
+			return x.DeleteVlan
+		}
+	}
+	return nil
+}
+
 func (x *Step) GetMayBeThere() bool {
 	if x != nil {
 		return x.MayBeThere
@@ -682,6 +702,14 @@ type Step_SetTimeouts struct {
 	SetTimeouts *SetTimeoutsRequest `protobuf:"bytes,21,opt,name=set_timeouts,json=setTimeouts,proto3,oneof"`
 }
 
+type Step_AddVlan struct {
+	AddVlan *AddVLANRequest `protobuf:"bytes,30,opt,name=add_vlan,json=addVlan,proto3,oneof"`
+}
+
+type Step_DeleteVlan struct {
+	DeleteVlan *DeleteVLANRequest `protobuf:"bytes,31,opt,name=delete_vlan,json=deleteVlan,proto3,oneof"`
+}
+
 func (*Step_AddAddress) isStep_Change() {}
 
 func (*Step_DeleteAddress) isStep_Change() {}
@@ -723,6 +751,10 @@ func (*Step_AddAccess) isStep_Change() {}
 func (*Step_DeleteAccess) isStep_Change() {}
 
 func (*Step_SetTimeouts) isStep_Change() {}
+
+func (*Step_AddVlan) isStep_Change() {}
+
+func (*Step_DeleteVlan) isStep_Change() {}
 
 type ApplyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2300,6 +2332,329 @@ func (*DeleteNeighbourResponse) Descriptor() ([]byte, []int) {
 	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
 }
 
+// VLAN is the frames of a device that have a tag.
+type VLAN struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "dpdk0.100"; when one is added "" is that: its link and its id.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Link string `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
+	// "802.1q", which "" is too, or "802.1ad"
+	Proto string `protobuf:"bytes,3,opt,name=proto,proto3" json:"proto,omitempty"`
+	// 1 to 4094
+	Id            uint32 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VLAN) Reset() {
+	*x = VLAN{}
+	mi := &file_weirv1_director_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VLAN) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VLAN) ProtoMessage() {}
+
+func (x *VLAN) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VLAN.ProtoReflect.Descriptor instead.
+func (*VLAN) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *VLAN) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VLAN) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *VLAN) GetProto() string {
+	if x != nil {
+		return x.Proto
+	}
+	return ""
+}
+
+func (x *VLAN) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type ListVLANsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that are like it in what is not empty.
+	Like          *VLAN `protobuf:"bytes,1,opt,name=like,proto3" json:"like,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListVLANsRequest) Reset() {
+	*x = ListVLANsRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListVLANsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListVLANsRequest) ProtoMessage() {}
+
+func (x *ListVLANsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListVLANsRequest.ProtoReflect.Descriptor instead.
+func (*ListVLANsRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ListVLANsRequest) GetLike() *VLAN {
+	if x != nil {
+		return x.Like
+	}
+	return nil
+}
+
+type ListVLANsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vlans         []*VLAN                `protobuf:"bytes,1,rep,name=vlans,proto3" json:"vlans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListVLANsResponse) Reset() {
+	*x = ListVLANsResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListVLANsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListVLANsResponse) ProtoMessage() {}
+
+func (x *ListVLANsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListVLANsResponse.ProtoReflect.Descriptor instead.
+func (*ListVLANsResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListVLANsResponse) GetVlans() []*VLAN {
+	if x != nil {
+		return x.Vlans
+	}
+	return nil
+}
+
+type AddVLANRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vlan          *VLAN                  `protobuf:"bytes,1,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddVLANRequest) Reset() {
+	*x = AddVLANRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddVLANRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddVLANRequest) ProtoMessage() {}
+
+func (x *AddVLANRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddVLANRequest.ProtoReflect.Descriptor instead.
+func (*AddVLANRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *AddVLANRequest) GetVlan() *VLAN {
+	if x != nil {
+		return x.Vlan
+	}
+	return nil
+}
+
+type AddVLANResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddVLANResponse) Reset() {
+	*x = AddVLANResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddVLANResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddVLANResponse) ProtoMessage() {}
+
+func (x *AddVLANResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddVLANResponse.ProtoReflect.Descriptor instead.
+func (*AddVLANResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+}
+
+// DeleteVLANRequest names a VLAN by its name, or by the rest. Its addresses, routes and
+// neighbours go with it.
+type DeleteVLANRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vlan          *VLAN                  `protobuf:"bytes,1,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteVLANRequest) Reset() {
+	*x = DeleteVLANRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteVLANRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteVLANRequest) ProtoMessage() {}
+
+func (x *DeleteVLANRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteVLANRequest.ProtoReflect.Descriptor instead.
+func (*DeleteVLANRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DeleteVLANRequest) GetVlan() *VLAN {
+	if x != nil {
+		return x.Vlan
+	}
+	return nil
+}
+
+type DeleteVLANResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteVLANResponse) Reset() {
+	*x = DeleteVLANResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteVLANResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteVLANResponse) ProtoMessage() {}
+
+func (x *DeleteVLANResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteVLANResponse.ProtoReflect.Descriptor instead.
+func (*DeleteVLANResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+}
+
 // MulticastGroup is a group that a device listens to.
 type MulticastGroup struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -2316,7 +2671,7 @@ type MulticastGroup struct {
 
 func (x *MulticastGroup) Reset() {
 	*x = MulticastGroup{}
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2683,7 @@ func (x *MulticastGroup) String() string {
 func (*MulticastGroup) ProtoMessage() {}
 
 func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2696,7 @@ func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MulticastGroup.ProtoReflect.Descriptor instead.
 func (*MulticastGroup) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *MulticastGroup) GetDevice() string {
@@ -2382,7 +2737,7 @@ type ListMulticastRequest struct {
 
 func (x *ListMulticastRequest) Reset() {
 	*x = ListMulticastRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2749,7 @@ func (x *ListMulticastRequest) String() string {
 func (*ListMulticastRequest) ProtoMessage() {}
 
 func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2762,7 @@ func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastRequest.ProtoReflect.Descriptor instead.
 func (*ListMulticastRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListMulticastRequest) GetDevice() string {
@@ -2427,7 +2782,7 @@ type ListMulticastResponse struct {
 
 func (x *ListMulticastResponse) Reset() {
 	*x = ListMulticastResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2794,7 @@ func (x *ListMulticastResponse) String() string {
 func (*ListMulticastResponse) ProtoMessage() {}
 
 func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2807,7 @@ func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastResponse.ProtoReflect.Descriptor instead.
 func (*ListMulticastResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListMulticastResponse) GetGroups() []*MulticastGroup {
@@ -2499,7 +2854,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2866,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2879,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Link) GetNumber() uint32 {
@@ -2713,7 +3068,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +3080,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +3093,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -2820,7 +3175,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +3187,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +3200,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -2864,7 +3219,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3231,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3244,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2912,7 +3267,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3279,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3292,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -2969,7 +3324,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3336,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3349,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 type Worker struct {
@@ -3021,7 +3376,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3388,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3401,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -3155,7 +3510,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3522,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3535,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 type ListWorkersResponse struct {
@@ -3192,7 +3547,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3559,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3572,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -3237,7 +3592,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3604,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3617,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -3287,7 +3642,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3299,7 +3654,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3312,7 +3667,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 type ServiceKey struct {
@@ -3329,7 +3684,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3696,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3709,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -3401,7 +3756,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3768,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3781,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -3478,7 +3833,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3845,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +3858,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -3549,7 +3904,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3916,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +3929,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -3627,7 +3982,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +3994,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +4007,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -3728,7 +4083,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3740,7 +4095,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3753,7 +4108,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -3918,7 +4273,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4285,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4298,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Dest) GetAddress() string {
@@ -4050,7 +4405,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4417,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4430,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -4116,7 +4471,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4128,7 +4483,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4141,7 +4496,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -4162,7 +4517,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4174,7 +4529,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4187,7 +4542,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -4213,7 +4568,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4225,7 +4580,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4238,7 +4593,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -4256,7 +4611,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4623,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4636,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 type EditServiceRequest struct {
@@ -4293,7 +4648,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4305,7 +4660,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4318,7 +4673,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -4336,7 +4691,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4703,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4716,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 type DeleteServiceRequest struct {
@@ -4373,7 +4728,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4740,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4753,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -4416,7 +4771,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4783,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4796,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 type FlushServicesRequest struct {
@@ -4452,7 +4807,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4819,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4832,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 type FlushServicesResponse struct {
@@ -4488,7 +4843,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +4855,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +4868,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 type AddDestRequest struct {
@@ -4526,7 +4881,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4538,7 +4893,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4551,7 +4906,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -4576,7 +4931,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4943,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4956,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 type EditDestRequest struct {
@@ -4614,7 +4969,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4626,7 +4981,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4639,7 +4994,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -4664,7 +5019,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +5031,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +5044,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 type DeleteDestRequest struct {
@@ -4702,7 +5057,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4714,7 +5069,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4727,7 +5082,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -4752,7 +5107,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +5119,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +5132,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -4792,7 +5147,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4804,7 +5159,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +5172,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -4844,7 +5199,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +5211,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +5224,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -4890,7 +5245,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4902,7 +5257,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4915,7 +5270,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -4940,7 +5295,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5307,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5320,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 type AccessList struct {
@@ -4980,7 +5335,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4992,7 +5347,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5005,7 +5360,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -5041,7 +5396,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5053,7 +5408,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5066,7 +5421,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -5093,7 +5448,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5105,7 +5460,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5118,7 +5473,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -5139,7 +5494,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5506,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5164,7 +5519,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -5182,7 +5537,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5194,7 +5549,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5207,7 +5562,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 type DeleteAccessRequest struct {
@@ -5219,7 +5574,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5231,7 +5586,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5244,7 +5599,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -5262,7 +5617,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5274,7 +5629,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5287,7 +5642,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 type ZeroCountersRequest struct {
@@ -5300,7 +5655,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5312,7 +5667,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5325,7 +5680,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -5343,7 +5698,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5355,7 +5710,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5368,7 +5723,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -5384,7 +5739,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5396,7 +5751,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5409,7 +5764,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -5441,7 +5796,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5453,7 +5808,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5466,7 +5821,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 type GetTimeoutsResponse struct {
@@ -5481,7 +5836,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5493,7 +5848,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5506,7 +5861,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -5533,7 +5888,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5545,7 +5900,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5558,7 +5913,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -5576,7 +5931,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5588,7 +5943,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5601,7 +5956,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 type Connection struct {
@@ -5625,7 +5980,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5637,7 +5992,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5650,7 +6005,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -5728,7 +6083,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5740,7 +6095,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5753,7 +6108,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -5787,7 +6142,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5799,7 +6154,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5812,7 +6167,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -5830,7 +6185,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5842,7 +6197,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5855,7 +6210,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
 }
 
 type GetStatsResponse struct {
@@ -5874,7 +6229,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5886,7 +6241,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5899,7 +6254,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -5950,7 +6305,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5962,7 +6317,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5975,7 +6330,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -6009,7 +6364,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6021,7 +6376,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6034,7 +6389,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -6064,7 +6419,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6076,7 +6431,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6089,7 +6444,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Drop) GetReason() string {
@@ -6133,7 +6488,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6145,7 +6500,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6158,7 +6513,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -6208,7 +6563,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6220,7 +6575,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6233,7 +6588,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Gauge) GetName() string {
@@ -6267,7 +6622,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6279,7 +6634,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6292,7 +6647,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -6318,7 +6673,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
-	"\x04step\x18\x04 \x01(\rR\x04step\"\xb3\v\n" +
+	"\x04step\x18\x04 \x01(\rR\x04step\"\xa8\f\n" +
 	"\x04Step\x12=\n" +
 	"\vadd_address\x18\x01 \x01(\v2\x1a.weir.v1.AddAddressRequestH\x00R\n" +
 	"addAddress\x12F\n" +
@@ -6345,7 +6700,10 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
 	"add_access\x18\x13 \x01(\v2\x19.weir.v1.AddAccessRequestH\x00R\taddAccess\x12C\n" +
 	"\rdelete_access\x18\x14 \x01(\v2\x1c.weir.v1.DeleteAccessRequestH\x00R\fdeleteAccess\x12@\n" +
-	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeouts\x12 \n" +
+	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeouts\x124\n" +
+	"\badd_vlan\x18\x1e \x01(\v2\x17.weir.v1.AddVLANRequestH\x00R\aaddVlan\x12=\n" +
+	"\vdelete_vlan\x18\x1f \x01(\v2\x1a.weir.v1.DeleteVLANRequestH\x00R\n" +
+	"deleteVlan\x12 \n" +
 	"\fmay_be_there\x18\x16 \x01(\bR\n" +
 	"mayBeThereB\b\n" +
 	"\x06change\"3\n" +
@@ -6436,7 +6794,22 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x16DeleteNeighbourRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\"\x19\n" +
-	"\x17DeleteNeighbourResponse\"l\n" +
+	"\x17DeleteNeighbourResponse\"T\n" +
+	"\x04VLAN\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04link\x18\x02 \x01(\tR\x04link\x12\x14\n" +
+	"\x05proto\x18\x03 \x01(\tR\x05proto\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\rR\x02id\"5\n" +
+	"\x10ListVLANsRequest\x12!\n" +
+	"\x04like\x18\x01 \x01(\v2\r.weir.v1.VLANR\x04like\"8\n" +
+	"\x11ListVLANsResponse\x12#\n" +
+	"\x05vlans\x18\x01 \x03(\v2\r.weir.v1.VLANR\x05vlans\"3\n" +
+	"\x0eAddVLANRequest\x12!\n" +
+	"\x04vlan\x18\x01 \x01(\v2\r.weir.v1.VLANR\x04vlan\"\x11\n" +
+	"\x0fAddVLANResponse\"6\n" +
+	"\x11DeleteVLANRequest\x12!\n" +
+	"\x04vlan\x18\x01 \x01(\v2\r.weir.v1.VLANR\x04vlan\"\x14\n" +
+	"\x12DeleteVLANResponse\"l\n" +
 	"\x0eMulticastGroup\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
 	"\x06lladdr\x18\x02 \x01(\tR\x06lladdr\x12\x18\n" +
@@ -6746,7 +7119,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\xd2\x15\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\x9b\x17\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -6763,7 +7136,11 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\vFlushRoutes\x12\x1b.weir.v1.FlushRoutesRequest\x1a\x1c.weir.v1.FlushRoutesResponse\x12Q\n" +
 	"\x0eListNeighbours\x12\x1e.weir.v1.ListNeighboursRequest\x1a\x1f.weir.v1.ListNeighboursResponse\x12K\n" +
 	"\fAddNeighbour\x12\x1c.weir.v1.AddNeighbourRequest\x1a\x1d.weir.v1.AddNeighbourResponse\x12T\n" +
-	"\x0fDeleteNeighbour\x12\x1f.weir.v1.DeleteNeighbourRequest\x1a .weir.v1.DeleteNeighbourResponse\x12N\n" +
+	"\x0fDeleteNeighbour\x12\x1f.weir.v1.DeleteNeighbourRequest\x1a .weir.v1.DeleteNeighbourResponse\x12B\n" +
+	"\tListVLANs\x12\x19.weir.v1.ListVLANsRequest\x1a\x1a.weir.v1.ListVLANsResponse\x12<\n" +
+	"\aAddVLAN\x12\x17.weir.v1.AddVLANRequest\x1a\x18.weir.v1.AddVLANResponse\x12E\n" +
+	"\n" +
+	"DeleteVLAN\x12\x1a.weir.v1.DeleteVLANRequest\x1a\x1b.weir.v1.DeleteVLANResponse\x12N\n" +
 	"\rListMulticast\x12\x1d.weir.v1.ListMulticastRequest\x1a\x1e.weir.v1.ListMulticastResponse\x12B\n" +
 	"\tListLinks\x12\x19.weir.v1.ListLinksRequest\x1a\x1a.weir.v1.ListLinksResponse\x12<\n" +
 	"\aSetLink\x12\x17.weir.v1.SetLinkRequest\x1a\x18.weir.v1.SetLinkResponse\x12H\n" +
@@ -6805,7 +7182,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 107)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -6844,73 +7221,80 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*AddNeighbourResponse)(nil),       // 34: weir.v1.AddNeighbourResponse
 	(*DeleteNeighbourRequest)(nil),     // 35: weir.v1.DeleteNeighbourRequest
 	(*DeleteNeighbourResponse)(nil),    // 36: weir.v1.DeleteNeighbourResponse
-	(*MulticastGroup)(nil),             // 37: weir.v1.MulticastGroup
-	(*ListMulticastRequest)(nil),       // 38: weir.v1.ListMulticastRequest
-	(*ListMulticastResponse)(nil),      // 39: weir.v1.ListMulticastResponse
-	(*Link)(nil),                       // 40: weir.v1.Link
-	(*LinkStats)(nil),                  // 41: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 42: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 43: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 44: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 45: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 46: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 47: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 48: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 49: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 50: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 51: weir.v1.ServiceKey
-	(*Match)(nil),                      // 52: weir.v1.Match
-	(*AddressRange)(nil),               // 53: weir.v1.AddressRange
-	(*Counters)(nil),                   // 54: weir.v1.Counters
-	(*Rates)(nil),                      // 55: weir.v1.Rates
-	(*Service)(nil),                    // 56: weir.v1.Service
-	(*Dest)(nil),                       // 57: weir.v1.Dest
-	(*LocalAddress)(nil),               // 58: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 59: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 60: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 61: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 62: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 63: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 64: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 65: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 66: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 67: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 68: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 69: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 70: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 71: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 72: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 73: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 74: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 75: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 76: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 77: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 78: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 79: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 80: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 81: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 82: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 83: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 84: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 85: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 86: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 87: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 88: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 89: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 90: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 91: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 92: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 93: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 94: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 95: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 96: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 97: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 98: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 99: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 100: weir.v1.Drop
-	(*PortStats)(nil),                  // 101: weir.v1.PortStats
-	(*Gauge)(nil),                      // 102: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 103: weir.v1.Worker.Queue
+	(*VLAN)(nil),                       // 37: weir.v1.VLAN
+	(*ListVLANsRequest)(nil),           // 38: weir.v1.ListVLANsRequest
+	(*ListVLANsResponse)(nil),          // 39: weir.v1.ListVLANsResponse
+	(*AddVLANRequest)(nil),             // 40: weir.v1.AddVLANRequest
+	(*AddVLANResponse)(nil),            // 41: weir.v1.AddVLANResponse
+	(*DeleteVLANRequest)(nil),          // 42: weir.v1.DeleteVLANRequest
+	(*DeleteVLANResponse)(nil),         // 43: weir.v1.DeleteVLANResponse
+	(*MulticastGroup)(nil),             // 44: weir.v1.MulticastGroup
+	(*ListMulticastRequest)(nil),       // 45: weir.v1.ListMulticastRequest
+	(*ListMulticastResponse)(nil),      // 46: weir.v1.ListMulticastResponse
+	(*Link)(nil),                       // 47: weir.v1.Link
+	(*LinkStats)(nil),                  // 48: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 49: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 50: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 51: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 52: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 53: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 54: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 55: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 56: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 57: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 58: weir.v1.ServiceKey
+	(*Match)(nil),                      // 59: weir.v1.Match
+	(*AddressRange)(nil),               // 60: weir.v1.AddressRange
+	(*Counters)(nil),                   // 61: weir.v1.Counters
+	(*Rates)(nil),                      // 62: weir.v1.Rates
+	(*Service)(nil),                    // 63: weir.v1.Service
+	(*Dest)(nil),                       // 64: weir.v1.Dest
+	(*LocalAddress)(nil),               // 65: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 66: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 67: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 68: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 69: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 70: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 71: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 72: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 73: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 74: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 75: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 76: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 77: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 78: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 79: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 80: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 81: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 82: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 83: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 84: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 85: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 86: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 87: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 88: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 89: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 90: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 91: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 92: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 93: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 94: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 95: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 96: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 97: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 98: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 99: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 100: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 101: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 102: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 103: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 104: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 105: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 106: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 107: weir.v1.Drop
+	(*PortStats)(nil),                  // 108: weir.v1.PortStats
+	(*Gauge)(nil),                      // 109: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 110: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
@@ -6921,161 +7305,173 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	28,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
 	33,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
 	35,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	44,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	61,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	63,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	65,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	67,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	69,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	71,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	73,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	75,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	77,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	82,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	84,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	91,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
-	5,   // 21: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
-	0,   // 22: weir.v1.Address.scope:type_name -> weir.v1.Scope
-	10,  // 23: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
-	10,  // 24: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
-	10,  // 25: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
-	0,   // 26: weir.v1.Route.scope:type_name -> weir.v1.Scope
-	21,  // 27: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
-	21,  // 28: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
-	21,  // 29: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
-	30,  // 30: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
-	30,  // 31: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	37,  // 32: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	41,  // 33: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	40,  // 34: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	103, // 35: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	46,  // 36: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 37: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	52,  // 38: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	53,  // 39: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	53,  // 40: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	51,  // 41: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	57,  // 42: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	58,  // 43: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	54,  // 44: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	55,  // 45: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 46: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	54,  // 47: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	55,  // 48: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	51,  // 49: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	56,  // 50: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	56,  // 51: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	56,  // 52: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	51,  // 53: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	51,  // 54: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 55: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 56: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 57: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 58: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 59: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 60: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 61: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	51,  // 62: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 63: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	51,  // 64: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 65: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	51,  // 66: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 67: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	79,  // 68: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	79,  // 69: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	79,  // 70: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	51,  // 71: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	88,  // 72: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	88,  // 73: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	88,  // 74: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 75: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 76: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	93,  // 77: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	100, // 78: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	101, // 79: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	102, // 80: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	98,  // 81: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	100, // 82: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	99,  // 83: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	8,   // 84: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 85: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 86: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 87: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 88: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	19,  // 89: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	22,  // 90: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	24,  // 91: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	26,  // 92: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	28,  // 93: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	31,  // 94: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	33,  // 95: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	35,  // 96: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	38,  // 97: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	42,  // 98: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	44,  // 99: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	47,  // 100: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	49,  // 101: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	59,  // 102: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	61,  // 103: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	63,  // 104: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	65,  // 105: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	67,  // 106: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	69,  // 107: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	71,  // 108: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	73,  // 109: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	75,  // 110: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	77,  // 111: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	80,  // 112: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	82,  // 113: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	84,  // 114: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	86,  // 115: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	89,  // 116: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	91,  // 117: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	94,  // 118: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 119: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	96,  // 120: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 121: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 122: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 123: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 124: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 125: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	20,  // 126: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	23,  // 127: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	25,  // 128: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	27,  // 129: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	29,  // 130: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	32,  // 131: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	34,  // 132: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	36,  // 133: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	39,  // 134: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	43,  // 135: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	45,  // 136: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	48,  // 137: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	50,  // 138: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	60,  // 139: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	62,  // 140: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	64,  // 141: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	66,  // 142: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	68,  // 143: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	70,  // 144: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	72,  // 145: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	74,  // 146: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	76,  // 147: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	78,  // 148: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	81,  // 149: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	83,  // 150: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	85,  // 151: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	87,  // 152: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	90,  // 153: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	92,  // 154: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	95,  // 155: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 156: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	97,  // 157: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	121, // [121:158] is the sub-list for method output_type
-	84,  // [84:121] is the sub-list for method input_type
-	84,  // [84:84] is the sub-list for extension type_name
-	84,  // [84:84] is the sub-list for extension extendee
-	0,   // [0:84] is the sub-list for field type_name
+	51,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	68,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	70,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	72,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	74,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	76,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	78,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	80,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	82,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	84,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	89,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	91,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	98,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	40,  // 21: weir.v1.Step.add_vlan:type_name -> weir.v1.AddVLANRequest
+	42,  // 22: weir.v1.Step.delete_vlan:type_name -> weir.v1.DeleteVLANRequest
+	5,   // 23: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
+	0,   // 24: weir.v1.Address.scope:type_name -> weir.v1.Scope
+	10,  // 25: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
+	10,  // 26: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
+	10,  // 27: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
+	0,   // 28: weir.v1.Route.scope:type_name -> weir.v1.Scope
+	21,  // 29: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
+	21,  // 30: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
+	21,  // 31: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
+	30,  // 32: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
+	30,  // 33: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
+	37,  // 34: weir.v1.ListVLANsRequest.like:type_name -> weir.v1.VLAN
+	37,  // 35: weir.v1.ListVLANsResponse.vlans:type_name -> weir.v1.VLAN
+	37,  // 36: weir.v1.AddVLANRequest.vlan:type_name -> weir.v1.VLAN
+	37,  // 37: weir.v1.DeleteVLANRequest.vlan:type_name -> weir.v1.VLAN
+	44,  // 38: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
+	48,  // 39: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	47,  // 40: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	110, // 41: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	53,  // 42: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 43: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	59,  // 44: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	60,  // 45: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	60,  // 46: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	58,  // 47: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	64,  // 48: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	65,  // 49: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	61,  // 50: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	62,  // 51: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 52: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	61,  // 53: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	62,  // 54: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	58,  // 55: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	63,  // 56: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	63,  // 57: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	63,  // 58: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	58,  // 59: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	58,  // 60: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	64,  // 61: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	58,  // 62: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	64,  // 63: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	58,  // 64: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	64,  // 65: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	58,  // 66: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	65,  // 67: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	58,  // 68: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	65,  // 69: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	58,  // 70: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 71: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	58,  // 72: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 73: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	86,  // 74: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	86,  // 75: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	86,  // 76: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	58,  // 77: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	95,  // 78: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	95,  // 79: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	95,  // 80: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 81: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 82: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	100, // 83: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	107, // 84: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	108, // 85: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	109, // 86: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	105, // 87: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	107, // 88: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	106, // 89: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	8,   // 90: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	11,  // 91: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	13,  // 92: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	15,  // 93: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	17,  // 94: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	19,  // 95: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	22,  // 96: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	24,  // 97: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	26,  // 98: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	28,  // 99: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	31,  // 100: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	33,  // 101: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	35,  // 102: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	38,  // 103: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
+	40,  // 104: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
+	42,  // 105: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
+	45,  // 106: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	49,  // 107: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	51,  // 108: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	54,  // 109: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	56,  // 110: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	66,  // 111: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	68,  // 112: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	70,  // 113: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	72,  // 114: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	74,  // 115: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	76,  // 116: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	78,  // 117: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	80,  // 118: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	82,  // 119: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	84,  // 120: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	87,  // 121: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	89,  // 122: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	91,  // 123: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	93,  // 124: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	96,  // 125: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	98,  // 126: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	101, // 127: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 128: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	103, // 129: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	9,   // 130: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12,  // 131: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	14,  // 132: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	16,  // 133: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	18,  // 134: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	20,  // 135: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	23,  // 136: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	25,  // 137: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	27,  // 138: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	29,  // 139: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	32,  // 140: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	34,  // 141: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	36,  // 142: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	39,  // 143: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
+	41,  // 144: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
+	43,  // 145: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
+	46,  // 146: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	50,  // 147: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	52,  // 148: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	55,  // 149: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	57,  // 150: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	67,  // 151: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	69,  // 152: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	71,  // 153: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	73,  // 154: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	75,  // 155: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	77,  // 156: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	79,  // 157: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	81,  // 158: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	83,  // 159: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	85,  // 160: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	88,  // 161: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	90,  // 162: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	92,  // 163: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	94,  // 164: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	97,  // 165: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	99,  // 166: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	102, // 167: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 168: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	104, // 169: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	130, // [130:170] is the sub-list for method output_type
+	90,  // [90:130] is the sub-list for method input_type
+	90,  // [90:90] is the sub-list for extension type_name
+	90,  // [90:90] is the sub-list for extension extendee
+	0,   // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -7105,6 +7501,8 @@ func file_weirv1_director_proto_init() {
 		(*Step_AddAccess)(nil),
 		(*Step_DeleteAccess)(nil),
 		(*Step_SetTimeouts)(nil),
+		(*Step_AddVlan)(nil),
+		(*Step_DeleteVlan)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -7112,7 +7510,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   100,
+			NumMessages:   107,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,8 +41,14 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 // isThere reports whether what an edit adds to the network is in c, exactly so: what it
 // makes of nothing.
 func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
-	alone := &spec.Spec{Ports: c.Ports}
-	if edit(alone) != nil || len(alone.Services) > 0 {
+	alone := &spec.Spec{Ports: slices.Clone(c.Ports)}
+	if edit(alone) != nil { // or it makes one of the devices
+		alone = &spec.Spec{Ports: slices.DeleteFunc(slices.Clone(c.Ports), func(p string) bool { return c.FindVLAN(p) != nil })}
+		if edit(alone) != nil {
+			return false
+		}
+	}
+	if len(alone.Services) > 0 {
 		return false
 	}
 	found := 0
@@ -56,12 +62,17 @@ func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 			found++
 		}
 	}
+	for _, v := range alone.VLANs {
+		if slices.Contains(c.VLANs, v) {
+			found++
+		}
+	}
 	for _, n := range alone.Neighbours {
 		if slices.Contains(c.Neighbours, n) {
 			found++
 		}
 	}
-	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)
+	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)+len(alone.VLANs)
 }
 
 // step reads a step as the call of its own would; each leaves one edit.
@@ -107,6 +118,10 @@ func (s *Server) step(ctx context.Context, m *weirv1.Step) (err error) {
 		_, err = s.AddAccess(ctx, connect.NewRequest(c.AddAccess))
 	case *weirv1.Step_DeleteAccess:
 		_, err = s.DeleteAccess(ctx, connect.NewRequest(c.DeleteAccess))
+	case *weirv1.Step_AddVlan:
+		_, err = s.AddVLAN(ctx, connect.NewRequest(c.AddVlan))
+	case *weirv1.Step_DeleteVlan:
+		_, err = s.DeleteVLAN(ctx, connect.NewRequest(c.DeleteVlan))
 	case *weirv1.Step_SetTimeouts:
 		_, err = s.SetTimeouts(ctx, connect.NewRequest(c.SetTimeouts))
 	default:

@@ -39,10 +39,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 	ports := &[port.Max]port.Facts{}
 	named := make([]route.Port, len(d.ports))
 	for i, p := range d.ports {
-		ports[i] = p.facts
-		ports[i].Twin = p.twinUp()
+		ports[p.facts.ID] = p.factsNow(s)
 		named[i] = route.Port{
-			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, LinkLocal: p.linkLocal, Linux: p.linuxAddresses(),
+			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, PointToPoint: p.facts.PointToPoint, LinkLocal: p.linkLocal, Linux: p.linuxAddresses(),
 			Tentative: inState(probes, p.facts.Name, AddrTentative), Duplicate: inState(probes, p.facts.Name, AddrDuplicate),
 		}
 	}
@@ -124,8 +123,8 @@ func refuse6(s *spec.Spec) error {
 // connections still use.
 func (d *Director) linger(s *spec.Spec) (kept []spec.Address) {
 	for _, a := range append(d.lingering[:len(d.lingering):len(d.lingering)], d.spec.Addresses...) {
-		if !a.SAPool || s.FindAddress(a.Prefix.Addr()) != nil {
-			continue
+		if !a.SAPool || s.FindAddress(a.Prefix.Addr()) != nil || !slices.Contains(s.Ports, a.Port) {
+			continue // it is there, or its device is not any more
 		}
 		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); ok && used > 0 && !slices.Contains(kept, a) {
 			// Alone: its prefix is no route any more.

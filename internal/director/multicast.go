@@ -66,11 +66,16 @@ func (d *Director) joinGroups() {
 			continue
 		}
 		var macs []port.MAC
-		for _, g := range d.groupsOf(d.spec, p) {
-			macs = append(macs, wire.MulticastMAC6(g.As16()))
-		}
-		if p.twinUp() {
-			macs = append(macs, p.twin.Groups...)
+		for _, q := range d.ports {
+			if !p.carries(q) {
+				continue
+			}
+			for _, g := range d.groupsOf(d.spec, q) {
+				macs = append(macs, wire.MulticastMAC6(g.As16()))
+			}
+			if q.twinUp() {
+				macs = append(macs, q.twin.Groups...)
+			}
 		}
 		if err := p.groups.Set(macs); err != nil {
 			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses, or what Linux's programs listen to: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)

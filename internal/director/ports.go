@@ -24,11 +24,14 @@ type openPort struct {
 	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
 	umems    map[int]*afxdp.UMEM
 	bed      *BedPort     // or what is there already
+	vlan     spec.VLAN    // or the frames of another that have its tag,
+	over     *openPort    // which is this
 	groups   *port.Groups // nil on a bed, and where Linux gives none
 	twin     *twin        // nil: there is none (kni off)
 
 	linkLocal    netip.Addr // the port's own; zero: none
 	linkLocalTry uint8      // how many before it were another machine's
+	switchedOff  []string   // features of the interface, until the end
 	queues       []boundQueue
 	warned       bool
 }
@@ -278,7 +281,7 @@ func (d *Director) closePorts() (err error) {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}
-		err = errors.Join(err, p.twin.close())
+		err = errors.Join(err, p.twin.close(), p.switchOn())
 		if p.takeover != nil {
 			err = errors.Join(err, p.takeover.Close())
 		}

@@ -33,7 +33,7 @@ func (d *Director) tellTakenOver(p *openPort, device *tap.Device) {
 }
 
 // keepTwins has the twins outlast the director, now that it has started, and tells of
-// those that are left of another configuration.
+// those that are left from before.
 func (d *Director) keepTwins() error {
 	var wanted []string
 	for _, p := range d.ports {
@@ -51,7 +51,7 @@ func (d *Director) keepTwins() error {
 	}
 	for _, k := range kept {
 		if !k.Open && !slices.Contains(wanted, k.Name) {
-			d.log.Warn(fmt.Sprintf("%s, a twin of port %s, is left of another configuration, with its addresses: `weir purge` takes it away", k.Name, k.Port))
+			d.log.Warn(fmt.Sprintf("%s, a twin of port %s, is left from before, with its addresses: it is used when there is a device %[2]s again (dpip vlan add), and `weir purge` takes it away", k.Name, k.Port))
 		}
 	}
 	return nil

@@ -129,6 +129,7 @@ func swallow[T any](c chan T) {
 // lookAtTwins lists what Linux has on the twins and puts it in force, and tells Linux
 // whether the ports' cables lead anywhere.
 func (d *Director) lookAtTwins() error {
+	ports := d.watched() // before Linux is asked: what is made meanwhile is not in its answer
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return fmt.Errorf("list the addresses of Linux: %w", err)
@@ -140,13 +141,10 @@ func (d *Director) lookAtTwins() error {
 	flags := map[int]uint32{} // by index
 	for _, l := range links {
 		flags[l.Attrs().Index] = l.Attrs().RawFlags
-		d.keepMAC(l)
+		d.keepMAC(ports, l)
 	}
 	seen := map[string]TwinState{}
-	for _, p := range d.ports {
-		if p.twin == nil {
-			continue
-		}
+	for _, p := range ports {
 		at := p.twin.device.Link.Index
 		is, there := flags[at]
 		s := TwinState{Up: is&unix.IFF_UP != 0, Gone: !there}
@@ -162,7 +160,7 @@ func (d *Director) lookAtTwins() error {
 			return err
 		}
 		seen[p.facts.Name] = s
-		if carrier := flags[p.link.Index]&unix.IFF_RUNNING != 0; there && carrier != p.twin.carrier {
+		if carrier := flags[p.below().Index]&unix.IFF_RUNNING != 0; there && carrier != p.twin.carrier {
 			if err := p.twin.device.SetCarrier(carrier); err != nil {
 				return err
 			}
@@ -172,14 +170,21 @@ func (d *Director) lookAtTwins() error {
 	return d.SeeTwins(seen)
 }
 
+// watched are the ports that have a twin.
+func (d *Director) watched() (ports []*openPort) {
+	for _, p := range d.portList() {
+		if p.twin != nil {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
 // lookAtGroups lists what multicast groups Linux listens to on the twins, and puts it
 // in force.
 func (d *Director) lookAtGroups() error {
 	seen := map[string][]port.MAC{}
-	for _, p := range d.ports {
-		if p.twin == nil {
-			continue
-		}
+	for _, p := range d.watched() {
 		groups, err := p.twin.groups()
 		if err != nil {
 			return err
@@ -199,9 +204,9 @@ func (t *twin) groups() ([]port.MAC, error) {
 
 // keepMAC gives a twin its port's MAC again, if udev or somebody gave it another: what
 // comes to the port would be another machine's to Linux.
-func (d *Director) keepMAC(l netlink.Link) {
-	for _, p := range d.ports {
-		if p.twin == nil || p.twin.device.Link.Index != l.Attrs().Index || bytes.Equal(l.Attrs().HardwareAddr, p.facts.MAC[:]) {
+func (d *Director) keepMAC(ports []*openPort, l netlink.Link) {
+	for _, p := range ports {
+		if p.twin.device.Link.Index != l.Attrs().Index || bytes.Equal(l.Attrs().HardwareAddr, p.facts.MAC[:]) {
 			continue
 		}
 		d.log.Warn(fmt.Sprintf("device %s: somebody gave its twin %s the MAC address %s: it gets the port's again (tell udev to leave it alone: docs/kni.md)", p.facts.Name, p.twin.name, l.Attrs().HardwareAddr))

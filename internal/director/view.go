@@ -157,6 +157,7 @@ var nudNames = map[uint8]string{
 
 // Neighbours lists the neighbour table by device and address.
 func (d *Director) Neighbours() ([]NeighbourView, error) {
+	ports := d.portList()
 	d.reading.RLock()
 	defer d.reading.RUnlock()
 	if d.closed {
@@ -170,12 +171,15 @@ func (d *Director) Neighbours() ([]NeighbourView, error) {
 	slices.SortFunc(entries, func(a, b neigh.Entry) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr))
 	})
-	out := make([]NeighbourView, len(entries))
-	for i, e := range entries {
-		out[i] = NeighbourView{
-			Device: d.ports[e.Port].facts.Name, Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
-			Resolved: e.Resolved, Static: e.Static, Queued: queued[e.Ref%flow.MaxNextHops],
+	out := make([]NeighbourView, 0, len(entries))
+	for _, e := range entries {
+		if e.Addr.IsUnspecified() {
+			continue // the other end of a tunnel
 		}
+		out = append(out, NeighbourView{
+			Device: nameOf(ports, e.Port), Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
+			Resolved: e.Resolved, Static: e.Static, Queued: queued[e.Ref%flow.MaxNextHops],
+		})
 	}
 	return out, err
 }
@@ -215,6 +219,9 @@ func (d *Director) Ports() ([]PortView, error) {
 					q.queue.Counters(&out[j].Counters)
 				}
 			}
+			if p.facts.Kind != port.Real {
+				addVirtual(&out[j].Counters, &w.Stats().Virtual[p.facts.ID])
+			}
 			if i == 0 {
 				out[j].Counters.Drops[packet.PortRxNoQueue] = p.unserved()
 			}
@@ -223,6 +230,14 @@ func (d *Director) Ports() ([]PortView, error) {
 		}
 	})
 	return out, err
+}
+
+// addVirtual adds what went through a port without queues of its own.
+func addVirtual(c *port.Counters, n *stat.PortCount) {
+	c.RxPackets += n.RxPackets
+	c.RxBytes += n.RxBytes
+	c.TxPackets += n.TxPackets
+	c.TxBytes += n.TxBytes
 }
 
 // WorkerView is a worker with its counts.
@@ -301,7 +316,7 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 			sum[r] += n
 		}
 	})
-	for _, p := range d.ports {
+	for _, p := range d.portList() {
 		sum[packet.PortRxNoQueue] += p.unserved()
 	}
 	return sum, err
@@ -347,7 +362,9 @@ func (d *Director) Timeouts() (spec.Timeouts, spec.SetTimeouts) {
 
 // ForgetNeighbour forgets a learnt neighbour and reports whether there was one.
 func (d *Director) ForgetNeighbour(device string, a netip.Addr) bool {
+	d.mu.Lock()
 	p := d.portByName(device)
+	d.mu.Unlock()
 	if p == nil {
 		return false
 	}

@@ -53,3 +53,34 @@ func TestFindLink(t *testing.T) {
 		return nil
 	}))
 }
+
+// A device's features are switched by name; one that it does not have, or does not
+// change, is told of.
+func TestFeatures(t *testing.T) {
+	_, dir := cable(t, 1, 1500)
+	var l *port.Link
+	check(t, dir.Do(func() (err error) { l, err = port.FindLink("d0"); return err }))
+	for _, on := range []bool{true, false} { // as it was, and as it is then
+		check(t, dir.Do(func() error {
+			was, err := l.SwitchOff(port.FeatureVLANStrip)
+			if was != on {
+				t.Errorf("it was on: %v, want %v", was, on)
+			}
+			return err
+		}))
+	}
+	check(t, dir.Do(func() error { return l.SwitchOn(port.FeatureVLANStrip) }))
+	check(t, dir.Do(func() error {
+		if was, err := l.SwitchOff(port.FeatureVLANStrip); !was || err != nil {
+			t.Errorf("after it was switched on again: %v, %v", was, err)
+		}
+		was, err := l.SwitchOff("no-such-feature")
+		if was || err != nil {
+			t.Errorf("a feature that there is not: %v, %v", was, err)
+		}
+		if err := l.SwitchOn(port.FeatureVLANFilter); err == nil || !strings.Contains(err.Error(), "rx-vlan-filter") {
+			t.Errorf("a feature that veth does not have: %v", err)
+		}
+		return nil
+	}))
+}

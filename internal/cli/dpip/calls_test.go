@@ -88,6 +88,14 @@ func TestChanges(t *testing.T) {
 		{"neigh del 192.168.100.2 dev dpdk0", &weirv1.DeleteNeighbourRequest{Address: "192.168.100.2", Device: "dpdk0"}},
 		{"neigh del 192.168.100.2 lladdr 00:16:3e:00:00:01 dev dpdk0", &weirv1.DeleteNeighbourRequest{Address: "192.168.100.2", Device: "dpdk0"}},
 
+		// vlan
+		{"vlan add dpdk0.100 link dpdk0 proto 802.1q id 100", &weirv1.AddVLANRequest{Vlan: &weirv1.VLAN{Name: "dpdk0.100", Link: "dpdk0", Proto: "802.1q", Id: 100}}},
+		{"vlan add link dpdk0 proto vlan id 101", &weirv1.AddVLANRequest{Vlan: &weirv1.VLAN{Link: "dpdk0", Proto: "802.1q", Id: 101}}},
+		{"vlan add link dpdk1 id 102", &weirv1.AddVLANRequest{Vlan: &weirv1.VLAN{Link: "dpdk1", Id: 102}}},
+		{"vlan add id 4094 link bond1 wan proto QinQ", &weirv1.AddVLANRequest{Vlan: &weirv1.VLAN{Name: "wan", Link: "bond1", Proto: "802.1ad", Id: 4094}}},
+		{"vlan del dpdk0.100", &weirv1.DeleteVLANRequest{Vlan: &weirv1.VLAN{Name: "dpdk0.100"}}},
+		{"vlan del link dpdk0 id 100", &weirv1.DeleteVLANRequest{Vlan: &weirv1.VLAN{Link: "dpdk0", Id: 100}}},
+
 		// link
 		{"link set dpdk0 promisc on", setLink("dpdk0", "promisc", "on")},
 		{"link set dpdk0 allmulticast off", setLink("dpdk0", "allmulticast", "off")},
@@ -170,6 +178,9 @@ func TestListsAskForOneDevice(t *testing.T) {
 		{"route show dev dpdk0", &weirv1.ListRoutesRequest{Device: "dpdk0"}},
 		{"r s", &weirv1.ListRoutesRequest{}},
 		{"neigh show dev dpdk0", &weirv1.ListNeighboursRequest{Device: "dpdk0"}},
+		{"vlan show", &weirv1.ListVLANsRequest{Like: &weirv1.VLAN{}}},
+		{"vlan show dpdk0.100", &weirv1.ListVLANsRequest{Like: &weirv1.VLAN{Name: "dpdk0.100"}}},
+		{"vlan show link dpdk0 proto 802.1q id 7", &weirv1.ListVLANsRequest{Like: &weirv1.VLAN{Link: "dpdk0", Proto: "802.1q", Id: 7}}},
 		{"-v addr show", &weirv1.ListAddressesRequest{Kni: true}},
 		{"maddr show dev dpdk0", &weirv1.ListMulticastRequest{Device: "dpdk0"}},
 		{"m s", &weirv1.ListMulticastRequest{}},

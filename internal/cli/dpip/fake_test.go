@@ -23,6 +23,7 @@ import (
 type fake struct {
 	weirv1.UnimplementedDirectorHandler
 
+	vlans      []*weirv1.VLAN
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route
 	neighbours []*weirv1.Neighbour
@@ -91,6 +92,15 @@ func (f *fake) AddNeighbour(_ context.Context, q *connect.Request[weirv1.AddNeig
 }
 func (f *fake) DeleteNeighbour(_ context.Context, q *connect.Request[weirv1.DeleteNeighbourRequest]) (*connect.Response[weirv1.DeleteNeighbourResponse], error) {
 	return answer(f, q, &weirv1.DeleteNeighbourResponse{}, f.refusal)
+}
+func (f *fake) ListVLANs(_ context.Context, q *connect.Request[weirv1.ListVLANsRequest]) (*connect.Response[weirv1.ListVLANsResponse], error) {
+	return answer(f, q, &weirv1.ListVLANsResponse{Vlans: f.vlans}, nil)
+}
+func (f *fake) AddVLAN(_ context.Context, q *connect.Request[weirv1.AddVLANRequest]) (*connect.Response[weirv1.AddVLANResponse], error) {
+	return answer(f, q, &weirv1.AddVLANResponse{}, f.refusal)
+}
+func (f *fake) DeleteVLAN(_ context.Context, q *connect.Request[weirv1.DeleteVLANRequest]) (*connect.Response[weirv1.DeleteVLANResponse], error) {
+	return answer(f, q, &weirv1.DeleteVLANResponse{}, f.refusal)
 }
 func (f *fake) ListMulticast(_ context.Context, q *connect.Request[weirv1.ListMulticastRequest]) (*connect.Response[weirv1.ListMulticastResponse], error) {
 	return answer(f, q, &weirv1.ListMulticastResponse{Groups: f.groups}, nil)

@@ -5,7 +5,7 @@ package dpip
 const usage = `Usage:
     dpip [OPTIONS] OBJECT { COMMAND | help }
 Parameters:
-    OBJECT  := { link | addr | route | neigh | maddr }
+    OBJECT  := { link | addr | route | neigh | vlan | maddr }
     COMMAND := { show | list | add | del | set | change | replace | flush | help }
     Objects and commands may be cut short: dpip a s
 Options, anywhere on the line:
@@ -67,6 +67,22 @@ const neighHelp = `Usage:
 Examples:
     dpip neigh add 192.168.100.2 lladdr 00:16:3e:00:00:01 dev dpdk0
     dpip neigh add fe80::1 lladdr 00:16:3e:00:00:01 dev dpdk0
+`
+
+const vlanHelp = `Usage:
+    dpip vlan show [NAME | link DEVICE [proto PROTO] [id N]]
+    dpip vlan add [NAME] link DEVICE [proto PROTO] id N
+    dpip vlan del { NAME | link DEVICE [proto PROTO] id N }
+Parameters:
+    DEVICE  := a device of dpvs.conf or a bond; there is no VLAN on a VLAN
+    NAME    := default DEVICE.N
+    PROTO   := { 802.1q | 802.1ad }, default 802.1q
+    N       := 1 to 4094
+    Deleting a VLAN deletes the addresses, routes and neighbours that it has.
+Examples:
+    dpip vlan add dpdk0.100 link dpdk0 proto 802.1q id 100
+    dpip vlan add link dpdk0 id 101
+    dpip vlan del dpdk0.100
 `
 
 const maddrHelp = `Usage:

@@ -41,7 +41,7 @@ var objects = []object{
 	{names: []string{"addr", "address"}, help: addrHelp, commands: addrCommands, families: true},
 	{names: []string{"route"}, help: routeHelp, commands: routeCommands, families: true},
 	{names: []string{"neigh", "neighbour", "neighbor"}, help: neighHelp, commands: neighCommands, families: true},
-	{names: []string{"vlan"}},
+	{names: []string{"vlan"}, help: vlanHelp, commands: vlanCommands},
 	{names: []string{"tunnel"}},
 	{names: []string{"qsch"}},
 	{names: []string{"cls"}},

@@ -103,6 +103,14 @@ func (b *batch) DeleteAccess(_ context.Context, q *connect.Request[weirv1.Delete
 	return note[weirv1.DeleteAccessResponse](b, &weirv1.Step{Change: &weirv1.Step_DeleteAccess{DeleteAccess: q.Msg}})
 }
 
+func (b *batch) AddVLAN(_ context.Context, q *connect.Request[weirv1.AddVLANRequest]) (*connect.Response[weirv1.AddVLANResponse], error) {
+	return note[weirv1.AddVLANResponse](b, &weirv1.Step{Change: &weirv1.Step_AddVlan{AddVlan: q.Msg}})
+}
+
+func (b *batch) DeleteVLAN(_ context.Context, q *connect.Request[weirv1.DeleteVLANRequest]) (*connect.Response[weirv1.DeleteVLANResponse], error) {
+	return note[weirv1.DeleteVLANResponse](b, &weirv1.Step{Change: &weirv1.Step_DeleteVlan{DeleteVlan: q.Msg}})
+}
+
 func (b *batch) SetTimeouts(_ context.Context, q *connect.Request[weirv1.SetTimeoutsRequest]) (*connect.Response[weirv1.SetTimeoutsResponse], error) {
 	return note[weirv1.SetTimeoutsResponse](b, &weirv1.Step{Change: &weirv1.Step_SetTimeouts{SetTimeouts: q.Msg}})
 }

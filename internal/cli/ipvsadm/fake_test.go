@@ -28,6 +28,7 @@ type fake struct {
 	weirv1.UnimplementedDirectorHandler
 
 	mu         sync.Mutex
+	vlans      []*weirv1.VLAN
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route // configured ones
 	neighbours []*weirv1.Neighbour
@@ -86,6 +87,7 @@ func (f *fake) find(key *weirv1.ServiceKey) (int, error) {
 // Apply makes all steps, or none.
 func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest]) (*connect.Response[weirv1.ApplyResponse], error) {
 	was := fake{
+		vlans:     clones(f.vlans),
 		addresses: clones(f.addresses), routes: clones(f.routes), neighbours: clones(f.neighbours), services: clones(f.services),
 		access: clones(f.access), calls: slices.Clone(f.calls),
 	}
@@ -99,6 +101,7 @@ func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest
 		if s.GetMayBeThere() && connect.CodeOf(err) == connect.CodeFailedPrecondition && strings.HasSuffix(err.Error(), "already exists") {
 			continue
 		}
+		f.vlans = was.vlans
 		f.addresses, f.routes, f.neighbours, f.services, f.access, f.calls = was.addresses, was.routes, was.neighbours, was.services, was.access, was.calls
 		proto.Reset(&f.timeouts)
 		proto.Merge(&f.timeouts, timeouts)
@@ -124,6 +127,8 @@ func clones[M proto.Message](all []M) (out []M) {
 
 func (f *fake) step(ctx context.Context, s *weirv1.Step) (name string, err error) {
 	switch c := s.Change.(type) {
+	case *weirv1.Step_AddVlan:
+		_, err = f.AddVLAN(ctx, connect.NewRequest(c.AddVlan))
 	case *weirv1.Step_AddAddress:
 		_, err = f.AddAddress(ctx, connect.NewRequest(c.AddAddress))
 	case *weirv1.Step_DeleteAddress:
@@ -427,6 +432,15 @@ func (f *fake) AddRoute(_ context.Context, q *connect.Request[weirv1.AddRouteReq
 
 func (f *fake) ListNeighbours(context.Context, *connect.Request[weirv1.ListNeighboursRequest]) (*connect.Response[weirv1.ListNeighboursResponse], error) {
 	return done(&weirv1.ListNeighboursResponse{Neighbours: f.neighbours}, nil)
+}
+
+func (f *fake) ListVLANs(context.Context, *connect.Request[weirv1.ListVLANsRequest]) (*connect.Response[weirv1.ListVLANsResponse], error) {
+	return done(&weirv1.ListVLANsResponse{Vlans: f.vlans}, nil)
+}
+
+func (f *fake) AddVLAN(_ context.Context, q *connect.Request[weirv1.AddVLANRequest]) (*connect.Response[weirv1.AddVLANResponse], error) {
+	f.vlans = append(f.vlans, q.Msg.Vlan)
+	return done(&weirv1.AddVLANResponse{}, nil)
 }
 
 func (f *fake) AddNeighbour(_ context.Context, q *connect.Request[weirv1.AddNeighbourRequest]) (*connect.Response[weirv1.AddNeighbourResponse], error) {

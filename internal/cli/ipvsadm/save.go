@@ -17,6 +17,7 @@ type box struct {
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route
 	neighbours []*weirv1.Neighbour
+	vlans      []*weirv1.VLAN
 	services   []*weirv1.Service
 	access     []*weirv1.AccessList
 	timeouts   *weirv1.Timeouts // that were set
@@ -39,7 +40,7 @@ type onDevice struct {
 // host is an address as a prefix.
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// save prints the lines that bring the box back to what it is: routes that must
+// save prints the lines that bring the box back to what it is: VLANs, routes that must
 // come before their addresses, addresses, the other routes, static neighbours,
 // then each service with its local addresses and its real servers (so that no
 // real server is ever without a local address). Addresses are always written in
@@ -66,6 +67,10 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
+	vlans, err := c.ListVLANs(ctx, connect.NewRequest(&weirv1.ListVLANsRequest{}))
+	if err != nil {
+		return nil, err
+	}
 	links, err := c.ListLinks(ctx, connect.NewRequest(&weirv1.ListLinksRequest{}))
 	if err != nil {
 		return nil, err
@@ -84,7 +89,7 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 	}
 	b := &box{
 		addresses: addresses.Msg.GetAddresses(), routes: routes.Msg.GetRoutes(),
-		neighbours: neighbours.Msg.GetNeighbours(), services: services.Msg.GetServices(),
+		neighbours: neighbours.Msg.GetNeighbours(), vlans: vlans.Msg.GetVlans(), services: services.Msg.GetServices(),
 		access: access.Msg.GetLists(), timeouts: timeouts.Msg.GetSet(),
 	}
 	b.index(links.Msg.GetLinks())
@@ -125,6 +130,9 @@ func prefix(text string) netip.Prefix {
 // lines returns the saved lines, each with its newline.
 func (b *box) lines() []string {
 	var out []string
+	for _, v := range b.vlans {
+		out = append(out, join("dpip vlan add", v.GetName(), "link", v.GetLink(), "proto", v.GetProto(), "id", strconv.Itoa(int(v.GetId()))))
+	}
 	// A link's own network is there without being asked for.
 	b.routes = slices.DeleteFunc(b.routes, func(r *weirv1.Route) bool { return linkLocal6.Contains(prefix(r.GetPrefix()).Addr()) })
 	for _, r := range b.routes {

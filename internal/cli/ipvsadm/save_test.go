@@ -13,7 +13,8 @@ import (
 )
 
 // saved is a box as -S writes it: what -R makes of it is written the same way.
-const saved = `dpip route add 192.168.101.0/24 dev dpdk0
+const saved = `dpip vlan add dpdk0.100 link dpdk0 proto 802.1q id 100
+dpip route add 192.168.101.0/24 dev dpdk0
 dpip route add 192.168.102.0/24 dev dpdk0 src 192.168.102.1 mtu 1300
 dpip addr add 10.0.0.100/32 dev dpdk1
 dpip addr add 10.0.0.1/16 dev dpdk1 broadcast 10.0.255.255 valid_lft 60 preferred_lft 30 scope link

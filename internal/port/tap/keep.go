@@ -63,6 +63,17 @@ func (d *Device) Keep() error {
 	return nil
 }
 
+// Forget has the device end with its queues, kept or not.
+func (d *Device) Forget() error {
+	if d.Foreign {
+		return nil
+	}
+	if err := unix.IoctlSetInt(d.control, unix.TUNSETPERSIST, 0); err != nil {
+		return fmt.Errorf("TAP %q: keep it no more: %w", d.Link.Name, err)
+	}
+	return nil
+}
+
 // Kept is a device that outlasts its process.
 type Kept struct {
 	Name string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -35,6 +36,7 @@ type Namespace struct {
 
 	mu    sync.Mutex
 	procs []*Process
+	tags  []io.Closer // see Tag
 }
 
 func newNamespace(name, full string) (*Namespace, error) {
@@ -123,6 +125,9 @@ func (n *Namespace) close() error {
 	}
 	if n.links != nil {
 		n.links.Close()
+	}
+	for _, t := range n.tags {
+		_ = t.Close()
 	}
 	return errors.Join(n.ns.Close(), vns.DeleteNamed(n.full))
 }

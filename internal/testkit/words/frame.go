@@ -62,7 +62,8 @@ func (s Stations) MAC(word string) (MAC, error) {
 const (
 	etherIPv4 = 0x0800
 	etherARP  = 0x0806
-	etherVLAN = 0x8100
+	etherVLAN = 0x8100 // 802.1Q
+	etherQinQ = 0x88a8 // 802.1ad
 	etherIPv6 = 0x86dd
 
 	protoICMP  = 1

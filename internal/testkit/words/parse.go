@@ -21,9 +21,8 @@ func Parse(line string, s Stations, from, to MAC) (f Frame, err error) {
 	}()
 	body := p.layers(strings.Split(line, " / "))
 	h := append(append([]byte{}, p.to[:]...), p.from[:]...)
-	for _, id := range p.vlans {
-		h = binary.BigEndian.AppendUint16(h, etherVLAN)
-		h = binary.BigEndian.AppendUint16(h, id)
+	for _, tag := range p.tags {
+		h = binary.BigEndian.AppendUint32(h, tag)
 	}
 	h = binary.BigEndian.AppendUint16(h, uint16(max(p.kind, 0)))
 	p.frame.Data = append(h, body...)
@@ -42,9 +41,9 @@ func fail(format string, args ...any) { panic(wrong(fmt.Sprintf(format, args...)
 type parser struct {
 	stations Stations
 	from, to MAC
-	near     MAC // who is meant if the line says nothing
-	kind     int // ethertype
-	vlans    []uint16
+	near     MAC      // who is meant if the line says nothing
+	kind     int      // ethertype
+	tags     []uint32 // ethertype and number
 	cut, pad int
 	inner    bool // in the quote of an ICMP error
 	frame    Frame
@@ -61,7 +60,9 @@ func (p *parser) layers(texts []string) []byte {
 	case "eth":
 		p.eth(&l)
 	case "vlan":
-		p.vlans = append(p.vlans, uint16(portWord(l.next("its number"))))
+		p.tags = append(p.tags, etherVLAN<<16|uint32(portWord(l.next("its number"))))
+	case "svlan":
+		p.tags = append(p.tags, etherQinQ<<16|uint32(portWord(l.next("its number"))))
 	case "arp":
 		p.settle(etherARP)
 		return p.arp(&l)

@@ -13,8 +13,8 @@ func Print(f Frame, s Stations) string {
 	}
 	kind, rest := binary.BigEndian.Uint16(d[12:]), d[14:]
 	front := ""
-	for kind == etherVLAN && len(rest) >= 4 {
-		front += fmt.Sprintf("vlan %d / ", binary.BigEndian.Uint16(rest))
+	for (kind == etherVLAN || kind == etherQinQ) && len(rest) >= 4 {
+		front += fmt.Sprintf("%s %d / ", map[uint16]string{etherVLAN: "vlan", etherQinQ: "svlan"}[kind], binary.BigEndian.Uint16(rest))
 		kind, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
 	}
 	switch {
