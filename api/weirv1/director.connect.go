@@ -66,6 +66,14 @@ const (
 	// DirectorDeleteNeighbourProcedure is the fully-qualified name of the Director's DeleteNeighbour
 	// RPC.
 	DirectorDeleteNeighbourProcedure = "/weir.v1.Director/DeleteNeighbour"
+	// DirectorListTunnelsProcedure is the fully-qualified name of the Director's ListTunnels RPC.
+	DirectorListTunnelsProcedure = "/weir.v1.Director/ListTunnels"
+	// DirectorAddTunnelProcedure is the fully-qualified name of the Director's AddTunnel RPC.
+	DirectorAddTunnelProcedure = "/weir.v1.Director/AddTunnel"
+	// DirectorChangeTunnelProcedure is the fully-qualified name of the Director's ChangeTunnel RPC.
+	DirectorChangeTunnelProcedure = "/weir.v1.Director/ChangeTunnel"
+	// DirectorDeleteTunnelProcedure is the fully-qualified name of the Director's DeleteTunnel RPC.
+	DirectorDeleteTunnelProcedure = "/weir.v1.Director/DeleteTunnel"
 	// DirectorListMulticastProcedure is the fully-qualified name of the Director's ListMulticast RPC.
 	DirectorListMulticastProcedure = "/weir.v1.Director/ListMulticast"
 	// DirectorListLinksProcedure is the fully-qualified name of the Director's ListLinks RPC.
@@ -140,6 +148,11 @@ type DirectorClient interface {
 	ListNeighbours(context.Context, *connect.Request[ListNeighboursRequest]) (*connect.Response[ListNeighboursResponse], error)
 	AddNeighbour(context.Context, *connect.Request[AddNeighbourRequest]) (*connect.Response[AddNeighbourResponse], error)
 	DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error)
+	// Tunnel devices (dpip tunnel).
+	ListTunnels(context.Context, *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error)
+	AddTunnel(context.Context, *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error)
+	ChangeTunnel(context.Context, *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error)
+	DeleteTunnel(context.Context, *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error)
 	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
@@ -255,6 +268,30 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			httpClient,
 			baseURL+DirectorDeleteNeighbourProcedure,
 			connect.WithSchema(directorMethods.ByName("DeleteNeighbour")),
+			connect.WithClientOptions(opts...),
+		),
+		listTunnels: connect.NewClient[ListTunnelsRequest, ListTunnelsResponse](
+			httpClient,
+			baseURL+DirectorListTunnelsProcedure,
+			connect.WithSchema(directorMethods.ByName("ListTunnels")),
+			connect.WithClientOptions(opts...),
+		),
+		addTunnel: connect.NewClient[AddTunnelRequest, AddTunnelResponse](
+			httpClient,
+			baseURL+DirectorAddTunnelProcedure,
+			connect.WithSchema(directorMethods.ByName("AddTunnel")),
+			connect.WithClientOptions(opts...),
+		),
+		changeTunnel: connect.NewClient[ChangeTunnelRequest, ChangeTunnelResponse](
+			httpClient,
+			baseURL+DirectorChangeTunnelProcedure,
+			connect.WithSchema(directorMethods.ByName("ChangeTunnel")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteTunnel: connect.NewClient[DeleteTunnelRequest, DeleteTunnelResponse](
+			httpClient,
+			baseURL+DirectorDeleteTunnelProcedure,
+			connect.WithSchema(directorMethods.ByName("DeleteTunnel")),
 			connect.WithClientOptions(opts...),
 		),
 		listMulticast: connect.NewClient[ListMulticastRequest, ListMulticastResponse](
@@ -419,6 +456,10 @@ type directorClient struct {
 	listNeighbours     *connect.Client[ListNeighboursRequest, ListNeighboursResponse]
 	addNeighbour       *connect.Client[AddNeighbourRequest, AddNeighbourResponse]
 	deleteNeighbour    *connect.Client[DeleteNeighbourRequest, DeleteNeighbourResponse]
+	listTunnels        *connect.Client[ListTunnelsRequest, ListTunnelsResponse]
+	addTunnel          *connect.Client[AddTunnelRequest, AddTunnelResponse]
+	changeTunnel       *connect.Client[ChangeTunnelRequest, ChangeTunnelResponse]
+	deleteTunnel       *connect.Client[DeleteTunnelRequest, DeleteTunnelResponse]
 	listMulticast      *connect.Client[ListMulticastRequest, ListMulticastResponse]
 	listLinks          *connect.Client[ListLinksRequest, ListLinksResponse]
 	setLink            *connect.Client[SetLinkRequest, SetLinkResponse]
@@ -508,6 +549,26 @@ func (c *directorClient) AddNeighbour(ctx context.Context, req *connect.Request[
 // DeleteNeighbour calls weir.v1.Director.DeleteNeighbour.
 func (c *directorClient) DeleteNeighbour(ctx context.Context, req *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error) {
 	return c.deleteNeighbour.CallUnary(ctx, req)
+}
+
+// ListTunnels calls weir.v1.Director.ListTunnels.
+func (c *directorClient) ListTunnels(ctx context.Context, req *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error) {
+	return c.listTunnels.CallUnary(ctx, req)
+}
+
+// AddTunnel calls weir.v1.Director.AddTunnel.
+func (c *directorClient) AddTunnel(ctx context.Context, req *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error) {
+	return c.addTunnel.CallUnary(ctx, req)
+}
+
+// ChangeTunnel calls weir.v1.Director.ChangeTunnel.
+func (c *directorClient) ChangeTunnel(ctx context.Context, req *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error) {
+	return c.changeTunnel.CallUnary(ctx, req)
+}
+
+// DeleteTunnel calls weir.v1.Director.DeleteTunnel.
+func (c *directorClient) DeleteTunnel(ctx context.Context, req *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error) {
+	return c.deleteTunnel.CallUnary(ctx, req)
 }
 
 // ListMulticast calls weir.v1.Director.ListMulticast.
@@ -651,6 +712,11 @@ type DirectorHandler interface {
 	ListNeighbours(context.Context, *connect.Request[ListNeighboursRequest]) (*connect.Response[ListNeighboursResponse], error)
 	AddNeighbour(context.Context, *connect.Request[AddNeighbourRequest]) (*connect.Response[AddNeighbourResponse], error)
 	DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error)
+	// Tunnel devices (dpip tunnel).
+	ListTunnels(context.Context, *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error)
+	AddTunnel(context.Context, *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error)
+	ChangeTunnel(context.Context, *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error)
+	DeleteTunnel(context.Context, *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error)
 	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
@@ -762,6 +828,30 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		DirectorDeleteNeighbourProcedure,
 		svc.DeleteNeighbour,
 		connect.WithSchema(directorMethods.ByName("DeleteNeighbour")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorListTunnelsHandler := connect.NewUnaryHandler(
+		DirectorListTunnelsProcedure,
+		svc.ListTunnels,
+		connect.WithSchema(directorMethods.ByName("ListTunnels")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorAddTunnelHandler := connect.NewUnaryHandler(
+		DirectorAddTunnelProcedure,
+		svc.AddTunnel,
+		connect.WithSchema(directorMethods.ByName("AddTunnel")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorChangeTunnelHandler := connect.NewUnaryHandler(
+		DirectorChangeTunnelProcedure,
+		svc.ChangeTunnel,
+		connect.WithSchema(directorMethods.ByName("ChangeTunnel")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorDeleteTunnelHandler := connect.NewUnaryHandler(
+		DirectorDeleteTunnelProcedure,
+		svc.DeleteTunnel,
+		connect.WithSchema(directorMethods.ByName("DeleteTunnel")),
 		connect.WithHandlerOptions(opts...),
 	)
 	directorListMulticastHandler := connect.NewUnaryHandler(
@@ -936,6 +1026,14 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorAddNeighbourHandler.ServeHTTP(w, r)
 		case DirectorDeleteNeighbourProcedure:
 			directorDeleteNeighbourHandler.ServeHTTP(w, r)
+		case DirectorListTunnelsProcedure:
+			directorListTunnelsHandler.ServeHTTP(w, r)
+		case DirectorAddTunnelProcedure:
+			directorAddTunnelHandler.ServeHTTP(w, r)
+		case DirectorChangeTunnelProcedure:
+			directorChangeTunnelHandler.ServeHTTP(w, r)
+		case DirectorDeleteTunnelProcedure:
+			directorDeleteTunnelHandler.ServeHTTP(w, r)
 		case DirectorListMulticastProcedure:
 			directorListMulticastHandler.ServeHTTP(w, r)
 		case DirectorListLinksProcedure:
@@ -1043,6 +1141,22 @@ func (UnimplementedDirectorHandler) AddNeighbour(context.Context, *connect.Reque
 
 func (UnimplementedDirectorHandler) DeleteNeighbour(context.Context, *connect.Request[DeleteNeighbourRequest]) (*connect.Response[DeleteNeighbourResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteNeighbour is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) ListTunnels(context.Context, *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ListTunnels is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) AddTunnel(context.Context, *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.AddTunnel is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) ChangeTunnel(context.Context, *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ChangeTunnel is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) DeleteTunnel(context.Context, *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteTunnel is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error) {

@@ -352,6 +352,9 @@ type Step struct {
 	//	*Step_AddAccess
 	//	*Step_DeleteAccess
 	//	*Step_SetTimeouts
+	//	*Step_AddTunnel
+	//	*Step_ChangeTunnel
+	//	*Step_DeleteTunnel
 	Change isStep_Change `protobuf_oneof:"change"`
 	// What the step adds may be there already, exactly as the step has it: then it changes
 	// nothing. Of addresses, routes and neighbours; services are not the same when they
@@ -587,6 +590,33 @@ func (x *Step) GetSetTimeouts() *SetTimeoutsRequest {
 	return nil
 }
 
+func (x *Step) GetAddTunnel() *AddTunnelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddTunnel); ok {
+			return x.AddTunnel
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetChangeTunnel() *ChangeTunnelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_ChangeTunnel); ok {
+			return x.ChangeTunnel
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteTunnel() *DeleteTunnelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteTunnel); ok {
+			return x.DeleteTunnel
+		}
+	}
+	return nil
+}
+
 func (x *Step) GetMayBeThere() bool {
 	if x != nil {
 		return x.MayBeThere
@@ -682,6 +712,18 @@ type Step_SetTimeouts struct {
 	SetTimeouts *SetTimeoutsRequest `protobuf:"bytes,21,opt,name=set_timeouts,json=setTimeouts,proto3,oneof"`
 }
 
+type Step_AddTunnel struct {
+	AddTunnel *AddTunnelRequest `protobuf:"bytes,40,opt,name=add_tunnel,json=addTunnel,proto3,oneof"`
+}
+
+type Step_ChangeTunnel struct {
+	ChangeTunnel *ChangeTunnelRequest `protobuf:"bytes,41,opt,name=change_tunnel,json=changeTunnel,proto3,oneof"`
+}
+
+type Step_DeleteTunnel struct {
+	DeleteTunnel *DeleteTunnelRequest `protobuf:"bytes,42,opt,name=delete_tunnel,json=deleteTunnel,proto3,oneof"`
+}
+
 func (*Step_AddAddress) isStep_Change() {}
 
 func (*Step_DeleteAddress) isStep_Change() {}
@@ -723,6 +765,12 @@ func (*Step_AddAccess) isStep_Change() {}
 func (*Step_DeleteAccess) isStep_Change() {}
 
 func (*Step_SetTimeouts) isStep_Change() {}
+
+func (*Step_AddTunnel) isStep_Change() {}
+
+func (*Step_ChangeTunnel) isStep_Change() {}
+
+func (*Step_DeleteTunnel) isStep_Change() {}
 
 type ApplyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -804,6 +852,531 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 	return file_weirv1_director_proto_rawDescGZIP(), []int{3}
 }
 
+// Tunnel is a tunnel device: IP packets in IP packets, or in GRE.
+type Tunnel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "ipip" or "gre"
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Its ends: "1.1.1.1", "2001:db8::1"; "" for any.
+	Local  string `protobuf:"bytes,3,opt,name=local,proto3" json:"local,omitempty"`
+	Remote string `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
+	// The device that its packets leave by; "" as routes say.
+	Device string `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`
+	// Of its packets; 0: that of what they carry (inherit).
+	Ttl uint32 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Of its packets, without ECN; bit 0: that of what they carry (inherit).
+	Tos uint32 `protobuf:"varint,7,opt,name=tos,proto3" json:"tos,omitempty"`
+	// Of GRE: what is expected, and what is sent.
+	In            *TunnelWords `protobuf:"bytes,8,opt,name=in,proto3" json:"in,omitempty"`
+	Out           *TunnelWords `protobuf:"bytes,9,opt,name=out,proto3" json:"out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tunnel) Reset() {
+	*x = Tunnel{}
+	mi := &file_weirv1_director_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tunnel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tunnel) ProtoMessage() {}
+
+func (x *Tunnel) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tunnel.ProtoReflect.Descriptor instead.
+func (*Tunnel) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Tunnel) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tunnel) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Tunnel) GetLocal() string {
+	if x != nil {
+		return x.Local
+	}
+	return ""
+}
+
+func (x *Tunnel) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *Tunnel) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Tunnel) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *Tunnel) GetTos() uint32 {
+	if x != nil {
+		return x.Tos
+	}
+	return 0
+}
+
+func (x *Tunnel) GetIn() *TunnelWords {
+	if x != nil {
+		return x.In
+	}
+	return nil
+}
+
+func (x *Tunnel) GetOut() *TunnelWords {
+	if x != nil {
+		return x.Out
+	}
+	return nil
+}
+
+type TunnelWords struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Checksum bool                   `protobuf:"varint,1,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Sequence bool                   `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Keyed    bool                   `protobuf:"varint,3,opt,name=keyed,proto3" json:"keyed,omitempty"`
+	// if keyed
+	Key           uint32 `protobuf:"varint,4,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelWords) Reset() {
+	*x = TunnelWords{}
+	mi := &file_weirv1_director_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelWords) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelWords) ProtoMessage() {}
+
+func (x *TunnelWords) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelWords.ProtoReflect.Descriptor instead.
+func (*TunnelWords) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TunnelWords) GetChecksum() bool {
+	if x != nil {
+		return x.Checksum
+	}
+	return false
+}
+
+func (x *TunnelWords) GetSequence() bool {
+	if x != nil {
+		return x.Sequence
+	}
+	return false
+}
+
+func (x *TunnelWords) GetKeyed() bool {
+	if x != nil {
+		return x.Keyed
+	}
+	return false
+}
+
+func (x *TunnelWords) GetKey() uint32 {
+	if x != nil {
+		return x.Key
+	}
+	return 0
+}
+
+type ListTunnelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "" for all.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTunnelsRequest) Reset() {
+	*x = ListTunnelsRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTunnelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTunnelsRequest) ProtoMessage() {}
+
+func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTunnelsRequest.ProtoReflect.Descriptor instead.
+func (*ListTunnelsRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListTunnelsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ListTunnelsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tunnels       []*Tunnel              `protobuf:"bytes,1,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTunnelsResponse) Reset() {
+	*x = ListTunnelsResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTunnelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTunnelsResponse) ProtoMessage() {}
+
+func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTunnelsResponse.ProtoReflect.Descriptor instead.
+func (*ListTunnelsResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListTunnelsResponse) GetTunnels() []*Tunnel {
+	if x != nil {
+		return x.Tunnels
+	}
+	return nil
+}
+
+type AddTunnelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel        *Tunnel                `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddTunnelRequest) Reset() {
+	*x = AddTunnelRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddTunnelRequest) ProtoMessage() {}
+
+func (x *AddTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddTunnelRequest.ProtoReflect.Descriptor instead.
+func (*AddTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AddTunnelRequest) GetTunnel() *Tunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+type AddTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddTunnelResponse) Reset() {
+	*x = AddTunnelResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddTunnelResponse) ProtoMessage() {}
+
+func (x *AddTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddTunnelResponse.ProtoReflect.Descriptor instead.
+func (*AddTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{9}
+}
+
+// ChangeTunnelRequest changes the tunnel of that name, which stays the device it is with
+// all its addresses and routes. Its mode can't be changed.
+type ChangeTunnelRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel *Tunnel                `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// The fields that change: "local", "remote", "device", "ttl", "tos", "in", "out"; the
+	// others stay. If none is named, all change.
+	Fields        []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeTunnelRequest) Reset() {
+	*x = ChangeTunnelRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeTunnelRequest) ProtoMessage() {}
+
+func (x *ChangeTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeTunnelRequest.ProtoReflect.Descriptor instead.
+func (*ChangeTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ChangeTunnelRequest) GetTunnel() *Tunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+func (x *ChangeTunnelRequest) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type ChangeTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeTunnelResponse) Reset() {
+	*x = ChangeTunnelResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeTunnelResponse) ProtoMessage() {}
+
+func (x *ChangeTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeTunnelResponse.ProtoReflect.Descriptor instead.
+func (*ChangeTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{11}
+}
+
+type DeleteTunnelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTunnelRequest) Reset() {
+	*x = DeleteTunnelRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTunnelRequest) ProtoMessage() {}
+
+func (x *DeleteTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTunnelRequest.ProtoReflect.Descriptor instead.
+func (*DeleteTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeleteTunnelRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeleteTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTunnelResponse) Reset() {
+	*x = DeleteTunnelResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTunnelResponse) ProtoMessage() {}
+
+func (x *DeleteTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTunnelResponse.ProtoReflect.Descriptor instead.
+func (*DeleteTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{13}
+}
+
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -812,7 +1385,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[4]
+	mi := &file_weirv1_director_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1397,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[4]
+	mi := &file_weirv1_director_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +1410,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{4}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
 }
 
 type GetVersionResponse struct {
@@ -851,7 +1424,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[5]
+	mi := &file_weirv1_director_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1436,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[5]
+	mi := &file_weirv1_director_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1449,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{5}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -926,7 +1499,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_weirv1_director_proto_msgTypes[6]
+	mi := &file_weirv1_director_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1511,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[6]
+	mi := &file_weirv1_director_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1524,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{6}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1064,7 +1637,7 @@ type ListAddressesRequest struct {
 
 func (x *ListAddressesRequest) Reset() {
 	*x = ListAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[7]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1649,7 @@ func (x *ListAddressesRequest) String() string {
 func (*ListAddressesRequest) ProtoMessage() {}
 
 func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[7]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1662,7 @@ func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ListAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{7}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAddressesRequest) GetDevice() string {
@@ -1116,7 +1689,7 @@ type ListAddressesResponse struct {
 
 func (x *ListAddressesResponse) Reset() {
 	*x = ListAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[8]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1701,7 @@ func (x *ListAddressesResponse) String() string {
 func (*ListAddressesResponse) ProtoMessage() {}
 
 func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[8]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1714,7 @@ func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ListAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{8}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListAddressesResponse) GetAddresses() []*Address {
@@ -1162,7 +1735,7 @@ type AddAddressRequest struct {
 
 func (x *AddAddressRequest) Reset() {
 	*x = AddAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[9]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1747,7 @@ func (x *AddAddressRequest) String() string {
 func (*AddAddressRequest) ProtoMessage() {}
 
 func (x *AddAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[9]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1760,7 @@ func (x *AddAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{9}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddAddressRequest) GetAddress() *Address {
@@ -1212,7 +1785,7 @@ type AddAddressResponse struct {
 
 func (x *AddAddressResponse) Reset() {
 	*x = AddAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[10]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1797,7 @@ func (x *AddAddressResponse) String() string {
 func (*AddAddressResponse) ProtoMessage() {}
 
 func (x *AddAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[10]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1810,7 @@ func (x *AddAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{10}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
 }
 
 type DeleteAddressRequest struct {
@@ -1250,7 +1823,7 @@ type DeleteAddressRequest struct {
 
 func (x *DeleteAddressRequest) Reset() {
 	*x = DeleteAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[11]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1835,7 @@ func (x *DeleteAddressRequest) String() string {
 func (*DeleteAddressRequest) ProtoMessage() {}
 
 func (x *DeleteAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[11]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1848,7 @@ func (x *DeleteAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{11}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteAddressRequest) GetPrefix() string {
@@ -1300,7 +1873,7 @@ type DeleteAddressResponse struct {
 
 func (x *DeleteAddressResponse) Reset() {
 	*x = DeleteAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[12]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1885,7 @@ func (x *DeleteAddressResponse) String() string {
 func (*DeleteAddressResponse) ProtoMessage() {}
 
 func (x *DeleteAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[12]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1898,7 @@ func (x *DeleteAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{12}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
 }
 
 type FlushAddressesRequest struct {
@@ -1339,7 +1912,7 @@ type FlushAddressesRequest struct {
 
 func (x *FlushAddressesRequest) Reset() {
 	*x = FlushAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[13]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1924,7 @@ func (x *FlushAddressesRequest) String() string {
 func (*FlushAddressesRequest) ProtoMessage() {}
 
 func (x *FlushAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[13]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1937,7 @@ func (x *FlushAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAddressesRequest.ProtoReflect.Descriptor instead.
 func (*FlushAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{13}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FlushAddressesRequest) GetDevice() string {
@@ -1389,7 +1962,7 @@ type FlushAddressesResponse struct {
 
 func (x *FlushAddressesResponse) Reset() {
 	*x = FlushAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[14]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1974,7 @@ func (x *FlushAddressesResponse) String() string {
 func (*FlushAddressesResponse) ProtoMessage() {}
 
 func (x *FlushAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[14]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1987,7 @@ func (x *FlushAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAddressesResponse.ProtoReflect.Descriptor instead.
 func (*FlushAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
 }
 
 type HoldAddressesRequest struct {
@@ -1429,7 +2002,7 @@ type HoldAddressesRequest struct {
 
 func (x *HoldAddressesRequest) Reset() {
 	*x = HoldAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +2014,7 @@ func (x *HoldAddressesRequest) String() string {
 func (*HoldAddressesRequest) ProtoMessage() {}
 
 func (x *HoldAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +2027,7 @@ func (x *HoldAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldAddressesRequest.ProtoReflect.Descriptor instead.
 func (*HoldAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HoldAddressesRequest) GetHolder() string {
@@ -1479,7 +2052,7 @@ type HoldAddressesResponse struct {
 
 func (x *HoldAddressesResponse) Reset() {
 	*x = HoldAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +2064,7 @@ func (x *HoldAddressesResponse) String() string {
 func (*HoldAddressesResponse) ProtoMessage() {}
 
 func (x *HoldAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +2077,7 @@ func (x *HoldAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldAddressesResponse.ProtoReflect.Descriptor instead.
 func (*HoldAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
 }
 
 type Route struct {
@@ -1529,7 +2102,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +2114,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +2127,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Route) GetPrefix() string {
@@ -1629,7 +2202,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +2214,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +2227,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRoutesRequest) GetDevice() string {
@@ -1673,7 +2246,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +2258,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +2271,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -1717,7 +2290,7 @@ type AddRouteRequest struct {
 
 func (x *AddRouteRequest) Reset() {
 	*x = AddRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +2302,7 @@ func (x *AddRouteRequest) String() string {
 func (*AddRouteRequest) ProtoMessage() {}
 
 func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +2315,7 @@ func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteRequest.ProtoReflect.Descriptor instead.
 func (*AddRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AddRouteRequest) GetRoute() *Route {
@@ -1760,7 +2333,7 @@ type AddRouteResponse struct {
 
 func (x *AddRouteResponse) Reset() {
 	*x = AddRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +2345,7 @@ func (x *AddRouteResponse) String() string {
 func (*AddRouteResponse) ProtoMessage() {}
 
 func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +2358,7 @@ func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteResponse.ProtoReflect.Descriptor instead.
 func (*AddRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
 }
 
 type DeleteRouteRequest struct {
@@ -1797,7 +2370,7 @@ type DeleteRouteRequest struct {
 
 func (x *DeleteRouteRequest) Reset() {
 	*x = DeleteRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +2382,7 @@ func (x *DeleteRouteRequest) String() string {
 func (*DeleteRouteRequest) ProtoMessage() {}
 
 func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +2395,7 @@ func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteRouteRequest) GetRoute() *Route {
@@ -1840,7 +2413,7 @@ type DeleteRouteResponse struct {
 
 func (x *DeleteRouteResponse) Reset() {
 	*x = DeleteRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +2425,7 @@ func (x *DeleteRouteResponse) String() string {
 func (*DeleteRouteResponse) ProtoMessage() {}
 
 func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +2438,7 @@ func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
 }
 
 type FlushRoutesRequest struct {
@@ -1879,7 +2452,7 @@ type FlushRoutesRequest struct {
 
 func (x *FlushRoutesRequest) Reset() {
 	*x = FlushRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2464,7 @@ func (x *FlushRoutesRequest) String() string {
 func (*FlushRoutesRequest) ProtoMessage() {}
 
 func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2477,7 @@ func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesRequest.ProtoReflect.Descriptor instead.
 func (*FlushRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FlushRoutesRequest) GetDevice() string {
@@ -1929,7 +2502,7 @@ type FlushRoutesResponse struct {
 
 func (x *FlushRoutesResponse) Reset() {
 	*x = FlushRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2514,7 @@ func (x *FlushRoutesResponse) String() string {
 func (*FlushRoutesResponse) ProtoMessage() {}
 
 func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2527,7 @@ func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesResponse.ProtoReflect.Descriptor instead.
 func (*FlushRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
 }
 
 type Neighbour struct {
@@ -1974,7 +2547,7 @@ type Neighbour struct {
 
 func (x *Neighbour) Reset() {
 	*x = Neighbour{}
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2559,7 @@ func (x *Neighbour) String() string {
 func (*Neighbour) ProtoMessage() {}
 
 func (x *Neighbour) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2572,7 @@ func (x *Neighbour) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbour.ProtoReflect.Descriptor instead.
 func (*Neighbour) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Neighbour) GetAddress() string {
@@ -2053,7 +2626,7 @@ type ListNeighboursRequest struct {
 
 func (x *ListNeighboursRequest) Reset() {
 	*x = ListNeighboursRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2638,7 @@ func (x *ListNeighboursRequest) String() string {
 func (*ListNeighboursRequest) ProtoMessage() {}
 
 func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2651,7 @@ func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursRequest.ProtoReflect.Descriptor instead.
 func (*ListNeighboursRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListNeighboursRequest) GetDevice() string {
@@ -2097,7 +2670,7 @@ type ListNeighboursResponse struct {
 
 func (x *ListNeighboursResponse) Reset() {
 	*x = ListNeighboursResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2682,7 @@ func (x *ListNeighboursResponse) String() string {
 func (*ListNeighboursResponse) ProtoMessage() {}
 
 func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2695,7 @@ func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursResponse.ProtoReflect.Descriptor instead.
 func (*ListNeighboursResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListNeighboursResponse) GetNeighbours() []*Neighbour {
@@ -2141,7 +2714,7 @@ type AddNeighbourRequest struct {
 
 func (x *AddNeighbourRequest) Reset() {
 	*x = AddNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2726,7 @@ func (x *AddNeighbourRequest) String() string {
 func (*AddNeighbourRequest) ProtoMessage() {}
 
 func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2739,7 @@ func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*AddNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AddNeighbourRequest) GetNeighbour() *Neighbour {
@@ -2184,7 +2757,7 @@ type AddNeighbourResponse struct {
 
 func (x *AddNeighbourResponse) Reset() {
 	*x = AddNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2769,7 @@ func (x *AddNeighbourResponse) String() string {
 func (*AddNeighbourResponse) ProtoMessage() {}
 
 func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2782,7 @@ func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*AddNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
 }
 
 type DeleteNeighbourRequest struct {
@@ -2222,7 +2795,7 @@ type DeleteNeighbourRequest struct {
 
 func (x *DeleteNeighbourRequest) Reset() {
 	*x = DeleteNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2807,7 @@ func (x *DeleteNeighbourRequest) String() string {
 func (*DeleteNeighbourRequest) ProtoMessage() {}
 
 func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2820,7 @@ func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeleteNeighbourRequest) GetAddress() string {
@@ -2272,7 +2845,7 @@ type DeleteNeighbourResponse struct {
 
 func (x *DeleteNeighbourResponse) Reset() {
 	*x = DeleteNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2857,7 @@ func (x *DeleteNeighbourResponse) String() string {
 func (*DeleteNeighbourResponse) ProtoMessage() {}
 
 func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2870,7 @@ func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 // MulticastGroup is a group that a device listens to.
@@ -2316,7 +2889,7 @@ type MulticastGroup struct {
 
 func (x *MulticastGroup) Reset() {
 	*x = MulticastGroup{}
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2901,7 @@ func (x *MulticastGroup) String() string {
 func (*MulticastGroup) ProtoMessage() {}
 
 func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2914,7 @@ func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MulticastGroup.ProtoReflect.Descriptor instead.
 func (*MulticastGroup) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *MulticastGroup) GetDevice() string {
@@ -2382,7 +2955,7 @@ type ListMulticastRequest struct {
 
 func (x *ListMulticastRequest) Reset() {
 	*x = ListMulticastRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2967,7 @@ func (x *ListMulticastRequest) String() string {
 func (*ListMulticastRequest) ProtoMessage() {}
 
 func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2980,7 @@ func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastRequest.ProtoReflect.Descriptor instead.
 func (*ListMulticastRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListMulticastRequest) GetDevice() string {
@@ -2427,7 +3000,7 @@ type ListMulticastResponse struct {
 
 func (x *ListMulticastResponse) Reset() {
 	*x = ListMulticastResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +3012,7 @@ func (x *ListMulticastResponse) String() string {
 func (*ListMulticastResponse) ProtoMessage() {}
 
 func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +3025,7 @@ func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastResponse.ProtoReflect.Descriptor instead.
 func (*ListMulticastResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListMulticastResponse) GetGroups() []*MulticastGroup {
@@ -2499,7 +3072,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +3084,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +3097,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Link) GetNumber() uint32 {
@@ -2713,7 +3286,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +3298,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +3311,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -2820,7 +3393,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +3405,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +3418,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -2864,7 +3437,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3449,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3462,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2912,7 +3485,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3497,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3510,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -2969,7 +3542,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3554,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3567,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 type Worker struct {
@@ -3021,7 +3594,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3606,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3619,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -3155,7 +3728,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3740,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3753,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 type ListWorkersResponse struct {
@@ -3192,7 +3765,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3777,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3790,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -3237,7 +3810,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3822,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3835,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -3287,7 +3860,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3299,7 +3872,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3312,7 +3885,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 type ServiceKey struct {
@@ -3329,7 +3902,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3914,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3927,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -3401,7 +3974,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3986,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3999,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -3478,7 +4051,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +4063,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +4076,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -3549,7 +4122,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +4134,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +4147,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -3627,7 +4200,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +4212,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +4225,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -3728,7 +4301,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3740,7 +4313,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3753,7 +4326,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -3918,7 +4491,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4503,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4516,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Dest) GetAddress() string {
@@ -4050,7 +4623,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4635,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4648,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -4116,7 +4689,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4128,7 +4701,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4141,7 +4714,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -4162,7 +4735,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4174,7 +4747,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4187,7 +4760,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -4213,7 +4786,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4225,7 +4798,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4238,7 +4811,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -4256,7 +4829,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4841,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4854,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 type EditServiceRequest struct {
@@ -4293,7 +4866,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4305,7 +4878,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4318,7 +4891,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -4336,7 +4909,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4921,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4934,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 type DeleteServiceRequest struct {
@@ -4373,7 +4946,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4958,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4971,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -4416,7 +4989,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +5001,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +5014,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 type FlushServicesRequest struct {
@@ -4452,7 +5025,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +5037,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +5050,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 type FlushServicesResponse struct {
@@ -4488,7 +5061,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +5073,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +5086,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 type AddDestRequest struct {
@@ -4526,7 +5099,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4538,7 +5111,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4551,7 +5124,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -4576,7 +5149,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +5161,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +5174,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 type EditDestRequest struct {
@@ -4614,7 +5187,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4626,7 +5199,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4639,7 +5212,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -4664,7 +5237,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +5249,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +5262,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 type DeleteDestRequest struct {
@@ -4702,7 +5275,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4714,7 +5287,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4727,7 +5300,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -4752,7 +5325,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +5337,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +5350,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -4792,7 +5365,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4804,7 +5377,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +5390,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -4844,7 +5417,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +5429,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +5442,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -4890,7 +5463,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4902,7 +5475,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4915,7 +5488,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -4940,7 +5513,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5525,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5538,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 type AccessList struct {
@@ -4980,7 +5553,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4992,7 +5565,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5005,7 +5578,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -5041,7 +5614,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5053,7 +5626,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5066,7 +5639,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -5093,7 +5666,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5105,7 +5678,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5118,7 +5691,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -5139,7 +5712,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5724,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5164,7 +5737,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -5182,7 +5755,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5194,7 +5767,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5207,7 +5780,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 type DeleteAccessRequest struct {
@@ -5219,7 +5792,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5231,7 +5804,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5244,7 +5817,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -5262,7 +5835,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5274,7 +5847,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5287,7 +5860,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 type ZeroCountersRequest struct {
@@ -5300,7 +5873,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5312,7 +5885,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5325,7 +5898,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -5343,7 +5916,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5355,7 +5928,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5368,7 +5941,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -5384,7 +5957,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5396,7 +5969,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5409,7 +5982,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -5441,7 +6014,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5453,7 +6026,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5466,7 +6039,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 type GetTimeoutsResponse struct {
@@ -5481,7 +6054,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5493,7 +6066,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5506,7 +6079,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -5533,7 +6106,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5545,7 +6118,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5558,7 +6131,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -5576,7 +6149,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5588,7 +6161,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5601,7 +6174,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 type Connection struct {
@@ -5625,7 +6198,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5637,7 +6210,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5650,7 +6223,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -5728,7 +6301,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5740,7 +6313,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5753,7 +6326,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -5787,7 +6360,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5799,7 +6372,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5812,7 +6385,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -5830,7 +6403,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5842,7 +6415,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5855,7 +6428,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
 }
 
 type GetStatsResponse struct {
@@ -5874,7 +6447,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5886,7 +6459,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5899,7 +6472,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -5950,7 +6523,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5962,7 +6535,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5975,7 +6548,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -6009,7 +6582,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6021,7 +6594,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6034,7 +6607,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -6064,7 +6637,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6076,7 +6649,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6089,7 +6662,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Drop) GetReason() string {
@@ -6133,7 +6706,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6145,7 +6718,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6158,7 +6731,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -6208,7 +6781,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6220,7 +6793,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6233,7 +6806,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *Gauge) GetName() string {
@@ -6267,7 +6840,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6279,7 +6852,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6292,7 +6865,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -6318,7 +6891,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
-	"\x04step\x18\x04 \x01(\rR\x04step\"\xb3\v\n" +
+	"\x04step\x18\x04 \x01(\rR\x04step\"\xf9\f\n" +
 	"\x04Step\x12=\n" +
 	"\vadd_address\x18\x01 \x01(\v2\x1a.weir.v1.AddAddressRequestH\x00R\n" +
 	"addAddress\x12F\n" +
@@ -6345,13 +6918,46 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
 	"add_access\x18\x13 \x01(\v2\x19.weir.v1.AddAccessRequestH\x00R\taddAccess\x12C\n" +
 	"\rdelete_access\x18\x14 \x01(\v2\x1c.weir.v1.DeleteAccessRequestH\x00R\fdeleteAccess\x12@\n" +
-	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeouts\x12 \n" +
+	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeouts\x12:\n" +
+	"\n" +
+	"add_tunnel\x18( \x01(\v2\x19.weir.v1.AddTunnelRequestH\x00R\taddTunnel\x12C\n" +
+	"\rchange_tunnel\x18) \x01(\v2\x1c.weir.v1.ChangeTunnelRequestH\x00R\fchangeTunnel\x12C\n" +
+	"\rdelete_tunnel\x18* \x01(\v2\x1c.weir.v1.DeleteTunnelRequestH\x00R\fdeleteTunnel\x12 \n" +
 	"\fmay_be_there\x18\x16 \x01(\bR\n" +
 	"mayBeThereB\b\n" +
 	"\x06change\"3\n" +
 	"\fApplyRequest\x12#\n" +
 	"\x05steps\x18\x01 \x03(\v2\r.weir.v1.StepR\x05steps\"\x0f\n" +
-	"\rApplyResponse\"\x13\n" +
+	"\rApplyResponse\"\xe8\x01\n" +
+	"\x06Tunnel\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x12\x14\n" +
+	"\x05local\x18\x03 \x01(\tR\x05local\x12\x16\n" +
+	"\x06remote\x18\x04 \x01(\tR\x06remote\x12\x16\n" +
+	"\x06device\x18\x05 \x01(\tR\x06device\x12\x10\n" +
+	"\x03ttl\x18\x06 \x01(\rR\x03ttl\x12\x10\n" +
+	"\x03tos\x18\a \x01(\rR\x03tos\x12$\n" +
+	"\x02in\x18\b \x01(\v2\x14.weir.v1.TunnelWordsR\x02in\x12&\n" +
+	"\x03out\x18\t \x01(\v2\x14.weir.v1.TunnelWordsR\x03out\"m\n" +
+	"\vTunnelWords\x12\x1a\n" +
+	"\bchecksum\x18\x01 \x01(\bR\bchecksum\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\bR\bsequence\x12\x14\n" +
+	"\x05keyed\x18\x03 \x01(\bR\x05keyed\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\rR\x03key\"(\n" +
+	"\x12ListTunnelsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
+	"\x13ListTunnelsResponse\x12)\n" +
+	"\atunnels\x18\x01 \x03(\v2\x0f.weir.v1.TunnelR\atunnels\";\n" +
+	"\x10AddTunnelRequest\x12'\n" +
+	"\x06tunnel\x18\x01 \x01(\v2\x0f.weir.v1.TunnelR\x06tunnel\"\x13\n" +
+	"\x11AddTunnelResponse\"V\n" +
+	"\x13ChangeTunnelRequest\x12'\n" +
+	"\x06tunnel\x18\x01 \x01(\v2\x0f.weir.v1.TunnelR\x06tunnel\x12\x16\n" +
+	"\x06fields\x18\x02 \x03(\tR\x06fields\"\x16\n" +
+	"\x14ChangeTunnelResponse\")\n" +
+	"\x13DeleteTunnelRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
+	"\x14DeleteTunnelResponse\"\x13\n" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -6746,7 +7352,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\xd2\x15\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\xfa\x17\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -6763,7 +7369,11 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\vFlushRoutes\x12\x1b.weir.v1.FlushRoutesRequest\x1a\x1c.weir.v1.FlushRoutesResponse\x12Q\n" +
 	"\x0eListNeighbours\x12\x1e.weir.v1.ListNeighboursRequest\x1a\x1f.weir.v1.ListNeighboursResponse\x12K\n" +
 	"\fAddNeighbour\x12\x1c.weir.v1.AddNeighbourRequest\x1a\x1d.weir.v1.AddNeighbourResponse\x12T\n" +
-	"\x0fDeleteNeighbour\x12\x1f.weir.v1.DeleteNeighbourRequest\x1a .weir.v1.DeleteNeighbourResponse\x12N\n" +
+	"\x0fDeleteNeighbour\x12\x1f.weir.v1.DeleteNeighbourRequest\x1a .weir.v1.DeleteNeighbourResponse\x12H\n" +
+	"\vListTunnels\x12\x1b.weir.v1.ListTunnelsRequest\x1a\x1c.weir.v1.ListTunnelsResponse\x12B\n" +
+	"\tAddTunnel\x12\x19.weir.v1.AddTunnelRequest\x1a\x1a.weir.v1.AddTunnelResponse\x12K\n" +
+	"\fChangeTunnel\x12\x1c.weir.v1.ChangeTunnelRequest\x1a\x1d.weir.v1.ChangeTunnelResponse\x12K\n" +
+	"\fDeleteTunnel\x12\x1c.weir.v1.DeleteTunnelRequest\x1a\x1d.weir.v1.DeleteTunnelResponse\x12N\n" +
 	"\rListMulticast\x12\x1d.weir.v1.ListMulticastRequest\x1a\x1e.weir.v1.ListMulticastResponse\x12B\n" +
 	"\tListLinks\x12\x19.weir.v1.ListLinksRequest\x1a\x1a.weir.v1.ListLinksResponse\x12<\n" +
 	"\aSetLink\x12\x17.weir.v1.SetLinkRequest\x1a\x18.weir.v1.SetLinkResponse\x12H\n" +
@@ -6805,7 +7415,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 110)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -6815,267 +7425,293 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*Step)(nil),                       // 5: weir.v1.Step
 	(*ApplyRequest)(nil),               // 6: weir.v1.ApplyRequest
 	(*ApplyResponse)(nil),              // 7: weir.v1.ApplyResponse
-	(*GetVersionRequest)(nil),          // 8: weir.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),         // 9: weir.v1.GetVersionResponse
-	(*Address)(nil),                    // 10: weir.v1.Address
-	(*ListAddressesRequest)(nil),       // 11: weir.v1.ListAddressesRequest
-	(*ListAddressesResponse)(nil),      // 12: weir.v1.ListAddressesResponse
-	(*AddAddressRequest)(nil),          // 13: weir.v1.AddAddressRequest
-	(*AddAddressResponse)(nil),         // 14: weir.v1.AddAddressResponse
-	(*DeleteAddressRequest)(nil),       // 15: weir.v1.DeleteAddressRequest
-	(*DeleteAddressResponse)(nil),      // 16: weir.v1.DeleteAddressResponse
-	(*FlushAddressesRequest)(nil),      // 17: weir.v1.FlushAddressesRequest
-	(*FlushAddressesResponse)(nil),     // 18: weir.v1.FlushAddressesResponse
-	(*HoldAddressesRequest)(nil),       // 19: weir.v1.HoldAddressesRequest
-	(*HoldAddressesResponse)(nil),      // 20: weir.v1.HoldAddressesResponse
-	(*Route)(nil),                      // 21: weir.v1.Route
-	(*ListRoutesRequest)(nil),          // 22: weir.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 23: weir.v1.ListRoutesResponse
-	(*AddRouteRequest)(nil),            // 24: weir.v1.AddRouteRequest
-	(*AddRouteResponse)(nil),           // 25: weir.v1.AddRouteResponse
-	(*DeleteRouteRequest)(nil),         // 26: weir.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),        // 27: weir.v1.DeleteRouteResponse
-	(*FlushRoutesRequest)(nil),         // 28: weir.v1.FlushRoutesRequest
-	(*FlushRoutesResponse)(nil),        // 29: weir.v1.FlushRoutesResponse
-	(*Neighbour)(nil),                  // 30: weir.v1.Neighbour
-	(*ListNeighboursRequest)(nil),      // 31: weir.v1.ListNeighboursRequest
-	(*ListNeighboursResponse)(nil),     // 32: weir.v1.ListNeighboursResponse
-	(*AddNeighbourRequest)(nil),        // 33: weir.v1.AddNeighbourRequest
-	(*AddNeighbourResponse)(nil),       // 34: weir.v1.AddNeighbourResponse
-	(*DeleteNeighbourRequest)(nil),     // 35: weir.v1.DeleteNeighbourRequest
-	(*DeleteNeighbourResponse)(nil),    // 36: weir.v1.DeleteNeighbourResponse
-	(*MulticastGroup)(nil),             // 37: weir.v1.MulticastGroup
-	(*ListMulticastRequest)(nil),       // 38: weir.v1.ListMulticastRequest
-	(*ListMulticastResponse)(nil),      // 39: weir.v1.ListMulticastResponse
-	(*Link)(nil),                       // 40: weir.v1.Link
-	(*LinkStats)(nil),                  // 41: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 42: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 43: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 44: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 45: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 46: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 47: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 48: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 49: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 50: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 51: weir.v1.ServiceKey
-	(*Match)(nil),                      // 52: weir.v1.Match
-	(*AddressRange)(nil),               // 53: weir.v1.AddressRange
-	(*Counters)(nil),                   // 54: weir.v1.Counters
-	(*Rates)(nil),                      // 55: weir.v1.Rates
-	(*Service)(nil),                    // 56: weir.v1.Service
-	(*Dest)(nil),                       // 57: weir.v1.Dest
-	(*LocalAddress)(nil),               // 58: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 59: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 60: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 61: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 62: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 63: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 64: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 65: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 66: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 67: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 68: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 69: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 70: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 71: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 72: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 73: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 74: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 75: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 76: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 77: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 78: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 79: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 80: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 81: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 82: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 83: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 84: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 85: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 86: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 87: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 88: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 89: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 90: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 91: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 92: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 93: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 94: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 95: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 96: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 97: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 98: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 99: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 100: weir.v1.Drop
-	(*PortStats)(nil),                  // 101: weir.v1.PortStats
-	(*Gauge)(nil),                      // 102: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 103: weir.v1.Worker.Queue
+	(*Tunnel)(nil),                     // 8: weir.v1.Tunnel
+	(*TunnelWords)(nil),                // 9: weir.v1.TunnelWords
+	(*ListTunnelsRequest)(nil),         // 10: weir.v1.ListTunnelsRequest
+	(*ListTunnelsResponse)(nil),        // 11: weir.v1.ListTunnelsResponse
+	(*AddTunnelRequest)(nil),           // 12: weir.v1.AddTunnelRequest
+	(*AddTunnelResponse)(nil),          // 13: weir.v1.AddTunnelResponse
+	(*ChangeTunnelRequest)(nil),        // 14: weir.v1.ChangeTunnelRequest
+	(*ChangeTunnelResponse)(nil),       // 15: weir.v1.ChangeTunnelResponse
+	(*DeleteTunnelRequest)(nil),        // 16: weir.v1.DeleteTunnelRequest
+	(*DeleteTunnelResponse)(nil),       // 17: weir.v1.DeleteTunnelResponse
+	(*GetVersionRequest)(nil),          // 18: weir.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),         // 19: weir.v1.GetVersionResponse
+	(*Address)(nil),                    // 20: weir.v1.Address
+	(*ListAddressesRequest)(nil),       // 21: weir.v1.ListAddressesRequest
+	(*ListAddressesResponse)(nil),      // 22: weir.v1.ListAddressesResponse
+	(*AddAddressRequest)(nil),          // 23: weir.v1.AddAddressRequest
+	(*AddAddressResponse)(nil),         // 24: weir.v1.AddAddressResponse
+	(*DeleteAddressRequest)(nil),       // 25: weir.v1.DeleteAddressRequest
+	(*DeleteAddressResponse)(nil),      // 26: weir.v1.DeleteAddressResponse
+	(*FlushAddressesRequest)(nil),      // 27: weir.v1.FlushAddressesRequest
+	(*FlushAddressesResponse)(nil),     // 28: weir.v1.FlushAddressesResponse
+	(*HoldAddressesRequest)(nil),       // 29: weir.v1.HoldAddressesRequest
+	(*HoldAddressesResponse)(nil),      // 30: weir.v1.HoldAddressesResponse
+	(*Route)(nil),                      // 31: weir.v1.Route
+	(*ListRoutesRequest)(nil),          // 32: weir.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),         // 33: weir.v1.ListRoutesResponse
+	(*AddRouteRequest)(nil),            // 34: weir.v1.AddRouteRequest
+	(*AddRouteResponse)(nil),           // 35: weir.v1.AddRouteResponse
+	(*DeleteRouteRequest)(nil),         // 36: weir.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),        // 37: weir.v1.DeleteRouteResponse
+	(*FlushRoutesRequest)(nil),         // 38: weir.v1.FlushRoutesRequest
+	(*FlushRoutesResponse)(nil),        // 39: weir.v1.FlushRoutesResponse
+	(*Neighbour)(nil),                  // 40: weir.v1.Neighbour
+	(*ListNeighboursRequest)(nil),      // 41: weir.v1.ListNeighboursRequest
+	(*ListNeighboursResponse)(nil),     // 42: weir.v1.ListNeighboursResponse
+	(*AddNeighbourRequest)(nil),        // 43: weir.v1.AddNeighbourRequest
+	(*AddNeighbourResponse)(nil),       // 44: weir.v1.AddNeighbourResponse
+	(*DeleteNeighbourRequest)(nil),     // 45: weir.v1.DeleteNeighbourRequest
+	(*DeleteNeighbourResponse)(nil),    // 46: weir.v1.DeleteNeighbourResponse
+	(*MulticastGroup)(nil),             // 47: weir.v1.MulticastGroup
+	(*ListMulticastRequest)(nil),       // 48: weir.v1.ListMulticastRequest
+	(*ListMulticastResponse)(nil),      // 49: weir.v1.ListMulticastResponse
+	(*Link)(nil),                       // 50: weir.v1.Link
+	(*LinkStats)(nil),                  // 51: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 52: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 53: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 54: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 55: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 56: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 57: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 58: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 59: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 60: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 61: weir.v1.ServiceKey
+	(*Match)(nil),                      // 62: weir.v1.Match
+	(*AddressRange)(nil),               // 63: weir.v1.AddressRange
+	(*Counters)(nil),                   // 64: weir.v1.Counters
+	(*Rates)(nil),                      // 65: weir.v1.Rates
+	(*Service)(nil),                    // 66: weir.v1.Service
+	(*Dest)(nil),                       // 67: weir.v1.Dest
+	(*LocalAddress)(nil),               // 68: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 69: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 70: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 71: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 72: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 73: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 74: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 75: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 76: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 77: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 78: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 79: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 80: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 81: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 82: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 83: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 84: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 85: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 86: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 87: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 88: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 89: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 90: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 91: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 92: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 93: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 94: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 95: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 96: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 97: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 98: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 99: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 100: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 101: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 102: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 103: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 104: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 105: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 106: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 107: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 108: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 109: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 110: weir.v1.Drop
+	(*PortStats)(nil),                  // 111: weir.v1.PortStats
+	(*Gauge)(nil),                      // 112: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 113: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
-	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
-	15,  // 1: weir.v1.Step.delete_address:type_name -> weir.v1.DeleteAddressRequest
-	17,  // 2: weir.v1.Step.flush_addresses:type_name -> weir.v1.FlushAddressesRequest
-	24,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
-	26,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
-	28,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
-	33,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
-	35,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	44,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	61,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	63,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	65,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	67,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	69,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	71,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	73,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	75,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	77,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	82,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	84,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	91,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
-	5,   // 21: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
-	0,   // 22: weir.v1.Address.scope:type_name -> weir.v1.Scope
-	10,  // 23: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
-	10,  // 24: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
-	10,  // 25: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
-	0,   // 26: weir.v1.Route.scope:type_name -> weir.v1.Scope
-	21,  // 27: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
-	21,  // 28: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
-	21,  // 29: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
-	30,  // 30: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
-	30,  // 31: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	37,  // 32: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	41,  // 33: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	40,  // 34: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	103, // 35: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	46,  // 36: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 37: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	52,  // 38: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	53,  // 39: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	53,  // 40: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	51,  // 41: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	57,  // 42: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	58,  // 43: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	54,  // 44: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	55,  // 45: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 46: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	54,  // 47: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	55,  // 48: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	51,  // 49: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	56,  // 50: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	56,  // 51: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	56,  // 52: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	51,  // 53: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	51,  // 54: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 55: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 56: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 57: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 58: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 59: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 60: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 61: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	51,  // 62: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 63: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	51,  // 64: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 65: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	51,  // 66: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 67: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	79,  // 68: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	79,  // 69: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	79,  // 70: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	51,  // 71: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	88,  // 72: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	88,  // 73: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	88,  // 74: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 75: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 76: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	93,  // 77: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	100, // 78: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	101, // 79: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	102, // 80: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	98,  // 81: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	100, // 82: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	99,  // 83: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	8,   // 84: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 85: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 86: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 87: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 88: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	19,  // 89: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	22,  // 90: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	24,  // 91: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	26,  // 92: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	28,  // 93: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	31,  // 94: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	33,  // 95: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	35,  // 96: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	38,  // 97: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	42,  // 98: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	44,  // 99: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	47,  // 100: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	49,  // 101: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	59,  // 102: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	61,  // 103: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	63,  // 104: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	65,  // 105: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	67,  // 106: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	69,  // 107: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	71,  // 108: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	73,  // 109: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	75,  // 110: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	77,  // 111: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	80,  // 112: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	82,  // 113: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	84,  // 114: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	86,  // 115: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	89,  // 116: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	91,  // 117: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	94,  // 118: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 119: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	96,  // 120: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 121: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 122: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 123: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 124: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 125: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	20,  // 126: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	23,  // 127: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	25,  // 128: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	27,  // 129: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	29,  // 130: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	32,  // 131: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	34,  // 132: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	36,  // 133: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	39,  // 134: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	43,  // 135: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	45,  // 136: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	48,  // 137: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	50,  // 138: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	60,  // 139: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	62,  // 140: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	64,  // 141: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	66,  // 142: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	68,  // 143: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	70,  // 144: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	72,  // 145: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	74,  // 146: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	76,  // 147: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	78,  // 148: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	81,  // 149: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	83,  // 150: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	85,  // 151: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	87,  // 152: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	90,  // 153: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	92,  // 154: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	95,  // 155: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 156: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	97,  // 157: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	121, // [121:158] is the sub-list for method output_type
-	84,  // [84:121] is the sub-list for method input_type
-	84,  // [84:84] is the sub-list for extension type_name
-	84,  // [84:84] is the sub-list for extension extendee
-	0,   // [0:84] is the sub-list for field type_name
+	23,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
+	25,  // 1: weir.v1.Step.delete_address:type_name -> weir.v1.DeleteAddressRequest
+	27,  // 2: weir.v1.Step.flush_addresses:type_name -> weir.v1.FlushAddressesRequest
+	34,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
+	36,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
+	38,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
+	43,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
+	45,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
+	54,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	71,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	73,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	75,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	77,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	79,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	81,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	83,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	85,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	87,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	92,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	94,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	101, // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	12,  // 21: weir.v1.Step.add_tunnel:type_name -> weir.v1.AddTunnelRequest
+	14,  // 22: weir.v1.Step.change_tunnel:type_name -> weir.v1.ChangeTunnelRequest
+	16,  // 23: weir.v1.Step.delete_tunnel:type_name -> weir.v1.DeleteTunnelRequest
+	5,   // 24: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
+	9,   // 25: weir.v1.Tunnel.in:type_name -> weir.v1.TunnelWords
+	9,   // 26: weir.v1.Tunnel.out:type_name -> weir.v1.TunnelWords
+	8,   // 27: weir.v1.ListTunnelsResponse.tunnels:type_name -> weir.v1.Tunnel
+	8,   // 28: weir.v1.AddTunnelRequest.tunnel:type_name -> weir.v1.Tunnel
+	8,   // 29: weir.v1.ChangeTunnelRequest.tunnel:type_name -> weir.v1.Tunnel
+	0,   // 30: weir.v1.Address.scope:type_name -> weir.v1.Scope
+	20,  // 31: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
+	20,  // 32: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
+	20,  // 33: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
+	0,   // 34: weir.v1.Route.scope:type_name -> weir.v1.Scope
+	31,  // 35: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
+	31,  // 36: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
+	31,  // 37: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
+	40,  // 38: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
+	40,  // 39: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
+	47,  // 40: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
+	51,  // 41: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	50,  // 42: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	113, // 43: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	56,  // 44: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 45: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	62,  // 46: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	63,  // 47: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	63,  // 48: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	61,  // 49: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	67,  // 50: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	68,  // 51: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	64,  // 52: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	65,  // 53: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 54: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	64,  // 55: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	65,  // 56: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	61,  // 57: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	66,  // 58: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	66,  // 59: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	66,  // 60: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	61,  // 61: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	61,  // 62: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	67,  // 63: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	61,  // 64: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	67,  // 65: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	61,  // 66: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	67,  // 67: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	61,  // 68: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	68,  // 69: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	61,  // 70: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	68,  // 71: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	61,  // 72: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 73: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	61,  // 74: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 75: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	89,  // 76: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	89,  // 77: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	89,  // 78: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	61,  // 79: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	98,  // 80: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	98,  // 81: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	98,  // 82: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 83: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 84: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	103, // 85: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	110, // 86: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	111, // 87: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	112, // 88: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	108, // 89: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	110, // 90: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	109, // 91: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	18,  // 92: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	21,  // 93: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	23,  // 94: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	25,  // 95: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	27,  // 96: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	29,  // 97: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	32,  // 98: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	34,  // 99: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	36,  // 100: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	38,  // 101: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	41,  // 102: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	43,  // 103: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	45,  // 104: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	10,  // 105: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
+	12,  // 106: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
+	14,  // 107: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
+	16,  // 108: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
+	48,  // 109: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	52,  // 110: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	54,  // 111: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	57,  // 112: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	59,  // 113: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	69,  // 114: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	71,  // 115: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	73,  // 116: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	75,  // 117: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	77,  // 118: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	79,  // 119: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	81,  // 120: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	83,  // 121: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	85,  // 122: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	87,  // 123: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	90,  // 124: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	92,  // 125: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	94,  // 126: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	96,  // 127: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	99,  // 128: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	101, // 129: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	104, // 130: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 131: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	106, // 132: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	19,  // 133: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	22,  // 134: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	24,  // 135: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	26,  // 136: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	28,  // 137: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	30,  // 138: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	33,  // 139: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	35,  // 140: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	37,  // 141: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	39,  // 142: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	42,  // 143: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	44,  // 144: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	46,  // 145: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	11,  // 146: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
+	13,  // 147: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
+	15,  // 148: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
+	17,  // 149: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
+	49,  // 150: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	53,  // 151: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	55,  // 152: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	58,  // 153: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	60,  // 154: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	70,  // 155: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	72,  // 156: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	74,  // 157: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	76,  // 158: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	78,  // 159: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	80,  // 160: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	82,  // 161: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	84,  // 162: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	86,  // 163: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	88,  // 164: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	91,  // 165: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	93,  // 166: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	95,  // 167: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	97,  // 168: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	100, // 169: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	102, // 170: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	105, // 171: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 172: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	107, // 173: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	133, // [133:174] is the sub-list for method output_type
+	92,  // [92:133] is the sub-list for method input_type
+	92,  // [92:92] is the sub-list for extension type_name
+	92,  // [92:92] is the sub-list for extension extendee
+	0,   // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -7105,6 +7741,9 @@ func file_weirv1_director_proto_init() {
 		(*Step_AddAccess)(nil),
 		(*Step_DeleteAccess)(nil),
 		(*Step_SetTimeouts)(nil),
+		(*Step_AddTunnel)(nil),
+		(*Step_ChangeTunnel)(nil),
+		(*Step_DeleteTunnel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -7112,7 +7751,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   100,
+			NumMessages:   110,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,10 +42,22 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 // makes of nothing.
 func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 	alone := &spec.Spec{Ports: c.Ports}
-	if edit(alone) != nil || len(alone.Services) > 0 {
+	if edit(alone) != nil {
+		// A device is not there yet when it is added.
+		alone = &spec.Spec{Ports: slices.DeleteFunc(slices.Clone(c.Ports), func(name string) bool { return c.FindTunnel(name) != nil })}
+		if edit(alone) != nil {
+			return false
+		}
+	}
+	if len(alone.Services) > 0 {
 		return false
 	}
 	found := 0
+	for _, t := range alone.Tunnels {
+		if slices.Contains(c.Tunnels, t) {
+			found++
+		}
+	}
 	for _, a := range alone.Addresses {
 		if slices.ContainsFunc(c.Addresses, func(o spec.Address) bool { o.Held = spec.Held{}; return o == a }) {
 			found++
@@ -61,7 +73,7 @@ func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 			found++
 		}
 	}
-	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)
+	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)+len(alone.Tunnels)
 }
 
 // step reads a step as the call of its own would; each leaves one edit.
@@ -109,6 +121,12 @@ func (s *Server) step(ctx context.Context, m *weirv1.Step) (err error) {
 		_, err = s.DeleteAccess(ctx, connect.NewRequest(c.DeleteAccess))
 	case *weirv1.Step_SetTimeouts:
 		_, err = s.SetTimeouts(ctx, connect.NewRequest(c.SetTimeouts))
+	case *weirv1.Step_AddTunnel:
+		_, err = s.AddTunnel(ctx, connect.NewRequest(c.AddTunnel))
+	case *weirv1.Step_ChangeTunnel:
+		_, err = s.ChangeTunnel(ctx, connect.NewRequest(c.ChangeTunnel))
+	case *weirv1.Step_DeleteTunnel:
+		_, err = s.DeleteTunnel(ctx, connect.NewRequest(c.DeleteTunnel))
 	default:
 		err = invalid("step", "a step says nothing, or what this director does not know")
 	}

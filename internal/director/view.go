@@ -207,7 +207,11 @@ func (d *Director) Ports() ([]PortView, error) {
 				return nil, err
 			}
 		}
-		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+		facts := p.facts
+		if facts.Kind == port.Tunnel {
+			facts.MTU = d.snapshot.Load().Ports[facts.ID].MTU
+		}
+		out[i] = PortView{Facts: facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
 		if p.twin != nil {
 			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
 		}

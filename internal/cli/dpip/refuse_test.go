@@ -26,7 +26,6 @@ func TestRefused(t *testing.T) {
 		{"EMPTY", "invalid object, use `-h' for help."},
 		{"vlan show", `object "vlan" is not supported yet`},
 		{"vlan", `object "vlan" is not supported yet`},
-		{"tunnel add mode ipip ipip1", `object "tunnel" is not supported yet`},
 		{"qsch show", `object "qsch" is not supported yet`},
 		{"cls show", `object "cls" is not supported yet`},
 		{"iftraf show", `object "iftraf" is not supported yet`},
