@@ -28,8 +28,11 @@ func (w *Worker) decapsulate(p *packet.Packet) packet.Verdict {
 	return v
 }
 
-// share is the worker that goes on with what came out of a tunnel.
-func (w *Worker) share(p *packet.Packet) int { return int(p.Hash >> 32 * uint64(len(w.peers)) >> 32) }
+// share is the worker that goes on with what came out of a tunnel. Flows that differ in
+// little must not all go to one: the hash is mixed once more.
+func (w *Worker) share(p *packet.Packet) int {
+	return int(p.Hash * 0x9e3779b97f4a7c15 >> 32 * uint64(len(w.peers)) >> 32)
+}
 
 // want calls a packet's place in the flow table in.
 func (w *Worker) want(p *packet.Packet) {
