@@ -364,11 +364,10 @@ func (d *Director) Timeouts() (spec.Timeouts, spec.SetTimeouts) {
 	return d.spec.SetTimeouts.Over(d.tunables.Timeouts), d.spec.SetTimeouts
 }
 
-// ForgetNeighbour forgets a learnt neighbour and reports whether there was one.
+// ForgetNeighbour forgets a learnt neighbour and reports whether there was one. It is for
+// edits, within Change, which holds mu.
 func (d *Director) ForgetNeighbour(device string, a netip.Addr) bool {
-	d.mu.Lock()
 	p := d.portByName(device)
-	d.mu.Unlock()
 	if p == nil {
 		return false
 	}

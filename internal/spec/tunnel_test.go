@@ -60,6 +60,26 @@ func TestTunnels(t *testing.T) {
 	}
 }
 
+// What a tunnel's packets leave by can't go.
+func TestTunnelOnVLAN(t *testing.T) {
+	s := Spec{Ports: []string{"dpdk0"}}
+	if err := s.AddVLAN(VLAN{Link: "dpdk0", ID: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddTunnel(TunnelDevice{Name: "gre1", Kind: TunnelGRE, Remote: netip.MustParseAddr("2.2.2.2"), Link: "dpdk0.100"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteVLAN(VLAN{Name: "dpdk0.100"}); err == nil || !strings.Contains(err.Error(), "tunnel gre1") {
+		t.Errorf("the VLAN went: %v", err)
+	}
+	if err := s.DeleteTunnel("gre1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteVLAN(VLAN{Name: "dpdk0.100"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestChangeAndDeleteTunnel(t *testing.T) {
 	ip := netip.MustParseAddr
 	s := Spec{Ports: []string{"dpdk0"}}
@@ -92,6 +112,9 @@ func TestChangeAndDeleteTunnel(t *testing.T) {
 	}
 	if err := s.AddRoute(Route{Port: "gre1", Prefix: netip.MustParsePrefix("10.8.0.0/16"), Scope: ScopeLink}); err != nil {
 		t.Fatal(err)
+	}
+	if err := s.AddNeighbour(Neighbour{Port: "gre1", Addr: ip("10.9.0.2"), MAC: [6]byte{2}}); err == nil {
+		t.Error("a tunnel has a neighbour")
 	}
 	if err := s.DeleteTunnel("gre1"); err != nil || s.FindTunnel("gre1") != nil || len(s.Addresses)+len(s.Routes) != 0 || len(s.Ports) != 2 {
 		t.Errorf("delete: %v; left %v %v %v", err, s.Addresses, s.Routes, s.Ports)
