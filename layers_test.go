@@ -37,7 +37,7 @@ var floors = [][]string{
 	},
 	{"internal/lb/forward", "internal/lb/synproxy"},
 	// The stages of the walk.
-	{"internal/ether", "internal/ip", "internal/neigh", "internal/lb", "internal/punt"},
+	{"internal/ether", "internal/ip", "internal/neigh", "internal/lb", "internal/punt", "internal/tunnel"},
 	{"internal/worker"},
 	{"internal/director"},
 	// Who asks the director.
@@ -58,7 +58,7 @@ var floors = [][]string{
 }
 
 // stages do not see each other, nor into each other's subtree.
-var stages = []string{"internal/ether", "internal/ip", "internal/neigh", "internal/lb", "internal/punt"}
+var stages = []string{"internal/ether", "internal/ip", "internal/neigh", "internal/lb", "internal/punt", "internal/tunnel"}
 
 // stdOnly are packages that import the standard library alone.
 var stdOnly = []string{"internal/wire", "internal/spec", "internal/config/block"}
@@ -70,8 +70,9 @@ var only = map[string][]string{
 	"internal/ip":    {"internal/worker"},
 	"internal/punt":  {"internal/worker"},
 	// The director compiles their tables and does their housekeeping.
-	"internal/neigh": {"internal/worker", "internal/director", "bench/..."},
-	"internal/lb":    {"internal/worker", "internal/director", "bench/..."},
+	"internal/neigh":  {"internal/worker", "internal/director", "bench/..."},
+	"internal/lb":     {"internal/worker", "internal/director", "bench/..."},
+	"internal/tunnel": {"internal/worker", "internal/director", "bench/..."},
 	// The benchmarks breathe workers themselves.
 	"internal/worker":      {"internal/director", "internal/testkit/...", "bench/..."},
 	"internal/testkit/...": {"internal/testkit/...", "internal/demo", "e2e/...", "bench/..."},

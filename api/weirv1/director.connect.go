@@ -72,6 +72,14 @@ const (
 	DirectorAddVLANProcedure = "/weir.v1.Director/AddVLAN"
 	// DirectorDeleteVLANProcedure is the fully-qualified name of the Director's DeleteVLAN RPC.
 	DirectorDeleteVLANProcedure = "/weir.v1.Director/DeleteVLAN"
+	// DirectorListTunnelsProcedure is the fully-qualified name of the Director's ListTunnels RPC.
+	DirectorListTunnelsProcedure = "/weir.v1.Director/ListTunnels"
+	// DirectorAddTunnelProcedure is the fully-qualified name of the Director's AddTunnel RPC.
+	DirectorAddTunnelProcedure = "/weir.v1.Director/AddTunnel"
+	// DirectorChangeTunnelProcedure is the fully-qualified name of the Director's ChangeTunnel RPC.
+	DirectorChangeTunnelProcedure = "/weir.v1.Director/ChangeTunnel"
+	// DirectorDeleteTunnelProcedure is the fully-qualified name of the Director's DeleteTunnel RPC.
+	DirectorDeleteTunnelProcedure = "/weir.v1.Director/DeleteTunnel"
 	// DirectorListMulticastProcedure is the fully-qualified name of the Director's ListMulticast RPC.
 	DirectorListMulticastProcedure = "/weir.v1.Director/ListMulticast"
 	// DirectorListLinksProcedure is the fully-qualified name of the Director's ListLinks RPC.
@@ -150,6 +158,11 @@ type DirectorClient interface {
 	ListVLANs(context.Context, *connect.Request[ListVLANsRequest]) (*connect.Response[ListVLANsResponse], error)
 	AddVLAN(context.Context, *connect.Request[AddVLANRequest]) (*connect.Response[AddVLANResponse], error)
 	DeleteVLAN(context.Context, *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error)
+	// Tunnel devices (dpip tunnel).
+	ListTunnels(context.Context, *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error)
+	AddTunnel(context.Context, *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error)
+	ChangeTunnel(context.Context, *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error)
+	DeleteTunnel(context.Context, *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error)
 	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
@@ -283,6 +296,30 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			httpClient,
 			baseURL+DirectorDeleteVLANProcedure,
 			connect.WithSchema(directorMethods.ByName("DeleteVLAN")),
+			connect.WithClientOptions(opts...),
+		),
+		listTunnels: connect.NewClient[ListTunnelsRequest, ListTunnelsResponse](
+			httpClient,
+			baseURL+DirectorListTunnelsProcedure,
+			connect.WithSchema(directorMethods.ByName("ListTunnels")),
+			connect.WithClientOptions(opts...),
+		),
+		addTunnel: connect.NewClient[AddTunnelRequest, AddTunnelResponse](
+			httpClient,
+			baseURL+DirectorAddTunnelProcedure,
+			connect.WithSchema(directorMethods.ByName("AddTunnel")),
+			connect.WithClientOptions(opts...),
+		),
+		changeTunnel: connect.NewClient[ChangeTunnelRequest, ChangeTunnelResponse](
+			httpClient,
+			baseURL+DirectorChangeTunnelProcedure,
+			connect.WithSchema(directorMethods.ByName("ChangeTunnel")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteTunnel: connect.NewClient[DeleteTunnelRequest, DeleteTunnelResponse](
+			httpClient,
+			baseURL+DirectorDeleteTunnelProcedure,
+			connect.WithSchema(directorMethods.ByName("DeleteTunnel")),
 			connect.WithClientOptions(opts...),
 		),
 		listMulticast: connect.NewClient[ListMulticastRequest, ListMulticastResponse](
@@ -450,6 +487,10 @@ type directorClient struct {
 	listVLANs          *connect.Client[ListVLANsRequest, ListVLANsResponse]
 	addVLAN            *connect.Client[AddVLANRequest, AddVLANResponse]
 	deleteVLAN         *connect.Client[DeleteVLANRequest, DeleteVLANResponse]
+	listTunnels        *connect.Client[ListTunnelsRequest, ListTunnelsResponse]
+	addTunnel          *connect.Client[AddTunnelRequest, AddTunnelResponse]
+	changeTunnel       *connect.Client[ChangeTunnelRequest, ChangeTunnelResponse]
+	deleteTunnel       *connect.Client[DeleteTunnelRequest, DeleteTunnelResponse]
 	listMulticast      *connect.Client[ListMulticastRequest, ListMulticastResponse]
 	listLinks          *connect.Client[ListLinksRequest, ListLinksResponse]
 	setLink            *connect.Client[SetLinkRequest, SetLinkResponse]
@@ -554,6 +595,26 @@ func (c *directorClient) AddVLAN(ctx context.Context, req *connect.Request[AddVL
 // DeleteVLAN calls weir.v1.Director.DeleteVLAN.
 func (c *directorClient) DeleteVLAN(ctx context.Context, req *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error) {
 	return c.deleteVLAN.CallUnary(ctx, req)
+}
+
+// ListTunnels calls weir.v1.Director.ListTunnels.
+func (c *directorClient) ListTunnels(ctx context.Context, req *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error) {
+	return c.listTunnels.CallUnary(ctx, req)
+}
+
+// AddTunnel calls weir.v1.Director.AddTunnel.
+func (c *directorClient) AddTunnel(ctx context.Context, req *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error) {
+	return c.addTunnel.CallUnary(ctx, req)
+}
+
+// ChangeTunnel calls weir.v1.Director.ChangeTunnel.
+func (c *directorClient) ChangeTunnel(ctx context.Context, req *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error) {
+	return c.changeTunnel.CallUnary(ctx, req)
+}
+
+// DeleteTunnel calls weir.v1.Director.DeleteTunnel.
+func (c *directorClient) DeleteTunnel(ctx context.Context, req *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error) {
+	return c.deleteTunnel.CallUnary(ctx, req)
 }
 
 // ListMulticast calls weir.v1.Director.ListMulticast.
@@ -701,6 +762,11 @@ type DirectorHandler interface {
 	ListVLANs(context.Context, *connect.Request[ListVLANsRequest]) (*connect.Response[ListVLANsResponse], error)
 	AddVLAN(context.Context, *connect.Request[AddVLANRequest]) (*connect.Response[AddVLANResponse], error)
 	DeleteVLAN(context.Context, *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error)
+	// Tunnel devices (dpip tunnel).
+	ListTunnels(context.Context, *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error)
+	AddTunnel(context.Context, *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error)
+	ChangeTunnel(context.Context, *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error)
+	DeleteTunnel(context.Context, *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error)
 	ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error)
 	ListLinks(context.Context, *connect.Request[ListLinksRequest]) (*connect.Response[ListLinksResponse], error)
 	SetLink(context.Context, *connect.Request[SetLinkRequest]) (*connect.Response[SetLinkResponse], error)
@@ -830,6 +896,30 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		DirectorDeleteVLANProcedure,
 		svc.DeleteVLAN,
 		connect.WithSchema(directorMethods.ByName("DeleteVLAN")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorListTunnelsHandler := connect.NewUnaryHandler(
+		DirectorListTunnelsProcedure,
+		svc.ListTunnels,
+		connect.WithSchema(directorMethods.ByName("ListTunnels")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorAddTunnelHandler := connect.NewUnaryHandler(
+		DirectorAddTunnelProcedure,
+		svc.AddTunnel,
+		connect.WithSchema(directorMethods.ByName("AddTunnel")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorChangeTunnelHandler := connect.NewUnaryHandler(
+		DirectorChangeTunnelProcedure,
+		svc.ChangeTunnel,
+		connect.WithSchema(directorMethods.ByName("ChangeTunnel")),
+		connect.WithHandlerOptions(opts...),
+	)
+	directorDeleteTunnelHandler := connect.NewUnaryHandler(
+		DirectorDeleteTunnelProcedure,
+		svc.DeleteTunnel,
+		connect.WithSchema(directorMethods.ByName("DeleteTunnel")),
 		connect.WithHandlerOptions(opts...),
 	)
 	directorListMulticastHandler := connect.NewUnaryHandler(
@@ -1010,6 +1100,14 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorAddVLANHandler.ServeHTTP(w, r)
 		case DirectorDeleteVLANProcedure:
 			directorDeleteVLANHandler.ServeHTTP(w, r)
+		case DirectorListTunnelsProcedure:
+			directorListTunnelsHandler.ServeHTTP(w, r)
+		case DirectorAddTunnelProcedure:
+			directorAddTunnelHandler.ServeHTTP(w, r)
+		case DirectorChangeTunnelProcedure:
+			directorChangeTunnelHandler.ServeHTTP(w, r)
+		case DirectorDeleteTunnelProcedure:
+			directorDeleteTunnelHandler.ServeHTTP(w, r)
 		case DirectorListMulticastProcedure:
 			directorListMulticastHandler.ServeHTTP(w, r)
 		case DirectorListLinksProcedure:
@@ -1129,6 +1227,22 @@ func (UnimplementedDirectorHandler) AddVLAN(context.Context, *connect.Request[Ad
 
 func (UnimplementedDirectorHandler) DeleteVLAN(context.Context, *connect.Request[DeleteVLANRequest]) (*connect.Response[DeleteVLANResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteVLAN is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) ListTunnels(context.Context, *connect.Request[ListTunnelsRequest]) (*connect.Response[ListTunnelsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ListTunnels is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) AddTunnel(context.Context, *connect.Request[AddTunnelRequest]) (*connect.Response[AddTunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.AddTunnel is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) ChangeTunnel(context.Context, *connect.Request[ChangeTunnelRequest]) (*connect.Response[ChangeTunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.ChangeTunnel is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) DeleteTunnel(context.Context, *connect.Request[DeleteTunnelRequest]) (*connect.Response[DeleteTunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.DeleteTunnel is not implemented"))
 }
 
 func (UnimplementedDirectorHandler) ListMulticast(context.Context, *connect.Request[ListMulticastRequest]) (*connect.Response[ListMulticastResponse], error) {

@@ -354,6 +354,9 @@ type Step struct {
 	//	*Step_SetTimeouts
 	//	*Step_AddVlan
 	//	*Step_DeleteVlan
+	//	*Step_AddTunnel
+	//	*Step_ChangeTunnel
+	//	*Step_DeleteTunnel
 	Change isStep_Change `protobuf_oneof:"change"`
 	// What the step adds may be there already, exactly as the step has it: then it changes
 	// nothing. Of addresses, routes and neighbours; services are not the same when they
@@ -607,6 +610,33 @@ func (x *Step) GetDeleteVlan() *DeleteVLANRequest {
 	return nil
 }
 
+func (x *Step) GetAddTunnel() *AddTunnelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_AddTunnel); ok {
+			return x.AddTunnel
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetChangeTunnel() *ChangeTunnelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_ChangeTunnel); ok {
+			return x.ChangeTunnel
+		}
+	}
+	return nil
+}
+
+func (x *Step) GetDeleteTunnel() *DeleteTunnelRequest {
+	if x != nil {
+		if x, ok := x.Change.(*Step_DeleteTunnel); ok {
+			return x.DeleteTunnel
+		}
+	}
+	return nil
+}
+
 func (x *Step) GetMayBeThere() bool {
 	if x != nil {
 		return x.MayBeThere
@@ -710,6 +740,18 @@ type Step_DeleteVlan struct {
 	DeleteVlan *DeleteVLANRequest `protobuf:"bytes,31,opt,name=delete_vlan,json=deleteVlan,proto3,oneof"`
 }
 
+type Step_AddTunnel struct {
+	AddTunnel *AddTunnelRequest `protobuf:"bytes,40,opt,name=add_tunnel,json=addTunnel,proto3,oneof"`
+}
+
+type Step_ChangeTunnel struct {
+	ChangeTunnel *ChangeTunnelRequest `protobuf:"bytes,41,opt,name=change_tunnel,json=changeTunnel,proto3,oneof"`
+}
+
+type Step_DeleteTunnel struct {
+	DeleteTunnel *DeleteTunnelRequest `protobuf:"bytes,42,opt,name=delete_tunnel,json=deleteTunnel,proto3,oneof"`
+}
+
 func (*Step_AddAddress) isStep_Change() {}
 
 func (*Step_DeleteAddress) isStep_Change() {}
@@ -755,6 +797,12 @@ func (*Step_SetTimeouts) isStep_Change() {}
 func (*Step_AddVlan) isStep_Change() {}
 
 func (*Step_DeleteVlan) isStep_Change() {}
+
+func (*Step_AddTunnel) isStep_Change() {}
+
+func (*Step_ChangeTunnel) isStep_Change() {}
+
+func (*Step_DeleteTunnel) isStep_Change() {}
 
 type ApplyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -836,6 +884,531 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 	return file_weirv1_director_proto_rawDescGZIP(), []int{3}
 }
 
+// Tunnel is a tunnel device: IP packets in IP packets, or in GRE.
+type Tunnel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "ipip" or "gre"
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Its ends: "1.1.1.1", "2001:db8::1"; "" for any.
+	Local  string `protobuf:"bytes,3,opt,name=local,proto3" json:"local,omitempty"`
+	Remote string `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
+	// The device that its packets leave by; "" as routes say.
+	Device string `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`
+	// Of its packets; 0: that of what they carry (inherit).
+	Ttl uint32 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Of its packets, without ECN; bit 0: that of what they carry (inherit).
+	Tos uint32 `protobuf:"varint,7,opt,name=tos,proto3" json:"tos,omitempty"`
+	// Of GRE: what is expected, and what is sent.
+	In            *TunnelWords `protobuf:"bytes,8,opt,name=in,proto3" json:"in,omitempty"`
+	Out           *TunnelWords `protobuf:"bytes,9,opt,name=out,proto3" json:"out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tunnel) Reset() {
+	*x = Tunnel{}
+	mi := &file_weirv1_director_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tunnel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tunnel) ProtoMessage() {}
+
+func (x *Tunnel) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tunnel.ProtoReflect.Descriptor instead.
+func (*Tunnel) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Tunnel) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tunnel) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Tunnel) GetLocal() string {
+	if x != nil {
+		return x.Local
+	}
+	return ""
+}
+
+func (x *Tunnel) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *Tunnel) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Tunnel) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *Tunnel) GetTos() uint32 {
+	if x != nil {
+		return x.Tos
+	}
+	return 0
+}
+
+func (x *Tunnel) GetIn() *TunnelWords {
+	if x != nil {
+		return x.In
+	}
+	return nil
+}
+
+func (x *Tunnel) GetOut() *TunnelWords {
+	if x != nil {
+		return x.Out
+	}
+	return nil
+}
+
+type TunnelWords struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Checksum bool                   `protobuf:"varint,1,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Sequence bool                   `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Keyed    bool                   `protobuf:"varint,3,opt,name=keyed,proto3" json:"keyed,omitempty"`
+	// if keyed
+	Key           uint32 `protobuf:"varint,4,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelWords) Reset() {
+	*x = TunnelWords{}
+	mi := &file_weirv1_director_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelWords) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelWords) ProtoMessage() {}
+
+func (x *TunnelWords) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelWords.ProtoReflect.Descriptor instead.
+func (*TunnelWords) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TunnelWords) GetChecksum() bool {
+	if x != nil {
+		return x.Checksum
+	}
+	return false
+}
+
+func (x *TunnelWords) GetSequence() bool {
+	if x != nil {
+		return x.Sequence
+	}
+	return false
+}
+
+func (x *TunnelWords) GetKeyed() bool {
+	if x != nil {
+		return x.Keyed
+	}
+	return false
+}
+
+func (x *TunnelWords) GetKey() uint32 {
+	if x != nil {
+		return x.Key
+	}
+	return 0
+}
+
+type ListTunnelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "" for all.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTunnelsRequest) Reset() {
+	*x = ListTunnelsRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTunnelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTunnelsRequest) ProtoMessage() {}
+
+func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTunnelsRequest.ProtoReflect.Descriptor instead.
+func (*ListTunnelsRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListTunnelsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ListTunnelsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tunnels       []*Tunnel              `protobuf:"bytes,1,rep,name=tunnels,proto3" json:"tunnels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTunnelsResponse) Reset() {
+	*x = ListTunnelsResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTunnelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTunnelsResponse) ProtoMessage() {}
+
+func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTunnelsResponse.ProtoReflect.Descriptor instead.
+func (*ListTunnelsResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListTunnelsResponse) GetTunnels() []*Tunnel {
+	if x != nil {
+		return x.Tunnels
+	}
+	return nil
+}
+
+type AddTunnelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel        *Tunnel                `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddTunnelRequest) Reset() {
+	*x = AddTunnelRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddTunnelRequest) ProtoMessage() {}
+
+func (x *AddTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddTunnelRequest.ProtoReflect.Descriptor instead.
+func (*AddTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AddTunnelRequest) GetTunnel() *Tunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+type AddTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddTunnelResponse) Reset() {
+	*x = AddTunnelResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddTunnelResponse) ProtoMessage() {}
+
+func (x *AddTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddTunnelResponse.ProtoReflect.Descriptor instead.
+func (*AddTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{9}
+}
+
+// ChangeTunnelRequest changes the tunnel of that name, which stays the device it is with
+// all its addresses and routes. Its mode can't be changed.
+type ChangeTunnelRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel *Tunnel                `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// The fields that change: "local", "remote", "device", "ttl", "tos", "in", "out"; the
+	// others stay. If none is named, all change.
+	Fields        []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeTunnelRequest) Reset() {
+	*x = ChangeTunnelRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeTunnelRequest) ProtoMessage() {}
+
+func (x *ChangeTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeTunnelRequest.ProtoReflect.Descriptor instead.
+func (*ChangeTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ChangeTunnelRequest) GetTunnel() *Tunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+func (x *ChangeTunnelRequest) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type ChangeTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeTunnelResponse) Reset() {
+	*x = ChangeTunnelResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeTunnelResponse) ProtoMessage() {}
+
+func (x *ChangeTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeTunnelResponse.ProtoReflect.Descriptor instead.
+func (*ChangeTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{11}
+}
+
+type DeleteTunnelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTunnelRequest) Reset() {
+	*x = DeleteTunnelRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTunnelRequest) ProtoMessage() {}
+
+func (x *DeleteTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTunnelRequest.ProtoReflect.Descriptor instead.
+func (*DeleteTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeleteTunnelRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeleteTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTunnelResponse) Reset() {
+	*x = DeleteTunnelResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTunnelResponse) ProtoMessage() {}
+
+func (x *DeleteTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTunnelResponse.ProtoReflect.Descriptor instead.
+func (*DeleteTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{13}
+}
+
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -844,7 +1417,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[4]
+	mi := &file_weirv1_director_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +1429,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[4]
+	mi := &file_weirv1_director_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1442,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{4}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
 }
 
 type GetVersionResponse struct {
@@ -883,7 +1456,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[5]
+	mi := &file_weirv1_director_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1468,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[5]
+	mi := &file_weirv1_director_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1481,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{5}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -958,7 +1531,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_weirv1_director_proto_msgTypes[6]
+	mi := &file_weirv1_director_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1543,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[6]
+	mi := &file_weirv1_director_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1556,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{6}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1096,7 +1669,7 @@ type ListAddressesRequest struct {
 
 func (x *ListAddressesRequest) Reset() {
 	*x = ListAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[7]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1681,7 @@ func (x *ListAddressesRequest) String() string {
 func (*ListAddressesRequest) ProtoMessage() {}
 
 func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[7]
+	mi := &file_weirv1_director_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1694,7 @@ func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ListAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{7}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAddressesRequest) GetDevice() string {
@@ -1148,7 +1721,7 @@ type ListAddressesResponse struct {
 
 func (x *ListAddressesResponse) Reset() {
 	*x = ListAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[8]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1733,7 @@ func (x *ListAddressesResponse) String() string {
 func (*ListAddressesResponse) ProtoMessage() {}
 
 func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[8]
+	mi := &file_weirv1_director_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1746,7 @@ func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ListAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{8}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListAddressesResponse) GetAddresses() []*Address {
@@ -1194,7 +1767,7 @@ type AddAddressRequest struct {
 
 func (x *AddAddressRequest) Reset() {
 	*x = AddAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[9]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1779,7 @@ func (x *AddAddressRequest) String() string {
 func (*AddAddressRequest) ProtoMessage() {}
 
 func (x *AddAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[9]
+	mi := &file_weirv1_director_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1792,7 @@ func (x *AddAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{9}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddAddressRequest) GetAddress() *Address {
@@ -1244,7 +1817,7 @@ type AddAddressResponse struct {
 
 func (x *AddAddressResponse) Reset() {
 	*x = AddAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[10]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1829,7 @@ func (x *AddAddressResponse) String() string {
 func (*AddAddressResponse) ProtoMessage() {}
 
 func (x *AddAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[10]
+	mi := &file_weirv1_director_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1842,7 @@ func (x *AddAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{10}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
 }
 
 type DeleteAddressRequest struct {
@@ -1282,7 +1855,7 @@ type DeleteAddressRequest struct {
 
 func (x *DeleteAddressRequest) Reset() {
 	*x = DeleteAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[11]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1867,7 @@ func (x *DeleteAddressRequest) String() string {
 func (*DeleteAddressRequest) ProtoMessage() {}
 
 func (x *DeleteAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[11]
+	mi := &file_weirv1_director_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1880,7 @@ func (x *DeleteAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{11}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteAddressRequest) GetPrefix() string {
@@ -1332,7 +1905,7 @@ type DeleteAddressResponse struct {
 
 func (x *DeleteAddressResponse) Reset() {
 	*x = DeleteAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[12]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1917,7 @@ func (x *DeleteAddressResponse) String() string {
 func (*DeleteAddressResponse) ProtoMessage() {}
 
 func (x *DeleteAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[12]
+	mi := &file_weirv1_director_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1930,7 @@ func (x *DeleteAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{12}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
 }
 
 type FlushAddressesRequest struct {
@@ -1371,7 +1944,7 @@ type FlushAddressesRequest struct {
 
 func (x *FlushAddressesRequest) Reset() {
 	*x = FlushAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[13]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1956,7 @@ func (x *FlushAddressesRequest) String() string {
 func (*FlushAddressesRequest) ProtoMessage() {}
 
 func (x *FlushAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[13]
+	mi := &file_weirv1_director_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1969,7 @@ func (x *FlushAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAddressesRequest.ProtoReflect.Descriptor instead.
 func (*FlushAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{13}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FlushAddressesRequest) GetDevice() string {
@@ -1421,7 +1994,7 @@ type FlushAddressesResponse struct {
 
 func (x *FlushAddressesResponse) Reset() {
 	*x = FlushAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[14]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +2006,7 @@ func (x *FlushAddressesResponse) String() string {
 func (*FlushAddressesResponse) ProtoMessage() {}
 
 func (x *FlushAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[14]
+	mi := &file_weirv1_director_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +2019,7 @@ func (x *FlushAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAddressesResponse.ProtoReflect.Descriptor instead.
 func (*FlushAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{14}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
 }
 
 type HoldAddressesRequest struct {
@@ -1461,7 +2034,7 @@ type HoldAddressesRequest struct {
 
 func (x *HoldAddressesRequest) Reset() {
 	*x = HoldAddressesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +2046,7 @@ func (x *HoldAddressesRequest) String() string {
 func (*HoldAddressesRequest) ProtoMessage() {}
 
 func (x *HoldAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[15]
+	mi := &file_weirv1_director_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +2059,7 @@ func (x *HoldAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldAddressesRequest.ProtoReflect.Descriptor instead.
 func (*HoldAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{15}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HoldAddressesRequest) GetHolder() string {
@@ -1511,7 +2084,7 @@ type HoldAddressesResponse struct {
 
 func (x *HoldAddressesResponse) Reset() {
 	*x = HoldAddressesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +2096,7 @@ func (x *HoldAddressesResponse) String() string {
 func (*HoldAddressesResponse) ProtoMessage() {}
 
 func (x *HoldAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[16]
+	mi := &file_weirv1_director_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +2109,7 @@ func (x *HoldAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldAddressesResponse.ProtoReflect.Descriptor instead.
 func (*HoldAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{16}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
 }
 
 type Route struct {
@@ -1561,7 +2134,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +2146,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[17]
+	mi := &file_weirv1_director_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +2159,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{17}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Route) GetPrefix() string {
@@ -1661,7 +2234,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +2246,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[18]
+	mi := &file_weirv1_director_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +2259,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{18}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRoutesRequest) GetDevice() string {
@@ -1705,7 +2278,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +2290,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[19]
+	mi := &file_weirv1_director_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +2303,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{19}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -1749,7 +2322,7 @@ type AddRouteRequest struct {
 
 func (x *AddRouteRequest) Reset() {
 	*x = AddRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +2334,7 @@ func (x *AddRouteRequest) String() string {
 func (*AddRouteRequest) ProtoMessage() {}
 
 func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[20]
+	mi := &file_weirv1_director_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +2347,7 @@ func (x *AddRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteRequest.ProtoReflect.Descriptor instead.
 func (*AddRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{20}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AddRouteRequest) GetRoute() *Route {
@@ -1792,7 +2365,7 @@ type AddRouteResponse struct {
 
 func (x *AddRouteResponse) Reset() {
 	*x = AddRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +2377,7 @@ func (x *AddRouteResponse) String() string {
 func (*AddRouteResponse) ProtoMessage() {}
 
 func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[21]
+	mi := &file_weirv1_director_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +2390,7 @@ func (x *AddRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRouteResponse.ProtoReflect.Descriptor instead.
 func (*AddRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{21}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
 }
 
 type DeleteRouteRequest struct {
@@ -1829,7 +2402,7 @@ type DeleteRouteRequest struct {
 
 func (x *DeleteRouteRequest) Reset() {
 	*x = DeleteRouteRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2414,7 @@ func (x *DeleteRouteRequest) String() string {
 func (*DeleteRouteRequest) ProtoMessage() {}
 
 func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[22]
+	mi := &file_weirv1_director_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +2427,7 @@ func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRouteRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{22}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteRouteRequest) GetRoute() *Route {
@@ -1872,7 +2445,7 @@ type DeleteRouteResponse struct {
 
 func (x *DeleteRouteResponse) Reset() {
 	*x = DeleteRouteResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1884,7 +2457,7 @@ func (x *DeleteRouteResponse) String() string {
 func (*DeleteRouteResponse) ProtoMessage() {}
 
 func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[23]
+	mi := &file_weirv1_director_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1897,7 +2470,7 @@ func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{23}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
 }
 
 type FlushRoutesRequest struct {
@@ -1911,7 +2484,7 @@ type FlushRoutesRequest struct {
 
 func (x *FlushRoutesRequest) Reset() {
 	*x = FlushRoutesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2496,7 @@ func (x *FlushRoutesRequest) String() string {
 func (*FlushRoutesRequest) ProtoMessage() {}
 
 func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[24]
+	mi := &file_weirv1_director_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2509,7 @@ func (x *FlushRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesRequest.ProtoReflect.Descriptor instead.
 func (*FlushRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{24}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FlushRoutesRequest) GetDevice() string {
@@ -1961,7 +2534,7 @@ type FlushRoutesResponse struct {
 
 func (x *FlushRoutesResponse) Reset() {
 	*x = FlushRoutesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1973,7 +2546,7 @@ func (x *FlushRoutesResponse) String() string {
 func (*FlushRoutesResponse) ProtoMessage() {}
 
 func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[25]
+	mi := &file_weirv1_director_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1986,7 +2559,7 @@ func (x *FlushRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRoutesResponse.ProtoReflect.Descriptor instead.
 func (*FlushRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{25}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
 }
 
 type Neighbour struct {
@@ -2006,7 +2579,7 @@ type Neighbour struct {
 
 func (x *Neighbour) Reset() {
 	*x = Neighbour{}
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2591,7 @@ func (x *Neighbour) String() string {
 func (*Neighbour) ProtoMessage() {}
 
 func (x *Neighbour) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[26]
+	mi := &file_weirv1_director_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2604,7 @@ func (x *Neighbour) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbour.ProtoReflect.Descriptor instead.
 func (*Neighbour) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{26}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Neighbour) GetAddress() string {
@@ -2085,7 +2658,7 @@ type ListNeighboursRequest struct {
 
 func (x *ListNeighboursRequest) Reset() {
 	*x = ListNeighboursRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2670,7 @@ func (x *ListNeighboursRequest) String() string {
 func (*ListNeighboursRequest) ProtoMessage() {}
 
 func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[27]
+	mi := &file_weirv1_director_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2683,7 @@ func (x *ListNeighboursRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursRequest.ProtoReflect.Descriptor instead.
 func (*ListNeighboursRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{27}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListNeighboursRequest) GetDevice() string {
@@ -2129,7 +2702,7 @@ type ListNeighboursResponse struct {
 
 func (x *ListNeighboursResponse) Reset() {
 	*x = ListNeighboursResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2714,7 @@ func (x *ListNeighboursResponse) String() string {
 func (*ListNeighboursResponse) ProtoMessage() {}
 
 func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[28]
+	mi := &file_weirv1_director_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2727,7 @@ func (x *ListNeighboursResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNeighboursResponse.ProtoReflect.Descriptor instead.
 func (*ListNeighboursResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{28}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListNeighboursResponse) GetNeighbours() []*Neighbour {
@@ -2173,7 +2746,7 @@ type AddNeighbourRequest struct {
 
 func (x *AddNeighbourRequest) Reset() {
 	*x = AddNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2758,7 @@ func (x *AddNeighbourRequest) String() string {
 func (*AddNeighbourRequest) ProtoMessage() {}
 
 func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[29]
+	mi := &file_weirv1_director_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2771,7 @@ func (x *AddNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*AddNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{29}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AddNeighbourRequest) GetNeighbour() *Neighbour {
@@ -2216,7 +2789,7 @@ type AddNeighbourResponse struct {
 
 func (x *AddNeighbourResponse) Reset() {
 	*x = AddNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2801,7 @@ func (x *AddNeighbourResponse) String() string {
 func (*AddNeighbourResponse) ProtoMessage() {}
 
 func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[30]
+	mi := &file_weirv1_director_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2814,7 @@ func (x *AddNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*AddNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{30}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
 }
 
 type DeleteNeighbourRequest struct {
@@ -2254,7 +2827,7 @@ type DeleteNeighbourRequest struct {
 
 func (x *DeleteNeighbourRequest) Reset() {
 	*x = DeleteNeighbourRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2839,7 @@ func (x *DeleteNeighbourRequest) String() string {
 func (*DeleteNeighbourRequest) ProtoMessage() {}
 
 func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[31]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2852,7 @@ func (x *DeleteNeighbourRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{31}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeleteNeighbourRequest) GetAddress() string {
@@ -2304,7 +2877,7 @@ type DeleteNeighbourResponse struct {
 
 func (x *DeleteNeighbourResponse) Reset() {
 	*x = DeleteNeighbourResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2889,7 @@ func (x *DeleteNeighbourResponse) String() string {
 func (*DeleteNeighbourResponse) ProtoMessage() {}
 
 func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[32]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2902,7 @@ func (x *DeleteNeighbourResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNeighbourResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNeighbourResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{32}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 // VLAN is the frames of a device that have a tag.
@@ -2348,7 +2921,7 @@ type VLAN struct {
 
 func (x *VLAN) Reset() {
 	*x = VLAN{}
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2933,7 @@ func (x *VLAN) String() string {
 func (*VLAN) ProtoMessage() {}
 
 func (x *VLAN) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[33]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2946,7 @@ func (x *VLAN) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VLAN.ProtoReflect.Descriptor instead.
 func (*VLAN) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{33}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *VLAN) GetName() string {
@@ -2414,7 +2987,7 @@ type ListVLANsRequest struct {
 
 func (x *ListVLANsRequest) Reset() {
 	*x = ListVLANsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2999,7 @@ func (x *ListVLANsRequest) String() string {
 func (*ListVLANsRequest) ProtoMessage() {}
 
 func (x *ListVLANsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[34]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +3012,7 @@ func (x *ListVLANsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVLANsRequest.ProtoReflect.Descriptor instead.
 func (*ListVLANsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{34}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListVLANsRequest) GetLike() *VLAN {
@@ -2458,7 +3031,7 @@ type ListVLANsResponse struct {
 
 func (x *ListVLANsResponse) Reset() {
 	*x = ListVLANsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +3043,7 @@ func (x *ListVLANsResponse) String() string {
 func (*ListVLANsResponse) ProtoMessage() {}
 
 func (x *ListVLANsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[35]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +3056,7 @@ func (x *ListVLANsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVLANsResponse.ProtoReflect.Descriptor instead.
 func (*ListVLANsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{35}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListVLANsResponse) GetVlans() []*VLAN {
@@ -2502,7 +3075,7 @@ type AddVLANRequest struct {
 
 func (x *AddVLANRequest) Reset() {
 	*x = AddVLANRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +3087,7 @@ func (x *AddVLANRequest) String() string {
 func (*AddVLANRequest) ProtoMessage() {}
 
 func (x *AddVLANRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[36]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +3100,7 @@ func (x *AddVLANRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddVLANRequest.ProtoReflect.Descriptor instead.
 func (*AddVLANRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{36}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AddVLANRequest) GetVlan() *VLAN {
@@ -2545,7 +3118,7 @@ type AddVLANResponse struct {
 
 func (x *AddVLANResponse) Reset() {
 	*x = AddVLANResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +3130,7 @@ func (x *AddVLANResponse) String() string {
 func (*AddVLANResponse) ProtoMessage() {}
 
 func (x *AddVLANResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +3143,7 @@ func (x *AddVLANResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddVLANResponse.ProtoReflect.Descriptor instead.
 func (*AddVLANResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 // DeleteVLANRequest names a VLAN by its name, or by the rest. Its addresses, routes and
@@ -2584,7 +3157,7 @@ type DeleteVLANRequest struct {
 
 func (x *DeleteVLANRequest) Reset() {
 	*x = DeleteVLANRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +3169,7 @@ func (x *DeleteVLANRequest) String() string {
 func (*DeleteVLANRequest) ProtoMessage() {}
 
 func (x *DeleteVLANRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +3182,7 @@ func (x *DeleteVLANRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVLANRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVLANRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DeleteVLANRequest) GetVlan() *VLAN {
@@ -2627,7 +3200,7 @@ type DeleteVLANResponse struct {
 
 func (x *DeleteVLANResponse) Reset() {
 	*x = DeleteVLANResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +3212,7 @@ func (x *DeleteVLANResponse) String() string {
 func (*DeleteVLANResponse) ProtoMessage() {}
 
 func (x *DeleteVLANResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +3225,7 @@ func (x *DeleteVLANResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVLANResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVLANResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 // MulticastGroup is a group that a device listens to.
@@ -2671,7 +3244,7 @@ type MulticastGroup struct {
 
 func (x *MulticastGroup) Reset() {
 	*x = MulticastGroup{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +3256,7 @@ func (x *MulticastGroup) String() string {
 func (*MulticastGroup) ProtoMessage() {}
 
 func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +3269,7 @@ func (x *MulticastGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MulticastGroup.ProtoReflect.Descriptor instead.
 func (*MulticastGroup) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *MulticastGroup) GetDevice() string {
@@ -2737,7 +3310,7 @@ type ListMulticastRequest struct {
 
 func (x *ListMulticastRequest) Reset() {
 	*x = ListMulticastRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +3322,7 @@ func (x *ListMulticastRequest) String() string {
 func (*ListMulticastRequest) ProtoMessage() {}
 
 func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3335,7 @@ func (x *ListMulticastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastRequest.ProtoReflect.Descriptor instead.
 func (*ListMulticastRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListMulticastRequest) GetDevice() string {
@@ -2782,7 +3355,7 @@ type ListMulticastResponse struct {
 
 func (x *ListMulticastResponse) Reset() {
 	*x = ListMulticastResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3367,7 @@ func (x *ListMulticastResponse) String() string {
 func (*ListMulticastResponse) ProtoMessage() {}
 
 func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3380,7 @@ func (x *ListMulticastResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMulticastResponse.ProtoReflect.Descriptor instead.
 func (*ListMulticastResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListMulticastResponse) GetGroups() []*MulticastGroup {
@@ -2854,7 +3427,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3439,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3452,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Link) GetNumber() uint32 {
@@ -3068,7 +3641,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3653,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3666,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -3175,7 +3748,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3187,7 +3760,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3200,7 +3773,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -3219,7 +3792,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3231,7 +3804,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3244,7 +3817,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -3267,7 +3840,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3279,7 +3852,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3292,7 +3865,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -3324,7 +3897,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3909,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3922,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 type Worker struct {
@@ -3376,7 +3949,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +3961,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +3974,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -3510,7 +4083,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +4095,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +4108,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 type ListWorkersResponse struct {
@@ -3547,7 +4120,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3559,7 +4132,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3572,7 +4145,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -3592,7 +4165,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3604,7 +4177,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +4190,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -3642,7 +4215,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +4227,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +4240,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 type ServiceKey struct {
@@ -3684,7 +4257,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3696,7 +4269,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3709,7 +4282,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -3756,7 +4329,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3768,7 +4341,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3781,7 +4354,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -3833,7 +4406,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3845,7 +4418,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3858,7 +4431,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -3904,7 +4477,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3916,7 +4489,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3929,7 +4502,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -3982,7 +4555,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3994,7 +4567,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4007,7 +4580,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -4083,7 +4656,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4095,7 +4668,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4108,7 +4681,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -4273,7 +4846,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4285,7 +4858,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4298,7 +4871,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Dest) GetAddress() string {
@@ -4405,7 +4978,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4417,7 +4990,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4430,7 +5003,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -4471,7 +5044,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4483,7 +5056,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4496,7 +5069,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -4517,7 +5090,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4529,7 +5102,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4542,7 +5115,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -4568,7 +5141,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4580,7 +5153,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4593,7 +5166,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -4611,7 +5184,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4623,7 +5196,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4636,7 +5209,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 type EditServiceRequest struct {
@@ -4648,7 +5221,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +5233,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +5246,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -4691,7 +5264,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4703,7 +5276,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4716,7 +5289,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 type DeleteServiceRequest struct {
@@ -4728,7 +5301,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4740,7 +5313,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4753,7 +5326,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -4771,7 +5344,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4783,7 +5356,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4796,7 +5369,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 type FlushServicesRequest struct {
@@ -4807,7 +5380,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4819,7 +5392,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4832,7 +5405,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 type FlushServicesResponse struct {
@@ -4843,7 +5416,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4855,7 +5428,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4868,7 +5441,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 type AddDestRequest struct {
@@ -4881,7 +5454,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4893,7 +5466,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4906,7 +5479,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -4931,7 +5504,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4943,7 +5516,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4956,7 +5529,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 type EditDestRequest struct {
@@ -4969,7 +5542,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4981,7 +5554,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4994,7 +5567,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -5019,7 +5592,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5031,7 +5604,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5044,7 +5617,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 type DeleteDestRequest struct {
@@ -5057,7 +5630,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5069,7 +5642,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5082,7 +5655,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -5107,7 +5680,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5119,7 +5692,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5132,7 +5705,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -5147,7 +5720,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5159,7 +5732,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5172,7 +5745,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -5199,7 +5772,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5211,7 +5784,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5224,7 +5797,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -5245,7 +5818,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5257,7 +5830,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5270,7 +5843,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -5295,7 +5868,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5307,7 +5880,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5320,7 +5893,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 type AccessList struct {
@@ -5335,7 +5908,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5347,7 +5920,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5360,7 +5933,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -5396,7 +5969,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5408,7 +5981,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5421,7 +5994,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -5448,7 +6021,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5460,7 +6033,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5473,7 +6046,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -5494,7 +6067,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5506,7 +6079,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5519,7 +6092,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -5537,7 +6110,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5549,7 +6122,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5562,7 +6135,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 type DeleteAccessRequest struct {
@@ -5574,7 +6147,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +6159,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +6172,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -5617,7 +6190,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5629,7 +6202,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5642,7 +6215,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 type ZeroCountersRequest struct {
@@ -5655,7 +6228,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5667,7 +6240,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5680,7 +6253,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -5698,7 +6271,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5710,7 +6283,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5723,7 +6296,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -5739,7 +6312,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5751,7 +6324,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5764,7 +6337,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -5796,7 +6369,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5808,7 +6381,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5821,7 +6394,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
 }
 
 type GetTimeoutsResponse struct {
@@ -5836,7 +6409,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5848,7 +6421,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5861,7 +6434,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -5888,7 +6461,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5900,7 +6473,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5913,7 +6486,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -5931,7 +6504,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5943,7 +6516,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5956,7 +6529,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
 }
 
 type Connection struct {
@@ -5980,7 +6553,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5992,7 +6565,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6005,7 +6578,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -6083,7 +6656,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6095,7 +6668,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6108,7 +6681,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -6142,7 +6715,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6154,7 +6727,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6167,7 +6740,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -6185,7 +6758,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6197,7 +6770,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6210,7 +6783,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{109}
 }
 
 type GetStatsResponse struct {
@@ -6229,7 +6802,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[100]
+	mi := &file_weirv1_director_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6241,7 +6814,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[100]
+	mi := &file_weirv1_director_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6254,7 +6827,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -6305,7 +6878,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[101]
+	mi := &file_weirv1_director_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6317,7 +6890,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[101]
+	mi := &file_weirv1_director_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6330,7 +6903,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -6364,7 +6937,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[102]
+	mi := &file_weirv1_director_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6376,7 +6949,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[102]
+	mi := &file_weirv1_director_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6389,7 +6962,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -6419,7 +6992,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[103]
+	mi := &file_weirv1_director_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6431,7 +7004,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[103]
+	mi := &file_weirv1_director_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6444,7 +7017,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *Drop) GetReason() string {
@@ -6488,7 +7061,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[104]
+	mi := &file_weirv1_director_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6500,7 +7073,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[104]
+	mi := &file_weirv1_director_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6513,7 +7086,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -6563,7 +7136,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[105]
+	mi := &file_weirv1_director_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6575,7 +7148,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[105]
+	mi := &file_weirv1_director_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6588,7 +7161,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *Gauge) GetName() string {
@@ -6622,7 +7195,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[106]
+	mi := &file_weirv1_director_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6634,7 +7207,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[106]
+	mi := &file_weirv1_director_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6647,7 +7220,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -6673,7 +7246,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
-	"\x04step\x18\x04 \x01(\rR\x04step\"\xa8\f\n" +
+	"\x04step\x18\x04 \x01(\rR\x04step\"\xee\r\n" +
 	"\x04Step\x12=\n" +
 	"\vadd_address\x18\x01 \x01(\v2\x1a.weir.v1.AddAddressRequestH\x00R\n" +
 	"addAddress\x12F\n" +
@@ -6703,13 +7276,46 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\fset_timeouts\x18\x15 \x01(\v2\x1b.weir.v1.SetTimeoutsRequestH\x00R\vsetTimeouts\x124\n" +
 	"\badd_vlan\x18\x1e \x01(\v2\x17.weir.v1.AddVLANRequestH\x00R\aaddVlan\x12=\n" +
 	"\vdelete_vlan\x18\x1f \x01(\v2\x1a.weir.v1.DeleteVLANRequestH\x00R\n" +
-	"deleteVlan\x12 \n" +
+	"deleteVlan\x12:\n" +
+	"\n" +
+	"add_tunnel\x18( \x01(\v2\x19.weir.v1.AddTunnelRequestH\x00R\taddTunnel\x12C\n" +
+	"\rchange_tunnel\x18) \x01(\v2\x1c.weir.v1.ChangeTunnelRequestH\x00R\fchangeTunnel\x12C\n" +
+	"\rdelete_tunnel\x18* \x01(\v2\x1c.weir.v1.DeleteTunnelRequestH\x00R\fdeleteTunnel\x12 \n" +
 	"\fmay_be_there\x18\x16 \x01(\bR\n" +
 	"mayBeThereB\b\n" +
 	"\x06change\"3\n" +
 	"\fApplyRequest\x12#\n" +
 	"\x05steps\x18\x01 \x03(\v2\r.weir.v1.StepR\x05steps\"\x0f\n" +
-	"\rApplyResponse\"\x13\n" +
+	"\rApplyResponse\"\xe8\x01\n" +
+	"\x06Tunnel\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x12\x14\n" +
+	"\x05local\x18\x03 \x01(\tR\x05local\x12\x16\n" +
+	"\x06remote\x18\x04 \x01(\tR\x06remote\x12\x16\n" +
+	"\x06device\x18\x05 \x01(\tR\x06device\x12\x10\n" +
+	"\x03ttl\x18\x06 \x01(\rR\x03ttl\x12\x10\n" +
+	"\x03tos\x18\a \x01(\rR\x03tos\x12$\n" +
+	"\x02in\x18\b \x01(\v2\x14.weir.v1.TunnelWordsR\x02in\x12&\n" +
+	"\x03out\x18\t \x01(\v2\x14.weir.v1.TunnelWordsR\x03out\"m\n" +
+	"\vTunnelWords\x12\x1a\n" +
+	"\bchecksum\x18\x01 \x01(\bR\bchecksum\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\bR\bsequence\x12\x14\n" +
+	"\x05keyed\x18\x03 \x01(\bR\x05keyed\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\rR\x03key\"(\n" +
+	"\x12ListTunnelsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
+	"\x13ListTunnelsResponse\x12)\n" +
+	"\atunnels\x18\x01 \x03(\v2\x0f.weir.v1.TunnelR\atunnels\";\n" +
+	"\x10AddTunnelRequest\x12'\n" +
+	"\x06tunnel\x18\x01 \x01(\v2\x0f.weir.v1.TunnelR\x06tunnel\"\x13\n" +
+	"\x11AddTunnelResponse\"V\n" +
+	"\x13ChangeTunnelRequest\x12'\n" +
+	"\x06tunnel\x18\x01 \x01(\v2\x0f.weir.v1.TunnelR\x06tunnel\x12\x16\n" +
+	"\x06fields\x18\x02 \x03(\tR\x06fields\"\x16\n" +
+	"\x14ChangeTunnelResponse\")\n" +
+	"\x13DeleteTunnelRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
+	"\x14DeleteTunnelResponse\"\x13\n" +
 	"\x11GetVersionRequest\"U\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -7119,7 +7725,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\x9b\x17\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\xc3\x19\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -7140,7 +7746,11 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\tListVLANs\x12\x19.weir.v1.ListVLANsRequest\x1a\x1a.weir.v1.ListVLANsResponse\x12<\n" +
 	"\aAddVLAN\x12\x17.weir.v1.AddVLANRequest\x1a\x18.weir.v1.AddVLANResponse\x12E\n" +
 	"\n" +
-	"DeleteVLAN\x12\x1a.weir.v1.DeleteVLANRequest\x1a\x1b.weir.v1.DeleteVLANResponse\x12N\n" +
+	"DeleteVLAN\x12\x1a.weir.v1.DeleteVLANRequest\x1a\x1b.weir.v1.DeleteVLANResponse\x12H\n" +
+	"\vListTunnels\x12\x1b.weir.v1.ListTunnelsRequest\x1a\x1c.weir.v1.ListTunnelsResponse\x12B\n" +
+	"\tAddTunnel\x12\x19.weir.v1.AddTunnelRequest\x1a\x1a.weir.v1.AddTunnelResponse\x12K\n" +
+	"\fChangeTunnel\x12\x1c.weir.v1.ChangeTunnelRequest\x1a\x1d.weir.v1.ChangeTunnelResponse\x12K\n" +
+	"\fDeleteTunnel\x12\x1c.weir.v1.DeleteTunnelRequest\x1a\x1d.weir.v1.DeleteTunnelResponse\x12N\n" +
 	"\rListMulticast\x12\x1d.weir.v1.ListMulticastRequest\x1a\x1e.weir.v1.ListMulticastResponse\x12B\n" +
 	"\tListLinks\x12\x19.weir.v1.ListLinksRequest\x1a\x1a.weir.v1.ListLinksResponse\x12<\n" +
 	"\aSetLink\x12\x17.weir.v1.SetLinkRequest\x1a\x18.weir.v1.SetLinkResponse\x12H\n" +
@@ -7182,7 +7792,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 107)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 117)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -7192,286 +7802,312 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*Step)(nil),                       // 5: weir.v1.Step
 	(*ApplyRequest)(nil),               // 6: weir.v1.ApplyRequest
 	(*ApplyResponse)(nil),              // 7: weir.v1.ApplyResponse
-	(*GetVersionRequest)(nil),          // 8: weir.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),         // 9: weir.v1.GetVersionResponse
-	(*Address)(nil),                    // 10: weir.v1.Address
-	(*ListAddressesRequest)(nil),       // 11: weir.v1.ListAddressesRequest
-	(*ListAddressesResponse)(nil),      // 12: weir.v1.ListAddressesResponse
-	(*AddAddressRequest)(nil),          // 13: weir.v1.AddAddressRequest
-	(*AddAddressResponse)(nil),         // 14: weir.v1.AddAddressResponse
-	(*DeleteAddressRequest)(nil),       // 15: weir.v1.DeleteAddressRequest
-	(*DeleteAddressResponse)(nil),      // 16: weir.v1.DeleteAddressResponse
-	(*FlushAddressesRequest)(nil),      // 17: weir.v1.FlushAddressesRequest
-	(*FlushAddressesResponse)(nil),     // 18: weir.v1.FlushAddressesResponse
-	(*HoldAddressesRequest)(nil),       // 19: weir.v1.HoldAddressesRequest
-	(*HoldAddressesResponse)(nil),      // 20: weir.v1.HoldAddressesResponse
-	(*Route)(nil),                      // 21: weir.v1.Route
-	(*ListRoutesRequest)(nil),          // 22: weir.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 23: weir.v1.ListRoutesResponse
-	(*AddRouteRequest)(nil),            // 24: weir.v1.AddRouteRequest
-	(*AddRouteResponse)(nil),           // 25: weir.v1.AddRouteResponse
-	(*DeleteRouteRequest)(nil),         // 26: weir.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),        // 27: weir.v1.DeleteRouteResponse
-	(*FlushRoutesRequest)(nil),         // 28: weir.v1.FlushRoutesRequest
-	(*FlushRoutesResponse)(nil),        // 29: weir.v1.FlushRoutesResponse
-	(*Neighbour)(nil),                  // 30: weir.v1.Neighbour
-	(*ListNeighboursRequest)(nil),      // 31: weir.v1.ListNeighboursRequest
-	(*ListNeighboursResponse)(nil),     // 32: weir.v1.ListNeighboursResponse
-	(*AddNeighbourRequest)(nil),        // 33: weir.v1.AddNeighbourRequest
-	(*AddNeighbourResponse)(nil),       // 34: weir.v1.AddNeighbourResponse
-	(*DeleteNeighbourRequest)(nil),     // 35: weir.v1.DeleteNeighbourRequest
-	(*DeleteNeighbourResponse)(nil),    // 36: weir.v1.DeleteNeighbourResponse
-	(*VLAN)(nil),                       // 37: weir.v1.VLAN
-	(*ListVLANsRequest)(nil),           // 38: weir.v1.ListVLANsRequest
-	(*ListVLANsResponse)(nil),          // 39: weir.v1.ListVLANsResponse
-	(*AddVLANRequest)(nil),             // 40: weir.v1.AddVLANRequest
-	(*AddVLANResponse)(nil),            // 41: weir.v1.AddVLANResponse
-	(*DeleteVLANRequest)(nil),          // 42: weir.v1.DeleteVLANRequest
-	(*DeleteVLANResponse)(nil),         // 43: weir.v1.DeleteVLANResponse
-	(*MulticastGroup)(nil),             // 44: weir.v1.MulticastGroup
-	(*ListMulticastRequest)(nil),       // 45: weir.v1.ListMulticastRequest
-	(*ListMulticastResponse)(nil),      // 46: weir.v1.ListMulticastResponse
-	(*Link)(nil),                       // 47: weir.v1.Link
-	(*LinkStats)(nil),                  // 48: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 49: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 50: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 51: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 52: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 53: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 54: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 55: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 56: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 57: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 58: weir.v1.ServiceKey
-	(*Match)(nil),                      // 59: weir.v1.Match
-	(*AddressRange)(nil),               // 60: weir.v1.AddressRange
-	(*Counters)(nil),                   // 61: weir.v1.Counters
-	(*Rates)(nil),                      // 62: weir.v1.Rates
-	(*Service)(nil),                    // 63: weir.v1.Service
-	(*Dest)(nil),                       // 64: weir.v1.Dest
-	(*LocalAddress)(nil),               // 65: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 66: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 67: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 68: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 69: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 70: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 71: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 72: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 73: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 74: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 75: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 76: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 77: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 78: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 79: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 80: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 81: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 82: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 83: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 84: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 85: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 86: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 87: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 88: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 89: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 90: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 91: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 92: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 93: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 94: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 95: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 96: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 97: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 98: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 99: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 100: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 101: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 102: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 103: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 104: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 105: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 106: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 107: weir.v1.Drop
-	(*PortStats)(nil),                  // 108: weir.v1.PortStats
-	(*Gauge)(nil),                      // 109: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 110: weir.v1.Worker.Queue
+	(*Tunnel)(nil),                     // 8: weir.v1.Tunnel
+	(*TunnelWords)(nil),                // 9: weir.v1.TunnelWords
+	(*ListTunnelsRequest)(nil),         // 10: weir.v1.ListTunnelsRequest
+	(*ListTunnelsResponse)(nil),        // 11: weir.v1.ListTunnelsResponse
+	(*AddTunnelRequest)(nil),           // 12: weir.v1.AddTunnelRequest
+	(*AddTunnelResponse)(nil),          // 13: weir.v1.AddTunnelResponse
+	(*ChangeTunnelRequest)(nil),        // 14: weir.v1.ChangeTunnelRequest
+	(*ChangeTunnelResponse)(nil),       // 15: weir.v1.ChangeTunnelResponse
+	(*DeleteTunnelRequest)(nil),        // 16: weir.v1.DeleteTunnelRequest
+	(*DeleteTunnelResponse)(nil),       // 17: weir.v1.DeleteTunnelResponse
+	(*GetVersionRequest)(nil),          // 18: weir.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),         // 19: weir.v1.GetVersionResponse
+	(*Address)(nil),                    // 20: weir.v1.Address
+	(*ListAddressesRequest)(nil),       // 21: weir.v1.ListAddressesRequest
+	(*ListAddressesResponse)(nil),      // 22: weir.v1.ListAddressesResponse
+	(*AddAddressRequest)(nil),          // 23: weir.v1.AddAddressRequest
+	(*AddAddressResponse)(nil),         // 24: weir.v1.AddAddressResponse
+	(*DeleteAddressRequest)(nil),       // 25: weir.v1.DeleteAddressRequest
+	(*DeleteAddressResponse)(nil),      // 26: weir.v1.DeleteAddressResponse
+	(*FlushAddressesRequest)(nil),      // 27: weir.v1.FlushAddressesRequest
+	(*FlushAddressesResponse)(nil),     // 28: weir.v1.FlushAddressesResponse
+	(*HoldAddressesRequest)(nil),       // 29: weir.v1.HoldAddressesRequest
+	(*HoldAddressesResponse)(nil),      // 30: weir.v1.HoldAddressesResponse
+	(*Route)(nil),                      // 31: weir.v1.Route
+	(*ListRoutesRequest)(nil),          // 32: weir.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),         // 33: weir.v1.ListRoutesResponse
+	(*AddRouteRequest)(nil),            // 34: weir.v1.AddRouteRequest
+	(*AddRouteResponse)(nil),           // 35: weir.v1.AddRouteResponse
+	(*DeleteRouteRequest)(nil),         // 36: weir.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),        // 37: weir.v1.DeleteRouteResponse
+	(*FlushRoutesRequest)(nil),         // 38: weir.v1.FlushRoutesRequest
+	(*FlushRoutesResponse)(nil),        // 39: weir.v1.FlushRoutesResponse
+	(*Neighbour)(nil),                  // 40: weir.v1.Neighbour
+	(*ListNeighboursRequest)(nil),      // 41: weir.v1.ListNeighboursRequest
+	(*ListNeighboursResponse)(nil),     // 42: weir.v1.ListNeighboursResponse
+	(*AddNeighbourRequest)(nil),        // 43: weir.v1.AddNeighbourRequest
+	(*AddNeighbourResponse)(nil),       // 44: weir.v1.AddNeighbourResponse
+	(*DeleteNeighbourRequest)(nil),     // 45: weir.v1.DeleteNeighbourRequest
+	(*DeleteNeighbourResponse)(nil),    // 46: weir.v1.DeleteNeighbourResponse
+	(*VLAN)(nil),                       // 47: weir.v1.VLAN
+	(*ListVLANsRequest)(nil),           // 48: weir.v1.ListVLANsRequest
+	(*ListVLANsResponse)(nil),          // 49: weir.v1.ListVLANsResponse
+	(*AddVLANRequest)(nil),             // 50: weir.v1.AddVLANRequest
+	(*AddVLANResponse)(nil),            // 51: weir.v1.AddVLANResponse
+	(*DeleteVLANRequest)(nil),          // 52: weir.v1.DeleteVLANRequest
+	(*DeleteVLANResponse)(nil),         // 53: weir.v1.DeleteVLANResponse
+	(*MulticastGroup)(nil),             // 54: weir.v1.MulticastGroup
+	(*ListMulticastRequest)(nil),       // 55: weir.v1.ListMulticastRequest
+	(*ListMulticastResponse)(nil),      // 56: weir.v1.ListMulticastResponse
+	(*Link)(nil),                       // 57: weir.v1.Link
+	(*LinkStats)(nil),                  // 58: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 59: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 60: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 61: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 62: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 63: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 64: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 65: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 66: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 67: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 68: weir.v1.ServiceKey
+	(*Match)(nil),                      // 69: weir.v1.Match
+	(*AddressRange)(nil),               // 70: weir.v1.AddressRange
+	(*Counters)(nil),                   // 71: weir.v1.Counters
+	(*Rates)(nil),                      // 72: weir.v1.Rates
+	(*Service)(nil),                    // 73: weir.v1.Service
+	(*Dest)(nil),                       // 74: weir.v1.Dest
+	(*LocalAddress)(nil),               // 75: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 76: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 77: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 78: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 79: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 80: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 81: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 82: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 83: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 84: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 85: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 86: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 87: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 88: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 89: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 90: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 91: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 92: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 93: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 94: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 95: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 96: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 97: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 98: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 99: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 100: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 101: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 102: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 103: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 104: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 105: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 106: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 107: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 108: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 109: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 110: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 111: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 112: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 113: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 114: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 115: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 116: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 117: weir.v1.Drop
+	(*PortStats)(nil),                  // 118: weir.v1.PortStats
+	(*Gauge)(nil),                      // 119: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 120: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
-	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
-	15,  // 1: weir.v1.Step.delete_address:type_name -> weir.v1.DeleteAddressRequest
-	17,  // 2: weir.v1.Step.flush_addresses:type_name -> weir.v1.FlushAddressesRequest
-	24,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
-	26,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
-	28,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
-	33,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
-	35,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	51,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	68,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	70,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	72,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	74,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	76,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	78,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	80,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	82,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	84,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	89,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	91,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	98,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
-	40,  // 21: weir.v1.Step.add_vlan:type_name -> weir.v1.AddVLANRequest
-	42,  // 22: weir.v1.Step.delete_vlan:type_name -> weir.v1.DeleteVLANRequest
-	5,   // 23: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
-	0,   // 24: weir.v1.Address.scope:type_name -> weir.v1.Scope
-	10,  // 25: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
-	10,  // 26: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
-	10,  // 27: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
-	0,   // 28: weir.v1.Route.scope:type_name -> weir.v1.Scope
-	21,  // 29: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
-	21,  // 30: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
-	21,  // 31: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
-	30,  // 32: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
-	30,  // 33: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
-	37,  // 34: weir.v1.ListVLANsRequest.like:type_name -> weir.v1.VLAN
-	37,  // 35: weir.v1.ListVLANsResponse.vlans:type_name -> weir.v1.VLAN
-	37,  // 36: weir.v1.AddVLANRequest.vlan:type_name -> weir.v1.VLAN
-	37,  // 37: weir.v1.DeleteVLANRequest.vlan:type_name -> weir.v1.VLAN
-	44,  // 38: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	48,  // 39: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	47,  // 40: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	110, // 41: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	53,  // 42: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 43: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	59,  // 44: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	60,  // 45: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	60,  // 46: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	58,  // 47: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	64,  // 48: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	65,  // 49: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	61,  // 50: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	62,  // 51: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 52: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	61,  // 53: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	62,  // 54: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	58,  // 55: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	63,  // 56: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	63,  // 57: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	63,  // 58: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	58,  // 59: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 60: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	64,  // 61: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	58,  // 62: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	64,  // 63: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	58,  // 64: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	64,  // 65: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	58,  // 66: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	65,  // 67: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	58,  // 68: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	65,  // 69: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	58,  // 70: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 71: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	58,  // 72: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 73: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	86,  // 74: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	86,  // 75: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	86,  // 76: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	58,  // 77: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	95,  // 78: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	95,  // 79: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	95,  // 80: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 81: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 82: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	100, // 83: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	107, // 84: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	108, // 85: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	109, // 86: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	105, // 87: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	107, // 88: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	106, // 89: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	8,   // 90: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 91: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 92: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 93: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 94: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	19,  // 95: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	22,  // 96: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	24,  // 97: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	26,  // 98: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	28,  // 99: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	31,  // 100: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	33,  // 101: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	35,  // 102: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	38,  // 103: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
-	40,  // 104: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
-	42,  // 105: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
-	45,  // 106: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	49,  // 107: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	51,  // 108: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	54,  // 109: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	56,  // 110: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	66,  // 111: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	68,  // 112: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	70,  // 113: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	72,  // 114: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	74,  // 115: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	76,  // 116: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	78,  // 117: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	80,  // 118: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	82,  // 119: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	84,  // 120: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	87,  // 121: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	89,  // 122: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	91,  // 123: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	93,  // 124: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	96,  // 125: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	98,  // 126: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	101, // 127: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 128: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	103, // 129: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 130: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 131: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 132: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 133: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 134: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	20,  // 135: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	23,  // 136: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	25,  // 137: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	27,  // 138: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	29,  // 139: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	32,  // 140: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	34,  // 141: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	36,  // 142: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	39,  // 143: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
-	41,  // 144: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
-	43,  // 145: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
-	46,  // 146: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	50,  // 147: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	52,  // 148: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	55,  // 149: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	57,  // 150: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	67,  // 151: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	69,  // 152: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	71,  // 153: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	73,  // 154: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	75,  // 155: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	77,  // 156: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	79,  // 157: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	81,  // 158: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	83,  // 159: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	85,  // 160: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	88,  // 161: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	90,  // 162: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	92,  // 163: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	94,  // 164: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	97,  // 165: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	99,  // 166: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	102, // 167: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 168: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	104, // 169: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	130, // [130:170] is the sub-list for method output_type
-	90,  // [90:130] is the sub-list for method input_type
-	90,  // [90:90] is the sub-list for extension type_name
-	90,  // [90:90] is the sub-list for extension extendee
-	0,   // [0:90] is the sub-list for field type_name
+	23,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
+	25,  // 1: weir.v1.Step.delete_address:type_name -> weir.v1.DeleteAddressRequest
+	27,  // 2: weir.v1.Step.flush_addresses:type_name -> weir.v1.FlushAddressesRequest
+	34,  // 3: weir.v1.Step.add_route:type_name -> weir.v1.AddRouteRequest
+	36,  // 4: weir.v1.Step.delete_route:type_name -> weir.v1.DeleteRouteRequest
+	38,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
+	43,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
+	45,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
+	61,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	78,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	80,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	82,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	84,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	86,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	88,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	90,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	92,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	94,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	99,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	101, // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	108, // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	50,  // 21: weir.v1.Step.add_vlan:type_name -> weir.v1.AddVLANRequest
+	52,  // 22: weir.v1.Step.delete_vlan:type_name -> weir.v1.DeleteVLANRequest
+	12,  // 23: weir.v1.Step.add_tunnel:type_name -> weir.v1.AddTunnelRequest
+	14,  // 24: weir.v1.Step.change_tunnel:type_name -> weir.v1.ChangeTunnelRequest
+	16,  // 25: weir.v1.Step.delete_tunnel:type_name -> weir.v1.DeleteTunnelRequest
+	5,   // 26: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
+	9,   // 27: weir.v1.Tunnel.in:type_name -> weir.v1.TunnelWords
+	9,   // 28: weir.v1.Tunnel.out:type_name -> weir.v1.TunnelWords
+	8,   // 29: weir.v1.ListTunnelsResponse.tunnels:type_name -> weir.v1.Tunnel
+	8,   // 30: weir.v1.AddTunnelRequest.tunnel:type_name -> weir.v1.Tunnel
+	8,   // 31: weir.v1.ChangeTunnelRequest.tunnel:type_name -> weir.v1.Tunnel
+	0,   // 32: weir.v1.Address.scope:type_name -> weir.v1.Scope
+	20,  // 33: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
+	20,  // 34: weir.v1.AddAddressRequest.address:type_name -> weir.v1.Address
+	20,  // 35: weir.v1.HoldAddressesRequest.addresses:type_name -> weir.v1.Address
+	0,   // 36: weir.v1.Route.scope:type_name -> weir.v1.Scope
+	31,  // 37: weir.v1.ListRoutesResponse.routes:type_name -> weir.v1.Route
+	31,  // 38: weir.v1.AddRouteRequest.route:type_name -> weir.v1.Route
+	31,  // 39: weir.v1.DeleteRouteRequest.route:type_name -> weir.v1.Route
+	40,  // 40: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
+	40,  // 41: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
+	47,  // 42: weir.v1.ListVLANsRequest.like:type_name -> weir.v1.VLAN
+	47,  // 43: weir.v1.ListVLANsResponse.vlans:type_name -> weir.v1.VLAN
+	47,  // 44: weir.v1.AddVLANRequest.vlan:type_name -> weir.v1.VLAN
+	47,  // 45: weir.v1.DeleteVLANRequest.vlan:type_name -> weir.v1.VLAN
+	54,  // 46: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
+	58,  // 47: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	57,  // 48: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	120, // 49: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	63,  // 50: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 51: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	69,  // 52: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	70,  // 53: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	70,  // 54: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	68,  // 55: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	74,  // 56: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	75,  // 57: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	71,  // 58: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	72,  // 59: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 60: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	71,  // 61: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	72,  // 62: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	68,  // 63: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	73,  // 64: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	73,  // 65: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	73,  // 66: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	68,  // 67: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	68,  // 68: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	74,  // 69: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	68,  // 70: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	74,  // 71: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	68,  // 72: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	74,  // 73: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	68,  // 74: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	75,  // 75: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	68,  // 76: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	75,  // 77: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	68,  // 78: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 79: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	68,  // 80: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 81: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	96,  // 82: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	96,  // 83: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	96,  // 84: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	68,  // 85: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	105, // 86: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	105, // 87: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	105, // 88: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 89: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 90: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	110, // 91: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	117, // 92: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	118, // 93: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	119, // 94: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	115, // 95: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	117, // 96: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	116, // 97: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	18,  // 98: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	21,  // 99: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	23,  // 100: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	25,  // 101: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	27,  // 102: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	29,  // 103: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	32,  // 104: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	34,  // 105: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	36,  // 106: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	38,  // 107: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	41,  // 108: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	43,  // 109: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	45,  // 110: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	48,  // 111: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
+	50,  // 112: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
+	52,  // 113: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
+	10,  // 114: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
+	12,  // 115: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
+	14,  // 116: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
+	16,  // 117: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
+	55,  // 118: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	59,  // 119: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	61,  // 120: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	64,  // 121: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	66,  // 122: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	76,  // 123: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	78,  // 124: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	80,  // 125: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	82,  // 126: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	84,  // 127: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	86,  // 128: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	88,  // 129: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	90,  // 130: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	92,  // 131: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	94,  // 132: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	97,  // 133: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	99,  // 134: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	101, // 135: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	103, // 136: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	106, // 137: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	108, // 138: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	111, // 139: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 140: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	113, // 141: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	19,  // 142: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	22,  // 143: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	24,  // 144: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	26,  // 145: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	28,  // 146: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	30,  // 147: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	33,  // 148: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	35,  // 149: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	37,  // 150: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	39,  // 151: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	42,  // 152: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	44,  // 153: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	46,  // 154: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	49,  // 155: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
+	51,  // 156: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
+	53,  // 157: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
+	11,  // 158: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
+	13,  // 159: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
+	15,  // 160: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
+	17,  // 161: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
+	56,  // 162: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	60,  // 163: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	62,  // 164: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	65,  // 165: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	67,  // 166: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	77,  // 167: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	79,  // 168: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	81,  // 169: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	83,  // 170: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	85,  // 171: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	87,  // 172: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	89,  // 173: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	91,  // 174: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	93,  // 175: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	95,  // 176: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	98,  // 177: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	100, // 178: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	102, // 179: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	104, // 180: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	107, // 181: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	109, // 182: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	112, // 183: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 184: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	114, // 185: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	142, // [142:186] is the sub-list for method output_type
+	98,  // [98:142] is the sub-list for method input_type
+	98,  // [98:98] is the sub-list for extension type_name
+	98,  // [98:98] is the sub-list for extension extendee
+	0,   // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -7503,6 +8139,9 @@ func file_weirv1_director_proto_init() {
 		(*Step_SetTimeouts)(nil),
 		(*Step_AddVlan)(nil),
 		(*Step_DeleteVlan)(nil),
+		(*Step_AddTunnel)(nil),
+		(*Step_ChangeTunnel)(nil),
+		(*Step_DeleteTunnel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -7510,7 +8149,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   107,
+			NumMessages:   117,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

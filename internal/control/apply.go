@@ -42,8 +42,9 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 // makes of nothing.
 func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 	alone := &spec.Spec{Ports: slices.Clone(c.Ports)}
-	if edit(alone) != nil { // or it makes one of the devices
-		alone = &spec.Spec{Ports: slices.DeleteFunc(slices.Clone(c.Ports), func(p string) bool { return c.FindVLAN(p) != nil })}
+	if edit(alone) != nil {
+		// A device is not there yet when it is added.
+		alone = &spec.Spec{Ports: slices.DeleteFunc(slices.Clone(c.Ports), func(name string) bool { return c.FindVLAN(name) != nil || c.FindTunnel(name) != nil })}
 		if edit(alone) != nil {
 			return false
 		}
@@ -52,6 +53,11 @@ func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 		return false
 	}
 	found := 0
+	for _, t := range alone.Tunnels {
+		if slices.Contains(c.Tunnels, t) {
+			found++
+		}
+	}
 	for _, a := range alone.Addresses {
 		if slices.ContainsFunc(c.Addresses, func(o spec.Address) bool { o.Held = spec.Held{}; return o == a }) {
 			found++
@@ -72,7 +78,7 @@ func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 			found++
 		}
 	}
-	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)+len(alone.VLANs)
+	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)+len(alone.VLANs)+len(alone.Tunnels)
 }
 
 // step reads a step as the call of its own would; each leaves one edit.
@@ -124,6 +130,12 @@ func (s *Server) step(ctx context.Context, m *weirv1.Step) (err error) {
 		_, err = s.DeleteVLAN(ctx, connect.NewRequest(c.DeleteVlan))
 	case *weirv1.Step_SetTimeouts:
 		_, err = s.SetTimeouts(ctx, connect.NewRequest(c.SetTimeouts))
+	case *weirv1.Step_AddTunnel:
+		_, err = s.AddTunnel(ctx, connect.NewRequest(c.AddTunnel))
+	case *weirv1.Step_ChangeTunnel:
+		_, err = s.ChangeTunnel(ctx, connect.NewRequest(c.ChangeTunnel))
+	case *weirv1.Step_DeleteTunnel:
+		_, err = s.DeleteTunnel(ctx, connect.NewRequest(c.DeleteTunnel))
 	default:
 		err = invalid("step", "a step says nothing, or what this director does not know")
 	}

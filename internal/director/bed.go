@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"weir/internal/clock"
+	"weir/internal/lb/laddr"
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/spec"
@@ -61,4 +62,12 @@ func (d *Director) now() clock.Tick {
 		return clock.Tick(d.bed.Clock() >> clock.Shift)
 	}
 	return clock.Now()
+}
+
+// second is the workers' stamp of the time in seconds.
+func (d *Director) second() uint16 {
+	if d.bed != nil && d.bed.Clock != nil {
+		return laddr.Second(d.bed.Clock() / 1e9)
+	}
+	return laddr.Second(clock.Nanos() / 1e9)
 }

@@ -77,6 +77,7 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.openTwinsLater(without(ports, oldPorts))
 	before := d.snapshot.Load()
 	d.spec, d.states, d.lingering = next, c.states, lingering
+	d.pointToPoint(without(ports, oldPorts), true)
 	d.snapshot.Store(c.snap)
 	d.probes = c.probes
 	d.joinGroups()
@@ -95,6 +96,7 @@ func (d *Director) apply(next *spec.Spec) error {
 		d.shared.Flows.Hops.Invalidate()
 	}
 	d.forget(without(oldPorts, ports))
+	d.pointToPoint(without(oldPorts, ports), false)
 	d.closeTwins(without(oldPorts, ports), true)
 	d.setNeighbours(old, next)
 	d.announce(old, next)
@@ -210,6 +212,9 @@ func (d *Director) tell(fresh []ownAddr) {
 	}
 	err := d.byOne(func(w *worker.Worker) {
 		for _, a := range fresh {
+			if d.portByName(a.port).facts.PointToPoint {
+				continue // there is nobody to tell
+			}
 			if !w.Neigh().Announce(d.portByName(a.port).facts.ID, a.addr) {
 				d.log.Warn(fmt.Sprintf("address %s of %s could not be announced: no packet memory", a.addr, a.port))
 			}

@@ -45,7 +45,15 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			Tentative: inState(probes, p.facts.Name, AddrTentative), Duplicate: inState(probes, p.facts.Name, AddrDuplicate),
 		}
 	}
-	routes, err := route.Build(named, append(s.Addresses[:len(s.Addresses):len(s.Addresses)], lingering...), s.Routes)
+	addresses := append(s.Addresses[:len(s.Addresses):len(s.Addresses)], lingering...)
+	routes, err := route.Build(named, addresses, s.Routes)
+	if err == nil && len(s.Tunnels) > 0 {
+		d.compileTunnels(s, routes, ports) // for their MTUs, which their routes have
+		for i := range named {
+			named[i].MTU = ports[named[i].ID].MTU
+		}
+		routes, err = route.Build(named, addresses, s.Routes)
+	}
 	if err != nil {
 		return nil, &spec.Refusal{Code: spec.Invalid, Object: "route", Why: err.Error()}
 	}
@@ -79,8 +87,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 		services = append(services, svc)
 	}
 	return &compiled{states: states, probes: probes, snap: &worker.Snapshot{
-		Ports:  ports,
-		Routes: routes,
+		Ports:   ports,
+		Routes:  routes,
+		Tunnels: d.compileTunnels(s, routes, ports),
 		Neigh: neigh.Config{
 			Reachable: d.tunables.NeighTimeout, QueueLen: d.boot.NeighQueue,
 			Router: d.tunables.Forwarding6, Tentative: tentative(probes),
@@ -97,6 +106,7 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 			QuiescentTemplates: d.tunables.QuiescentTemplates,
 			DefenceTCP:         d.tunables.DefenceTCP,
 			DefenceUDP:         d.tunables.DefenceUDP,
+			Tunnels:            len(s.Tunnels) > 0,
 		},
 	}}, nil
 }

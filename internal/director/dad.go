@@ -89,7 +89,7 @@ func (d *Director) probesFor(s *spec.Spec) map[ownAddr]*probe {
 	}
 	for i := range s.Addresses {
 		a := &s.Addresses[i]
-		if p := d.portByName(a.Port); p != nil && probed(a) {
+		if p := d.portByName(a.Port); p != nil && probed(a) && !p.facts.PointToPoint {
 			add(p, a.Prefix.Addr())
 		}
 	}

@@ -36,10 +36,26 @@ func (d *Director) portsOf(s *spec.Spec) (ports []*openPort, undo func(), err er
 			taken[old.facts.ID] = true
 		}
 	}
+	for i := range s.Tunnels {
+		if old := d.portByName(s.Tunnels[i].Name); old.isTunnel(&s.Tunnels[i]) {
+			taken[old.facts.ID] = true
+		}
+	}
 	for _, v := range s.VLANs {
 		p := d.portByName(v.Name)
 		if p == nil || p.vlan != v {
 			if p, err = d.newVLAN(v, ports, &taken); err != nil {
+				undo()
+				return nil, nil, err
+			}
+		}
+		keep(p)
+	}
+	for i := range s.Tunnels {
+		t := &s.Tunnels[i]
+		p := d.portByName(t.Name)
+		if !p.isTunnel(t) {
+			if p, err = d.newTunnel(t, &taken); err != nil {
 				undo()
 				return nil, nil, err
 			}

@@ -45,6 +45,7 @@ func (d *Director) KeepHouse() {
 	d.settleAddresses()
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
+	d.forgetPaths()
 	d.recoverDests()
 	d.forgetTemplates()
 	d.forgetDests()

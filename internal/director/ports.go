@@ -11,6 +11,7 @@ import (
 	"weir/internal/port/afpacket"
 	"weir/internal/port/afxdp"
 	"weir/internal/spec"
+	"weir/internal/tunnel"
 	"weir/internal/worker"
 )
 
@@ -23,11 +24,12 @@ type openPort struct {
 	group    *afpacket.Group    // packet sockets,
 	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
 	umems    map[int]*afxdp.UMEM
-	bed      *BedPort     // or what is there already
-	vlan     spec.VLAN    // or the frames of another that have its tag,
-	over     *openPort    // which is this
-	groups   *port.Groups // nil on a bed, and where Linux gives none
-	twin     *twin        // nil: there is none (kni off)
+	bed      *BedPort      // or what is there already
+	tunnel   *tunnel.State // of a tunnel device
+	vlan     spec.VLAN     // or the frames of another that have its tag,
+	over     *openPort     // which is this
+	groups   *port.Groups  // nil on a bed, and where Linux gives none
+	twin     *twin         // nil: there is none (kni off)
 
 	linkLocal    netip.Addr // the port's own; zero: none
 	linkLocalTry uint8      // how many before it were another machine's

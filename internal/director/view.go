@@ -207,7 +207,11 @@ func (d *Director) Ports() ([]PortView, error) {
 				return nil, err
 			}
 		}
-		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+		facts := p.facts
+		if facts.Kind == port.Tunnel {
+			facts.MTU = d.snapshot.Load().Ports[facts.ID].MTU
+		}
+		out[i] = PortView{Facts: facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
 		if p.twin != nil {
 			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
 		}
@@ -360,11 +364,10 @@ func (d *Director) Timeouts() (spec.Timeouts, spec.SetTimeouts) {
 	return d.spec.SetTimeouts.Over(d.tunables.Timeouts), d.spec.SetTimeouts
 }
 
-// ForgetNeighbour forgets a learnt neighbour and reports whether there was one.
+// ForgetNeighbour forgets a learnt neighbour and reports whether there was one. It is for
+// edits, within Change, which holds mu.
 func (d *Director) ForgetNeighbour(device string, a netip.Addr) bool {
-	d.mu.Lock()
 	p := d.portByName(device)
-	d.mu.Unlock()
 	if p == nil {
 		return false
 	}

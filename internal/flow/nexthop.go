@@ -39,6 +39,7 @@ type NextHops struct {
 	base  unsafe.Pointer
 	used  atomic.Int64
 	backs atomic.Int64 // ways back among the used
+	paths paths        // of point-to-point devices
 }
 
 // At returns the entry a reference names, whatever its generation.
@@ -63,8 +64,13 @@ func (n *NextHops) Find(port uint16, addr netip.Addr) NextHopRef {
 
 // Get returns the reference of the neighbour addr on port, adding it in state
 // NUDNone if it is new; 0 when the table has no room. src is the port's MAC,
-// mtu the way's.
+// mtu the way's. On a point-to-point device it is the machine beyond, whatever the
+// address, and resolved from the start.
 func (n *NextHops) Get(port uint16, addr netip.Addr, src [6]byte, mtu uint16) NextHopRef {
+	if n.IsPointToPoint(port) {
+		addr = beyond(addr)
+		return n.probe(port, addr.As16(), 0, &hopInit{src: src, mtu: n.fit(port, addr.Is6(), mtu), resolved: true})
+	}
 	return n.probe(port, addr.As16(), 0, &hopInit{src: src, mtu: mtu})
 }
 
@@ -73,6 +79,9 @@ func (n *NextHops) Get(port uint16, addr netip.Addr, src [6]byte, mtu uint16) Ne
 func (n *NextHops) Back(port uint16, dst, src [6]byte, mtu uint16) NextHopRef {
 	var a [16]byte
 	copy(a[10:], dst[:])
+	if n.IsPointToPoint(port) {
+		mtu = n.fit(port, of6(&a, HopBack), mtu)
+	}
 	return n.probe(port, a, HopBack, &hopInit{src: src, dst: dst, mtu: mtu, resolved: true})
 }
 
@@ -138,6 +147,9 @@ again:
 	}
 	h.Addr, h.Port, h.MTU = addr, port, init.mtu
 	h.Flags = kind
+	if init.resolved && kind == 0 {
+		h.Flags = HopStatic // beyond a point-to-point device: never asked
+	}
 	h.SetSource(init.src)
 	h.SetDest(init.dst)
 	atomic.StoreUint32(&h.Probes, 0)

@@ -22,7 +22,7 @@ func (s *Stack) cut4(p *packet.Packet, l3 int, out []*packet.Packet) (n int, why
 		return 0, packet.IPFragTooMany
 	}
 	id := ip.ID()
-	if src := binary.LittleEndian.Uint32(ip[12:16]); p.Flags&(packet.Ours|packet.Related) != 0 || p.Is(packet.Keyed) && uint32(p.Key0) != src {
+	if src := binary.LittleEndian.Uint32(ip[12:16]); p.Flags&(packet.Ours|packet.Related|packet.Tunnelled) != 0 || p.Is(packet.Keyed) && uint32(p.Key0) != src {
 		id = uint16(s.ids.take(s.seed, binary.LittleEndian.Uint64(ip[12:20])))
 	}
 	var options [wire.IPv4MaxOptions]byte

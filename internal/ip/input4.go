@@ -194,6 +194,8 @@ func (s *Stack) key4(p *packet.Packet, l4 []byte, src, dst uint32) packet.Verdic
 		return s.keyEcho4(p, l4, src, dst)
 	case wire.ProtoOSPF:
 		return s.ospf(p)
+	case wire.ProtoIPIP, wire.ProtoIPv6, wire.ProtoGRE:
+		return s.carrier()
 	default:
 		return packet.Continue
 	}

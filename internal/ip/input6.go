@@ -230,6 +230,8 @@ func (s *Stack) key6(p *packet.Packet, h *[wire.IPv6Len]byte, l4 []byte) packet.
 		return s.icmp6(p, h, l4)
 	case wire.ProtoOSPF:
 		return s.ospf(p)
+	case wire.ProtoIPIP, wire.ProtoIPv6, wire.ProtoGRE:
+		return s.carrier()
 	default:
 		return packet.Continue
 	}

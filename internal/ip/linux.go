@@ -22,6 +22,15 @@ func (s *Stack) ospf(p *packet.Packet) packet.Verdict {
 	return packet.Continue
 }
 
+// carrier is the verdict about a packet that carries another one, which it may do for
+// a tunnel device.
+func (s *Stack) carrier() packet.Verdict {
+	if s.Tunnels {
+		return packet.Decapsulate
+	}
+	return packet.Continue
+}
+
 // fragment is the verdict about a fragment: those of OSPF are Linux's as they are.
 func (s *Stack) fragment(p *packet.Packet) packet.Verdict {
 	if p.Proto == wire.ProtoOSPF && s.twin(p) {

@@ -23,8 +23,9 @@ func (s *Stack) route4(p *packet.Packet) packet.Verdict {
 	if r.Local() {
 		return p.DropFor(packet.IPNoListener)
 	}
-	if size := onWire4(p, ip); size > r.MTU && !p.CutTo(r.MTU, ip.DontFragment()) {
-		p.MTU = uint16(min(r.MTU, 65535))
+	mtu := s.hops.Fit(r.Port, false, r.MTU)
+	if size := onWire4(p, ip); size > mtu && !p.CutTo(mtu, ip.DontFragment()) {
+		p.MTU = uint16(min(mtu, 65535))
 		return p.RefuseFor(packet.IPTooBig)
 	}
 	p.NextHop = s.hops.Get(r.Port, s.Table.NextHop(r, dst), s.ports[r.Port%port.Max].MAC, uint16(min(r.MTU, 65535)))

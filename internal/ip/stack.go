@@ -23,6 +23,7 @@ type Stack struct {
 	// Forwarding6 is the same of IPv6.
 	Forwarding6 bool
 	TTL         uint8 // of packets made here; 0 means DefaultTTL
+	Tunnels     bool  // there are tunnel devices: packets in packets may be theirs
 
 	Counters Counters
 
@@ -109,10 +110,6 @@ func (s *Stack) way(answer, p *packet.Packet, asker netip.Addr) bool {
 	}
 	e := wire.Ethernet(p.Data[p.L3-wire.EthernetLen:])
 	in := &s.ports[p.In%port.Max]
-	if in.PointToPoint {
-		answer.NextHop = s.hops.Get(p.In, route.OtherEnd(asker), in.MAC, uint16(in.MTU))
-		return answer.NextHop != 0
-	}
 	answer.NextHop = s.hops.Back(p.In, e.Source(), in.MAC, uint16(in.MTU))
 	return answer.NextHop != 0
 }

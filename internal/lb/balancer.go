@@ -41,6 +41,8 @@ type Tables struct {
 	QuiescentTemplates bool
 	// DefenceTCP, DefenceUDP: what a VIP gets and serves not is dropped as such.
 	DefenceTCP, DefenceUDP bool
+	// Tunnels: there are tunnel devices, whose errors are not the balancer's.
+	Tunnels bool
 }
 
 // Shared is what all workers' balancers share.

@@ -10,7 +10,6 @@ import (
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
 	"weir/internal/packet"
-	"weir/internal/route"
 	"weir/internal/spec"
 	"weir/internal/wire"
 )
@@ -242,10 +241,10 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 }
 
 // onLink reports whether a real server is a neighbour: the route to it has no
-// gateway.
+// gateway, and no tunnel, which has no MACs.
 func (b *Balancer) onLink(real flow.Addr) bool {
 	rt, ok := b.Tables.Routes.Lookup(real.IP())
-	return ok && !rt.Gateway.IsValid()
+	return ok && !rt.Gateway.IsValid() && !b.ports[rt.Port].PointToPoint
 }
 
 // tunnelFrom is the address that tunnelled packets to a real server come from: the
@@ -307,9 +306,6 @@ func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
 		return ref
 	}
 	in := &b.ports[p.In]
-	if in.PointToPoint {
-		return b.flows.Hops.Get(p.In, route.OtherEnd(src.IP()), in.MAC, uint16(in.MTU))
-	}
 	return b.flows.Hops.Back(p.In, wire.Ethernet(p.Data).Source(), in.MAC, uint16(in.MTU))
 }
 

@@ -172,6 +172,9 @@ func (b *Balancer) quoted4(p *packet.Packet, q *quote) packet.Verdict {
 	if (q.proto == protoIPIP || q.proto == protoIPv6) && ip.FragmentOffset() == 0 {
 		return b.tunnelError(p, q)
 	}
+	if q.proto == wire.ProtoGRE && ip.FragmentOffset() == 0 {
+		return b.deviceError(q)
+	}
 	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoSCTP && q.proto != protoICMP || ip.FragmentOffset() != 0 {
 		return packet.Continue
 	}
@@ -198,6 +201,9 @@ func (b *Balancer) quoted6(p *packet.Packet, q *quote) packet.Verdict {
 	q.src, q.dst = flow.AddrAt(ip[8:24]), flow.AddrAt(ip[24:40])
 	if (q.proto == protoIPIP || q.proto == protoIPv6) && !chain.IsLater() {
 		return b.tunnelError(p, q)
+	}
+	if q.proto == wire.ProtoGRE && !chain.IsLater() {
+		return b.deviceError(q)
 	}
 	if q.proto != protoTCP && q.proto != protoUDP && q.proto != protoSCTP && q.proto != protoICMPv6 || chain.IsLater() {
 		return packet.Continue

@@ -29,7 +29,7 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 		outer = wire.IPv6Len
 	}
 	if q.l4-q.l3 != outer || !b.Tables.Services.HasTunnel(q.dst) {
-		return p.PuntIf(b.twin(p), packet.ICMPUnrelated) // of a tunnel of Linux's, perhaps
+		return b.outerError(p)
 	}
 	why := blame(p)
 	if why == packet.ICMPUnwanted {
@@ -37,6 +37,9 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 	}
 	whose := b.carries(p, q)
 	if whose == packet.ICMPUnrelated {
+		if b.Tables.Tunnels {
+			return packet.OuterError
+		}
 		return p.DropFor(whose)
 	}
 	if why == packet.IPTooBig {
@@ -58,6 +61,23 @@ func (b *Balancer) tunnelError(p *packet.Packet, q *quote) packet.Verdict {
 		p.EtherType = wire.EtherTypeIPv6
 	}
 	return p.RefuseFor(why)
+}
+
+// outerError is about an error that quotes a packet in a packet, or in GRE, from an address
+// of ours, and which is none of a real server's tunnel.
+func (b *Balancer) outerError(p *packet.Packet) packet.Verdict {
+	if b.Tables.Tunnels {
+		return packet.OuterError
+	}
+	return p.PuntIf(b.twin(p), packet.ICMPUnrelated) // of a tunnel of Linux's, perhaps
+}
+
+// deviceError is tunnelError for GRE, which tunnel devices alone send.
+func (b *Balancer) deviceError(q *quote) packet.Verdict {
+	if rt, ok := b.Tables.Routes.Lookup(q.src.IP()); !ok || !rt.Local() || !b.Tables.Tunnels {
+		return packet.Continue
+	}
+	return packet.OuterError
 }
 
 // blame is the reason under which the sender of the inner packet hears of an error.

@@ -98,6 +98,9 @@ func List(hops *flow.NextHops, now clock.Tick, reachableSeconds uint32) []Entry 
 		if flags&flow.HopBack != 0 {
 			return true
 		}
+		if h.IP().IsUnspecified() {
+			return true // what lies beyond a point-to-point device is nobody's neighbour
+		}
 		e := Entry{Ref: ref, Port: h.Port, Addr: h.IP(), MAC: h.Dest(), State: h.NUD(), Resolved: h.Resolved(), Static: flags&flow.HopStatic != 0}
 		if e.State == flow.NUDReachable && !e.Static && since(now, &h.Confirmed) > clock.FromSeconds(reachableSeconds) {
 			e.State = flow.NUDDelay

@@ -49,6 +49,9 @@ const (
 	// Linux: sent by the host's own kernel on the .kni twin of the port that it leaves
 	// by: unrouted, and not counted as forwarded.
 	Linux
+	// Tunnelled: a tunnel device's: the packet that was to leave by it, counted then, is
+	// in this one. Made by the director, and no ICMP error is sent about it.
+	Tunnelled
 )
 
 // GSO types, as in struct virtio_net_hdr.

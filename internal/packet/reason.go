@@ -68,6 +68,19 @@ const (
 	ICMPHopLimit    // neighbour discovery that came over a router: its hop limit is not 255 (RFC 4861, 6.1 and 7.1)
 	ICMPRateLimit   // an ICMP error was due, but too many were sent
 
+	// Tunnel devices.
+	TunnelMalformed   // no GRE header that is known here, or no whole packet behind it
+	TunnelProtocol    // GRE that carries neither IPv4 nor IPv6
+	TunnelKey         // between the ends of a tunnel, but with another key
+	TunnelChecksum    // GRE with a wrong checksum, or without one where it has to be
+	TunnelSequence    // GRE that came after what was sent later, or without a number where it has to have one
+	TunnelECN         // marked as congested on its way, which what it carries can't be told of (RFC 6040)
+	TunnelNested      // another packet of a tunnel in a packet of a tunnel
+	TunnelNoRemote    // to leave by a tunnel that only receives: it has no remote address
+	TunnelNoRoute     // no route to the tunnel's other end
+	TunnelLoop        // the route to the tunnel's other end leads through a tunnel
+	TunnelUnreachable // an ICMP error says that the tunnel's other end can't be reached
+
 	// Load balancer.
 	L4Malformed         // TCP, UDP or SCTP header cut short or lying about its length
 	LBNoService         // for a VIP, but no service on that port
@@ -159,6 +172,17 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	ICMPUnwanted:        {"icmp_unwanted", "ICMP message that is not answered"},
 	ICMPHopLimit:        {"icmp_hop_limit", "neighbour discovery whose hop limit is not 255: it came over a router, so somebody pretends to be on the link"},
 	ICMPRateLimit:       {"icmp_rate_limit", "an ICMP error was due but too many were sent lately"},
+	TunnelMalformed:     {"tunnel_malformed", "GRE or IP in IP for a tunnel, with a malformed header, routing, or nothing in it"},
+	TunnelProtocol:      {"tunnel_protocol", "GRE for a tunnel that carries neither IPv4 nor IPv6"},
+	TunnelKey:           {"tunnel_key", "GRE between the ends of a tunnel, with a key that is not the tunnel's: dpip tunnel show, and look at the other end"},
+	TunnelChecksum:      {"tunnel_checksum", "GRE with a wrong checksum, or without one for a tunnel with icsum"},
+	TunnelSequence:      {"tunnel_sequence", "GRE out of order, or without a sequence number, for a tunnel with iseq"},
+	TunnelECN:           {"tunnel_ecn", "a packet in a tunnel was marked as congested on its way, but knows no ECN: dropped, as RFC 6040 has it"},
+	TunnelNested:        {"tunnel_nested", "a packet of a tunnel in a packet of a tunnel: one level is unpacked"},
+	TunnelNoRemote:      {"tunnel_no_remote", "a route leads to a tunnel without a remote address, which only receives: dpip tunnel change NAME remote ADDR"},
+	TunnelNoRoute:       {"tunnel_no_route", "no route to the other end of a tunnel: dpip route add, or dpip addr add for its link"},
+	TunnelLoop:          {"tunnel_loop", "the route to the other end of a tunnel leads into a tunnel: dpip route add REMOTE/32 via another device"},
+	TunnelUnreachable:   {"tunnel_unreachable", "a router, or the other end itself, says that the other end of a tunnel can't be reached: is the tunnel configured there?"},
 	L4Malformed:         {"l4_malformed", "malformed TCP, UDP or SCTP header, or UDP over IPv6 without a checksum"},
 	LBNoService:         {"lb_no_service", "for a VIP, but no service has that port"},
 	LBNoConn:            {"lb_no_conn", "belongs to no known connection and can't begin one"},

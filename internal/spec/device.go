@@ -133,6 +133,9 @@ func (s *Spec) removeDevice(name string) error {
 			return refuse(Busy, "link", "resource busy: service %s is about packets of %s; remove it first (ipvsadm -D)", k, name)
 		}
 	}
+	if t := s.onDevice(name); t != nil {
+		return refuse(Busy, "link", "resource busy: packets of tunnel %s leave by %s; change or delete it first (dpip tunnel)", t.Name, name)
+	}
 	for _, a := range slices.Clone(s.Addresses) {
 		if a.Port == name {
 			if err := s.DeleteAddress(a.Prefix, name); err != nil {

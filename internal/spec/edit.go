@@ -303,6 +303,9 @@ func (s *Spec) AddNeighbour(n Neighbour) error {
 	if err := unicast("neighbour", "a neighbour", n.Addr); err != nil {
 		return err
 	}
+	if s.FindTunnel(n.Port) != nil {
+		return refuse(NotSupported, "neighbour", "%s is a tunnel: there is one machine at its other end, and no neighbour to be told of", n.Port)
+	}
 	if n.MAC[0]&1 != 0 || n.MAC == ([6]byte{}) {
 		return refuse(Invalid, "neighbour", "lladdr of %s: must be the MAC address of one station", n.Addr)
 	}

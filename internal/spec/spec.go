@@ -12,6 +12,7 @@ import (
 type Spec struct {
 	Ports      []string // names of the devices: those of dpvs.conf in its order, then VLANs and tunnels as they came
 	VLANs      []VLAN
+	Tunnels    []TunnelDevice
 	Addresses  []Address
 	Routes     []Route
 	Neighbours []Neighbour
@@ -28,6 +29,7 @@ func (s *Spec) Clone() *Spec {
 	c := *s
 	c.Ports = slices.Clone(s.Ports)
 	c.VLANs = slices.Clone(s.VLANs)
+	c.Tunnels = slices.Clone(s.Tunnels)
 	c.Addresses = slices.Clone(s.Addresses)
 	c.Routes = slices.Clone(s.Routes)
 	c.Neighbours = slices.Clone(s.Neighbours)

@@ -50,6 +50,7 @@ const (
 	ProtoIPIP uint8 = 4
 	ProtoTCP  uint8 = 6
 	ProtoUDP  uint8 = 17
+	ProtoGRE  uint8 = 47 // over IPv6 too
 	ProtoOSPF uint8 = 89
 )
 

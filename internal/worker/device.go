@@ -54,6 +54,10 @@ func (w *Worker) sendOn(f *port.Facts, burst []*packet.Packet) {
 		w.dropAll(burst, packet.PortDown)
 		return
 	}
+	if f.Kind == port.Tunnel {
+		w.sendInTunnel(burst)
+		return
+	}
 	count := &w.stats.Virtual[f.ID%port.Max]
 	for _, p := range burst {
 		n := uint64(len(p.Data))

@@ -41,6 +41,10 @@ func (w *Worker) join(p *packet.Packet) *packet.Packet {
 
 // gather takes another worker's fragment; the packet stays that worker's.
 func (w *Worker) gather(p *packet.Packet) {
+	if p.Verdict == packet.Elsewhere {
+		w.takeOver(p)
+		return
+	}
 	whole, why := w.ip.Join(p)
 	if why != packet.NoReason {
 		w.lose(p, why)

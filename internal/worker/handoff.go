@@ -86,6 +86,7 @@ func (w *Worker) receiveHandoffs() (came int) {
 				}
 				path.back.put(p) // never full: no more than handoffRing are not back
 			}
+			w.walkInner()
 			came += n
 			if n < len(w.burst) {
 				break
@@ -111,8 +112,8 @@ func (w *Worker) takeBack() {
 	}
 }
 
-// adopt sends a copy of another worker's packet.
-func (w *Worker) adopt(p *packet.Packet, out uint16) {
+// copyOf returns a copy of another worker's packet, or nil.
+func (w *Worker) copyOf(p *packet.Packet) *packet.Packet {
 	own := w.pool.Get()
 	if own != nil && !own.Resize(len(p.Data)) {
 		w.pool.Put(own)
@@ -123,11 +124,21 @@ func (w *Worker) adopt(p *packet.Packet, out uint16) {
 	}
 	if own == nil {
 		w.stats.Drops[packet.PoolEmpty]++
-		return
+		return nil
 	}
 	copy(own.Data, p.Data)
 	own.L3, own.L4, own.Proto, own.Flags = p.L3, p.L4, p.Proto, p.Flags
-	own.EtherType, own.GSOType, own.GSOSize, own.Out = p.EtherType, p.GSOType, p.GSOSize, out
+	own.EtherType, own.GSOType, own.GSOSize = p.EtherType, p.GSOType, p.GSOSize
+	return own
+}
+
+// adopt sends a copy of another worker's packet.
+func (w *Worker) adopt(p *packet.Packet, out uint16) {
+	own := w.copyOf(p)
+	if own == nil {
+		return
+	}
+	own.Out = out
 	t := &w.trays[out&(port.Max-1)]
 	t.packets[t.n] = own
 	t.n++

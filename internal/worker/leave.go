@@ -22,6 +22,8 @@ func (w *Worker) leave(p *packet.Packet, v packet.Verdict) {
 		w.drop(p)
 	case packet.Punt:
 		w.toLinux(p)
+	case packet.OuterError:
+		w.leave(p, w.tunnel.Error(p))
 	default:
 		w.drop(p)
 	}
@@ -50,8 +52,10 @@ func (w *Worker) lose(p *packet.Packet, why packet.Reason) {
 
 // tray lays a packet on the tray of its port, and counts it.
 func (w *Worker) tray(p *packet.Packet) {
-	if p.Is(packet.Linux) {
-		w.stats.FromLinux++
+	if p.Flags&(packet.Linux|packet.Tunnelled) != 0 {
+		if p.Is(packet.Linux) {
+			w.stats.FromLinux++ // else it was counted when it was to leave by the tunnel
+		}
 		w.lay(p)
 		return
 	}
@@ -118,12 +122,16 @@ func (w *Worker) cut(p *packet.Packet) bool {
 		w.drop(p)
 		return false
 	}
-	n, ok := w.ip.Cut(p, w.segments[:])
+	pieces := w.segments[:]
+	if p.Is(packet.Tunnelled) {
+		pieces = w.outer[:] // it may be one of the segments that are being sent
+	}
+	n, ok := w.ip.Cut(p, pieces)
 	if !ok {
 		w.drop(p)
 		return false
 	}
-	for _, f := range w.segments[:n] {
+	for _, f := range pieces[:n] {
 		w.tray(f)
 	}
 	w.pool.Put(p)

@@ -5,6 +5,7 @@ import (
 	"weir/internal/neigh"
 	"weir/internal/port"
 	"weir/internal/route"
+	"weir/internal/tunnel"
 )
 
 // Snapshot is the configuration in force: immutable, published by the director
@@ -12,6 +13,7 @@ import (
 type Snapshot struct {
 	Ports       *[port.Max]port.Facts
 	Routes      *route.Table
+	Tunnels     *tunnel.Table // nil: none
 	Neigh       neigh.Config
 	Forwarding  bool // of IPv4
 	Forwarding6 bool

@@ -8,7 +8,8 @@ import (
 // walk takes a burst from the wire to the wire. The first pass finds out what
 // each packet is and calls its connection's memory in; the second takes each
 // through the rest of the house, from top to bottom. Of fragments, the one that
-// makes a datagram whole goes on as that datagram.
+// makes a datagram whole goes on as that datagram; what comes out of a tunnel goes on
+// where its flow's worker is.
 //
 // w.in and w.at say how far the passes came, so that a walk that met a defect
 // goes on behind it (walkSafely).
@@ -21,9 +22,9 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	w.prefetch.Fetch(w.flows)
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
-		if burst[i].Verdict == packet.Fragment {
-			if burst[i] = w.join(burst[i]); burst[i] == nil {
-				continue // the datagram is not whole yet
+		if v := burst[i].Verdict; v >= packet.Fragment && v <= packet.Elsewhere {
+			if burst[i] = w.unpacked(burst[i]); burst[i] == nil {
+				continue // the datagram is not whole yet, or another worker's
 			}
 		}
 		w.proceed(burst[i])
@@ -42,6 +43,8 @@ func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 			} else {
 				w.prefetch.WantWide(w.flows, p.Hash)
 			}
+		} else if v == packet.Decapsulate {
+			v = w.decapsulate(p) // and what was inside
 		}
 	}
 	return v

@@ -15,6 +15,7 @@ import (
 	"weir/internal/punt"
 	"weir/internal/spec"
 	"weir/internal/stat"
+	"weir/internal/tunnel"
 )
 
 // Worker is one lane of the director: queues, packet memory, the stages with
@@ -37,6 +38,8 @@ type Worker struct {
 	lb    *lb.Balancer
 	twins *punt.Twins
 
+	tunnel *tunnel.Stage
+
 	flows    *flow.Table
 	own      *flow.Worker
 	shared   *atomic.Pointer[Snapshot]
@@ -47,6 +50,9 @@ type Worker struct {
 	burst    [port.Burst]*packet.Packet
 	made     [port.Burst]*packet.Packet // out of the outbox
 	segments [ip.MaxSegments]*packet.Packet
+	outer    [ip.MaxSegments]*packet.Packet // pieces of what carries one of the segments in a tunnel
+	inner    [port.Burst]*packet.Packet     // out of tunnels that other workers received, to be walked
+	ninner   int
 	leading  *packet.Packet // goes ahead of the one in hand (lead)
 	peers    []*handoffPath // by worker: the way to give it fragments; nil at our own place
 	nports   int            // trays in use
@@ -91,6 +97,7 @@ func New(c Config) *Worker {
 	w.neigh = neigh.New(hops, w.pool, &w.outbox, &w.stats, c.Conflicts)
 	w.devices = make([]uint16, 0, port.Max)
 	w.twins = punt.New(&w.stats)
+	w.tunnel = tunnel.New(hops, &w.stats.Virtual)
 	w.lb = lb.New(c.Shared, w.own, w.snap.Ports, w.pool, &w.outbox, &w.stats)
 	return w
 }
@@ -217,10 +224,13 @@ func (w *Worker) begin(nanos uint64) {
 		w.ether.SetPorts(snap.Ports)
 		w.ip.SetPorts(snap.Ports)
 		w.ip.Table, w.ip.TTL = snap.Routes, snap.TTL
+		w.ip.Tunnels = snap.Tunnels.Any()
+		w.tunnel.SetTables(snap.Tunnels, snap.Ports)
 		w.ip.Forwarding, w.ip.Forwarding6 = snap.Forwarding, snap.Forwarding6
 		w.neigh.Ports, w.neigh.Table, w.neigh.Config = snap.Ports, snap.Routes, snap.Neigh
 		w.lb.SetTables(&snap.LB, snap.Ports)
 	}
 	w.ip.Tick(w.now)
+	w.tunnel.Second = laddr.Second(nanos / 1e9)
 	w.lb.Now, w.lb.Nanos, w.lb.Second = w.now, nanos, laddr.Second(nanos/1e9)
 }

@@ -29,6 +29,7 @@ type fake struct {
 	neighbours []*weirv1.Neighbour
 	groups     []*weirv1.MulticastGroup
 	links      func() []*weirv1.Link
+	tunnels    []*weirv1.Tunnel
 	workers    []*weirv1.Worker
 	refusal    error // of every change
 
@@ -114,6 +115,18 @@ func (f *fake) ListLinks(_ context.Context, q *connect.Request[weirv1.ListLinksR
 }
 func (f *fake) SetLink(_ context.Context, q *connect.Request[weirv1.SetLinkRequest]) (*connect.Response[weirv1.SetLinkResponse], error) {
 	return answer(f, q, &weirv1.SetLinkResponse{}, f.refusal)
+}
+func (f *fake) ListTunnels(_ context.Context, q *connect.Request[weirv1.ListTunnelsRequest]) (*connect.Response[weirv1.ListTunnelsResponse], error) {
+	return answer(f, q, &weirv1.ListTunnelsResponse{Tunnels: f.tunnels}, nil)
+}
+func (f *fake) AddTunnel(_ context.Context, q *connect.Request[weirv1.AddTunnelRequest]) (*connect.Response[weirv1.AddTunnelResponse], error) {
+	return answer(f, q, &weirv1.AddTunnelResponse{}, f.refusal)
+}
+func (f *fake) ChangeTunnel(_ context.Context, q *connect.Request[weirv1.ChangeTunnelRequest]) (*connect.Response[weirv1.ChangeTunnelResponse], error) {
+	return answer(f, q, &weirv1.ChangeTunnelResponse{}, f.refusal)
+}
+func (f *fake) DeleteTunnel(_ context.Context, q *connect.Request[weirv1.DeleteTunnelRequest]) (*connect.Response[weirv1.DeleteTunnelResponse], error) {
+	return answer(f, q, &weirv1.DeleteTunnelResponse{}, f.refusal)
 }
 func (f *fake) ListWorkers(_ context.Context, q *connect.Request[weirv1.ListWorkersRequest]) (*connect.Response[weirv1.ListWorkersResponse], error) {
 	return answer(f, q, &weirv1.ListWorkersResponse{Workers: f.workers}, nil)

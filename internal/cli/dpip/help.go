@@ -5,7 +5,7 @@ package dpip
 const usage = `Usage:
     dpip [OPTIONS] OBJECT { COMMAND | help }
 Parameters:
-    OBJECT  := { link | addr | route | neigh | vlan | maddr }
+    OBJECT  := { link | addr | route | neigh | vlan | tunnel | maddr }
     COMMAND := { show | list | add | del | set | change | replace | flush | help }
     Objects and commands may be cut short: dpip a s
 Options, anywhere on the line:
@@ -83,6 +83,31 @@ Examples:
     dpip vlan add dpdk0.100 link dpdk0 proto 802.1q id 100
     dpip vlan add link dpdk0 id 101
     dpip vlan del dpdk0.100
+`
+
+const tunnelHelp = `Usage:
+    dpip [-6] tunnel show [NAME]
+    dpip tunnel add NAME mode { ipip | gre } [PARAMETERS]
+    dpip tunnel { change | replace } NAME [PARAMETERS]
+    dpip tunnel del NAME
+Parameters, in any order; NAME may stand anywhere between them:
+    remote { ADDR | any } local { ADDR | any }   ends of the tunnel, of IPv4 or IPv6, default any
+    dev DEVICE                    packets leave by that device, default: as routes say
+    ttl { 1..255 | inherit }      default inherit: that of the packet inside
+    tos { 0..255 | inherit }      default 0; the ECN mark is that of the packet inside always
+  of gre, either way or as expected (i) or sent (o):
+    [i|o]key KEY                  KEY := NUMBER | A.B.C.D
+    [i|o]csum                     checksum
+    [i|o]seq                      sequence numbers; what is late is dropped
+    change keeps what is not named, replace takes the default.
+    A packet of either family may be inside. The device takes addresses, routes and
+    match services (iif, oif) as others do; routes need no gateway.
+Examples:
+    dpip tunnel add mode ipip ipip1 local 1.1.1.1 remote 2.2.2.2
+    dpip tunnel add gre1 mode gre local 1.1.1.1 remote 2.2.2.2 dev dpdk0
+    dpip addr add 10.9.0.1/30 dev gre1
+    dpip route add 10.8.0.0/16 dev gre1
+    dpip link show gre1 -s
 `
 
 const maddrHelp = `Usage:

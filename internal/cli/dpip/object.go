@@ -42,7 +42,7 @@ var objects = []object{
 	{names: []string{"route"}, help: routeHelp, commands: routeCommands, families: true},
 	{names: []string{"neigh", "neighbour", "neighbor"}, help: neighHelp, commands: neighCommands, families: true},
 	{names: []string{"vlan"}, help: vlanHelp, commands: vlanCommands},
-	{names: []string{"tunnel"}},
+	{names: []string{"tunnel"}, help: tunnelHelp, commands: tunnelCommands, families: true},
 	{names: []string{"qsch"}},
 	{names: []string{"cls"}},
 	{names: []string{"ipv6"}, help: ipv6Help, commands: ipv6Commands},

@@ -168,7 +168,7 @@ func findShort(c byte) *option {
 func (o options) check(mayRepeat, families bool) error {
 	switch {
 	case o.family == inet6 && !families:
-		return errors.New("option -6 is for addr, route, neigh and maddr: leave it out")
+		return errors.New("option -6 is for addr, route, neigh, maddr and tunnel: leave it out")
 	case o.force:
 		return errors.New("option -F is for ipset only: leave it out")
 	case o.interval == 0 && o.count != 0:

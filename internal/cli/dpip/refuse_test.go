@@ -32,7 +32,6 @@ func TestRefused(t *testing.T) {
 		{"vlan del", "missing both vlan and real device: give the VLAN's name, or `link DEVICE id N'"},
 		{"vlan del link dpdk0", "missing or invalid VLAN ID: add `id N', from 1 to 4094"},
 		{"vlan del dpdk0.100 id 100", "dpdk0.100 names the VLAN: leave out link, proto and id"},
-		{"tunnel add mode ipip ipip1", `object "tunnel" is not supported yet`},
 		{"qsch show", `object "qsch" is not supported yet`},
 		{"cls show", `object "cls" is not supported yet`},
 		{"iftraf show", `object "iftraf" is not supported yet`},

@@ -10,14 +10,16 @@ import (
 type grammar struct {
 	form     string // how the command is written, for messages
 	operand  func(word string) error
+	further  func(word string) error // what is said about another such word; nil: that it is unexpected
 	keywords []keyword
 }
 
-// keyword is a word of a grammar. It has an argument (value) or is a switch (flag).
+// keyword is a word of a grammar. It has an argument (value) or is a switch (flag, set).
 type keyword struct {
 	names []string // the first is its name in messages
 	value func(arg string) error
 	flag  *bool
+	set   func()
 }
 
 // key makes a keyword with an argument.
@@ -41,7 +43,7 @@ func (g grammar) parse(words []string) error {
 			if err := operand(word); err != nil {
 				return err
 			}
-			operand = nil
+			operand = g.further
 			continue
 		}
 		k := g.keywords[i]
@@ -51,6 +53,10 @@ func (g grammar) parse(words []string) error {
 		seen[i] = true
 		if k.flag != nil {
 			*k.flag = true
+			continue
+		}
+		if k.set != nil {
+			k.set()
 			continue
 		}
 		if len(words) == 0 {

@@ -55,6 +55,18 @@ func (b *batch) DeleteNeighbour(_ context.Context, q *connect.Request[weirv1.Del
 	return note[weirv1.DeleteNeighbourResponse](b, &weirv1.Step{Change: &weirv1.Step_DeleteNeighbour{DeleteNeighbour: q.Msg}})
 }
 
+func (b *batch) AddTunnel(_ context.Context, q *connect.Request[weirv1.AddTunnelRequest]) (*connect.Response[weirv1.AddTunnelResponse], error) {
+	return note[weirv1.AddTunnelResponse](b, &weirv1.Step{Change: &weirv1.Step_AddTunnel{AddTunnel: q.Msg}})
+}
+
+func (b *batch) ChangeTunnel(_ context.Context, q *connect.Request[weirv1.ChangeTunnelRequest]) (*connect.Response[weirv1.ChangeTunnelResponse], error) {
+	return note[weirv1.ChangeTunnelResponse](b, &weirv1.Step{Change: &weirv1.Step_ChangeTunnel{ChangeTunnel: q.Msg}})
+}
+
+func (b *batch) DeleteTunnel(_ context.Context, q *connect.Request[weirv1.DeleteTunnelRequest]) (*connect.Response[weirv1.DeleteTunnelResponse], error) {
+	return note[weirv1.DeleteTunnelResponse](b, &weirv1.Step{Change: &weirv1.Step_DeleteTunnel{DeleteTunnel: q.Msg}})
+}
+
 func (b *batch) SetLink(_ context.Context, q *connect.Request[weirv1.SetLinkRequest]) (*connect.Response[weirv1.SetLinkResponse], error) {
 	return note[weirv1.SetLinkResponse](b, &weirv1.Step{Change: &weirv1.Step_SetLink{SetLink: q.Msg}})
 }

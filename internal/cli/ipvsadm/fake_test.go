@@ -32,6 +32,7 @@ type fake struct {
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route // configured ones
 	neighbours []*weirv1.Neighbour
+	tunnels    []*weirv1.Tunnel
 	services   []*weirv1.Service
 	access     []*weirv1.AccessList
 	timeouts   weirv1.Timeouts
@@ -428,6 +429,15 @@ func (f *fake) AddRoute(_ context.Context, q *connect.Request[weirv1.AddRouteReq
 	}
 	f.routes = append(f.routes, r)
 	return done(&weirv1.AddRouteResponse{}, nil)
+}
+
+func (f *fake) ListTunnels(context.Context, *connect.Request[weirv1.ListTunnelsRequest]) (*connect.Response[weirv1.ListTunnelsResponse], error) {
+	return done(&weirv1.ListTunnelsResponse{Tunnels: f.tunnels}, nil)
+}
+
+func (f *fake) AddTunnel(_ context.Context, q *connect.Request[weirv1.AddTunnelRequest]) (*connect.Response[weirv1.AddTunnelResponse], error) {
+	f.tunnels = append(f.tunnels, q.Msg.Tunnel)
+	return done(&weirv1.AddTunnelResponse{}, nil)
 }
 
 func (f *fake) ListNeighbours(context.Context, *connect.Request[weirv1.ListNeighboursRequest]) (*connect.Response[weirv1.ListNeighboursResponse], error) {

@@ -14,6 +14,7 @@ import (
 
 // box is everything that -S writes, and what it asks about it.
 type box struct {
+	tunnels    []*weirv1.Tunnel
 	addresses  []*weirv1.Address
 	routes     []*weirv1.Route
 	neighbours []*weirv1.Neighbour
@@ -40,7 +41,7 @@ type onDevice struct {
 // host is an address as a prefix.
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// save prints the lines that bring the box back to what it is: VLANs, routes that must
+// save prints the lines that bring the box back to what it is: VLANs and tunnel devices, routes that must
 // come before their addresses, addresses, the other routes, static neighbours,
 // then each service with its local addresses and its real servers (so that no
 // real server is ever without a local address). Addresses are always written in
@@ -56,6 +57,10 @@ func (env *Env) save(ctx context.Context) error {
 func (env *Env) readBox(ctx context.Context) (*box, error) {
 	c := env.Client
 	addresses, err := c.ListAddresses(ctx, connect.NewRequest(&weirv1.ListAddressesRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	tunnels, err := c.ListTunnels(ctx, connect.NewRequest(&weirv1.ListTunnelsRequest{}))
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +93,7 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 		return nil, err
 	}
 	b := &box{
+		tunnels:   tunnels.Msg.GetTunnels(),
 		addresses: addresses.Msg.GetAddresses(), routes: routes.Msg.GetRoutes(),
 		neighbours: neighbours.Msg.GetNeighbours(), vlans: vlans.Msg.GetVlans(), services: services.Msg.GetServices(),
 		access: access.Msg.GetLists(), timeouts: timeouts.Msg.GetSet(),
@@ -135,6 +141,9 @@ func (b *box) lines() []string {
 	}
 	// A link's own network is there without being asked for.
 	b.routes = slices.DeleteFunc(b.routes, func(r *weirv1.Route) bool { return linkLocal6.Contains(prefix(r.GetPrefix()).Addr()) })
+	for _, t := range b.tunnels {
+		out = append(out, tunnelLine(t))
+	}
 	for _, r := range b.routes {
 		if b.instead(r) {
 			out = append(out, b.routeLine(r))

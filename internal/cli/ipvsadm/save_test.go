@@ -14,6 +14,9 @@ import (
 
 // saved is a box as -S writes it: what -R makes of it is written the same way.
 const saved = `dpip vlan add dpdk0.100 link dpdk0 proto 802.1q id 100
+dpip tunnel add ipip1 mode ipip remote 2.2.2.2 local 1.1.1.1
+dpip tunnel add gre1 mode gre remote 2.2.2.2 local 1.1.1.1 dev dpdk0 ttl 9 tos 16 ikey 7 icsum okey 0 oseq
+dpip tunnel add gre6 mode gre remote 2001:db8::2 tos inherit
 dpip route add 192.168.101.0/24 dev dpdk0
 dpip route add 192.168.102.0/24 dev dpdk0 src 192.168.102.1 mtu 1300
 dpip addr add 10.0.0.100/32 dev dpdk1

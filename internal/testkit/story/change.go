@@ -3,6 +3,7 @@ package story
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 // change edits the wanted state: all lines at once, or with an error none.
 //
 //	vlan wan.100 wan 100 [proto=802.1ad]
+//	tunnel gre1 [gre] [local=1.1.1.1] [remote=2.2.2.2] [dev=wan] [ttl=9] [tos=0x10] [[i|o]key=7] [[i|o]csum] [[i|o]seq]
 //	addr wan 10.0.0.1/24 [sapool]
 //	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
 //	neigh wan 10.0.0.9 STATION
@@ -83,11 +85,13 @@ func (e *edit) line(w []string) error {
 			plain = append(plain, x)
 		}
 	}
-	need := map[string]int{"vlan": 1, "addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
+	need := map[string]int{"tunnel": 1, "vlan": 1, "addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
 	if n, ok := need[w[0]]; !ok || len(plain) < n {
 		return fmt.Errorf("%q says nothing, or too little", strings.Join(w, " "))
 	}
 	switch w[0] {
+	case "tunnel":
+		return e.tunnel(plain)
 	case "vlan":
 		return e.vlan(plain)
 	case "addr":
@@ -131,6 +135,40 @@ func (e *edit) vlan(w []string) error {
 		v.Proto = spec.Proto8021AD
 	}
 	return e.spec.AddVLAN(v)
+}
+
+// tunnel adds a tunnel device, or changes the one of that name.
+func (e *edit) tunnel(w []string) error {
+	if e.no {
+		return e.spec.DeleteTunnel(w[0])
+	}
+	t := spec.TunnelDevice{Name: w[0], Kind: spec.TunnelIPIP, Link: e.named["dev"], TTL: uint8(e.number("ttl", 0)), TOS: uint8(e.number("tos", 0))}
+	for end, into := range map[string]*netip.Addr{"local": &t.Local, "remote": &t.Remote} {
+		if v, ok := e.named[end]; ok {
+			var err error
+			if *into, err = netip.ParseAddr(v); err != nil {
+				return err
+			}
+		}
+	}
+	words := func(prefix string, into *spec.TunnelFlags) {
+		into.Checksum = into.Checksum || slices.Contains(w, prefix+"csum")
+		into.Sequence = into.Sequence || slices.Contains(w, prefix+"seq")
+		if _, ok := e.named[prefix+"key"]; ok {
+			into.Keyed, into.Key = true, uint32(e.number(prefix+"key", 0))
+		}
+	}
+	if slices.Contains(w, "gre") {
+		t.Kind = spec.TunnelGRE
+		words("", &t.In)
+		words("", &t.Out)
+		words("i", &t.In)
+		words("o", &t.Out)
+	}
+	if e.spec.FindTunnel(t.Name) != nil {
+		return e.spec.ChangeTunnel(t.Name, func(old *spec.TunnelDevice) { *old = t })
+	}
+	return e.spec.AddTunnel(t)
 }
 
 func (e *edit) addr(w []string) error {

@@ -12,6 +12,7 @@
 //	ip6 2001:db8::1 > 2001:db8::2 hlim=64 / sctp 40000 > 80 tag=0 <init 7>
 //	ip6 2001:db8::9 > 2001:db8::1 hlim=64 / icmp6 too-big mtu=1400 / ip6 2001:db8::1 > 2001:db8::9 hlim=3 / udp 5353 > 53 data=3
 //	ip6 fe80::1 > ff02::1:ff00:2 hlim=255 / ns who=2001:db8::2 <sll>
+//	ip 10.0.0.1 > 10.0.0.9 ttl=63 / gre key=7 csum / ip 10.9.0.1 > 10.9.0.2 ttl=63 / udp 5353 > 53 data=3
 //	ip 10.0.0.1 > 10.0.0.9 ttl=63 / ip6 2001:db8::9 > 2001:db8::1 hlim=63 / udp 5353 > 53 data=3
 //	eth to=all type=0x88cc / data=40
 //

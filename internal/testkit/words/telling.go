@@ -17,6 +17,7 @@ import (
 const (
 	protoOPP       = 248
 	protoIPIP      = 4
+	protoGRE       = 47
 	protoIPv6      = 41
 	optUOA         = 31
 	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"

@@ -32,6 +32,8 @@ func (p *parser) transport(texts []string, ip below) (proto int, b []byte) {
 		return protoIPIP, p.ip(&l, texts[1:])
 	case "ip6":
 		return protoIPv6, p.ip6(&l, texts[1:])
+	case "gre":
+		return protoGRE, p.gre(&l, texts[1:])
 	case "data":
 		return 0, l.data()
 	}
@@ -141,6 +143,8 @@ func printL4(ip below, proto uint8, l4 []byte, f *Frame, whole bool) string {
 		return printIP(l4, f)
 	case proto == protoIPv6 && len(l4) >= 40:
 		return viewer{f: f}.ip6(l4)
+	case proto == protoGRE && isGRE(l4):
+		return printGRE(l4, f, whole)
 	case proto == protoOPP:
 		return printOPP(ip, l4, f, whole)
 	default:

@@ -1,0 +1,125 @@
+package spec
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestTunnels(t *testing.T) {
+	ip := netip.MustParseAddr
+	a, b, c := ip("1.1.1.1"), ip("2.2.2.2"), ip("3.3.3.3")
+	a6, b6 := ip("2001:db8::1"), ip("2001:db8::2")
+	gre := TunnelDevice{Name: "gre1", Kind: TunnelGRE, Local: a, Remote: b}
+	with := func(edit func(*TunnelDevice)) TunnelDevice {
+		d := gre
+		d.Name = "gre2"
+		edit(&d)
+		return d
+	}
+	for _, row := range []struct {
+		name string
+		d    TunnelDevice
+		want string // part of the refusal; "": it is added
+	}{
+		{"of IPv6", TunnelDevice{Name: "t6", Kind: TunnelIPIP, Local: a6, Remote: b6}, ""},
+		{"from any", with(func(d *TunnelDevice) { d.Local = netip.Addr{} }), ""},
+		{"to any", with(func(d *TunnelDevice) { d.Remote = netip.Addr{} }), ""},
+		{"another key", with(func(d *TunnelDevice) { d.In = TunnelFlags{Keyed: true, Key: 7} }), ""},
+		{"another kind", with(func(d *TunnelDevice) { d.Kind = TunnelIPIP }), ""},
+		{"another link", with(func(d *TunnelDevice) { d.Link = "dpdk0" }), ""},
+		{"the same", with(func(d *TunnelDevice) {}), "already exist: gre1 is the gre tunnel between these ends without a key"},
+		{"another key to send", with(func(d *TunnelDevice) { d.Out = TunnelFlags{Keyed: true, Key: 7} }), "already exist"},
+		{"no kind", with(func(d *TunnelDevice) { d.Kind = "" }), "missing tunnel type."},
+		{"no name", with(func(d *TunnelDevice) { d.Name = "" }), "missing tunnel dev name."},
+		{"the name of a device", with(func(d *TunnelDevice) { d.Name = "dpdk0" }), "already exist: there is a device dpdk0"},
+		{"the name of a tunnel", with(func(d *TunnelDevice) { d.Name, d.Remote = "gre1", c }), "already exist: there is a device gre1"},
+		{"a name for no device", with(func(d *TunnelDevice) { d.Name = "a/b" }), "no name for a device"},
+		{"a long name", with(func(d *TunnelDevice) { d.Name = "abcdefghijklmnop" }), "at most 15"},
+		{"two families", with(func(d *TunnelDevice) { d.Remote = b6 }), "one family"},
+		{"one end", with(func(d *TunnelDevice) { d.Remote = a }), "two ends"},
+		{"multicast", with(func(d *TunnelDevice) { d.Remote = ip("224.0.0.1") }), "unicast"},
+		{"link-local", TunnelDevice{Name: "t6", Kind: TunnelIPIP, Local: a6, Remote: ip("fe80::1")}, "link-local"},
+		{"ipip with a key", TunnelDevice{Name: "t", Kind: TunnelIPIP, Local: a, Remote: b, In: TunnelFlags{Keyed: true}}, "of GRE"},
+		{"on no device", with(func(d *TunnelDevice) { d.Link = "dpdk9" }), "no such device"},
+		{"on a tunnel", with(func(d *TunnelDevice) { d.Link = "gre1" }), "is a tunnel"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := Spec{Ports: []string{"dpdk0"}}
+			if err := s.AddTunnel(gre); err != nil {
+				t.Fatal(err)
+			}
+			err := s.AddTunnel(row.d)
+			switch {
+			case row.want == "" && (err != nil || s.FindTunnel(row.d.Name) == nil || len(s.Ports) != 3):
+				t.Errorf("refused: %v (devices %v)", err, s.Ports)
+			case row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)):
+				t.Errorf("refused with %v, want %q", err, row.want)
+			}
+		})
+	}
+}
+
+// What a tunnel's packets leave by can't go.
+func TestTunnelOnVLAN(t *testing.T) {
+	s := Spec{Ports: []string{"dpdk0"}}
+	if err := s.AddVLAN(VLAN{Link: "dpdk0", ID: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddTunnel(TunnelDevice{Name: "gre1", Kind: TunnelGRE, Remote: netip.MustParseAddr("2.2.2.2"), Link: "dpdk0.100"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteVLAN(VLAN{Name: "dpdk0.100"}); err == nil || !strings.Contains(err.Error(), "tunnel gre1") {
+		t.Errorf("the VLAN went: %v", err)
+	}
+	if err := s.DeleteTunnel("gre1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteVLAN(VLAN{Name: "dpdk0.100"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChangeAndDeleteTunnel(t *testing.T) {
+	ip := netip.MustParseAddr
+	s := Spec{Ports: []string{"dpdk0"}}
+	for _, d := range []TunnelDevice{
+		{Name: "gre1", Kind: TunnelGRE, Local: ip("1.1.1.1"), Remote: ip("2.2.2.2")},
+		{Name: "gre2", Kind: TunnelGRE, Local: ip("1.1.1.1"), Remote: ip("3.3.3.3")},
+	} {
+		if err := s.AddTunnel(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.ChangeTunnel("gre1", func(d *TunnelDevice) { d.TTL = 9 }); err != nil || s.FindTunnel("gre1").TTL != 9 {
+		t.Errorf("change: %v", err)
+	}
+	for _, row := range []struct {
+		name, tunnel, want string
+		edit               func(*TunnelDevice)
+	}{
+		{"to another's ends", "gre1", "already exist", func(d *TunnelDevice) { d.Remote = ip("3.3.3.3") }},
+		{"to another kind", "gre1", "can't be changed", func(d *TunnelDevice) { d.Kind = TunnelIPIP }},
+		{"what is not there", "gre9", "not exist", func(*TunnelDevice) {}},
+		{"a device", "dpdk0", "not exist", func(*TunnelDevice) {}},
+	} {
+		if err := s.ChangeTunnel(row.tunnel, row.edit); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v, want %q", row.name, err, row.want)
+		}
+	}
+	if err := s.AddAddress(Address{Port: "gre1", Prefix: netip.MustParsePrefix("10.9.0.1/30")}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddRoute(Route{Port: "gre1", Prefix: netip.MustParsePrefix("10.8.0.0/16"), Scope: ScopeLink}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddNeighbour(Neighbour{Port: "gre1", Addr: ip("10.9.0.2"), MAC: [6]byte{2}}); err == nil {
+		t.Error("a tunnel has a neighbour")
+	}
+	if err := s.DeleteTunnel("gre1"); err != nil || s.FindTunnel("gre1") != nil || len(s.Addresses)+len(s.Routes) != 0 || len(s.Ports) != 2 {
+		t.Errorf("delete: %v; left %v %v %v", err, s.Addresses, s.Routes, s.Ports)
+	}
+	if err := s.DeleteTunnel("gre1"); err == nil || !strings.Contains(err.Error(), "not exist") {
+		t.Errorf("delete again: %v", err)
+	}
+}
