@@ -2492,7 +2492,11 @@ type Link struct {
 	// The device's Linux twin; "" if there is none.
 	Kni string `protobuf:"bytes,23,opt,name=kni,proto3" json:"kni,omitempty"`
 	// Linux has it up.
-	KniUp         bool `protobuf:"varint,24,opt,name=kni_up,json=kniUp,proto3" json:"kni_up,omitempty"`
+	KniUp bool `protobuf:"varint,24,opt,name=kni_up,json=kniUp,proto3" json:"kni_up,omitempty"`
+	// Of a bond.
+	Bond *Bond `protobuf:"bytes,40,opt,name=bond,proto3" json:"bond,omitempty"`
+	// Of a member of a bond: that one.
+	Master        string `protobuf:"bytes,41,opt,name=master,proto3" json:"master,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2695,6 +2699,515 @@ func (x *Link) GetKniUp() bool {
 	return false
 }
 
+func (x *Link) GetBond() *Bond {
+	if x != nil {
+		return x.Bond
+	}
+	return nil
+}
+
+func (x *Link) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+type Bond struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 balance-rr, 1 active-backup, 2 balance-xor, 3 broadcast, 4 802.3ad.
+	Mode uint32 `protobuf:"varint,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// layer2, layer23, layer34.
+	XmitPolicy string `protobuf:"bytes,2,opt,name=xmit_policy,json=xmitPolicy,proto3" json:"xmit_policy,omitempty"`
+	// Milliseconds.
+	MonitorInterval uint32 `protobuf:"varint,3,opt,name=monitor_interval,json=monitorInterval,proto3" json:"monitor_interval,omitempty"`
+	LinkUpDelay     uint32 `protobuf:"varint,4,opt,name=link_up_delay,json=linkUpDelay,proto3" json:"link_up_delay,omitempty"`
+	LinkDownDelay   uint32 `protobuf:"varint,5,opt,name=link_down_delay,json=linkDownDelay,proto3" json:"link_down_delay,omitempty"`
+	// "" if there is none.
+	Primary string `protobuf:"bytes,6,opt,name=primary,proto3" json:"primary,omitempty"`
+	// In the order of dpvs.conf.
+	Members  []*BondMember `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
+	LacpFast bool          `protobuf:"varint,8,opt,name=lacp_fast,json=lacpFast,proto3" json:"lacp_fast,omitempty"`
+	// stable, bandwidth, count.
+	AdSelect       string `protobuf:"bytes,9,opt,name=ad_select,json=adSelect,proto3" json:"ad_select,omitempty"`
+	SystemPriority uint32 `protobuf:"varint,10,opt,name=system_priority,json=systemPriority,proto3" json:"system_priority,omitempty"`
+	// Mode 4: the aggregator that carries the traffic, by the least number of its
+	// ports; 0 if there is none.
+	Aggregator uint32 `protobuf:"varint,11,opt,name=aggregator,proto3" json:"aggregator,omitempty"`
+	// What was set at run time, and what is to be said again for it.
+	Changed       []*SetLinkRequest `protobuf:"bytes,12,rep,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bond) Reset() {
+	*x = Bond{}
+	mi := &file_weirv1_director_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bond) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bond) ProtoMessage() {}
+
+func (x *Bond) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bond.ProtoReflect.Descriptor instead.
+func (*Bond) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Bond) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *Bond) GetXmitPolicy() string {
+	if x != nil {
+		return x.XmitPolicy
+	}
+	return ""
+}
+
+func (x *Bond) GetMonitorInterval() uint32 {
+	if x != nil {
+		return x.MonitorInterval
+	}
+	return 0
+}
+
+func (x *Bond) GetLinkUpDelay() uint32 {
+	if x != nil {
+		return x.LinkUpDelay
+	}
+	return 0
+}
+
+func (x *Bond) GetLinkDownDelay() uint32 {
+	if x != nil {
+		return x.LinkDownDelay
+	}
+	return 0
+}
+
+func (x *Bond) GetPrimary() string {
+	if x != nil {
+		return x.Primary
+	}
+	return ""
+}
+
+func (x *Bond) GetMembers() []*BondMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Bond) GetLacpFast() bool {
+	if x != nil {
+		return x.LacpFast
+	}
+	return false
+}
+
+func (x *Bond) GetAdSelect() string {
+	if x != nil {
+		return x.AdSelect
+	}
+	return ""
+}
+
+func (x *Bond) GetSystemPriority() uint32 {
+	if x != nil {
+		return x.SystemPriority
+	}
+	return 0
+}
+
+func (x *Bond) GetAggregator() uint32 {
+	if x != nil {
+		return x.Aggregator
+	}
+	return 0
+}
+
+func (x *Bond) GetChanged() []*SetLinkRequest {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+type BondMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its own; on the wire it has that of the bond.
+	Addr string `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	// It was taken out with `dpip link del BOND bond-slave NAME`.
+	Out bool `protobuf:"varint,3,opt,name=out,proto3" json:"out,omitempty"`
+	// Its link, as it counts after the delays.
+	Up bool `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	// It carries traffic.
+	Active bool `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`
+	// Mbit/s; 0 when the device does not know.
+	Speed      uint32 `protobuf:"varint,6,opt,name=speed,proto3" json:"speed,omitempty"`
+	FullDuplex bool   `protobuf:"varint,7,opt,name=full_duplex,json=fullDuplex,proto3" json:"full_duplex,omitempty"`
+	// How often its link was lost.
+	Failures uint64 `protobuf:"varint,8,opt,name=failures,proto3" json:"failures,omitempty"`
+	// In mode 4.
+	Lacp          *LACPPort `protobuf:"bytes,9,opt,name=lacp,proto3" json:"lacp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BondMember) Reset() {
+	*x = BondMember{}
+	mi := &file_weirv1_director_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BondMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BondMember) ProtoMessage() {}
+
+func (x *BondMember) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BondMember.ProtoReflect.Descriptor instead.
+func (*BondMember) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *BondMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BondMember) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *BondMember) GetOut() bool {
+	if x != nil {
+		return x.Out
+	}
+	return false
+}
+
+func (x *BondMember) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *BondMember) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *BondMember) GetSpeed() uint32 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
+func (x *BondMember) GetFullDuplex() bool {
+	if x != nil {
+		return x.FullDuplex
+	}
+	return false
+}
+
+func (x *BondMember) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *BondMember) GetLacp() *LACPPort {
+	if x != nil {
+		return x.Lacp
+	}
+	return nil
+}
+
+// A port of IEEE 802.1AX.
+type LACPPort struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Actor   *LACPInfo              `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	Partner *LACPInfo              `protobuf:"bytes,2,opt,name=partner,proto3" json:"partner,omitempty"`
+	// States of the receive and the mux machine, in the standard's words.
+	Receive string `protobuf:"bytes,3,opt,name=receive,proto3" json:"receive,omitempty"`
+	Mux     string `protobuf:"bytes,4,opt,name=mux,proto3" json:"mux,omitempty"`
+	// Its aggregator is not the one that carries the traffic.
+	Standby bool `protobuf:"varint,5,opt,name=standby,proto3" json:"standby,omitempty"`
+	// The partner speaks LACP.
+	Heard bool `protobuf:"varint,6,opt,name=heard,proto3" json:"heard,omitempty"`
+	// By the least number of its ports; 0: none.
+	Aggregator uint32 `protobuf:"varint,7,opt,name=aggregator,proto3" json:"aggregator,omitempty"`
+	// monitoring, none, churned.
+	ActorChurn    string `protobuf:"bytes,8,opt,name=actor_churn,json=actorChurn,proto3" json:"actor_churn,omitempty"`
+	PartnerChurn  string `protobuf:"bytes,9,opt,name=partner_churn,json=partnerChurn,proto3" json:"partner_churn,omitempty"`
+	Rx            uint64 `protobuf:"varint,10,opt,name=rx,proto3" json:"rx,omitempty"`
+	Tx            uint64 `protobuf:"varint,11,opt,name=tx,proto3" json:"tx,omitempty"`
+	Markers       uint64 `protobuf:"varint,12,opt,name=markers,proto3" json:"markers,omitempty"`
+	Illegal       uint64 `protobuf:"varint,13,opt,name=illegal,proto3" json:"illegal,omitempty"`
+	Loops         uint64 `protobuf:"varint,14,opt,name=loops,proto3" json:"loops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LACPPort) Reset() {
+	*x = LACPPort{}
+	mi := &file_weirv1_director_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LACPPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LACPPort) ProtoMessage() {}
+
+func (x *LACPPort) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LACPPort.ProtoReflect.Descriptor instead.
+func (*LACPPort) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *LACPPort) GetActor() *LACPInfo {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *LACPPort) GetPartner() *LACPInfo {
+	if x != nil {
+		return x.Partner
+	}
+	return nil
+}
+
+func (x *LACPPort) GetReceive() string {
+	if x != nil {
+		return x.Receive
+	}
+	return ""
+}
+
+func (x *LACPPort) GetMux() string {
+	if x != nil {
+		return x.Mux
+	}
+	return ""
+}
+
+func (x *LACPPort) GetStandby() bool {
+	if x != nil {
+		return x.Standby
+	}
+	return false
+}
+
+func (x *LACPPort) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
+func (x *LACPPort) GetAggregator() uint32 {
+	if x != nil {
+		return x.Aggregator
+	}
+	return 0
+}
+
+func (x *LACPPort) GetActorChurn() string {
+	if x != nil {
+		return x.ActorChurn
+	}
+	return ""
+}
+
+func (x *LACPPort) GetPartnerChurn() string {
+	if x != nil {
+		return x.PartnerChurn
+	}
+	return ""
+}
+
+func (x *LACPPort) GetRx() uint64 {
+	if x != nil {
+		return x.Rx
+	}
+	return 0
+}
+
+func (x *LACPPort) GetTx() uint64 {
+	if x != nil {
+		return x.Tx
+	}
+	return 0
+}
+
+func (x *LACPPort) GetMarkers() uint64 {
+	if x != nil {
+		return x.Markers
+	}
+	return 0
+}
+
+func (x *LACPPort) GetIllegal() uint64 {
+	if x != nil {
+		return x.Illegal
+	}
+	return 0
+}
+
+func (x *LACPPort) GetLoops() uint64 {
+	if x != nil {
+		return x.Loops
+	}
+	return 0
+}
+
+type LACPInfo struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SystemPriority uint32                 `protobuf:"varint,1,opt,name=system_priority,json=systemPriority,proto3" json:"system_priority,omitempty"`
+	System         string                 `protobuf:"bytes,2,opt,name=system,proto3" json:"system,omitempty"`
+	Key            uint32                 `protobuf:"varint,3,opt,name=key,proto3" json:"key,omitempty"`
+	PortPriority   uint32                 `protobuf:"varint,4,opt,name=port_priority,json=portPriority,proto3" json:"port_priority,omitempty"`
+	Port           uint32                 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
+	// The octet of the standard: 63 is all well at the fast rate.
+	State         uint32 `protobuf:"varint,6,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LACPInfo) Reset() {
+	*x = LACPInfo{}
+	mi := &file_weirv1_director_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LACPInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LACPInfo) ProtoMessage() {}
+
+func (x *LACPInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LACPInfo.ProtoReflect.Descriptor instead.
+func (*LACPInfo) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *LACPInfo) GetSystemPriority() uint32 {
+	if x != nil {
+		return x.SystemPriority
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *LACPInfo) GetKey() uint32 {
+	if x != nil {
+		return x.Key
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetPortPriority() uint32 {
+	if x != nil {
+		return x.PortPriority
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
 type LinkStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ipackets      uint64                 `protobuf:"varint,1,opt,name=ipackets,proto3" json:"ipackets,omitempty"`
@@ -2713,7 +3226,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +3238,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[37]
+	mi := &file_weirv1_director_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +3251,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{37}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -2820,7 +3333,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +3345,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[38]
+	mi := &file_weirv1_director_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +3358,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{38}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -2864,7 +3377,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3389,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[39]
+	mi := &file_weirv1_director_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3402,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{39}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2902,9 +3415,11 @@ func (x *ListLinksResponse) GetLinks() []*Link {
 type SetLinkRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	// promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr
+	// promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr;
+	// of a bond: bond-mode, bond-primary, bond-xmit-policy, bond-monitor-interval,
+	// bond-link-up-prop, bond-link-down-prop, bond-slave-add, bond-slave-del
 	Item string `protobuf:"bytes,2,opt,name=item,proto3" json:"item,omitempty"`
-	// on|off, up|down, or a MAC address.
+	// on|off, up|down, a MAC address, a number, a device, or none.
 	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2912,7 +3427,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3439,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[40]
+	mi := &file_weirv1_director_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3452,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{40}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -2969,7 +3484,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3496,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[41]
+	mi := &file_weirv1_director_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3509,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{41}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
 }
 
 type Worker struct {
@@ -3021,7 +3536,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3548,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[42]
+	mi := &file_weirv1_director_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3561,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -3155,7 +3670,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3682,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[43]
+	mi := &file_weirv1_director_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3695,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{43}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
 }
 
 type ListWorkersResponse struct {
@@ -3192,7 +3707,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3719,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[44]
+	mi := &file_weirv1_director_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3732,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{44}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -3237,7 +3752,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3764,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[45]
+	mi := &file_weirv1_director_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3777,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{45}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -3287,7 +3802,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3299,7 +3814,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[46]
+	mi := &file_weirv1_director_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3312,7 +3827,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{46}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
 }
 
 type ServiceKey struct {
@@ -3329,7 +3844,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3856,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[47]
+	mi := &file_weirv1_director_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3869,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{47}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -3401,7 +3916,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3928,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[48]
+	mi := &file_weirv1_director_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3941,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{48}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -3478,7 +3993,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +4005,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[49]
+	mi := &file_weirv1_director_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +4018,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{49}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -3549,7 +4064,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +4076,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[50]
+	mi := &file_weirv1_director_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +4089,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{50}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -3627,7 +4142,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +4154,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[51]
+	mi := &file_weirv1_director_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +4167,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{51}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -3728,7 +4243,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3740,7 +4255,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[52]
+	mi := &file_weirv1_director_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3753,7 +4268,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{52}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -3918,7 +4433,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4445,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[53]
+	mi := &file_weirv1_director_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4458,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{53}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Dest) GetAddress() string {
@@ -4050,7 +4565,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4577,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4590,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -4116,7 +4631,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4128,7 +4643,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4141,7 +4656,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -4162,7 +4677,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4174,7 +4689,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4187,7 +4702,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -4213,7 +4728,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4225,7 +4740,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4238,7 +4753,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -4256,7 +4771,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4783,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4796,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 type EditServiceRequest struct {
@@ -4293,7 +4808,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4305,7 +4820,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4318,7 +4833,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -4336,7 +4851,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4863,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4876,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 type DeleteServiceRequest struct {
@@ -4373,7 +4888,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4900,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4913,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -4416,7 +4931,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4943,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4956,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 type FlushServicesRequest struct {
@@ -4452,7 +4967,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4979,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4992,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 type FlushServicesResponse struct {
@@ -4488,7 +5003,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +5015,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +5028,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 type AddDestRequest struct {
@@ -4526,7 +5041,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4538,7 +5053,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4551,7 +5066,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -4576,7 +5091,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +5103,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +5116,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 type EditDestRequest struct {
@@ -4614,7 +5129,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4626,7 +5141,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4639,7 +5154,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -4664,7 +5179,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +5191,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +5204,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 type DeleteDestRequest struct {
@@ -4702,7 +5217,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4714,7 +5229,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4727,7 +5242,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -4752,7 +5267,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +5279,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +5292,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -4792,7 +5307,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4804,7 +5319,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +5332,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -4844,7 +5359,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +5371,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +5384,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -4890,7 +5405,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4902,7 +5417,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4915,7 +5430,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -4940,7 +5455,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5467,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5480,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 type AccessList struct {
@@ -4980,7 +5495,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4992,7 +5507,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5005,7 +5520,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -5041,7 +5556,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5053,7 +5568,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5066,7 +5581,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -5093,7 +5608,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5105,7 +5620,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5118,7 +5633,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -5139,7 +5654,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5666,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5164,7 +5679,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -5182,7 +5697,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5194,7 +5709,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5207,7 +5722,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 type DeleteAccessRequest struct {
@@ -5219,7 +5734,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5231,7 +5746,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5244,7 +5759,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -5262,7 +5777,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5274,7 +5789,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5287,7 +5802,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 type ZeroCountersRequest struct {
@@ -5300,7 +5815,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5312,7 +5827,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5325,7 +5840,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -5343,7 +5858,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5355,7 +5870,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5368,7 +5883,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -5384,7 +5899,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5396,7 +5911,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5409,7 +5924,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -5441,7 +5956,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5453,7 +5968,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5466,7 +5981,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 type GetTimeoutsResponse struct {
@@ -5481,7 +5996,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5493,7 +6008,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5506,7 +6021,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -5533,7 +6048,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5545,7 +6060,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5558,7 +6073,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -5576,7 +6091,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5588,7 +6103,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5601,7 +6116,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 type Connection struct {
@@ -5625,7 +6140,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5637,7 +6152,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5650,7 +6165,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -5728,7 +6243,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5740,7 +6255,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5753,7 +6268,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -5787,7 +6302,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5799,7 +6314,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5812,7 +6327,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -5830,7 +6345,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5842,7 +6357,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5855,7 +6370,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 type GetStatsResponse struct {
@@ -5874,7 +6389,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5886,7 +6401,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5899,7 +6414,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -5950,7 +6465,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5962,7 +6477,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5975,7 +6490,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -6009,7 +6524,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6021,7 +6536,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6034,7 +6549,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -6064,7 +6579,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6076,7 +6591,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6089,7 +6604,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Drop) GetReason() string {
@@ -6133,7 +6648,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6145,7 +6660,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6158,7 +6673,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -6208,7 +6723,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6220,7 +6735,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6233,7 +6748,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Gauge) GetName() string {
@@ -6267,7 +6782,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6279,7 +6794,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6292,7 +6807,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{42, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{46, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -6445,7 +6960,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x14ListMulticastRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"H\n" +
 	"\x15ListMulticastResponse\x12/\n" +
-	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xfe\x04\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xb9\x05\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -6473,7 +6988,64 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x05stats\x18\x15 \x01(\v2\x12.weir.v1.LinkStatsR\x05stats\x12\x19\n" +
 	"\bpci_addr\x18\x16 \x01(\tR\apciAddr\x12\x10\n" +
 	"\x03kni\x18\x17 \x01(\tR\x03kni\x12\x15\n" +
-	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\"\x9c\x02\n" +
+	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\x12!\n" +
+	"\x04bond\x18( \x01(\v2\r.weir.v1.BondR\x04bond\x12\x16\n" +
+	"\x06master\x18) \x01(\tR\x06master\"\xb1\x03\n" +
+	"\x04Bond\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\rR\x04mode\x12\x1f\n" +
+	"\vxmit_policy\x18\x02 \x01(\tR\n" +
+	"xmitPolicy\x12)\n" +
+	"\x10monitor_interval\x18\x03 \x01(\rR\x0fmonitorInterval\x12\"\n" +
+	"\rlink_up_delay\x18\x04 \x01(\rR\vlinkUpDelay\x12&\n" +
+	"\x0flink_down_delay\x18\x05 \x01(\rR\rlinkDownDelay\x12\x18\n" +
+	"\aprimary\x18\x06 \x01(\tR\aprimary\x12-\n" +
+	"\amembers\x18\a \x03(\v2\x13.weir.v1.BondMemberR\amembers\x12\x1b\n" +
+	"\tlacp_fast\x18\b \x01(\bR\blacpFast\x12\x1b\n" +
+	"\tad_select\x18\t \x01(\tR\badSelect\x12'\n" +
+	"\x0fsystem_priority\x18\n" +
+	" \x01(\rR\x0esystemPriority\x12\x1e\n" +
+	"\n" +
+	"aggregator\x18\v \x01(\rR\n" +
+	"aggregator\x121\n" +
+	"\achanged\x18\f \x03(\v2\x17.weir.v1.SetLinkRequestR\achanged\"\xe8\x01\n" +
+	"\n" +
+	"BondMember\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x10\n" +
+	"\x03out\x18\x03 \x01(\bR\x03out\x12\x0e\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up\x12\x16\n" +
+	"\x06active\x18\x05 \x01(\bR\x06active\x12\x14\n" +
+	"\x05speed\x18\x06 \x01(\rR\x05speed\x12\x1f\n" +
+	"\vfull_duplex\x18\a \x01(\bR\n" +
+	"fullDuplex\x12\x1a\n" +
+	"\bfailures\x18\b \x01(\x04R\bfailures\x12%\n" +
+	"\x04lacp\x18\t \x01(\v2\x11.weir.v1.LACPPortR\x04lacp\"\x8c\x03\n" +
+	"\bLACPPort\x12'\n" +
+	"\x05actor\x18\x01 \x01(\v2\x11.weir.v1.LACPInfoR\x05actor\x12+\n" +
+	"\apartner\x18\x02 \x01(\v2\x11.weir.v1.LACPInfoR\apartner\x12\x18\n" +
+	"\areceive\x18\x03 \x01(\tR\areceive\x12\x10\n" +
+	"\x03mux\x18\x04 \x01(\tR\x03mux\x12\x18\n" +
+	"\astandby\x18\x05 \x01(\bR\astandby\x12\x14\n" +
+	"\x05heard\x18\x06 \x01(\bR\x05heard\x12\x1e\n" +
+	"\n" +
+	"aggregator\x18\a \x01(\rR\n" +
+	"aggregator\x12\x1f\n" +
+	"\vactor_churn\x18\b \x01(\tR\n" +
+	"actorChurn\x12#\n" +
+	"\rpartner_churn\x18\t \x01(\tR\fpartnerChurn\x12\x0e\n" +
+	"\x02rx\x18\n" +
+	" \x01(\x04R\x02rx\x12\x0e\n" +
+	"\x02tx\x18\v \x01(\x04R\x02tx\x12\x18\n" +
+	"\amarkers\x18\f \x01(\x04R\amarkers\x12\x18\n" +
+	"\aillegal\x18\r \x01(\x04R\aillegal\x12\x14\n" +
+	"\x05loops\x18\x0e \x01(\x04R\x05loops\"\xac\x01\n" +
+	"\bLACPInfo\x12'\n" +
+	"\x0fsystem_priority\x18\x01 \x01(\rR\x0esystemPriority\x12\x16\n" +
+	"\x06system\x18\x02 \x01(\tR\x06system\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\rR\x03key\x12#\n" +
+	"\rport_priority\x18\x04 \x01(\rR\fportPriority\x12\x12\n" +
+	"\x04port\x18\x05 \x01(\rR\x04port\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\rR\x05state\"\x9c\x02\n" +
 	"\tLinkStats\x12\x1a\n" +
 	"\bipackets\x18\x01 \x01(\x04R\bipackets\x12\x1a\n" +
 	"\bopackets\x18\x02 \x01(\x04R\bopackets\x12\x16\n" +
@@ -6805,7 +7377,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 104)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -6848,69 +7420,73 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*ListMulticastRequest)(nil),       // 38: weir.v1.ListMulticastRequest
 	(*ListMulticastResponse)(nil),      // 39: weir.v1.ListMulticastResponse
 	(*Link)(nil),                       // 40: weir.v1.Link
-	(*LinkStats)(nil),                  // 41: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 42: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 43: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 44: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 45: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 46: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 47: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 48: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 49: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 50: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 51: weir.v1.ServiceKey
-	(*Match)(nil),                      // 52: weir.v1.Match
-	(*AddressRange)(nil),               // 53: weir.v1.AddressRange
-	(*Counters)(nil),                   // 54: weir.v1.Counters
-	(*Rates)(nil),                      // 55: weir.v1.Rates
-	(*Service)(nil),                    // 56: weir.v1.Service
-	(*Dest)(nil),                       // 57: weir.v1.Dest
-	(*LocalAddress)(nil),               // 58: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 59: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 60: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 61: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 62: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 63: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 64: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 65: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 66: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 67: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 68: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 69: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 70: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 71: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 72: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 73: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 74: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 75: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 76: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 77: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 78: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 79: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 80: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 81: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 82: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 83: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 84: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 85: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 86: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 87: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 88: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 89: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 90: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 91: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 92: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 93: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 94: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 95: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 96: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 97: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 98: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 99: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 100: weir.v1.Drop
-	(*PortStats)(nil),                  // 101: weir.v1.PortStats
-	(*Gauge)(nil),                      // 102: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 103: weir.v1.Worker.Queue
+	(*Bond)(nil),                       // 41: weir.v1.Bond
+	(*BondMember)(nil),                 // 42: weir.v1.BondMember
+	(*LACPPort)(nil),                   // 43: weir.v1.LACPPort
+	(*LACPInfo)(nil),                   // 44: weir.v1.LACPInfo
+	(*LinkStats)(nil),                  // 45: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 46: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 47: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 48: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 49: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 50: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 51: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 52: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 53: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 54: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 55: weir.v1.ServiceKey
+	(*Match)(nil),                      // 56: weir.v1.Match
+	(*AddressRange)(nil),               // 57: weir.v1.AddressRange
+	(*Counters)(nil),                   // 58: weir.v1.Counters
+	(*Rates)(nil),                      // 59: weir.v1.Rates
+	(*Service)(nil),                    // 60: weir.v1.Service
+	(*Dest)(nil),                       // 61: weir.v1.Dest
+	(*LocalAddress)(nil),               // 62: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 63: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 64: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 65: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 66: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 67: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 68: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 69: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 70: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 71: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 72: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 73: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 74: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 75: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 76: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 77: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 78: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 79: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 80: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 81: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 82: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 83: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 84: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 85: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 86: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 87: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 88: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 89: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 90: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 91: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 92: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 93: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 94: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 95: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 96: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 97: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 98: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 99: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 100: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 101: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 102: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 103: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 104: weir.v1.Drop
+	(*PortStats)(nil),                  // 105: weir.v1.PortStats
+	(*Gauge)(nil),                      // 106: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 107: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	13,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
@@ -6921,19 +7497,19 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	28,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
 	33,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
 	35,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	44,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	61,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	63,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	65,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	67,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	69,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	71,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	73,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	75,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	77,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	82,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	84,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	91,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	48,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	65,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	67,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	69,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	71,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	73,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	75,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	77,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	79,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	81,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	86,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	88,  // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	95,  // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
 	5,   // 21: weir.v1.ApplyRequest.steps:type_name -> weir.v1.Step
 	0,   // 22: weir.v1.Address.scope:type_name -> weir.v1.Scope
 	10,  // 23: weir.v1.ListAddressesResponse.addresses:type_name -> weir.v1.Address
@@ -6946,136 +7522,142 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	30,  // 30: weir.v1.ListNeighboursResponse.neighbours:type_name -> weir.v1.Neighbour
 	30,  // 31: weir.v1.AddNeighbourRequest.neighbour:type_name -> weir.v1.Neighbour
 	37,  // 32: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	41,  // 33: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	40,  // 34: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	103, // 35: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	46,  // 36: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 37: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	52,  // 38: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	53,  // 39: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	53,  // 40: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	51,  // 41: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	57,  // 42: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	58,  // 43: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	54,  // 44: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	55,  // 45: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 46: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	54,  // 47: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	55,  // 48: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	51,  // 49: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	56,  // 50: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	56,  // 51: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	56,  // 52: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	51,  // 53: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	51,  // 54: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 55: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 56: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 57: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 58: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	57,  // 59: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	51,  // 60: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 61: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	51,  // 62: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	58,  // 63: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	51,  // 64: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 65: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	51,  // 66: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 67: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	79,  // 68: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	79,  // 69: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	79,  // 70: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	51,  // 71: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	88,  // 72: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	88,  // 73: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	88,  // 74: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 75: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 76: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	93,  // 77: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	100, // 78: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	101, // 79: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	102, // 80: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	98,  // 81: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	100, // 82: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	99,  // 83: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	8,   // 84: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	11,  // 85: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	13,  // 86: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	15,  // 87: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	17,  // 88: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	19,  // 89: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	22,  // 90: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	24,  // 91: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	26,  // 92: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	28,  // 93: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	31,  // 94: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	33,  // 95: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	35,  // 96: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	38,  // 97: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	42,  // 98: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	44,  // 99: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	47,  // 100: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	49,  // 101: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	59,  // 102: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	61,  // 103: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	63,  // 104: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	65,  // 105: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	67,  // 106: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	69,  // 107: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	71,  // 108: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	73,  // 109: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	75,  // 110: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	77,  // 111: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	80,  // 112: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	82,  // 113: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	84,  // 114: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	86,  // 115: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	89,  // 116: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	91,  // 117: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	94,  // 118: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 119: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	96,  // 120: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	9,   // 121: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	12,  // 122: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	14,  // 123: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	16,  // 124: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	18,  // 125: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	20,  // 126: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	23,  // 127: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	25,  // 128: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	27,  // 129: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	29,  // 130: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	32,  // 131: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	34,  // 132: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	36,  // 133: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	39,  // 134: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	43,  // 135: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	45,  // 136: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	48,  // 137: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	50,  // 138: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	60,  // 139: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	62,  // 140: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	64,  // 141: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	66,  // 142: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	68,  // 143: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	70,  // 144: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	72,  // 145: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	74,  // 146: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	76,  // 147: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	78,  // 148: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	81,  // 149: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	83,  // 150: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	85,  // 151: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	87,  // 152: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	90,  // 153: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	92,  // 154: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	95,  // 155: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 156: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	97,  // 157: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	121, // [121:158] is the sub-list for method output_type
-	84,  // [84:121] is the sub-list for method input_type
-	84,  // [84:84] is the sub-list for extension type_name
-	84,  // [84:84] is the sub-list for extension extendee
-	0,   // [0:84] is the sub-list for field type_name
+	45,  // 33: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	41,  // 34: weir.v1.Link.bond:type_name -> weir.v1.Bond
+	42,  // 35: weir.v1.Bond.members:type_name -> weir.v1.BondMember
+	48,  // 36: weir.v1.Bond.changed:type_name -> weir.v1.SetLinkRequest
+	43,  // 37: weir.v1.BondMember.lacp:type_name -> weir.v1.LACPPort
+	44,  // 38: weir.v1.LACPPort.actor:type_name -> weir.v1.LACPInfo
+	44,  // 39: weir.v1.LACPPort.partner:type_name -> weir.v1.LACPInfo
+	40,  // 40: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	107, // 41: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	50,  // 42: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 43: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	56,  // 44: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	57,  // 45: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	57,  // 46: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	55,  // 47: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	61,  // 48: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	62,  // 49: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	58,  // 50: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	59,  // 51: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 52: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	58,  // 53: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	59,  // 54: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	55,  // 55: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	60,  // 56: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	60,  // 57: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	60,  // 58: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	55,  // 59: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	55,  // 60: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	61,  // 61: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	55,  // 62: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	61,  // 63: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	55,  // 64: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	61,  // 65: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	55,  // 66: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	62,  // 67: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	55,  // 68: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	62,  // 69: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	55,  // 70: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 71: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	55,  // 72: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 73: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	83,  // 74: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	83,  // 75: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	83,  // 76: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	55,  // 77: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	92,  // 78: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	92,  // 79: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	92,  // 80: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 81: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 82: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	97,  // 83: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	104, // 84: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	105, // 85: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	106, // 86: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	102, // 87: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	104, // 88: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	103, // 89: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	8,   // 90: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	11,  // 91: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	13,  // 92: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	15,  // 93: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	17,  // 94: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	19,  // 95: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	22,  // 96: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	24,  // 97: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	26,  // 98: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	28,  // 99: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	31,  // 100: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	33,  // 101: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	35,  // 102: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	38,  // 103: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	46,  // 104: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	48,  // 105: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	51,  // 106: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	53,  // 107: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	63,  // 108: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	65,  // 109: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	67,  // 110: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	69,  // 111: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	71,  // 112: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	73,  // 113: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	75,  // 114: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	77,  // 115: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	79,  // 116: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	81,  // 117: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	84,  // 118: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	86,  // 119: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	88,  // 120: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	90,  // 121: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	93,  // 122: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	95,  // 123: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	98,  // 124: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 125: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	100, // 126: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	9,   // 127: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	12,  // 128: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	14,  // 129: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	16,  // 130: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	18,  // 131: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	20,  // 132: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	23,  // 133: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	25,  // 134: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	27,  // 135: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	29,  // 136: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	32,  // 137: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	34,  // 138: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	36,  // 139: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	39,  // 140: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	47,  // 141: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	49,  // 142: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	52,  // 143: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	54,  // 144: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	64,  // 145: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	66,  // 146: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	68,  // 147: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	70,  // 148: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	72,  // 149: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	74,  // 150: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	76,  // 151: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	78,  // 152: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	80,  // 153: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	82,  // 154: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	85,  // 155: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	87,  // 156: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	89,  // 157: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	91,  // 158: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	94,  // 159: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	96,  // 160: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	99,  // 161: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 162: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	101, // 163: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	127, // [127:164] is the sub-list for method output_type
+	90,  // [90:127] is the sub-list for method input_type
+	90,  // [90:90] is the sub-list for extension type_name
+	90,  // [90:90] is the sub-list for extension extendee
+	0,   // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -7112,7 +7694,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   100,
+			NumMessages:   104,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,7 +34,7 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 		losses.tell(d)
 		if c := d.conflicts.Latest(); c.Count != conflicts {
 			conflicts = c.Count
-			d.log.Warn(fmt.Sprintf("another machine (%s) claims our address %s on %s", macString(c.MAC), c.Addr, d.ports[c.Port].facts.Name))
+			d.log.Warn(fmt.Sprintf("another machine (%s) claims our address %s on %s", macString(c.MAC), c.Addr, d.nameOf(c.Port)))
 		}
 	}
 }
@@ -132,7 +132,7 @@ var harmless = map[packet.Reason]bool{
 	packet.EtherOtherHost: true, packet.EtherType: true, packet.EtherVLAN: true, packet.ARPNotOurs: true, packet.ARPConsumed: true,
 	packet.NDNotOurs: true, packet.NDConsumed: true,
 	packet.IPMulticast: true, packet.IPVersion: true, packet.IPScope: true, packet.IPNotOurs: true, packet.IPNoListener: true, packet.ICMPUnwanted: true,
-	packet.EtherLoop: true,
+	packet.EtherLoop: true, packet.BondInactive: true,
 }
 
 func (l *losses) tell(d *Director) {
@@ -159,7 +159,7 @@ func (l *losses) tell(d *Director) {
 
 // warnTooBig names the command that helps, once for each port.
 func (d *Director) warnTooBig() {
-	for _, p := range d.ports {
+	for _, p := range d.everyPort() {
 		if p.program == nil || p.warned {
 			continue
 		}

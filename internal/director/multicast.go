@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"weir/internal/lacp"
 	"weir/internal/port"
 	"weir/internal/spec"
 	"weir/internal/wire"
@@ -61,16 +62,21 @@ func (d *Director) groupsOf(s *spec.Spec, p *openPort) (groups []netip.Addr) {
 
 // joinGroups makes the interfaces take the frames of the ports' groups.
 func (d *Director) joinGroups() {
-	for _, p := range d.ports {
+	for _, p := range d.devices() {
 		if p.groups == nil {
 			continue
 		}
 		var macs []port.MAC
-		for _, g := range d.groupsOf(d.spec, p) {
+		of := p // whose groups they are
+		if p.master != nil {
+			of = p.master.port
+			macs = append(macs, lacp.Group)
+		}
+		for _, g := range d.groupsOf(d.spec, of) {
 			macs = append(macs, wire.MulticastMAC6(g.As16()))
 		}
-		if p.twinUp() {
-			macs = append(macs, p.twin.Groups...)
+		if of.twinUp() {
+			macs = append(macs, of.twin.Groups...)
 		}
 		if err := p.groups.Set(macs); err != nil {
 			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses, or what Linux's programs listen to: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)

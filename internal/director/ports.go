@@ -18,6 +18,7 @@ import (
 type openPort struct {
 	facts    port.Facts
 	device   spec.Device
+	serves   string // what workers call it: its name, or that of its bond
 	link     *port.Link
 	program  *afxdp.Program     // AF_XDP, or
 	group    *afpacket.Group    // packet sockets,
@@ -26,6 +27,12 @@ type openPort struct {
 	bed      *BedPort     // or what is there already
 	groups   *port.Groups // nil on a bed, and where Linux gives none
 	twin     *twin        // nil: there is none (kni off)
+
+	bond   *openBond // of the port of a bond
+	master *openBond // of a member of one
+	ownMAC port.MAC  // a member wears its bond's
+	speed  int       // of a member's link in Mbit/s, as it was seen last
+	duplex bool
 
 	linkLocal    netip.Addr // the port's own; zero: none
 	linkLocalTry uint8      // how many before it were another machine's
@@ -42,6 +49,9 @@ type boundQueue struct {
 func (d *Director) openPorts() error {
 	if d.bed != nil {
 		d.openBedPorts()
+		if err := d.openBonds(); err != nil {
+			return err
+		}
 		return d.nameLinkLocals()
 	}
 	if len(d.boot.Devices) > port.Max {
@@ -52,9 +62,11 @@ func (d *Director) openPorts() error {
 		if err != nil {
 			return fmt.Errorf("device %s: %w", dev.Name, err)
 		}
-		d.ports = append(d.ports, p)
-		d.spec.Ports = append(d.spec.Ports, dev.Name)
+		d.keepPort(p)
 		d.spec.Links[dev.Name] = spec.Link{Promisc: dev.Promisc, AllMulticast: dev.AllMulticast}
+	}
+	if err := d.openBonds(); err != nil {
+		return err
 	}
 	if err := d.makeTwins(); err != nil {
 		return err
@@ -72,10 +84,28 @@ func (d *Director) nameLinkLocals() (err error) {
 	return nil
 }
 
-func (d *Director) openPort(id uint16, dev spec.Device) (*openPort, error) {
+func (d *Director) openPort(id uint16, dev spec.Device) (_ *openPort, err error) {
 	l, err := port.FindLink(dev.Interface)
 	if err != nil {
 		return nil, err
+	}
+	own := l.MAC
+	if b := d.spec.BondOf(dev.Name); b != nil {
+		mac, err := d.bondMAC(b)
+		if err != nil {
+			return nil, err
+		}
+		if l.MAC != mac {
+			if err := l.SetMAC(mac); err != nil {
+				return nil, fmt.Errorf("a member of %s has to have the address of the first: %w", b.Name, err)
+			}
+			changed := l
+			defer func() {
+				if err != nil {
+					_ = changed.SetMAC(own) // the first error is the one to tell
+				}
+			}()
+		}
 	}
 	if dev.MTU != 0 && dev.MTU != l.MTU {
 		if err := l.SetMTU(dev.MTU); err != nil {
@@ -91,7 +121,7 @@ func (d *Director) openPort(id uint16, dev spec.Device) (*openPort, error) {
 	if l, err = port.FindLink(dev.Interface); err != nil {
 		return nil, err
 	}
-	p := &openPort{device: dev, link: l, umems: map[int]*afxdp.UMEM{}}
+	p := &openPort{device: dev, link: l, ownMAC: own, umems: map[int]*afxdp.UMEM{}}
 	if p.groups, err = port.JoinGroups(l); err != nil {
 		d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", dev.Name), "err", err)
 	}
@@ -126,7 +156,7 @@ func setIf(on bool, set func(bool) error) error {
 
 // openQueues gives each worker its queues, and a way to send on every port.
 func (d *Director) openQueues(lanes []spec.Worker) error {
-	for _, p := range d.ports {
+	for _, p := range d.devices() {
 		owners, err := p.share(lanes)
 		if err != nil {
 			return err
@@ -140,11 +170,13 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 			}
 		}
 		for i, w := range d.workers {
-			if w.HasTx(p.facts.ID) {
+			if slices.ContainsFunc(p.queues, func(q boundQueue) bool { return q.worker == i }) {
 				continue
 			}
 			if p.group == nil {
-				w.SendVia(p.facts.ID, d.workers[owners[0]])
+				if p.master == nil {
+					w.SendVia(p.facts.ID, d.workers[owners[0]])
+				}
 				continue
 			}
 			q, err := afpacket.Open(p.link, w.Pool(), afpacket.Options{Port: p.facts.ID, SendOnly: true})
@@ -152,13 +184,18 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 				return err
 			}
 			p.queues = append(p.queues, boundQueue{i, q, -1})
-			w.AddTx(p.facts.ID, q)
+			if p.master == nil {
+				w.AddTx(p.facts.ID, q)
+			}
 		}
 		if p.program != nil {
 			p.facts.Driver = p.program.Driver()
 		}
 		d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
 			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
+	}
+	if err := d.openBondQueues(); err != nil {
+		return err
 	}
 	return d.openTwins()
 }
@@ -183,7 +220,9 @@ func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
 		return fmt.Errorf("device %s: %w", p.facts.Name, err)
 	}
 	p.queues = append(p.queues, boundQueue{i, q, number})
-	w.AddQueue(p.facts.ID, q)
+	if p.master == nil {
+		w.AddQueue(p.facts.ID, q)
+	}
 	return nil
 }
 
@@ -197,7 +236,7 @@ func ring(descriptors int) int {
 
 // umem returns the registration of a worker's memory, which all its ports share.
 func (d *Director) umem(i int, p *openPort) *afxdp.UMEM {
-	for _, o := range d.ports {
+	for _, o := range d.devices() {
 		if u := o.umems[i]; u != nil {
 			p.umems[i] = u
 			return u
@@ -222,7 +261,7 @@ func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
 	var named []int
 	for i, lane := range lanes {
 		for _, wp := range lane.Ports {
-			if wp.Port != p.device.Name {
+			if wp.Port != p.serves {
 				continue
 			}
 			named = append(named, i)
@@ -268,13 +307,18 @@ func distinct(owners []int) []int {
 // closePorts takes the drivers off the interfaces: programs first, so that no
 // frame is on its way to a queue that closes.
 func (d *Director) closePorts() (err error) {
-	for _, p := range d.ports {
+	for _, p := range d.everyPort() {
 		if p.program != nil {
 			err = errors.Join(err, p.program.Close())
 		}
 	}
 	umems := map[*afxdp.UMEM]bool{}
-	for _, p := range d.ports {
+	for _, b := range d.bonds {
+		if b.carrier != nil {
+			err = errors.Join(err, b.carrier.Close())
+		}
+	}
+	for _, p := range d.everyPort() {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}
@@ -291,6 +335,9 @@ func (d *Director) closePorts() (err error) {
 	}
 	for u := range umems {
 		err = errors.Join(err, u.Close())
+	}
+	for _, m := range d.members {
+		err = errors.Join(err, m.wear(port.MAC{}, false))
 	}
 	return err
 }

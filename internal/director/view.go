@@ -2,6 +2,7 @@ package director
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -173,11 +174,21 @@ func (d *Director) Neighbours() ([]NeighbourView, error) {
 	out := make([]NeighbourView, len(entries))
 	for i, e := range entries {
 		out[i] = NeighbourView{
-			Device: d.ports[e.Port].facts.Name, Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
+			Device: d.nameOf(e.Port), Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
 			Resolved: e.Resolved, Static: e.Static, Queued: queued[e.Ref%flow.MaxNextHops],
 		}
 	}
 	return out, err
+}
+
+// nameOf returns the name of a port by its number.
+func (d *Director) nameOf(id uint16) string {
+	for _, p := range d.ports {
+		if p.facts.ID == id {
+			return p.facts.Name
+		}
+	}
+	return fmt.Sprintf("port %d", id)
 }
 
 // PortView is a port with its counts.
@@ -188,14 +199,17 @@ type PortView struct {
 	Counters    port.Counters
 	Avail, Used uint64 // packet frames of the workers that serve it
 	Twin        TwinView
+	Bond        *BondView // of a bond
+	Master      string    // of a member: its bond
 }
 
 // Ports lists the ports in the order of dpvs.conf.
 func (d *Director) Ports() ([]PortView, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := make([]PortView, len(d.ports))
-	for i, p := range d.ports {
+	ports := d.everyPort()
+	out := make([]PortView, len(ports))
+	for i, p := range ports {
 		l := p.link
 		if l != nil {
 			var err error
@@ -203,13 +217,20 @@ func (d *Director) Ports() ([]PortView, error) {
 				return nil, err
 			}
 		}
-		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+		out[i] = PortView{Facts: p.facts, Link: l, Switches: d.spec.Links[p.facts.Name], Bond: d.viewOf(p)}
+		if v := out[i].Bond; v != nil {
+			out[i].Link = &port.Link{Up: !out[i].Switches.Down, Carrier: v.Carries, SpeedMbps: v.Mbps, FullDuplex: true}
+		}
+		if p.master != nil {
+			out[i].Master = p.master.port.facts.Name
+			out[i].Switches = p.switches(d.spec)
+		}
 		if p.twin != nil {
 			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
 		}
 	}
 	err := d.ask(func(i int, w *worker.Worker) {
-		for j, p := range d.ports {
+		for j, p := range ports {
 			for _, q := range p.queues {
 				if q.worker == i {
 					q.queue.Counters(&out[j].Counters)
@@ -255,11 +276,14 @@ func (d *Director) Workers() ([]WorkerView, error) {
 	out := make([]WorkerView, len(d.workers))
 	for i, lane := range lanes {
 		out[i] = WorkerView{Name: lane.Name, Type: lane.Type, CPU: lane.CPU, Running: !d.stopped[i], ServedBy: lanes[d.served[i]].Name}
-		for _, p := range d.ports {
+		for _, p := range d.everyPort() {
 			for _, q := range p.queues {
 				if q.worker == i && q.number >= 0 {
 					out[i].Queues = append(out[i].Queues, QueueView{p.facts.Name, q.number})
 				}
+			}
+			for _, number := range p.bond.served(i) {
+				out[i].Queues = append(out[i].Queues, QueueView{p.facts.Name, number})
 			}
 		}
 	}
@@ -275,7 +299,7 @@ func (d *Director) Workers() ([]WorkerView, error) {
 			v.Ports.Drops[r] += n
 		}
 		if i == 0 { // nobody's; somebody has to tell
-			for _, p := range d.ports {
+			for _, p := range d.everyPort() {
 				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
 			}
 		}
@@ -301,7 +325,7 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 			sum[r] += n
 		}
 	})
-	for _, p := range d.ports {
+	for _, p := range d.everyPort() {
 		sum[packet.PortRxNoQueue] += p.unserved()
 	}
 	return sum, err
