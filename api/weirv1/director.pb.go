@@ -3131,7 +3131,9 @@ type LACPInfo struct {
 	PortPriority   uint32                 `protobuf:"varint,4,opt,name=port_priority,json=portPriority,proto3" json:"port_priority,omitempty"`
 	Port           uint32                 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
 	// The octet of the standard: 63 is all well at the fast rate.
-	State         uint32 `protobuf:"varint,6,opt,name=state,proto3" json:"state,omitempty"`
+	State uint32 `protobuf:"varint,6,opt,name=state,proto3" json:"state,omitempty"`
+	// Its bits in words, with commas.
+	StateWords    string `protobuf:"bytes,7,opt,name=state_words,json=stateWords,proto3" json:"state_words,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3206,6 +3208,13 @@ func (x *LACPInfo) GetState() uint32 {
 		return x.State
 	}
 	return 0
+}
+
+func (x *LACPInfo) GetStateWords() string {
+	if x != nil {
+		return x.StateWords
+	}
+	return ""
 }
 
 type LinkStats struct {
@@ -7038,14 +7047,16 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x02tx\x18\v \x01(\x04R\x02tx\x12\x18\n" +
 	"\amarkers\x18\f \x01(\x04R\amarkers\x12\x18\n" +
 	"\aillegal\x18\r \x01(\x04R\aillegal\x12\x14\n" +
-	"\x05loops\x18\x0e \x01(\x04R\x05loops\"\xac\x01\n" +
+	"\x05loops\x18\x0e \x01(\x04R\x05loops\"\xcd\x01\n" +
 	"\bLACPInfo\x12'\n" +
 	"\x0fsystem_priority\x18\x01 \x01(\rR\x0esystemPriority\x12\x16\n" +
 	"\x06system\x18\x02 \x01(\tR\x06system\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\rR\x03key\x12#\n" +
 	"\rport_priority\x18\x04 \x01(\rR\fportPriority\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x14\n" +
-	"\x05state\x18\x06 \x01(\rR\x05state\"\x9c\x02\n" +
+	"\x05state\x18\x06 \x01(\rR\x05state\x12\x1f\n" +
+	"\vstate_words\x18\a \x01(\tR\n" +
+	"stateWords\"\x9c\x02\n" +
 	"\tLinkStats\x12\x1a\n" +
 	"\bipackets\x18\x01 \x01(\x04R\bipackets\x12\x1a\n" +
 	"\bopackets\x18\x02 \x01(\x04R\bopackets\x12\x16\n" +

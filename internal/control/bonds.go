@@ -46,6 +46,6 @@ func fromMember(b *director.BondMember) *weirv1.BondMember {
 func fromInfo(i *lacp.Info) *weirv1.LACPInfo {
 	return &weirv1.LACPInfo{
 		SystemPriority: uint32(i.System.Priority), System: net.HardwareAddr(i.System.MAC[:]).String(),
-		Key: uint32(i.Key), PortPriority: uint32(i.PortPriority), Port: uint32(i.Port), State: uint32(i.State),
+		Key: uint32(i.Key), PortPriority: uint32(i.PortPriority), Port: uint32(i.Port), State: uint32(i.State), StateWords: i.State.String(),
 	}
 }
