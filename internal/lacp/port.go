@@ -145,9 +145,10 @@ func (s *System) actorDefault() State {
 }
 
 // partnerAdmin is what is assumed of a partner that says nothing: that it is no
-// aggregating system, on a link that can be used alone.
+// aggregating system, on a link that can be used alone. It is spoken to every second, so
+// that it is found soon when it comes.
 func partnerAdmin() Info {
-	return Info{State: Synchronization | Collecting | Distributing}
+	return Info{State: Timeout | Synchronization | Collecting | Distributing}
 }
 
 // begin is INITIALIZE.
