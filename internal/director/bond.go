@@ -247,19 +247,22 @@ func (p *openPort) wear(mac port.MAC, in bool) error {
 	return nil
 }
 
-// devices returns the open ports that have queues of their own: the devices.
-func (d *Director) devices() []*openPort {
+// devices returns the open ports that have queues of their own, of the walk's and the
+// members.
+func (d *Director) devices(ports []*openPort) []*openPort {
 	all := slices.Clone(d.members)
-	for _, p := range d.ports {
-		if p.bond == nil {
+	for _, p := range ports {
+		if p.bond == nil && p.facts.Kind == port.Real {
 			all = append(all, p)
 		}
 	}
 	return sorted(all)
 }
 
-// everyPort returns all open ports, members too, in the order of their numbers.
-func (d *Director) everyPort() []*openPort { return sorted(slices.Concat(d.ports, d.members)) }
+// withMembers adds the members to the walk's ports, in the order of their numbers.
+func (d *Director) withMembers(ports []*openPort) []*openPort {
+	return sorted(slices.Concat(ports, d.members))
+}
 
 func sorted(all []*openPort) []*openPort {
 	slices.SortFunc(all, func(a, b *openPort) int { return int(a.facts.ID) - int(b.facts.ID) })
@@ -279,25 +282,30 @@ func (d *Director) announceBond(b *openBond) {
 	}
 }
 
-// addressesBy lists the addresses whose link is a port's.
+// addressesBy lists the addresses that are reached by a port: its own, and those of VLANs on it.
 func (d *Director) addressesBy(p *openPort) (all []ownAddr) {
-	add := func(a netip.Addr) {
-		k := ownAddr{p.facts.Name, a}
+	add := func(q *openPort, a netip.Addr) {
+		k := ownAddr{q.facts.Name, a}
 		if pr := d.probes[k]; (pr == nil || pr.state == AddrInUse) && !slices.Contains(all, k) {
 			all = append(all, k)
 		}
 	}
-	if p.linkLocal.IsValid() {
-		add(p.linkLocal)
-	}
-	for _, a := range d.spec.Addresses {
-		if a.Port == p.facts.Name {
-			add(a.Prefix.Addr())
+	for _, q := range d.ports {
+		if !p.carries(q) {
+			continue
 		}
-	}
-	for _, a := range p.linuxAddresses() {
-		if d.forLinux(p, a.Addr()) {
-			add(a.Addr())
+		if q.linkLocal.IsValid() {
+			add(q, q.linkLocal)
+		}
+		for _, a := range d.spec.Addresses {
+			if a.Port == q.facts.Name {
+				add(q, a.Prefix.Addr())
+			}
+		}
+		for _, a := range q.linuxAddresses() {
+			if d.forLinux(q, a.Addr()) {
+				add(q, a.Addr())
+			}
 		}
 	}
 	return all

@@ -50,10 +50,17 @@ func (d *Director) Reload(t spec.Tunables) error {
 }
 
 func (d *Director) apply(next *spec.Spec) error {
-	old := d.spec
+	old, oldPorts := d.spec, d.ports
+	ports, undo, err := d.portsOf(next)
+	if err != nil {
+		return err
+	}
+	d.ports = ports
 	lingering := d.linger(next)
 	c, err := d.compile(next, lingering)
 	if err != nil {
+		d.ports = oldPorts
+		undo()
 		return err
 	}
 	giveBack, err := d.makeRoom(old, next)
@@ -67,9 +74,12 @@ func (d *Director) apply(next *spec.Spec) error {
 	}
 	if err != nil {
 		giveBack()
+		d.ports = oldPorts
 		d.forgetUnwanted(old)
+		undo()
 		return err
 	}
+	d.openTwinsLater(without(ports, oldPorts))
 	before := d.snapshot.Load()
 	d.spec, d.states, d.lingering = next, c.states, lingering
 	d.snapshot.Store(c.snap)
@@ -89,6 +99,8 @@ func (d *Director) apply(next *spec.Spec) error {
 		}
 		d.shared.Flows.Hops.Invalidate()
 	}
+	d.forget(without(oldPorts, ports))
+	d.closeTwins(without(oldPorts, ports))
 	d.setNeighbours(old, next)
 	d.announce(old, next)
 	d.askForAddresses()
@@ -97,7 +109,7 @@ func (d *Director) apply(next *spec.Spec) error {
 
 // setLinks makes Linux switch what is wanted; if it can't, it puts back what was.
 func (d *Director) setLinks(old, next *spec.Spec) error {
-	all := d.devices()
+	all := d.devices(d.ports)
 	for i, p := range all {
 		if err := p.setLink(p.switches(old), p.switches(next)); err != nil {
 			for _, q := range all[:i+1] {
@@ -177,8 +189,8 @@ func (d *Director) makeRoom(old, next *spec.Spec) (giveBack func(), err error) {
 func (d *Director) setNeighbours(old, next *spec.Spec) {
 	hops := &d.shared.Flows.Hops
 	for _, n := range old.Neighbours {
-		if !slices.Contains(next.Neighbours, n) {
-			neigh.DeleteStatic(hops, d.portByName(n.Port).facts.ID, n.Addr)
+		if p := d.portByName(n.Port); p != nil && !slices.Contains(next.Neighbours, n) {
+			neigh.DeleteStatic(hops, p.facts.ID, n.Addr)
 		}
 	}
 	for _, n := range next.Neighbours {

@@ -39,10 +39,9 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 	ports := &[port.Max]port.Facts{}
 	named := make([]route.Port, len(d.ports))
 	for i, p := range d.ports {
-		ports[p.facts.ID] = p.facts
-		ports[p.facts.ID].Twin = p.twinUp()
+		ports[p.facts.ID] = p.factsNow(s)
 		named[i] = route.Port{
-			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, LinkLocal: p.linkLocal, Linux: p.linuxAddresses(),
+			ID: p.facts.ID, Name: p.facts.Name, MTU: p.facts.MTU, PointToPoint: p.facts.PointToPoint, LinkLocal: p.linkLocal, Linux: p.linuxAddresses(),
 			Tentative: inState(probes, p.facts.Name, AddrTentative), Duplicate: inState(probes, p.facts.Name, AddrDuplicate),
 		}
 	}

@@ -165,7 +165,7 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 		return errors.New("no worker of type slave: nobody would carry packets")
 	}
 	big := wholeFrames
-	for _, p := range d.everyPort() {
+	for _, p := range d.withMembers(d.ports) {
 		if p.group != nil || p.bed != nil {
 			big = bigFrames
 		}

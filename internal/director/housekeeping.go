@@ -34,7 +34,7 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 		losses.tell(d)
 		if c := d.conflicts.Latest(); c.Count != conflicts {
 			conflicts = c.Count
-			d.log.Warn(fmt.Sprintf("another machine (%s) claims our address %s on %s", macString(c.MAC), c.Addr, d.nameOf(c.Port)))
+			d.log.Warn(fmt.Sprintf("another machine (%s) claims our address %s on %s", macString(c.MAC), c.Addr, nameOf(d.portList(), c.Port)))
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (l *losses) tell(d *Director) {
 
 // warnTooBig names the command that helps, once for each port.
 func (d *Director) warnTooBig() {
-	for _, p := range d.everyPort() {
+	for _, p := range d.devices(d.portList()) {
 		if p.program == nil || p.warned {
 			continue
 		}

@@ -62,7 +62,7 @@ func (d *Director) groupsOf(s *spec.Spec, p *openPort) (groups []netip.Addr) {
 
 // joinGroups makes the interfaces take the frames of the ports' groups.
 func (d *Director) joinGroups() {
-	for _, p := range d.devices() {
+	for _, p := range d.devices(d.ports) {
 		if p.groups == nil {
 			continue
 		}
@@ -72,11 +72,16 @@ func (d *Director) joinGroups() {
 			of = p.master.port
 			macs = append(macs, lacp.Group)
 		}
-		for _, g := range d.groupsOf(d.spec, of) {
-			macs = append(macs, wire.MulticastMAC6(g.As16()))
-		}
-		if of.twinUp() {
-			macs = append(macs, of.twin.Groups...)
+		for _, q := range d.ports {
+			if !of.carries(q) {
+				continue
+			}
+			for _, g := range d.groupsOf(d.spec, q) {
+				macs = append(macs, wire.MulticastMAC6(g.As16()))
+			}
+			if q.twinUp() {
+				macs = append(macs, q.twin.Groups...)
+			}
 		}
 		if err := p.groups.Set(macs); err != nil {
 			d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses, or what Linux's programs listen to: dpip link set dev %[1]s allmulticast on", p.facts.Name), "err", err)

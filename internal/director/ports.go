@@ -25,6 +25,8 @@ type openPort struct {
 	takeover *afpacket.Takeover // which keep Linux from answering too; nil on old kernels
 	umems    map[int]*afxdp.UMEM
 	bed      *BedPort     // or what is there already
+	vlan     spec.VLAN    // or the frames of another that have its tag,
+	over     *openPort    // which is this
 	groups   *port.Groups // nil on a bed, and where Linux gives none
 	twin     *twin        // nil: there is none (kni off)
 
@@ -156,7 +158,7 @@ func setIf(on bool, set func(bool) error) error {
 
 // openQueues gives each worker its queues, and a way to send on every port.
 func (d *Director) openQueues(lanes []spec.Worker) error {
-	for _, p := range d.devices() {
+	for _, p := range d.devices(d.ports) {
 		owners, err := p.share(lanes)
 		if err != nil {
 			return err
@@ -236,7 +238,7 @@ func ring(descriptors int) int {
 
 // umem returns the registration of a worker's memory, which all its ports share.
 func (d *Director) umem(i int, p *openPort) *afxdp.UMEM {
-	for _, o := range d.devices() {
+	for _, o := range d.devices(d.ports) {
 		if u := o.umems[i]; u != nil {
 			p.umems[i] = u
 			return u
@@ -307,7 +309,7 @@ func distinct(owners []int) []int {
 // closePorts takes the drivers off the interfaces: programs first, so that no
 // frame is on its way to a queue that closes.
 func (d *Director) closePorts() (err error) {
-	for _, p := range d.everyPort() {
+	for _, p := range d.withMembers(d.ports) {
 		if p.program != nil {
 			err = errors.Join(err, p.program.Close())
 		}
@@ -318,7 +320,7 @@ func (d *Director) closePorts() (err error) {
 			err = errors.Join(err, b.carrier.Close())
 		}
 	}
-	for _, p := range d.everyPort() {
+	for _, p := range d.withMembers(d.ports) {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}

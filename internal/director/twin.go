@@ -52,21 +52,29 @@ func (d *Director) makeTwins() error {
 		return nil
 	}
 	for _, p := range d.ports {
-		device, err := tap.Create(tap.Options{
-			Name: p.device.KNIName, MAC: p.facts.MAC, MTU: p.facts.MTU, Queues: len(d.dataWorkers()),
-			Whole: true, // what the port can't segment, its worker does
-		})
-		if err != nil {
-			return fmt.Errorf("device %s gets no Linux twin: %w; or do without twins: global_defs { kni off }", p.facts.Name, err)
+		if err := d.makeTwin(p, p.device.KNIName); err != nil {
+			return err
 		}
-		id := p.facts.ID
-		p.twin = &twin{
-			name: p.device.KNIName, device: device, carrier: true,
-			open: func(i int, w *worker.Worker) (port.Queue, error) { return device.Open(i, w.Pool(), id) },
-		}
-		if device.TakenOver {
-			d.log.Warn(fmt.Sprintf("device %s: its twin %s was there already, left behind by another program: it is used, with the addresses that it has", p.facts.Name, p.twin.name))
-		}
+	}
+	return nil
+}
+
+// makeTwin makes a port's twin, without queues yet.
+func (d *Director) makeTwin(p *openPort, name string) error {
+	device, err := tap.Create(tap.Options{
+		Name: name, MAC: p.facts.MAC, MTU: p.facts.MTU, Queues: len(d.dataWorkers()),
+		Whole: true, // what the port can't segment, its worker does
+	})
+	if err != nil {
+		return fmt.Errorf("device %s gets no Linux twin: %w; or do without twins: global_defs { kni off }", p.facts.Name, err)
+	}
+	id := p.facts.ID
+	p.twin = &twin{
+		name: name, device: device, carrier: true,
+		open: func(i int, w *worker.Worker) (port.Queue, error) { return device.Open(i, w.Pool(), id) },
+	}
+	if device.TakenOver {
+		d.log.Warn(fmt.Sprintf("device %s: its twin %s was there already, left behind by another program: it is used, with the addresses that it has", p.facts.Name, p.twin.name))
 	}
 	return nil
 }
@@ -78,15 +86,56 @@ func (d *Director) openTwins() error {
 			continue
 		}
 		for i, w := range d.workers {
-			q, err := p.twin.open(i, w)
-			if err != nil {
-				return fmt.Errorf("device %s: its twin: %w", p.facts.Name, err)
+			if err := p.openTwin(i, w); err != nil {
+				return err
 			}
-			p.twin.queues = append(p.twin.queues, q)
-			w.AddTwin(p.facts.ID, q)
 		}
 	}
 	return nil
+}
+
+// openTwin gives a worker its queue of the port's twin.
+func (p *openPort) openTwin(i int, w *worker.Worker) error {
+	q, err := p.twin.open(i, w)
+	if err != nil {
+		return fmt.Errorf("device %s: its twin: %w", p.facts.Name, err)
+	}
+	p.twin.queues = append(p.twin.queues, q)
+	w.AddTwin(p.facts.ID, q)
+	return nil
+}
+
+// openTwinsLater gives running workers their queues of the twins of new ports.
+func (d *Director) openTwinsLater(fresh []*openPort) {
+	for _, p := range fresh {
+		if p.twin == nil {
+			continue
+		}
+		var failed error
+		err := d.ask(func(i int, w *worker.Worker) { failed = errors.Join(failed, p.openTwin(i, w)) })
+		if err = errors.Join(err, failed); err != nil {
+			d.log.Error("what is for Linux on a new device may be lost", "err", err)
+		}
+	}
+}
+
+// closeTwins takes the twins of ports that are gone from the workers, and from Linux.
+func (d *Director) closeTwins(gone []*openPort) {
+	for _, p := range gone {
+		if p.twin == nil {
+			continue
+		}
+		var failed error
+		err := d.ask(func(_ int, w *worker.Worker) {
+			if q := w.RemoveTwin(p.facts.ID); q != nil {
+				failed = errors.Join(failed, q.Close())
+			}
+		})
+		p.twin.queues = nil
+		if err = errors.Join(err, failed, p.twin.close()); err != nil {
+			d.log.Error(fmt.Sprintf("device %s is gone, and its twin %s is not", p.facts.Name, p.twin.name), "err", err)
+		}
+	}
 }
 
 func (t *twin) close() (err error) {

@@ -143,10 +143,7 @@ func (d *Director) lookAtTwins() error {
 		d.keepMAC(l)
 	}
 	seen := map[string]TwinState{}
-	for _, p := range d.ports {
-		if p.twin == nil {
-			continue
-		}
+	for _, p := range d.watched() {
 		at := p.twin.device.Link.Index
 		is, there := flags[at]
 		s := TwinState{Up: is&unix.IFF_UP != 0, Gone: !there}
@@ -174,6 +171,9 @@ func (d *Director) lookAtTwins() error {
 
 // runs reports whether a port's cable leads anywhere, by the flags of the interfaces.
 func (p *openPort) runs(flags map[int]uint32) bool {
+	for p.over != nil {
+		p = p.over
+	}
 	if p.bond != nil {
 		p.bond.mu.Lock()
 		defer p.bond.mu.Unlock()
@@ -182,14 +182,21 @@ func (p *openPort) runs(flags map[int]uint32) bool {
 	return flags[p.link.Index]&unix.IFF_RUNNING != 0
 }
 
+// watched are the ports that have a twin.
+func (d *Director) watched() (ports []*openPort) {
+	for _, p := range d.portList() {
+		if p.twin != nil {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
 // lookAtGroups lists what multicast groups Linux listens to on the twins, and puts it
 // in force.
 func (d *Director) lookAtGroups() error {
 	seen := map[string][]port.MAC{}
-	for _, p := range d.ports {
-		if p.twin == nil {
-			continue
-		}
+	for _, p := range d.watched() {
 		groups, err := p.twin.groups()
 		if err != nil {
 			return err
@@ -210,8 +217,8 @@ func (t *twin) groups() ([]port.MAC, error) {
 // keepMAC gives a twin its port's MAC again, if udev or somebody gave it another: what
 // comes to the port would be another machine's to Linux.
 func (d *Director) keepMAC(l netlink.Link) {
-	for _, p := range d.ports {
-		if p.twin == nil || p.twin.device.Link.Index != l.Attrs().Index || bytes.Equal(l.Attrs().HardwareAddr, p.facts.MAC[:]) {
+	for _, p := range d.watched() {
+		if p.twin.device.Link.Index != l.Attrs().Index || bytes.Equal(l.Attrs().HardwareAddr, p.facts.MAC[:]) {
 			continue
 		}
 		d.log.Warn(fmt.Sprintf("device %s: somebody gave its twin %s the MAC address %s: it gets the port's again (tell udev to leave it alone: docs/kni.md)", p.facts.Name, p.twin.name, l.Attrs().HardwareAddr))

@@ -2,7 +2,6 @@ package director
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -158,6 +157,7 @@ var nudNames = map[uint8]string{
 
 // Neighbours lists the neighbour table by device and address.
 func (d *Director) Neighbours() ([]NeighbourView, error) {
+	ports := d.portList()
 	d.reading.RLock()
 	defer d.reading.RUnlock()
 	if d.closed {
@@ -171,24 +171,17 @@ func (d *Director) Neighbours() ([]NeighbourView, error) {
 	slices.SortFunc(entries, func(a, b neigh.Entry) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr))
 	})
-	out := make([]NeighbourView, len(entries))
-	for i, e := range entries {
-		out[i] = NeighbourView{
-			Device: d.nameOf(e.Port), Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
-			Resolved: e.Resolved, Static: e.Static, Queued: queued[e.Ref%flow.MaxNextHops],
+	out := make([]NeighbourView, 0, len(entries))
+	for _, e := range entries {
+		if e.Addr.IsUnspecified() {
+			continue // the other end of a tunnel
 		}
+		out = append(out, NeighbourView{
+			Device: nameOf(ports, e.Port), Addr: e.Addr, MAC: e.MAC, State: nudNames[e.State],
+			Resolved: e.Resolved, Static: e.Static, Queued: queued[e.Ref%flow.MaxNextHops],
+		})
 	}
 	return out, err
-}
-
-// nameOf returns the name of a port by its number.
-func (d *Director) nameOf(id uint16) string {
-	for _, p := range d.ports {
-		if p.facts.ID == id {
-			return p.facts.Name
-		}
-	}
-	return fmt.Sprintf("port %d", id)
 }
 
 // PortView is a port with its counts.
@@ -207,7 +200,7 @@ type PortView struct {
 func (d *Director) Ports() ([]PortView, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	ports := d.everyPort()
+	ports := d.withMembers(d.ports)
 	out := make([]PortView, len(ports))
 	for i, p := range ports {
 		l := p.link
@@ -236,6 +229,9 @@ func (d *Director) Ports() ([]PortView, error) {
 					q.queue.Counters(&out[j].Counters)
 				}
 			}
+			if p.facts.Kind != port.Real {
+				addVirtual(&out[j].Counters, &w.Stats().Virtual[p.facts.ID])
+			}
 			if i == 0 {
 				out[j].Counters.Drops[packet.PortRxNoQueue] = p.unserved()
 			}
@@ -244,6 +240,14 @@ func (d *Director) Ports() ([]PortView, error) {
 		}
 	})
 	return out, err
+}
+
+// addVirtual adds what went through a port without queues of its own.
+func addVirtual(c *port.Counters, n *stat.PortCount) {
+	c.RxPackets += n.RxPackets
+	c.RxBytes += n.RxBytes
+	c.TxPackets += n.TxPackets
+	c.TxBytes += n.TxBytes
 }
 
 // WorkerView is a worker with its counts.
@@ -276,7 +280,7 @@ func (d *Director) Workers() ([]WorkerView, error) {
 	out := make([]WorkerView, len(d.workers))
 	for i, lane := range lanes {
 		out[i] = WorkerView{Name: lane.Name, Type: lane.Type, CPU: lane.CPU, Running: !d.stopped[i], ServedBy: lanes[d.served[i]].Name}
-		for _, p := range d.everyPort() {
+		for _, p := range d.withMembers(d.ports) {
 			for _, q := range p.queues {
 				if q.worker == i && q.number >= 0 {
 					out[i].Queues = append(out[i].Queues, QueueView{p.facts.Name, q.number})
@@ -299,7 +303,7 @@ func (d *Director) Workers() ([]WorkerView, error) {
 			v.Ports.Drops[r] += n
 		}
 		if i == 0 { // nobody's; somebody has to tell
-			for _, p := range d.everyPort() {
+			for _, p := range d.withMembers(d.ports) {
 				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
 			}
 		}
@@ -325,7 +329,7 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 			sum[r] += n
 		}
 	})
-	for _, p := range d.everyPort() {
+	for _, p := range d.devices(d.portList()) {
 		sum[packet.PortRxNoQueue] += p.unserved()
 	}
 	return sum, err
@@ -371,7 +375,9 @@ func (d *Director) Timeouts() (spec.Timeouts, spec.SetTimeouts) {
 
 // ForgetNeighbour forgets a learnt neighbour and reports whether there was one.
 func (d *Director) ForgetNeighbour(device string, a netip.Addr) bool {
+	d.mu.Lock()
 	p := d.portByName(device)
+	d.mu.Unlock()
 	if p == nil {
 		return false
 	}

@@ -3,6 +3,7 @@ package ether
 import (
 	"weir/internal/flow"
 	"weir/internal/port"
+	"weir/internal/stat"
 )
 
 // Link is a worker's link layer.
@@ -11,12 +12,15 @@ type Link struct {
 	ports *[port.Max]port.Facts
 	// macs are the ports' own addresses as the low 48 bits of a little-endian
 	// load, so that a frame's destination is judged with one compare.
-	macs [port.Max]uint64
+	macs   [port.Max]uint64
+	vlans  vlans
+	counts *[stat.MaxPorts]stat.PortCount
 }
 
-// New returns the link layer of a worker over the shared next hops.
-func New(hops *flow.NextHops, ports *[port.Max]port.Facts) *Link {
-	l := &Link{hops: hops}
+// New returns the link layer of a worker over the shared next hops. What comes to VLANs
+// is counted in counts.
+func New(hops *flow.NextHops, ports *[port.Max]port.Facts, counts *[stat.MaxPorts]stat.PortCount) *Link {
+	l := &Link{hops: hops, counts: counts}
 	l.SetPorts(ports)
 	return l
 }
@@ -31,6 +35,7 @@ func (l *Link) SetPorts(ports *[port.Max]port.Facts) {
 	for i := range ports {
 		l.macs[i] = word(ports[i].MAC)
 	}
+	l.vlans.set(ports)
 }
 
 const macMask = 1<<48 - 1

@@ -8,6 +8,7 @@ import (
 	"weir/internal/flow"
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/stat"
 	"weir/internal/wire"
 )
 
@@ -44,7 +45,7 @@ func newBench(t testing.TB) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{New(&table.Hops, &facts), &table.Hops, pool}
+	return &bench{New(&table.Hops, &facts, new([stat.MaxPorts]stat.PortCount)), &table.Hops, pool}
 }
 
 func (b *bench) frame(dst, src port.MAC, kind uint16, payload ...byte) *packet.Packet {
@@ -86,7 +87,7 @@ func TestInput(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBench(t)
-			p := b.frame(row.dst, row.src, row.kind, 1, 2, 3)
+			p := b.frame(row.dst, row.src, row.kind, 1, 2, 3, 4)
 			defer b.pool.Put(p)
 			v := b.link.Input(p)
 			if v != row.verdict || p.Reason != row.reason || p.Flags != row.flags {

@@ -58,7 +58,7 @@ func (l *Link) Input(p *packet.Packet) packet.Verdict {
 		p.EtherType = wire.EtherTypeIPv6
 		return packet.Continue
 	case leVLAN, leQinQ:
-		return l.strange(p, packet.EtherVLAN)
+		return l.tagged(p)
 	}
 	return l.strange(p, packet.EtherType)
 }

@@ -109,6 +109,10 @@ func (s *Stack) way(answer, p *packet.Packet, asker netip.Addr) bool {
 	}
 	e := wire.Ethernet(p.Data[p.L3-wire.EthernetLen:])
 	in := &s.ports[p.In%port.Max]
+	if in.PointToPoint {
+		answer.NextHop = s.hops.Get(p.In, route.OtherEnd(asker), in.MAC, uint16(in.MTU))
+		return answer.NextHop != 0
+	}
 	answer.NextHop = s.hops.Back(p.In, e.Source(), in.MAC, uint16(in.MTU))
 	return answer.NextHop != 0
 }

@@ -10,6 +10,7 @@ import (
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
 	"weir/internal/packet"
+	"weir/internal/route"
 	"weir/internal/spec"
 	"weir/internal/wire"
 )
@@ -311,6 +312,9 @@ func (b *Balancer) hopBack(p *packet.Packet) flow.NextHopRef {
 		return ref
 	}
 	in := &b.ports[p.In]
+	if in.PointToPoint {
+		return b.flows.Hops.Get(p.In, route.OtherEnd(src.IP()), in.MAC, uint16(in.MTU))
+	}
 	return b.flows.Hops.Back(p.In, wire.Ethernet(p.Data).Source(), in.MAC, uint16(in.MTU))
 }
 

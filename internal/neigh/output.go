@@ -5,6 +5,7 @@ import (
 
 	"weir/internal/flow"
 	"weir/internal/packet"
+	"weir/internal/port"
 )
 
 // Output looks whether the next hop's MAC is known. Output is the verdict for
@@ -36,7 +37,7 @@ func (c *Cache) use(p *packet.Packet, h *flow.NextHop) packet.Verdict {
 
 // fresh reports whether a resolved neighbour needs no question.
 func (c *Cache) fresh(h *flow.NextHop) bool {
-	return atomic.LoadUint32(&h.Flags)&(flow.HopStatic|flow.HopBack) != 0 || since(c.now, &h.Confirmed) <= c.reachable()
+	return c.otherEnd(h) || atomic.LoadUint32(&h.Flags)&(flow.HopStatic|flow.HopBack) != 0 || since(c.now, &h.Confirmed) <= c.reachable()
 }
 
 // confirm asks a neighbour that was not heard of for long whether it is still
@@ -69,8 +70,16 @@ func (c *Cache) confirm(h *flow.NextHop) {
 	}
 }
 
+// otherEnd reports whether a next hop is the one machine at the other end of its port,
+// whom nobody needs to ask for.
+func (c *Cache) otherEnd(h *flow.NextHop) bool { return c.Ports[h.Port%port.Max].PointToPoint }
+
 // wait puts a packet into the neighbour's queue.
 func (c *Cache) wait(p *packet.Packet, h *flow.NextHop) packet.Verdict {
+	if c.otherEnd(h) {
+		h.SetNUD(flow.NUDReachable, true)
+		return packet.Output
+	}
 	if !c.source(h.Port, h.IP()).IsValid() {
 		return p.DropFor(packet.NeighNoSource)
 	}

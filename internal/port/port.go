@@ -23,9 +23,27 @@ type MAC [6]byte
 // Broadcast is the Ethernet broadcast address.
 var Broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
+// Kind is what a port is built on.
+type Kind uint8
+
+// The kinds.
+const (
+	Real   Kind = iota // a Linux interface, or a bond of several: it has queues
+	VLAN               // the frames of another port that have its tag
+	Tunnel             // IP packets in IP packets
+)
+
 // Facts is what is known of a port when its driver opened it. It is immutable.
 type Facts struct {
-	ID      uint16 // index, from 0 in the order of the device blocks
+	ID   uint16 // index: the device blocks in their order, bonds, then what is made at run time
+	Kind Kind
+	Link uint16 // of a VLAN: the port whose frames have the tag
+	Tag  uint32 // of a VLAN: the tag's protocol in the upper half, the VLAN's number in the lower
+	Down bool   // switched off (VLANs and tunnels; of others Linux knows)
+	// PointToPoint: at the other end is one machine, so that there is nobody to ask for:
+	// no ARP, no neighbour discovery.
+	PointToPoint bool
+
 	Name    string // the name in dpvs.conf, dpip and ipvsadm: dpdk0
 	IfName  string // the Linux interface that is driven: eth0
 	IfIndex int

@@ -1,6 +1,8 @@
 package punt
 
 import (
+	"slices"
+
 	"weir/internal/packet"
 	"weir/internal/port"
 	"weir/internal/stat"
@@ -96,6 +98,31 @@ func New(stats *stat.Worker) *Twins { return &Twins{stats: stats} }
 func (t *Twins) Add(id uint16, q port.Queue) {
 	t.queues[id] = q
 	t.ids = append(t.ids, id)
+}
+
+// Remove takes the worker's queue of a port's twin away and returns it, nil if it has
+// none. What waits for it is dropped: its device is no more.
+func (t *Twins) Remove(id uint16) port.Queue {
+	q := t.queues[id]
+	if q == nil {
+		return nil
+	}
+	for kind := range t.waiting {
+		l := &t.waiting[kind]
+		for range l.n {
+			p := l.pop()
+			if p.In%port.Max != id {
+				l.push(p)
+				continue
+			}
+			t.held--
+			t.stats.Drops[packet.PortDown]++
+			p.Pool().Put(p)
+		}
+	}
+	t.queues[id] = nil
+	t.ids = slices.DeleteFunc(t.ids, func(i uint16) bool { return i == id })
+	return q
 }
 
 // Each calls f for each queue.

@@ -85,6 +85,7 @@ func (b *builder) addPort(p Port) {
 		b.t.names = append(b.t.names, "")
 	}
 	b.t.names[p.ID] = p.Name
+	b.t.ports[p.ID].pointToPoint = p.PointToPoint
 	for _, a := range p.Tentative {
 		b.tentative[netKey{netip.PrefixFrom(a, a.BitLen()), p.Name}] = true
 	}

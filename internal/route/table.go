@@ -15,6 +15,8 @@ type Port struct {
 	ID   uint16 // Packet.In and Out
 	Name string // dpdk0
 	MTU  int    // of the port: that of a route that sets none
+	// PointToPoint: all that leaves by the port has the same next hop (port.Facts).
+	PointToPoint bool
 
 	// LinkLocal is the port's own link-local IPv6 address; zero: none. It is an
 	// address of the port like those of the spec, and puts fe80::/64 on its link.
@@ -66,6 +68,8 @@ type portAddrs struct {
 	speak     [2]speakers  // by family
 	linkLocal netip.Addr   // the port's own, else the first that was added
 	onLink    []*Route     // to link-local addresses: those of the port, then the link
+
+	pointToPoint bool
 }
 
 // speakers are the addresses of one family from which a port may speak, without
@@ -129,12 +133,25 @@ func (t *Table) LookupOn6(port uint16, dst [16]byte) (*Route, bool) {
 }
 
 // NextHop returns whom to hand a packet to dst that goes along r: the gateway,
-// or on the link dst itself.
+// or on the link dst itself; on a port with one machine at its other end, the
+// unspecified address, which stands for that.
 func (t *Table) NextHop(r *Route, dst netip.Addr) netip.Addr {
+	if t.ports[r.Port].pointToPoint {
+		return OtherEnd(dst)
+	}
 	if r.Gateway.IsValid() {
 		return r.Gateway
 	}
 	return dst
+}
+
+// OtherEnd is the next hop, of the family of dst, on a port with one machine at its
+// other end.
+func OtherEnd(dst netip.Addr) netip.Addr {
+	if dst.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
 
 // Local reports whether addr is one of the director's own, and on which port. If

@@ -10,7 +10,8 @@ import (
 // (devices, workers, sizes) is in Boot. Slices keep the order of insertion,
 // which listings and tie-breaks show.
 type Spec struct {
-	Ports      []string // names of the devices, in the order of dpvs.conf; fixed
+	Ports      []string // names of the devices: those of dpvs.conf in its order, then VLANs and tunnels as they came
+	VLANs      []VLAN
 	Addresses  []Address
 	Routes     []Route
 	Neighbours []Neighbour
@@ -26,6 +27,8 @@ type Spec struct {
 // Clone returns a deep copy that may be changed.
 func (s *Spec) Clone() *Spec {
 	c := *s
+	c.Ports = slices.Clone(s.Ports)
+	c.VLANs = slices.Clone(s.VLANs)
 	c.Addresses = slices.Clone(s.Addresses)
 	c.Routes = slices.Clone(s.Routes)
 	c.Neighbours = slices.Clone(s.Neighbours)

@@ -8,6 +8,16 @@ package stat
 
 import "weir/internal/packet"
 
+// MaxPorts is port.Max.
+const MaxPorts = 64
+
+// PortCount is what went through a port: packets, and their bytes with the link header,
+// but without tag and outer headers.
+type PortCount struct {
+	RxPackets, RxBytes uint64
+	TxPackets, TxBytes uint64
+}
+
 // Worker holds one worker's counters.
 type Worker struct {
 	Drops            [packet.NumReasons]uint64
@@ -49,6 +59,9 @@ type Worker struct {
 	// port had no .kni twin; PuntNoTwin: they are for an address of Linux's.
 	Punts [packet.NumReasons]uint64
 
+	// Virtual is what went through VLANs and tunnels, by port: they have no queues that count.
+	Virtual [MaxPorts]PortCount
+
 	// Of IPv6 alone (RFC 4293); bytes count from the IP header. What is counted above
 	// is of both families.
 	In6            uint64 // packets that came
@@ -74,6 +87,13 @@ func (w *Worker) Add(o *Worker) {
 	}
 	for i, n := range o.Punts {
 		w.Punts[i] += n
+	}
+	for i := range o.Virtual {
+		v, n := &w.Virtual[i], &o.Virtual[i]
+		v.RxPackets += n.RxPackets
+		v.RxBytes += n.RxBytes
+		v.TxPackets += n.TxPackets
+		v.TxBytes += n.TxBytes
 	}
 	w.In6 += o.In6
 	w.In6Bytes += o.In6Bytes

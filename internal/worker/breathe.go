@@ -139,8 +139,9 @@ func (w *Worker) drainOutboxInto(pool *packet.Pool) {
 	}
 }
 
-// exhale empties the trays and makes the kernel send.
+// exhale empties the trays, those of devices on others first, and makes the kernel send.
 func (w *Worker) exhale() {
+	w.emptyDevices()
 	for i := range w.trays[:w.nports] {
 		if t := &w.trays[i]; t.n > 0 {
 			w.send(t)

@@ -143,10 +143,9 @@ func (w *Worker) send(t *trayOf) {
 		t.queue.Tx(burst)
 	case t.via != nil:
 		w.handoff(t.via, burst)
+	case t.device != nil:
+		w.sendOn(t.device, burst)
 	default:
-		for _, p := range burst {
-			p.Reason = packet.PortDown
-			w.drop(p)
-		}
+		w.dropAll(burst, packet.PortDown)
 	}
 }

@@ -48,6 +48,7 @@ var notShown = map[string]string{
 	"arp.txt":       "neighbours are no forwarding mode: dr.md shows the question and the answer",
 	"arp_order.txt": "an order that nobody sees but by what does not go wrong",
 	"nd.txt":        "as arp.txt, of IPv6",
+	"vlan.txt":      "its page is being written",
 
 	"defence.txt":  "one drop reason in the place of another: the keywords in dpvs.conf.md say it",
 	"defence6.txt": "as defence.txt",

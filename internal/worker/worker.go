@@ -50,6 +50,7 @@ type Worker struct {
 	leading  *packet.Packet // goes ahead of the one in hand (lead)
 	peers    []*handoffPath // by worker: the way to give it fragments; nil at our own place
 	nports   int            // trays in use
+	devices  []uint16       // VLANs and tunnels, by port
 	in, at   int            // index in the burst of the packet that arrives, and that proceeds
 	mail     mailbox
 	alarm    atomic.Pointer[alarm] // of the thread that breathes us
@@ -59,7 +60,8 @@ type Worker struct {
 type trayOf struct {
 	n       int
 	queue   port.Queue   // this worker's own, or
-	via     *handoffPath // the way to another worker's
+	via     *handoffPath // the way to another worker's, or
+	device  *port.Facts  // a VLAN, or a tunnel: what lies here leaves by another port
 	packets [port.Burst]*packet.Packet
 }
 
@@ -83,10 +85,11 @@ func New(c Config) *Worker {
 	}
 	w.snap = c.Snapshot.Load()
 	hops := &c.Shared.Flows.Hops
-	w.ether = ether.New(hops, w.snap.Ports)
+	w.ether = ether.New(hops, w.snap.Ports, &w.stats.Virtual)
 	w.ip = ip.New(hops, c.Shared.Flows.Seed(), w.snap.Ports, w.pool, &w.outbox, &w.stats)
 	w.ip.SetFragments(c.Fragments, new(ip.IDs))
 	w.neigh = neigh.New(hops, w.pool, &w.outbox, &w.stats, c.Conflicts)
+	w.devices = make([]uint16, 0, port.Max)
 	w.twins = punt.New(&w.stats)
 	w.lb = lb.New(c.Shared, w.own, w.snap.Ports, w.pool, &w.outbox, &w.stats)
 	return w
@@ -113,8 +116,11 @@ func (w *Worker) AddTx(id uint16, q port.Queue) {
 }
 
 // AddTwin gives the worker a queue of a port's .kni twin: what Linux is to have goes
-// there, and what it sends comes from there. Before the worker runs.
+// there, and what it sends comes from there. Before the worker runs, or by Do.
 func (w *Worker) AddTwin(id uint16, q port.Queue) { w.twins.Add(id, q) }
+
+// RemoveTwin takes it away again and returns it, nil if there is none. By Do.
+func (w *Worker) RemoveTwin(id uint16) port.Queue { return w.twins.Remove(id) }
 
 // SendVia makes w give its packets for a port to another worker. Before both run.
 func (w *Worker) SendVia(out uint16, to *Worker) {
@@ -210,6 +216,7 @@ func (w *Worker) begin(nanos uint64) {
 	w.own.Begin(w.now)
 	if snap := w.shared.Load(); snap != w.snap || w.lb.Tables == nil {
 		w.snap = snap
+		w.setDevices(snap)
 		w.ether.SetPorts(snap.Ports)
 		w.ip.SetPorts(snap.Ports)
 		w.ip.Table, w.ip.TTL = snap.Routes, snap.TTL

@@ -12,6 +12,7 @@ import (
 
 // change edits the wanted state: all lines at once, or with an error none.
 //
+//	vlan wan.100 wan 100 [proto=802.1ad]
 //	addr wan 10.0.0.1/24 [sapool]
 //	route 0.0.0.0/0 wan [via=10.0.0.254] [mtu=1400]
 //	neigh wan 10.0.0.9 STATION
@@ -82,11 +83,13 @@ func (e *edit) line(w []string) error {
 			plain = append(plain, x)
 		}
 	}
-	need := map[string]int{"addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
+	need := map[string]int{"vlan": 3, "addr": 2, "route": 2, "neigh": 2, "service": 2, "dest": 3, "laddr": 4, "black": 3, "white": 3}
 	if n, ok := need[w[0]]; !ok || len(plain) < n {
 		return fmt.Errorf("%q says nothing, or too little", strings.Join(w, " "))
 	}
 	switch w[0] {
+	case "vlan":
+		return e.vlan(plain)
 	case "addr":
 		return e.addr(plain)
 	case "route":
@@ -110,6 +113,21 @@ func (e *edit) number(k string, otherwise int) int {
 		otherwise, _ = strconv.Atoi(v)
 	}
 	return otherwise
+}
+
+func (e *edit) vlan(w []string) error {
+	id, err := strconv.ParseUint(w[2], 10, 16)
+	if err != nil {
+		return err
+	}
+	v := spec.VLAN{Name: w[0], Link: w[1], ID: uint16(id)}
+	if e.named["proto"] == "802.1ad" {
+		v.Proto = spec.Proto8021AD
+	}
+	if e.no {
+		return e.spec.DeleteVLAN(v)
+	}
+	return e.spec.AddVLAN(v)
 }
 
 func (e *edit) addr(w []string) error {
