@@ -244,9 +244,9 @@ func guestAt(ipv6 bool, i int) string {
 func (d *director) flood(ipv6 bool) *flood {
 	d.t.Helper()
 	f := &flood{stopped: make(chan struct{})}
-	network, request, reply := "ip4:icmp", byte(8), byte(0)
+	network, request, reply, header := "ip4:icmp", byte(8), byte(0), 20 // IPv4 comes with its header
 	if ipv6 {
-		network, request, reply = "ip6:ipv6-icmp", 128, 129
+		network, request, reply, header = "ip6:ipv6-icmp", 128, 129, 0
 	}
 	for i := range guestAddresses {
 		c, err := d.client().Dial(within(d.t, patience), network, guestAt(ipv6, i))
@@ -261,7 +261,7 @@ func (d *director) flood(ipv6 bool) *flood {
 				if errors.Is(err, net.ErrClosed) {
 					return
 				}
-				if err == nil && n >= 8 && buf[0] == reply {
+				if err == nil && n >= header+8 && buf[header] == reply {
 					f.mu.Lock()
 					f.back++
 					f.mu.Unlock()
@@ -469,7 +469,7 @@ func (b *bondBed) in(t *testing.T) *bondBed {
 // TestBondModes is all modes in turn on packet sockets, changed at run time: LACP at the slow rate,
 // round robin, active-backup, XOR and broadcast.
 func TestBondModes(t *testing.T) {
-	b := newBondBed(t, setup{driver: "afpacket", workers: 2, queues: 1, bond: "mode 4\nlacp_rate slow\nxmit_policy layer23"})
+	b := newBondBed(t, setup{driver: "afpacket", workers: 2, queues: 2, bond: "mode 4\nlacp_rate slow\nxmit_policy layer23"})
 	b.bonding("mode 802.3ad lacp_rate slow xmit_hash_policy layer2+3")
 	b.bothUp(61)
 	for _, ipv6 := range []bool{false, true} {

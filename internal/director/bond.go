@@ -49,12 +49,10 @@ func (d *Director) bondMAC(b *spec.Bond) (port.MAC, error) {
 
 // keepPort adds an open port to those of the walk, or to the members of its bond.
 func (d *Director) keepPort(p *openPort) {
-	if b := d.spec.BondOf(p.facts.Name); b != nil {
-		p.serves = b.Name
+	if d.spec.BondOf(p.facts.Name) != nil {
 		d.members = append(d.members, p)
 		return
 	}
-	p.serves = p.facts.Name
 	d.ports = append(d.ports, p)
 	d.spec.Ports = append(d.spec.Ports, p.facts.Name)
 }
@@ -98,7 +96,7 @@ func (d *Director) openBond(id uint16, s *spec.Bond, key uint16) (*openBond, err
 		switches.Promisc = switches.Promisc || m.device.Promisc
 		switches.AllMulticast = switches.AllMulticast || m.device.AllMulticast
 	}
-	b.port = &openPort{facts: f, serves: s.Name, device: spec.Device{Name: s.Name, KNIName: s.KNIName}, bond: b, bed: b.members[0].bed}
+	b.port = &openPort{facts: f, device: spec.Device{Name: s.Name, KNIName: s.KNIName}, bond: b, bed: b.members[0].bed}
 	d.spec.Links[s.Name] = switches
 	for _, m := range b.members {
 		if err := m.setLink(spec.Link{}, switches); err != nil {

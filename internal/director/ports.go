@@ -18,7 +18,6 @@ import (
 type openPort struct {
 	facts    port.Facts
 	device   spec.Device
-	serves   string // what workers call it: its name, or that of its bond
 	link     *port.Link
 	program  *afxdp.Program     // AF_XDP, or
 	group    *afpacket.Group    // packet sockets,
@@ -256,6 +255,10 @@ func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
 	if p.bed != nil {
 		return p.bed.Owners, nil
 	}
+	name := p.device.Name // as the worker blocks call it
+	if p.master != nil {
+		name = p.master.port.facts.Name
+	}
 	owners = make([]int, p.facts.RxQueues)
 	for q := range owners {
 		owners[q] = -1
@@ -263,7 +266,7 @@ func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
 	var named []int
 	for i, lane := range lanes {
 		for _, wp := range lane.Ports {
-			if wp.Port != p.serves {
+			if wp.Port != name {
 				continue
 			}
 			named = append(named, i)
