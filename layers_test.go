@@ -23,7 +23,7 @@ const module = "weir/"
 // its own subtree. A package that is not in this list has no place and fails.
 var floors = [][]string{
 	// What all may know, and which knows nobody.
-	{"internal/wire", "internal/spec", "internal/clock", "internal/config/block", "api/weirv1", "bpf"},
+	{"internal/wire", "internal/spec", "internal/clock", "internal/config/block", "internal/lacp", "api/weirv1", "bpf"},
 	// The parcel, the shared table, the files.
 	{"internal/packet", "internal/flow", "internal/flow/genheader", "internal/config/dpvsconf", "internal/config/keepalivedconf", "api/client"},
 	// What runs on a real server, and knows nothing of the director.
@@ -61,7 +61,7 @@ var floors = [][]string{
 var stages = []string{"internal/ether", "internal/ip", "internal/neigh", "internal/lb", "internal/punt", "internal/tunnel"}
 
 // stdOnly are packages that import the standard library alone.
-var stdOnly = []string{"internal/wire", "internal/spec", "internal/config/block"}
+var stdOnly = []string{"internal/wire", "internal/spec", "internal/lacp", "internal/config/block"}
 
 // only lists who alone may import a package (the key is a package and its
 // subtree where it ends in "/..."), whatever the floors say.

@@ -27,13 +27,16 @@ func (d *director) conf() string {
 		}
 		b.WriteString("    }\n")
 	}
+	if d.setup.bond != "" {
+		b.WriteString("    <init> bonding bond0 {\n        slave dpdk0\n        slave dpdk1\n" + d.setup.bond + "\n    }\n")
+	}
 	b.WriteString("}\n\nworker_defs {\n")
 	// The control side gets a CPU id behind the workers': those of a machine with
 	// two cores are the workers'.
 	fmt.Fprintf(&b, "    <init> worker control {\n        type master\n        cpu_id %d\n    }\n", d.setup.workers)
 	for w := range d.setup.workers {
 		fmt.Fprintf(&b, "    <init> worker %s {\n        type slave\n        cpu_id %d\n", workerName(w), w)
-		for p, port := range d.ports {
+		for p, port := range d.served() {
 			if d.setup.apart && p != w {
 				continue
 			}
@@ -45,6 +48,14 @@ func (d *director) conf() string {
 	b.WriteString("}\n")
 	b.WriteString(d.setup.conf)
 	return b.String()
+}
+
+// served are the ports that workers name.
+func (d *director) served() []string {
+	if d.setup.bond == "" {
+		return d.ports
+	}
+	return append([]string{"bond0"}, d.ports[2:]...)
 }
 
 func workerName(i int) string { return fmt.Sprintf("worker%d", i) }

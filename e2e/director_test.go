@@ -23,6 +23,7 @@ type setup struct {
 	oneArm          bool     // a single port, dpdk0; for beds that have both
 	renamed         bool     // the Linux interfaces are wan0 and lan0, mapped with `interface`
 	servers         int      // real servers; 0 means 2
+	bond            string   // what the block of bond0, of dpdk0 and dpdk1, says beside its slaves
 	conf            string   // further blocks of dpvs.conf
 	env             []string // for the daemon
 	urgent          bool     // it goes before what else runs on this machine; see urgent
@@ -97,6 +98,9 @@ func newOneArm(t *testing.T, s setup, name string, opt netns.OneArmOptions) *dir
 
 // linkOf returns the Linux interface of a port.
 func (d *director) linkOf(port string) string {
+	if d.setup.bond != "" {
+		return port
+	}
 	if port == "dpdk1" {
 		return d.wan
 	}

@@ -3420,7 +3420,11 @@ type Link struct {
 	// The device's Linux twin; "" if there is none.
 	Kni string `protobuf:"bytes,23,opt,name=kni,proto3" json:"kni,omitempty"`
 	// Linux has it up.
-	KniUp         bool `protobuf:"varint,24,opt,name=kni_up,json=kniUp,proto3" json:"kni_up,omitempty"`
+	KniUp bool `protobuf:"varint,24,opt,name=kni_up,json=kniUp,proto3" json:"kni_up,omitempty"`
+	// Of a bond.
+	Bond *Bond `protobuf:"bytes,40,opt,name=bond,proto3" json:"bond,omitempty"`
+	// Of a member of a bond: that one.
+	Master        string `protobuf:"bytes,41,opt,name=master,proto3" json:"master,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3623,6 +3627,524 @@ func (x *Link) GetKniUp() bool {
 	return false
 }
 
+func (x *Link) GetBond() *Bond {
+	if x != nil {
+		return x.Bond
+	}
+	return nil
+}
+
+func (x *Link) GetMaster() string {
+	if x != nil {
+		return x.Master
+	}
+	return ""
+}
+
+type Bond struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 balance-rr, 1 active-backup, 2 balance-xor, 3 broadcast, 4 802.3ad.
+	Mode uint32 `protobuf:"varint,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// layer2, layer23, layer34.
+	XmitPolicy string `protobuf:"bytes,2,opt,name=xmit_policy,json=xmitPolicy,proto3" json:"xmit_policy,omitempty"`
+	// Milliseconds.
+	MonitorInterval uint32 `protobuf:"varint,3,opt,name=monitor_interval,json=monitorInterval,proto3" json:"monitor_interval,omitempty"`
+	LinkUpDelay     uint32 `protobuf:"varint,4,opt,name=link_up_delay,json=linkUpDelay,proto3" json:"link_up_delay,omitempty"`
+	LinkDownDelay   uint32 `protobuf:"varint,5,opt,name=link_down_delay,json=linkDownDelay,proto3" json:"link_down_delay,omitempty"`
+	// "" if there is none.
+	Primary string `protobuf:"bytes,6,opt,name=primary,proto3" json:"primary,omitempty"`
+	// In the order of dpvs.conf.
+	Members  []*BondMember `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
+	LacpFast bool          `protobuf:"varint,8,opt,name=lacp_fast,json=lacpFast,proto3" json:"lacp_fast,omitempty"`
+	// stable, bandwidth, count.
+	AdSelect       string `protobuf:"bytes,9,opt,name=ad_select,json=adSelect,proto3" json:"ad_select,omitempty"`
+	SystemPriority uint32 `protobuf:"varint,10,opt,name=system_priority,json=systemPriority,proto3" json:"system_priority,omitempty"`
+	// Mode 4: the aggregator that carries the traffic, by the least number of its
+	// ports; 0 if there is none.
+	Aggregator uint32 `protobuf:"varint,11,opt,name=aggregator,proto3" json:"aggregator,omitempty"`
+	// What was set at run time, and what is to be said again for it.
+	Changed       []*SetLinkRequest `protobuf:"bytes,12,rep,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bond) Reset() {
+	*x = Bond{}
+	mi := &file_weirv1_director_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bond) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bond) ProtoMessage() {}
+
+func (x *Bond) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bond.ProtoReflect.Descriptor instead.
+func (*Bond) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Bond) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *Bond) GetXmitPolicy() string {
+	if x != nil {
+		return x.XmitPolicy
+	}
+	return ""
+}
+
+func (x *Bond) GetMonitorInterval() uint32 {
+	if x != nil {
+		return x.MonitorInterval
+	}
+	return 0
+}
+
+func (x *Bond) GetLinkUpDelay() uint32 {
+	if x != nil {
+		return x.LinkUpDelay
+	}
+	return 0
+}
+
+func (x *Bond) GetLinkDownDelay() uint32 {
+	if x != nil {
+		return x.LinkDownDelay
+	}
+	return 0
+}
+
+func (x *Bond) GetPrimary() string {
+	if x != nil {
+		return x.Primary
+	}
+	return ""
+}
+
+func (x *Bond) GetMembers() []*BondMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Bond) GetLacpFast() bool {
+	if x != nil {
+		return x.LacpFast
+	}
+	return false
+}
+
+func (x *Bond) GetAdSelect() string {
+	if x != nil {
+		return x.AdSelect
+	}
+	return ""
+}
+
+func (x *Bond) GetSystemPriority() uint32 {
+	if x != nil {
+		return x.SystemPriority
+	}
+	return 0
+}
+
+func (x *Bond) GetAggregator() uint32 {
+	if x != nil {
+		return x.Aggregator
+	}
+	return 0
+}
+
+func (x *Bond) GetChanged() []*SetLinkRequest {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+type BondMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its own; on the wire it has that of the bond.
+	Addr string `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	// It was taken out with `dpip link del BOND bond-slave NAME`.
+	Out bool `protobuf:"varint,3,opt,name=out,proto3" json:"out,omitempty"`
+	// Its link, as it counts after the delays.
+	Up bool `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	// It carries traffic.
+	Active bool `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`
+	// Mbit/s; 0 when the device does not know.
+	Speed      uint32 `protobuf:"varint,6,opt,name=speed,proto3" json:"speed,omitempty"`
+	FullDuplex bool   `protobuf:"varint,7,opt,name=full_duplex,json=fullDuplex,proto3" json:"full_duplex,omitempty"`
+	// How often its link was lost.
+	Failures uint64 `protobuf:"varint,8,opt,name=failures,proto3" json:"failures,omitempty"`
+	// In mode 4.
+	Lacp          *LACPPort `protobuf:"bytes,9,opt,name=lacp,proto3" json:"lacp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BondMember) Reset() {
+	*x = BondMember{}
+	mi := &file_weirv1_director_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BondMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BondMember) ProtoMessage() {}
+
+func (x *BondMember) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BondMember.ProtoReflect.Descriptor instead.
+func (*BondMember) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *BondMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BondMember) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *BondMember) GetOut() bool {
+	if x != nil {
+		return x.Out
+	}
+	return false
+}
+
+func (x *BondMember) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *BondMember) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *BondMember) GetSpeed() uint32 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
+func (x *BondMember) GetFullDuplex() bool {
+	if x != nil {
+		return x.FullDuplex
+	}
+	return false
+}
+
+func (x *BondMember) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *BondMember) GetLacp() *LACPPort {
+	if x != nil {
+		return x.Lacp
+	}
+	return nil
+}
+
+// A port of IEEE 802.1AX.
+type LACPPort struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Actor   *LACPInfo              `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	Partner *LACPInfo              `protobuf:"bytes,2,opt,name=partner,proto3" json:"partner,omitempty"`
+	// States of the receive and the mux machine, in the standard's words.
+	Receive string `protobuf:"bytes,3,opt,name=receive,proto3" json:"receive,omitempty"`
+	Mux     string `protobuf:"bytes,4,opt,name=mux,proto3" json:"mux,omitempty"`
+	// Its aggregator is not the one that carries the traffic.
+	Standby bool `protobuf:"varint,5,opt,name=standby,proto3" json:"standby,omitempty"`
+	// The partner speaks LACP.
+	Heard bool `protobuf:"varint,6,opt,name=heard,proto3" json:"heard,omitempty"`
+	// By the least number of its ports; 0: none.
+	Aggregator uint32 `protobuf:"varint,7,opt,name=aggregator,proto3" json:"aggregator,omitempty"`
+	// monitoring, none, churned.
+	ActorChurn    string `protobuf:"bytes,8,opt,name=actor_churn,json=actorChurn,proto3" json:"actor_churn,omitempty"`
+	PartnerChurn  string `protobuf:"bytes,9,opt,name=partner_churn,json=partnerChurn,proto3" json:"partner_churn,omitempty"`
+	Rx            uint64 `protobuf:"varint,10,opt,name=rx,proto3" json:"rx,omitempty"`
+	Tx            uint64 `protobuf:"varint,11,opt,name=tx,proto3" json:"tx,omitempty"`
+	Markers       uint64 `protobuf:"varint,12,opt,name=markers,proto3" json:"markers,omitempty"`
+	Illegal       uint64 `protobuf:"varint,13,opt,name=illegal,proto3" json:"illegal,omitempty"`
+	Loops         uint64 `protobuf:"varint,14,opt,name=loops,proto3" json:"loops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LACPPort) Reset() {
+	*x = LACPPort{}
+	mi := &file_weirv1_director_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LACPPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LACPPort) ProtoMessage() {}
+
+func (x *LACPPort) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LACPPort.ProtoReflect.Descriptor instead.
+func (*LACPPort) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *LACPPort) GetActor() *LACPInfo {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *LACPPort) GetPartner() *LACPInfo {
+	if x != nil {
+		return x.Partner
+	}
+	return nil
+}
+
+func (x *LACPPort) GetReceive() string {
+	if x != nil {
+		return x.Receive
+	}
+	return ""
+}
+
+func (x *LACPPort) GetMux() string {
+	if x != nil {
+		return x.Mux
+	}
+	return ""
+}
+
+func (x *LACPPort) GetStandby() bool {
+	if x != nil {
+		return x.Standby
+	}
+	return false
+}
+
+func (x *LACPPort) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
+func (x *LACPPort) GetAggregator() uint32 {
+	if x != nil {
+		return x.Aggregator
+	}
+	return 0
+}
+
+func (x *LACPPort) GetActorChurn() string {
+	if x != nil {
+		return x.ActorChurn
+	}
+	return ""
+}
+
+func (x *LACPPort) GetPartnerChurn() string {
+	if x != nil {
+		return x.PartnerChurn
+	}
+	return ""
+}
+
+func (x *LACPPort) GetRx() uint64 {
+	if x != nil {
+		return x.Rx
+	}
+	return 0
+}
+
+func (x *LACPPort) GetTx() uint64 {
+	if x != nil {
+		return x.Tx
+	}
+	return 0
+}
+
+func (x *LACPPort) GetMarkers() uint64 {
+	if x != nil {
+		return x.Markers
+	}
+	return 0
+}
+
+func (x *LACPPort) GetIllegal() uint64 {
+	if x != nil {
+		return x.Illegal
+	}
+	return 0
+}
+
+func (x *LACPPort) GetLoops() uint64 {
+	if x != nil {
+		return x.Loops
+	}
+	return 0
+}
+
+type LACPInfo struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SystemPriority uint32                 `protobuf:"varint,1,opt,name=system_priority,json=systemPriority,proto3" json:"system_priority,omitempty"`
+	System         string                 `protobuf:"bytes,2,opt,name=system,proto3" json:"system,omitempty"`
+	Key            uint32                 `protobuf:"varint,3,opt,name=key,proto3" json:"key,omitempty"`
+	PortPriority   uint32                 `protobuf:"varint,4,opt,name=port_priority,json=portPriority,proto3" json:"port_priority,omitempty"`
+	Port           uint32                 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
+	// The octet of the standard: 63 is all well at the fast rate.
+	State uint32 `protobuf:"varint,6,opt,name=state,proto3" json:"state,omitempty"`
+	// Its bits in words, with commas.
+	StateWords    string `protobuf:"bytes,7,opt,name=state_words,json=stateWords,proto3" json:"state_words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LACPInfo) Reset() {
+	*x = LACPInfo{}
+	mi := &file_weirv1_director_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LACPInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LACPInfo) ProtoMessage() {}
+
+func (x *LACPInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LACPInfo.ProtoReflect.Descriptor instead.
+func (*LACPInfo) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *LACPInfo) GetSystemPriority() uint32 {
+	if x != nil {
+		return x.SystemPriority
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *LACPInfo) GetKey() uint32 {
+	if x != nil {
+		return x.Key
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetPortPriority() uint32 {
+	if x != nil {
+		return x.PortPriority
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *LACPInfo) GetStateWords() string {
+	if x != nil {
+		return x.StateWords
+	}
+	return ""
+}
+
 type LinkStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ipackets      uint64                 `protobuf:"varint,1,opt,name=ipackets,proto3" json:"ipackets,omitempty"`
@@ -3641,7 +4163,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +4175,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[54]
+	mi := &file_weirv1_director_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +4188,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{54}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -3748,7 +4270,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3760,7 +4282,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[55]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3773,7 +4295,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{55}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -3792,7 +4314,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3804,7 +4326,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[56]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3817,7 +4339,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{56}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -3830,9 +4352,11 @@ func (x *ListLinksResponse) GetLinks() []*Link {
 type SetLinkRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	// promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr
+	// promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr;
+	// of a bond: bond-mode, bond-primary, bond-xmit-policy, bond-monitor-interval,
+	// bond-link-up-prop, bond-link-down-prop, bond-slave-add, bond-slave-del
 	Item string `protobuf:"bytes,2,opt,name=item,proto3" json:"item,omitempty"`
-	// on|off, up|down, or a MAC address.
+	// on|off, up|down, a MAC address, a number, a device, or none.
 	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3840,7 +4364,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3852,7 +4376,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[57]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3865,7 +4389,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{57}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -3897,7 +4421,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3909,7 +4433,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3922,7 +4446,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 type Worker struct {
@@ -3949,7 +4473,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3961,7 +4485,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3974,7 +4498,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -4083,7 +4607,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4095,7 +4619,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4108,7 +4632,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 type ListWorkersResponse struct {
@@ -4120,7 +4644,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4132,7 +4656,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4145,7 +4669,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -4165,7 +4689,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4177,7 +4701,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4190,7 +4714,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -4215,7 +4739,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4227,7 +4751,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4240,7 +4764,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 type ServiceKey struct {
@@ -4257,7 +4781,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4269,7 +4793,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4282,7 +4806,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -4329,7 +4853,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4341,7 +4865,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4354,7 +4878,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -4406,7 +4930,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4418,7 +4942,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4431,7 +4955,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -4477,7 +5001,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4489,7 +5013,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4502,7 +5026,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -4555,7 +5079,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4567,7 +5091,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4580,7 +5104,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -4656,7 +5180,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4668,7 +5192,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4681,7 +5205,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -4846,7 +5370,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4858,7 +5382,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4871,7 +5395,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Dest) GetAddress() string {
@@ -4978,7 +5502,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4990,7 +5514,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5003,7 +5527,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -5044,7 +5568,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5056,7 +5580,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5069,7 +5593,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -5090,7 +5614,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5102,7 +5626,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5115,7 +5639,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -5141,7 +5665,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5153,7 +5677,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5166,7 +5690,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -5184,7 +5708,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5196,7 +5720,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5209,7 +5733,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 type EditServiceRequest struct {
@@ -5221,7 +5745,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5233,7 +5757,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5246,7 +5770,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -5264,7 +5788,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5276,7 +5800,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5289,7 +5813,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 type DeleteServiceRequest struct {
@@ -5301,7 +5825,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5313,7 +5837,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5326,7 +5850,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -5344,7 +5868,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5356,7 +5880,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5369,7 +5893,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 type FlushServicesRequest struct {
@@ -5380,7 +5904,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5392,7 +5916,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5405,7 +5929,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 type FlushServicesResponse struct {
@@ -5416,7 +5940,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5428,7 +5952,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5441,7 +5965,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 type AddDestRequest struct {
@@ -5454,7 +5978,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5466,7 +5990,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5479,7 +6003,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -5504,7 +6028,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5516,7 +6040,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5529,7 +6053,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 type EditDestRequest struct {
@@ -5542,7 +6066,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5554,7 +6078,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5567,7 +6091,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -5592,7 +6116,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5604,7 +6128,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5617,7 +6141,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 type DeleteDestRequest struct {
@@ -5630,7 +6154,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5642,7 +6166,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5655,7 +6179,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -5680,7 +6204,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5692,7 +6216,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5705,7 +6229,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -5720,7 +6244,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5732,7 +6256,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5745,7 +6269,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -5772,7 +6296,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5784,7 +6308,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5797,7 +6321,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -5818,7 +6342,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5830,7 +6354,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5843,7 +6367,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -5868,7 +6392,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5880,7 +6404,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5893,7 +6417,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 type AccessList struct {
@@ -5908,7 +6432,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5920,7 +6444,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5933,7 +6457,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -5969,7 +6493,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5981,7 +6505,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5994,7 +6518,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -6021,7 +6545,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6033,7 +6557,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6046,7 +6570,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -6067,7 +6591,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6079,7 +6603,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6092,7 +6616,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -6110,7 +6634,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6122,7 +6646,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6135,7 +6659,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
 }
 
 type DeleteAccessRequest struct {
@@ -6147,7 +6671,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6159,7 +6683,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6172,7 +6696,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -6190,7 +6714,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6202,7 +6726,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6215,7 +6739,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
 }
 
 type ZeroCountersRequest struct {
@@ -6228,7 +6752,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6240,7 +6764,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6253,7 +6777,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -6271,7 +6795,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[100]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6283,7 +6807,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[100]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6296,7 +6820,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -6312,7 +6836,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[101]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6324,7 +6848,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[101]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6337,7 +6861,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -6369,7 +6893,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[102]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6381,7 +6905,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[102]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6394,7 +6918,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{106}
 }
 
 type GetTimeoutsResponse struct {
@@ -6409,7 +6933,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[103]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6421,7 +6945,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[103]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6434,7 +6958,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -6461,7 +6985,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[104]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6473,7 +6997,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[104]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6486,7 +7010,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -6504,7 +7028,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[105]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6516,7 +7040,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[105]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6529,7 +7053,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{109}
 }
 
 type Connection struct {
@@ -6553,7 +7077,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[106]
+	mi := &file_weirv1_director_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6565,7 +7089,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[106]
+	mi := &file_weirv1_director_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6578,7 +7102,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{106}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -6656,7 +7180,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[107]
+	mi := &file_weirv1_director_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6668,7 +7192,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[107]
+	mi := &file_weirv1_director_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6681,7 +7205,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{107}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -6715,7 +7239,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[108]
+	mi := &file_weirv1_director_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6727,7 +7251,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[108]
+	mi := &file_weirv1_director_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6740,7 +7264,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{108}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -6758,7 +7282,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[109]
+	mi := &file_weirv1_director_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6770,7 +7294,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[109]
+	mi := &file_weirv1_director_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6783,7 +7307,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{109}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{113}
 }
 
 type GetStatsResponse struct {
@@ -6802,7 +7326,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[110]
+	mi := &file_weirv1_director_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6814,7 +7338,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[110]
+	mi := &file_weirv1_director_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6827,7 +7351,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{110}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -6878,7 +7402,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[111]
+	mi := &file_weirv1_director_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6890,7 +7414,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[111]
+	mi := &file_weirv1_director_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6903,7 +7427,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{111}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -6937,7 +7461,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[112]
+	mi := &file_weirv1_director_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6949,7 +7473,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[112]
+	mi := &file_weirv1_director_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6962,7 +7486,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{112}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -6992,7 +7516,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[113]
+	mi := &file_weirv1_director_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7004,7 +7528,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[113]
+	mi := &file_weirv1_director_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7017,7 +7541,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{113}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *Drop) GetReason() string {
@@ -7061,7 +7585,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[114]
+	mi := &file_weirv1_director_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7073,7 +7597,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[114]
+	mi := &file_weirv1_director_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7086,7 +7610,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{114}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -7136,7 +7660,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[115]
+	mi := &file_weirv1_director_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7148,7 +7672,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[115]
+	mi := &file_weirv1_director_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7161,7 +7685,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{115}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *Gauge) GetName() string {
@@ -7195,7 +7719,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[116]
+	mi := &file_weirv1_director_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7207,7 +7731,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[116]
+	mi := &file_weirv1_director_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7220,7 +7744,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -7424,7 +7948,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x14ListMulticastRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"H\n" +
 	"\x15ListMulticastResponse\x12/\n" +
-	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xfe\x04\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xb9\x05\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -7452,7 +7976,66 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x05stats\x18\x15 \x01(\v2\x12.weir.v1.LinkStatsR\x05stats\x12\x19\n" +
 	"\bpci_addr\x18\x16 \x01(\tR\apciAddr\x12\x10\n" +
 	"\x03kni\x18\x17 \x01(\tR\x03kni\x12\x15\n" +
-	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\"\x9c\x02\n" +
+	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\x12!\n" +
+	"\x04bond\x18( \x01(\v2\r.weir.v1.BondR\x04bond\x12\x16\n" +
+	"\x06master\x18) \x01(\tR\x06master\"\xb1\x03\n" +
+	"\x04Bond\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\rR\x04mode\x12\x1f\n" +
+	"\vxmit_policy\x18\x02 \x01(\tR\n" +
+	"xmitPolicy\x12)\n" +
+	"\x10monitor_interval\x18\x03 \x01(\rR\x0fmonitorInterval\x12\"\n" +
+	"\rlink_up_delay\x18\x04 \x01(\rR\vlinkUpDelay\x12&\n" +
+	"\x0flink_down_delay\x18\x05 \x01(\rR\rlinkDownDelay\x12\x18\n" +
+	"\aprimary\x18\x06 \x01(\tR\aprimary\x12-\n" +
+	"\amembers\x18\a \x03(\v2\x13.weir.v1.BondMemberR\amembers\x12\x1b\n" +
+	"\tlacp_fast\x18\b \x01(\bR\blacpFast\x12\x1b\n" +
+	"\tad_select\x18\t \x01(\tR\badSelect\x12'\n" +
+	"\x0fsystem_priority\x18\n" +
+	" \x01(\rR\x0esystemPriority\x12\x1e\n" +
+	"\n" +
+	"aggregator\x18\v \x01(\rR\n" +
+	"aggregator\x121\n" +
+	"\achanged\x18\f \x03(\v2\x17.weir.v1.SetLinkRequestR\achanged\"\xe8\x01\n" +
+	"\n" +
+	"BondMember\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x10\n" +
+	"\x03out\x18\x03 \x01(\bR\x03out\x12\x0e\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up\x12\x16\n" +
+	"\x06active\x18\x05 \x01(\bR\x06active\x12\x14\n" +
+	"\x05speed\x18\x06 \x01(\rR\x05speed\x12\x1f\n" +
+	"\vfull_duplex\x18\a \x01(\bR\n" +
+	"fullDuplex\x12\x1a\n" +
+	"\bfailures\x18\b \x01(\x04R\bfailures\x12%\n" +
+	"\x04lacp\x18\t \x01(\v2\x11.weir.v1.LACPPortR\x04lacp\"\x8c\x03\n" +
+	"\bLACPPort\x12'\n" +
+	"\x05actor\x18\x01 \x01(\v2\x11.weir.v1.LACPInfoR\x05actor\x12+\n" +
+	"\apartner\x18\x02 \x01(\v2\x11.weir.v1.LACPInfoR\apartner\x12\x18\n" +
+	"\areceive\x18\x03 \x01(\tR\areceive\x12\x10\n" +
+	"\x03mux\x18\x04 \x01(\tR\x03mux\x12\x18\n" +
+	"\astandby\x18\x05 \x01(\bR\astandby\x12\x14\n" +
+	"\x05heard\x18\x06 \x01(\bR\x05heard\x12\x1e\n" +
+	"\n" +
+	"aggregator\x18\a \x01(\rR\n" +
+	"aggregator\x12\x1f\n" +
+	"\vactor_churn\x18\b \x01(\tR\n" +
+	"actorChurn\x12#\n" +
+	"\rpartner_churn\x18\t \x01(\tR\fpartnerChurn\x12\x0e\n" +
+	"\x02rx\x18\n" +
+	" \x01(\x04R\x02rx\x12\x0e\n" +
+	"\x02tx\x18\v \x01(\x04R\x02tx\x12\x18\n" +
+	"\amarkers\x18\f \x01(\x04R\amarkers\x12\x18\n" +
+	"\aillegal\x18\r \x01(\x04R\aillegal\x12\x14\n" +
+	"\x05loops\x18\x0e \x01(\x04R\x05loops\"\xcd\x01\n" +
+	"\bLACPInfo\x12'\n" +
+	"\x0fsystem_priority\x18\x01 \x01(\rR\x0esystemPriority\x12\x16\n" +
+	"\x06system\x18\x02 \x01(\tR\x06system\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\rR\x03key\x12#\n" +
+	"\rport_priority\x18\x04 \x01(\rR\fportPriority\x12\x12\n" +
+	"\x04port\x18\x05 \x01(\rR\x04port\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\rR\x05state\x12\x1f\n" +
+	"\vstate_words\x18\a \x01(\tR\n" +
+	"stateWords\"\x9c\x02\n" +
 	"\tLinkStats\x12\x1a\n" +
 	"\bipackets\x18\x01 \x01(\x04R\bipackets\x12\x1a\n" +
 	"\bopackets\x18\x02 \x01(\x04R\bopackets\x12\x16\n" +
@@ -7792,7 +8375,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 117)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 121)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -7852,69 +8435,73 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*ListMulticastRequest)(nil),       // 55: weir.v1.ListMulticastRequest
 	(*ListMulticastResponse)(nil),      // 56: weir.v1.ListMulticastResponse
 	(*Link)(nil),                       // 57: weir.v1.Link
-	(*LinkStats)(nil),                  // 58: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 59: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 60: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 61: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 62: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 63: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 64: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 65: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 66: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 67: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 68: weir.v1.ServiceKey
-	(*Match)(nil),                      // 69: weir.v1.Match
-	(*AddressRange)(nil),               // 70: weir.v1.AddressRange
-	(*Counters)(nil),                   // 71: weir.v1.Counters
-	(*Rates)(nil),                      // 72: weir.v1.Rates
-	(*Service)(nil),                    // 73: weir.v1.Service
-	(*Dest)(nil),                       // 74: weir.v1.Dest
-	(*LocalAddress)(nil),               // 75: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 76: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 77: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 78: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 79: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 80: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 81: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 82: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 83: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 84: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 85: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 86: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 87: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 88: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 89: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 90: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 91: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 92: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 93: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 94: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 95: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 96: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 97: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 98: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 99: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 100: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 101: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 102: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 103: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 104: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 105: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 106: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 107: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 108: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 109: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 110: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 111: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 112: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 113: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 114: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 115: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 116: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 117: weir.v1.Drop
-	(*PortStats)(nil),                  // 118: weir.v1.PortStats
-	(*Gauge)(nil),                      // 119: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 120: weir.v1.Worker.Queue
+	(*Bond)(nil),                       // 58: weir.v1.Bond
+	(*BondMember)(nil),                 // 59: weir.v1.BondMember
+	(*LACPPort)(nil),                   // 60: weir.v1.LACPPort
+	(*LACPInfo)(nil),                   // 61: weir.v1.LACPInfo
+	(*LinkStats)(nil),                  // 62: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 63: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 64: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 65: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 66: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 67: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 68: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 69: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 70: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 71: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 72: weir.v1.ServiceKey
+	(*Match)(nil),                      // 73: weir.v1.Match
+	(*AddressRange)(nil),               // 74: weir.v1.AddressRange
+	(*Counters)(nil),                   // 75: weir.v1.Counters
+	(*Rates)(nil),                      // 76: weir.v1.Rates
+	(*Service)(nil),                    // 77: weir.v1.Service
+	(*Dest)(nil),                       // 78: weir.v1.Dest
+	(*LocalAddress)(nil),               // 79: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 80: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 81: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 82: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 83: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 84: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 85: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 86: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 87: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 88: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 89: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 90: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 91: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 92: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 93: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 94: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 95: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 96: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 97: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 98: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 99: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 100: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 101: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 102: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 103: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 104: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 105: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 106: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 107: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 108: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 109: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 110: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 111: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 112: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 113: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 114: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 115: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 116: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 117: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 118: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 119: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 120: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 121: weir.v1.Drop
+	(*PortStats)(nil),                  // 122: weir.v1.PortStats
+	(*Gauge)(nil),                      // 123: weir.v1.Gauge
+	(*Worker_Queue)(nil),               // 124: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	23,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
@@ -7925,19 +8512,19 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	38,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
 	43,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
 	45,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	61,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	78,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	80,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	82,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	84,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	86,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	88,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	90,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	92,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	94,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	99,  // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	101, // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	108, // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	65,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	82,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	84,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	86,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	88,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	90,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	92,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	94,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	96,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	98,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	103, // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	105, // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	112, // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
 	50,  // 21: weir.v1.Step.add_vlan:type_name -> weir.v1.AddVLANRequest
 	52,  // 22: weir.v1.Step.delete_vlan:type_name -> weir.v1.DeleteVLANRequest
 	12,  // 23: weir.v1.Step.add_tunnel:type_name -> weir.v1.AddTunnelRequest
@@ -7964,150 +8551,156 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	47,  // 44: weir.v1.AddVLANRequest.vlan:type_name -> weir.v1.VLAN
 	47,  // 45: weir.v1.DeleteVLANRequest.vlan:type_name -> weir.v1.VLAN
 	54,  // 46: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	58,  // 47: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	57,  // 48: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	120, // 49: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	63,  // 50: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 51: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	69,  // 52: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	70,  // 53: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	70,  // 54: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	68,  // 55: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	74,  // 56: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	75,  // 57: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	71,  // 58: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	72,  // 59: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 60: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	71,  // 61: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	72,  // 62: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	68,  // 63: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	73,  // 64: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	73,  // 65: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	73,  // 66: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	68,  // 67: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	68,  // 68: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	74,  // 69: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	68,  // 70: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	74,  // 71: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	68,  // 72: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	74,  // 73: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	68,  // 74: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	75,  // 75: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	68,  // 76: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	75,  // 77: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	68,  // 78: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 79: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	68,  // 80: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 81: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	96,  // 82: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	96,  // 83: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	96,  // 84: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	68,  // 85: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	105, // 86: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	105, // 87: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	105, // 88: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 89: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 90: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	110, // 91: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	117, // 92: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	118, // 93: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	119, // 94: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	115, // 95: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	117, // 96: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	116, // 97: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	18,  // 98: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	21,  // 99: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	23,  // 100: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	25,  // 101: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	27,  // 102: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	29,  // 103: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	32,  // 104: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	34,  // 105: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	36,  // 106: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	38,  // 107: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	41,  // 108: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	43,  // 109: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	45,  // 110: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	48,  // 111: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
-	50,  // 112: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
-	52,  // 113: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
-	10,  // 114: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
-	12,  // 115: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
-	14,  // 116: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
-	16,  // 117: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
-	55,  // 118: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	59,  // 119: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	61,  // 120: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	64,  // 121: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	66,  // 122: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	76,  // 123: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	78,  // 124: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	80,  // 125: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	82,  // 126: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	84,  // 127: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	86,  // 128: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	88,  // 129: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	90,  // 130: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	92,  // 131: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	94,  // 132: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	97,  // 133: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	99,  // 134: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	101, // 135: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	103, // 136: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	106, // 137: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	108, // 138: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	111, // 139: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 140: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	113, // 141: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	19,  // 142: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	22,  // 143: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	24,  // 144: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	26,  // 145: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	28,  // 146: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	30,  // 147: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	33,  // 148: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	35,  // 149: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	37,  // 150: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	39,  // 151: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	42,  // 152: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	44,  // 153: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	46,  // 154: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	49,  // 155: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
-	51,  // 156: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
-	53,  // 157: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
-	11,  // 158: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
-	13,  // 159: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
-	15,  // 160: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
-	17,  // 161: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
-	56,  // 162: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	60,  // 163: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	62,  // 164: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	65,  // 165: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	67,  // 166: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	77,  // 167: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	79,  // 168: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	81,  // 169: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	83,  // 170: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	85,  // 171: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	87,  // 172: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	89,  // 173: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	91,  // 174: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	93,  // 175: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	95,  // 176: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	98,  // 177: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	100, // 178: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	102, // 179: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	104, // 180: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	107, // 181: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	109, // 182: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	112, // 183: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 184: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	114, // 185: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	142, // [142:186] is the sub-list for method output_type
-	98,  // [98:142] is the sub-list for method input_type
-	98,  // [98:98] is the sub-list for extension type_name
-	98,  // [98:98] is the sub-list for extension extendee
-	0,   // [0:98] is the sub-list for field type_name
+	62,  // 47: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	58,  // 48: weir.v1.Link.bond:type_name -> weir.v1.Bond
+	59,  // 49: weir.v1.Bond.members:type_name -> weir.v1.BondMember
+	65,  // 50: weir.v1.Bond.changed:type_name -> weir.v1.SetLinkRequest
+	60,  // 51: weir.v1.BondMember.lacp:type_name -> weir.v1.LACPPort
+	61,  // 52: weir.v1.LACPPort.actor:type_name -> weir.v1.LACPInfo
+	61,  // 53: weir.v1.LACPPort.partner:type_name -> weir.v1.LACPInfo
+	57,  // 54: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	124, // 55: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	67,  // 56: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 57: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	73,  // 58: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	74,  // 59: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	74,  // 60: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	72,  // 61: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	78,  // 62: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	79,  // 63: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	75,  // 64: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	76,  // 65: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 66: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	75,  // 67: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	76,  // 68: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	72,  // 69: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	77,  // 70: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	77,  // 71: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	77,  // 72: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	72,  // 73: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	72,  // 74: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	78,  // 75: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	72,  // 76: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	78,  // 77: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	72,  // 78: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	78,  // 79: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	72,  // 80: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	79,  // 81: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	72,  // 82: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	79,  // 83: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	72,  // 84: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 85: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	72,  // 86: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 87: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	100, // 88: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	100, // 89: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	100, // 90: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	72,  // 91: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	109, // 92: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	109, // 93: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	109, // 94: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 95: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 96: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	114, // 97: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	121, // 98: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	122, // 99: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	123, // 100: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	119, // 101: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	121, // 102: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	120, // 103: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	18,  // 104: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	21,  // 105: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	23,  // 106: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	25,  // 107: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	27,  // 108: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	29,  // 109: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	32,  // 110: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	34,  // 111: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	36,  // 112: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	38,  // 113: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	41,  // 114: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	43,  // 115: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	45,  // 116: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	48,  // 117: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
+	50,  // 118: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
+	52,  // 119: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
+	10,  // 120: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
+	12,  // 121: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
+	14,  // 122: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
+	16,  // 123: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
+	55,  // 124: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	63,  // 125: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	65,  // 126: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	68,  // 127: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	70,  // 128: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	80,  // 129: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	82,  // 130: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	84,  // 131: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	86,  // 132: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	88,  // 133: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	90,  // 134: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	92,  // 135: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	94,  // 136: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	96,  // 137: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	98,  // 138: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	101, // 139: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	103, // 140: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	105, // 141: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	107, // 142: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	110, // 143: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	112, // 144: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	115, // 145: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 146: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	117, // 147: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	19,  // 148: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	22,  // 149: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	24,  // 150: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	26,  // 151: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	28,  // 152: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	30,  // 153: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	33,  // 154: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	35,  // 155: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	37,  // 156: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	39,  // 157: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	42,  // 158: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	44,  // 159: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	46,  // 160: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	49,  // 161: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
+	51,  // 162: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
+	53,  // 163: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
+	11,  // 164: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
+	13,  // 165: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
+	15,  // 166: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
+	17,  // 167: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
+	56,  // 168: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	64,  // 169: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	66,  // 170: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	69,  // 171: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	71,  // 172: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	81,  // 173: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	83,  // 174: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	85,  // 175: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	87,  // 176: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	89,  // 177: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	91,  // 178: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	93,  // 179: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	95,  // 180: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	97,  // 181: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	99,  // 182: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	102, // 183: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	104, // 184: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	106, // 185: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	108, // 186: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	111, // 187: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	113, // 188: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	116, // 189: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 190: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	118, // 191: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	148, // [148:192] is the sub-list for method output_type
+	104, // [104:148] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -8149,7 +8742,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   117,
+			NumMessages:   121,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

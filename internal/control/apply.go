@@ -25,7 +25,7 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 	err := s.director.Change(func(c *spec.Spec) error {
 		for i, edit := range edits {
 			err := edit(c)
-			if err != nil && !(r.Msg.Steps[i].GetMayBeThere() && isThere(c, edit)) {
+			if err != nil && !(r.Msg.Steps[i].GetMayBeThere() && (isThere(c, edit) || isSo(err))) {
 				refused = i + 1
 				return err
 			}
@@ -36,6 +36,13 @@ func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyReque
 		return nil, failureOf(refused, err)
 	}
 	return connect.NewResponse(&weirv1.ApplyResponse{}), nil
+}
+
+// isSo reports whether a member of a bond is not to be taken out, or put back, because
+// it is out, or in, already.
+func isSo(err error) bool {
+	var r *spec.Refusal
+	return errors.As(err, &r) && r.Object == "link" && (r.Code == spec.Exists || r.Code == spec.NotExists)
 }
 
 // isThere reports whether what an edit adds to the network is in c, exactly so: what it

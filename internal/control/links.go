@@ -16,8 +16,10 @@ import (
 
 // ListLinks answers rpc ListLinks.
 func (s *Server) ListLinks(_ context.Context, r *connect.Request[weirv1.ListLinksRequest]) (*connect.Response[weirv1.ListLinksResponse], error) {
-	if err := s.known(r.Msg.Device); err != nil {
-		return nil, err
+	if s.director.Spec().BondOf(r.Msg.Device) == nil { // members are listed too
+		if err := s.known(r.Msg.Device); err != nil {
+			return nil, err
+		}
 	}
 	ports, err := s.director.Ports()
 	if err != nil {
@@ -50,6 +52,7 @@ func fromPort(p *director.PortView) *weirv1.Link {
 	if l := p.Link; l != nil { // a port in memory has no Linux interface
 		m.Up, m.Speed, m.FullDuplex, m.AutoNego, m.PciAddr = l.Up && l.Carrier, uint32(l.SpeedMbps), l.FullDuplex, l.Autoneg, l.Bus
 	}
+	m.Bond, m.Master = fromBond(p.Bond), p.Master
 	m.Kni, m.KniUp = p.Twin.Name, p.Twin.Up
 	if f.TxCsum {
 		m.Offloads = []string{"OF_TX_IP_CSUM", "OF_TX_TCP_CSUM", "OF_TX_UDP_CSUM"}

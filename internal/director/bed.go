@@ -28,7 +28,10 @@ type Bed struct {
 type BedPort struct {
 	Facts  port.Facts
 	Owners []int // by queue: the worker that serves it
-	Open   func(queue int, pool *packet.Pool) (port.Queue, error)
+	// Carrier, if set, says whether the link is up, of a member of a bond. boot.Bonds
+	// says what is one.
+	Carrier func() bool
+	Open    func(queue int, pool *packet.Pool) (port.Queue, error)
 	// Twin opens a worker's queue of the port's .kni twin; nil: there is none. SeeTwins
 	// says what Linux would.
 	Twin func(worker int, pool *packet.Pool) (port.Queue, error)
@@ -49,8 +52,8 @@ func (d *Director) openBedPorts() {
 		if p.Twin != nil {
 			o.twin = &twin{name: p.Facts.Name + ".kni", open: func(i int, w *worker.Worker) (port.Queue, error) { return p.Twin(i, w.Pool()) }}
 		}
-		d.ports = append(d.ports, o)
-		d.spec.Ports = append(d.spec.Ports, p.Facts.Name)
+		o.ownMAC = p.Facts.MAC
+		d.keepPort(o)
 	}
 }
 

@@ -67,6 +67,11 @@ func (d *Director) apply(next *spec.Spec) error {
 	if err == nil {
 		err = d.setLinks(old, next)
 	}
+	if err == nil {
+		if err = d.setBonds(old, next); err != nil {
+			_ = d.setLinks(next, old)
+		}
+	}
 	if err != nil {
 		giveBack()
 		d.ports = oldPorts
@@ -106,16 +111,27 @@ func (d *Director) apply(next *spec.Spec) error {
 
 // setLinks makes Linux switch what is wanted; if it can't, it puts back what was.
 func (d *Director) setLinks(old, next *spec.Spec) error {
-	for i, p := range d.ports {
-		was, want := old.Links[p.facts.Name], next.Links[p.facts.Name]
-		if err := p.setLink(was, want); err != nil {
-			for _, q := range d.ports[:i+1] {
-				_ = q.setLink(next.Links[q.facts.Name], old.Links[q.facts.Name])
+	all := d.devices(d.ports)
+	for i, p := range all {
+		if err := p.setLink(p.switches(old), p.switches(next)); err != nil {
+			for _, q := range all[:i+1] {
+				_ = q.setLink(q.switches(next), q.switches(old))
 			}
 			return &spec.Refusal{Code: spec.Invalid, Object: "link", Why: err.Error()}
 		}
 	}
 	return nil
+}
+
+// switches are those of a device: a member has its bond's, and may be down alone.
+func (p *openPort) switches(s *spec.Spec) spec.Link {
+	l := s.Links[p.facts.Name]
+	if p.master != nil {
+		down := l.Down
+		l = s.Links[p.master.port.facts.Name]
+		l.Down = l.Down || down
+	}
+	return l
 }
 
 func (p *openPort) setLink(was, want spec.Link) error {

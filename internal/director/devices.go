@@ -31,6 +31,9 @@ func (d *Director) portsOf(s *spec.Spec) (ports []*openPort, undo func(), err er
 			keep(p)
 		}
 	}
+	for _, p := range d.members {
+		taken[p.facts.ID] = true
+	}
 	for _, v := range s.VLANs {
 		if old := d.portByName(v.Name); old != nil && old.vlan == v {
 			taken[old.facts.ID] = true
@@ -95,6 +98,11 @@ func (d *Director) newVLAN(v spec.VLAN, ports []*openPort, taken *[port.Max]bool
 // keepTags has a device leave the tags in frames, if they are taken from it before
 // Linux, which would be told of a tag, sees them: AF_XDP is not.
 func (d *Director) keepTags(p *openPort) {
+	if p.bond != nil {
+		for _, m := range p.bond.members {
+			d.keepTags(m)
+		}
+	}
 	if p.program == nil {
 		return
 	}
@@ -117,14 +125,6 @@ func (p *openPort) switchOn() (err error) {
 		err = errors.Join(err, p.link.SwitchOn(feature))
 	}
 	return err
-}
-
-// below is the Linux interface by which a port's packets leave.
-func (p *openPort) below() *port.Link {
-	for p.over != nil {
-		p = p.over
-	}
-	return p.link
 }
 
 // carries reports whether the frames of a port come and go by p.

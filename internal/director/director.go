@@ -39,7 +39,9 @@ type Director struct {
 	shared    *lb.Shared
 	conflicts neigh.Conflicts
 	snapshot  atomic.Pointer[worker.Snapshot]
-	ports     []*openPort
+	ports     []*openPort // of the walk: devices of their own, then bonds
+	members   []*openPort // devices that are members of a bond
+	bonds     []*openBond
 	workers   []*worker.Worker
 	threads   []*worker.Thread // beside workers: the one that is a worker's own
 	announcer int              // worker that announces addresses, in turn
@@ -84,7 +86,7 @@ func New(boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*Director, e
 func makeDirector(bed *Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*Director, error) {
 	d := &Director{
 		log: log, boot: boot, bed: bed, tunables: tunables, started: time.Now(),
-		spec:   &spec.Spec{Links: map[string]spec.Link{}},
+		spec:   (&spec.Spec{Links: map[string]spec.Link{}, Bonds: boot.Bonds}).Clone(),
 		states: map[spec.ServiceKey]*serviceState{}, wide: make(chan struct{}),
 	}
 	d.dests.init()
@@ -130,6 +132,7 @@ func (d *Director) start() error {
 	if err := d.makeWorkers(lanes); err != nil {
 		return err
 	}
+	d.KeepBonds(context.Background()) // a bond whose links are up carries traffic at once, if it needs no LACP
 	d.askForAddresses()
 	if d.bed == nil {
 		if err := d.keepTwins(); err != nil {
@@ -143,6 +146,9 @@ func (d *Director) start() error {
 	d.quit = quit
 	d.done.Go(func() { d.runHousekeeping(ctx) })
 	d.done.Go(func() { d.runPopulate(ctx) })
+	if len(d.bonds) > 0 {
+		d.done.Go(func() { d.runBonds(ctx) })
+	}
 	if d.boot.KNI && d.bed == nil {
 		d.done.Go(func() { d.runTwins(ctx) })
 	}
@@ -164,7 +170,7 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 		return errors.New("no worker of type slave: nobody would carry packets")
 	}
 	big := wholeFrames
-	for _, p := range d.ports {
+	for _, p := range d.withMembers(d.ports) {
 		if p.group != nil || p.bed != nil {
 			big = bigFrames
 		}

@@ -133,7 +133,7 @@ var harmless = map[packet.Reason]bool{
 	packet.EtherOtherHost: true, packet.EtherType: true, packet.EtherVLAN: true, packet.ARPNotOurs: true, packet.ARPConsumed: true,
 	packet.NDNotOurs: true, packet.NDConsumed: true,
 	packet.IPMulticast: true, packet.IPVersion: true, packet.IPScope: true, packet.IPNotOurs: true, packet.IPNoListener: true, packet.ICMPUnwanted: true,
-	packet.EtherLoop: true,
+	packet.EtherLoop: true, packet.BondInactive: true,
 }
 
 func (l *losses) tell(d *Director) {
@@ -160,7 +160,7 @@ func (l *losses) tell(d *Director) {
 
 // warnTooBig names the command that helps, once for each port.
 func (d *Director) warnTooBig() {
-	for _, p := range d.portList() {
+	for _, p := range d.devices(d.portList()) {
 		if p.program == nil || p.warned {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"weir/internal/lacp"
 	"weir/internal/port"
 	"weir/internal/spec"
 	"weir/internal/wire"
@@ -61,13 +62,18 @@ func (d *Director) groupsOf(s *spec.Spec, p *openPort) (groups []netip.Addr) {
 
 // joinGroups makes the interfaces take the frames of the ports' groups.
 func (d *Director) joinGroups() {
-	for _, p := range d.ports {
+	for _, p := range d.devices(d.ports) {
 		if p.groups == nil {
 			continue
 		}
 		var macs []port.MAC
+		of := p // whose groups they are
+		if p.master != nil {
+			of = p.master.port
+			macs = append(macs, lacp.Group)
+		}
 		for _, q := range d.ports {
-			if !p.carries(q) {
+			if !of.carries(q) {
 				continue
 			}
 			for _, g := range d.groupsOf(d.spec, q) {

@@ -31,6 +31,12 @@ type openPort struct {
 	groups   *port.Groups  // nil on a bed, and where Linux gives none
 	twin     *twin         // nil: there is none (kni off)
 
+	bond   *openBond // of the port of a bond
+	master *openBond // of a member of one
+	ownMAC port.MAC  // a member wears its bond's
+	speed  int       // of a member's link in Mbit/s, as it was seen last
+	duplex bool
+
 	linkLocal    netip.Addr // the port's own; zero: none
 	linkLocalTry uint8      // how many before it were another machine's
 	switchedOff  []string   // features of the interface, until the end
@@ -47,6 +53,9 @@ type boundQueue struct {
 func (d *Director) openPorts() error {
 	if d.bed != nil {
 		d.openBedPorts()
+		if err := d.openBonds(); err != nil {
+			return err
+		}
 		return d.nameLinkLocals()
 	}
 	if len(d.boot.Devices) > port.Max {
@@ -57,9 +66,11 @@ func (d *Director) openPorts() error {
 		if err != nil {
 			return fmt.Errorf("device %s: %w", dev.Name, err)
 		}
-		d.ports = append(d.ports, p)
-		d.spec.Ports = append(d.spec.Ports, dev.Name)
+		d.keepPort(p)
 		d.spec.Links[dev.Name] = spec.Link{Promisc: dev.Promisc, AllMulticast: dev.AllMulticast}
+	}
+	if err := d.openBonds(); err != nil {
+		return err
 	}
 	if err := d.makeTwins(); err != nil {
 		return err
@@ -77,10 +88,28 @@ func (d *Director) nameLinkLocals() (err error) {
 	return nil
 }
 
-func (d *Director) openPort(id uint16, dev spec.Device) (*openPort, error) {
+func (d *Director) openPort(id uint16, dev spec.Device) (_ *openPort, err error) {
 	l, err := port.FindLink(dev.Interface)
 	if err != nil {
 		return nil, err
+	}
+	own := l.MAC
+	if b := d.spec.BondOf(dev.Name); b != nil {
+		mac, err := d.bondMAC(b)
+		if err != nil {
+			return nil, err
+		}
+		if l.MAC != mac {
+			if err := l.SetMAC(mac); err != nil {
+				return nil, fmt.Errorf("a member of %s has to have the address of the first: %w", b.Name, err)
+			}
+			changed := l
+			defer func() {
+				if err != nil {
+					_ = changed.SetMAC(own) // the first error is the one to tell
+				}
+			}()
+		}
 	}
 	if dev.MTU != 0 && dev.MTU != l.MTU {
 		if err := l.SetMTU(dev.MTU); err != nil {
@@ -96,7 +125,7 @@ func (d *Director) openPort(id uint16, dev spec.Device) (*openPort, error) {
 	if l, err = port.FindLink(dev.Interface); err != nil {
 		return nil, err
 	}
-	p := &openPort{device: dev, link: l, umems: map[int]*afxdp.UMEM{}}
+	p := &openPort{device: dev, link: l, ownMAC: own, umems: map[int]*afxdp.UMEM{}}
 	if p.groups, err = port.JoinGroups(l); err != nil {
 		d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", dev.Name), "err", err)
 	}
@@ -131,7 +160,7 @@ func setIf(on bool, set func(bool) error) error {
 
 // openQueues gives each worker its queues, and a way to send on every port.
 func (d *Director) openQueues(lanes []spec.Worker) error {
-	for _, p := range d.ports {
+	for _, p := range d.devices(d.ports) {
 		owners, err := p.share(lanes)
 		if err != nil {
 			return err
@@ -145,11 +174,13 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 			}
 		}
 		for i, w := range d.workers {
-			if w.HasTx(p.facts.ID) {
+			if slices.ContainsFunc(p.queues, func(q boundQueue) bool { return q.worker == i }) {
 				continue
 			}
 			if p.group == nil {
-				w.SendVia(p.facts.ID, d.workers[owners[0]])
+				if p.master == nil {
+					w.SendVia(p.facts.ID, d.workers[owners[0]])
+				}
 				continue
 			}
 			q, err := afpacket.Open(p.link, w.Pool(), afpacket.Options{Port: p.facts.ID, SendOnly: true})
@@ -157,13 +188,18 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 				return err
 			}
 			p.queues = append(p.queues, boundQueue{i, q, -1})
-			w.AddTx(p.facts.ID, q)
+			if p.master == nil {
+				w.AddTx(p.facts.ID, q)
+			}
 		}
 		if p.program != nil {
 			p.facts.Driver = p.program.Driver()
 		}
 		d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
 			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
+	}
+	if err := d.openBondQueues(); err != nil {
+		return err
 	}
 	return d.openTwins()
 }
@@ -188,7 +224,9 @@ func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
 		return fmt.Errorf("device %s: %w", p.facts.Name, err)
 	}
 	p.queues = append(p.queues, boundQueue{i, q, number})
-	w.AddQueue(p.facts.ID, q)
+	if p.master == nil {
+		w.AddQueue(p.facts.ID, q)
+	}
 	return nil
 }
 
@@ -202,7 +240,7 @@ func ring(descriptors int) int {
 
 // umem returns the registration of a worker's memory, which all its ports share.
 func (d *Director) umem(i int, p *openPort) *afxdp.UMEM {
-	for _, o := range d.ports {
+	for _, o := range d.devices(d.ports) {
 		if u := o.umems[i]; u != nil {
 			p.umems[i] = u
 			return u
@@ -220,6 +258,10 @@ func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
 	if p.bed != nil {
 		return p.bed.Owners, nil
 	}
+	name := p.device.Name // as the worker blocks call it
+	if p.master != nil {
+		name = p.master.port.facts.Name
+	}
 	owners = make([]int, p.facts.RxQueues)
 	for q := range owners {
 		owners[q] = -1
@@ -227,7 +269,7 @@ func (p *openPort) share(lanes []spec.Worker) (owners []int, err error) {
 	var named []int
 	for i, lane := range lanes {
 		for _, wp := range lane.Ports {
-			if wp.Port != p.device.Name {
+			if wp.Port != name {
 				continue
 			}
 			named = append(named, i)
@@ -273,13 +315,18 @@ func distinct(owners []int) []int {
 // closePorts takes the drivers off the interfaces: programs first, so that no
 // frame is on its way to a queue that closes.
 func (d *Director) closePorts() (err error) {
-	for _, p := range d.ports {
+	for _, p := range d.withMembers(d.ports) {
 		if p.program != nil {
 			err = errors.Join(err, p.program.Close())
 		}
 	}
 	umems := map[*afxdp.UMEM]bool{}
-	for _, p := range d.ports {
+	for _, b := range d.bonds {
+		if b.carrier != nil {
+			err = errors.Join(err, b.carrier.Close())
+		}
+	}
+	for _, p := range d.withMembers(d.ports) {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}
@@ -296,6 +343,9 @@ func (d *Director) closePorts() (err error) {
 	}
 	for u := range umems {
 		err = errors.Join(err, u.Close())
+	}
+	for _, m := range d.members {
+		err = errors.Join(err, m.wear(port.MAC{}, false))
 	}
 	return err
 }

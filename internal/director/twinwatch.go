@@ -160,7 +160,7 @@ func (d *Director) lookAtTwins() error {
 			return err
 		}
 		seen[p.facts.Name] = s
-		if carrier := flags[p.below().Index]&unix.IFF_RUNNING != 0; there && carrier != p.twin.carrier {
+		if carrier := p.runs(flags); there && carrier != p.twin.carrier {
 			if err := p.twin.device.SetCarrier(carrier); err != nil {
 				return err
 			}
@@ -168,6 +168,19 @@ func (d *Director) lookAtTwins() error {
 		}
 	}
 	return d.SeeTwins(seen)
+}
+
+// runs reports whether a port's cable leads anywhere, by the flags of the interfaces.
+func (p *openPort) runs(flags map[int]uint32) bool {
+	for p.over != nil {
+		p = p.over
+	}
+	if p.bond != nil {
+		p.bond.mu.Lock()
+		defer p.bond.mu.Unlock()
+		return p.bond.carries
+	}
+	return flags[p.link.Index]&unix.IFF_RUNNING != 0
 }
 
 // watched are the ports that have a twin.

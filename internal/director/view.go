@@ -192,14 +192,17 @@ type PortView struct {
 	Counters    port.Counters
 	Avail, Used uint64 // packet frames of the workers that serve it
 	Twin        TwinView
+	Bond        *BondView // of a bond
+	Master      string    // of a member: its bond
 }
 
 // Ports lists the ports in the order of dpvs.conf.
 func (d *Director) Ports() ([]PortView, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := make([]PortView, len(d.ports))
-	for i, p := range d.ports {
+	ports := d.withMembers(d.ports)
+	out := make([]PortView, len(ports))
+	for i, p := range ports {
 		l := p.link
 		if l != nil {
 			var err error
@@ -211,13 +214,20 @@ func (d *Director) Ports() ([]PortView, error) {
 		if facts.Kind == port.Tunnel {
 			facts.MTU = d.snapshot.Load().Ports[facts.ID].MTU
 		}
-		out[i] = PortView{Facts: facts, Link: l, Switches: d.spec.Links[p.facts.Name]}
+		out[i] = PortView{Facts: facts, Link: l, Switches: d.spec.Links[p.facts.Name], Bond: d.viewOf(p)}
+		if v := out[i].Bond; v != nil {
+			out[i].Link = &port.Link{Up: !out[i].Switches.Down, Carrier: v.Carries, SpeedMbps: v.Mbps, FullDuplex: true}
+		}
+		if p.master != nil {
+			out[i].Master = p.master.port.facts.Name
+			out[i].Switches = p.switches(d.spec)
+		}
 		if p.twin != nil {
 			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
 		}
 	}
 	err := d.ask(func(i int, w *worker.Worker) {
-		for j, p := range d.ports {
+		for j, p := range ports {
 			for _, q := range p.queues {
 				if q.worker == i {
 					q.queue.Counters(&out[j].Counters)
@@ -274,11 +284,14 @@ func (d *Director) Workers() ([]WorkerView, error) {
 	out := make([]WorkerView, len(d.workers))
 	for i, lane := range lanes {
 		out[i] = WorkerView{Name: lane.Name, Type: lane.Type, CPU: lane.CPU, Running: !d.stopped[i], ServedBy: lanes[d.served[i]].Name}
-		for _, p := range d.ports {
+		for _, p := range d.withMembers(d.ports) {
 			for _, q := range p.queues {
 				if q.worker == i && q.number >= 0 {
 					out[i].Queues = append(out[i].Queues, QueueView{p.facts.Name, q.number})
 				}
+			}
+			for _, number := range p.bond.served(i) {
+				out[i].Queues = append(out[i].Queues, QueueView{p.facts.Name, number})
 			}
 		}
 	}
@@ -294,7 +307,7 @@ func (d *Director) Workers() ([]WorkerView, error) {
 			v.Ports.Drops[r] += n
 		}
 		if i == 0 { // nobody's; somebody has to tell
-			for _, p := range d.ports {
+			for _, p := range d.withMembers(d.ports) {
 				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
 			}
 		}
@@ -320,7 +333,7 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 			sum[r] += n
 		}
 	})
-	for _, p := range d.portList() {
+	for _, p := range d.devices(d.portList()) {
 		sum[packet.PortRxNoQueue] += p.unserved()
 	}
 	return sum, err

@@ -17,6 +17,8 @@ const (
 	PortRxNoQueue   // arrived on a receive queue that nobody serves
 	PortRxError     // any other receive error of the kernel
 	PoolEmpty       // no free packet memory
+	BondInactive    // came on a member of a bond that may not receive
+	BondSlowFull    // a frame of LACP, of which too many wait
 
 	// Link layer.
 	EtherShort     // shorter than its link header
@@ -105,6 +107,7 @@ const (
 	LBLateRewrite       // the connection changed hands while the packet was in flight
 
 	// Ports, sending.
+	BondNoMember // no member of the bond may send
 	PortTxFull   // the transmit ring stayed full
 	PortTxError  // the kernel refused the frame
 	PortTxTooBig // frame larger than the port's MTU
@@ -128,6 +131,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortRxNoQueue:       {"port_rx_no_queue", "a frame came on a receive queue that nobody serves: a few at the start are normal; else queues were changed (ethtool -L): restart weir"},
 	PortRxError:         {"port_rx_error", "the kernel counted a receive error"},
 	PoolEmpty:           {"pool_empty", "no free packet memory: raise pktpool_size"},
+	BondInactive:        {"bond_inactive", "came on a member of a bond that carries no traffic now: dpip link show BOND status"},
+	BondSlowFull:        {"bond_slow_full", "frames of LACP came faster than they are looked at"},
 	EtherShort:          {"ether_short", "frame shorter than its link header"},
 	EtherOtherHost:      {"ether_other_host", "for another machine's MAC address"},
 	EtherVLAN:           {"ether_vlan", "VLAN tag for which no VLAN device exists"},
@@ -204,6 +209,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBConnRace:          {"lb_conn_race", "two workers met the same new connection at once; the sender repeats"},
 	LBProxyWait:         {"lb_proxy_wait", "came before the client's first bytes, which may hold a PROXY header; the sender repeats"},
 	LBLateRewrite:       {"lb_late_rewrite", "the connection ended while the packet was in flight"},
+	BondNoMember:        {"bond_no_member", "no member of the bond may send: dpip link show BOND status"},
 	PortTxFull:          {"port_tx_full", "the transmit ring stayed full"},
 	PortTxError:         {"port_tx_error", "the kernel refused the frame"},
 	PortTxTooBig:        {"port_tx_too_big", "frame larger than the port's MTU"},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Link is what Linux says of one of its interfaces. It is immutable: FindLink
@@ -148,4 +149,23 @@ func (l *Link) set(what string, f func(netlink.Link) error) error {
 		return fmt.Errorf("interface %q: %s: %w", l.Name, what, err)
 	}
 	return nil
+}
+
+// SetMAC gives the interface another MAC address. A driver that can't while the interface is
+// up gets it switched off for that moment.
+func (l *Link) SetMAC(mac MAC) error {
+	err := l.set("set the MAC address", func(nl netlink.Link) error {
+		err := netlink.LinkSetHardwareAddr(nl, mac[:])
+		if !errors.Is(err, unix.EBUSY) || nl.Attrs().RawFlags&flagUp == 0 {
+			return err
+		}
+		if err := netlink.LinkSetDown(nl); err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetHardwareAddr(nl, mac[:]), netlink.LinkSetUp(nl))
+	})
+	if err == nil {
+		l.MAC = mac
+	}
+	return err
 }

@@ -5,6 +5,7 @@ package spec
 // and the running value stays.
 type Boot struct {
 	Devices []Device
+	Bonds   []Bond
 	Workers []Worker
 
 	ConnPool   int // greatest number of connections (conn_pool_size)

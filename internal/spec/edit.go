@@ -13,6 +13,9 @@ func (s *Spec) device(name string) error {
 	if name == "" {
 		return refuse(Invalid, "link", "no device specified: add `dev NAME`, one of %s", strings.Join(s.Ports, ", "))
 	}
+	if b := s.BondOf(name); b != nil {
+		return refuse(Invalid, "link", "%s is a member of %s and no port of its own: use %s", name, b.Name, b.Name)
+	}
 	if !slices.Contains(s.Ports, name) {
 		return refuse(NoDevice, "link", "no such device: %s; the devices are %s", name, strings.Join(s.Ports, ", "))
 	}
@@ -338,8 +341,14 @@ func (s *Spec) DeleteNeighbour(a netip.Addr, port string) (bool, error) {
 
 // SetLink changes a switch of a device.
 func (s *Spec) SetLink(port, item, value string) error {
-	if err := s.device(port); err != nil {
-		return err
+	if slices.Contains(BondItems, item) {
+		return s.setBond(port, item, value)
+	}
+	// A member's cable may be taken out of use; all else is its bond's.
+	if member := item == "link" && s.BondOf(port) != nil; !member {
+		if err := s.device(port); err != nil {
+			return err
+		}
 	}
 	words := [2]string{"off", "on"}
 	if item == "link" {
@@ -354,8 +363,7 @@ func (s *Spec) SetLink(port, item, value string) error {
 		l.AllMulticast = on
 	case "link":
 		l.Down = !on
-	case "forward2kni", "tc-egress", "tc-ingress", "lldp", "addr",
-		"bond-mode", "bond-primary", "bond-xmit-policy", "bond-monitor-interval", "bond-link-up-prop", "bond-link-down-prop":
+	case "forward2kni", "tc-egress", "tc-ingress", "lldp", "addr":
 		return refuse(NotSupported, "link", "%s is not supported yet", item)
 	default:
 		return refuse(Invalid, "link", "%q is no switch of a device: promisc, allmulticast, link", item)

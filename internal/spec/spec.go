@@ -18,6 +18,7 @@ type Spec struct {
 	Neighbours []Neighbour
 	Services   []Service
 	Links      map[string]Link // switches set with `dpip link set`, by port name
+	Bonds      []Bond          // in the order of dpvs.conf; members are not in Ports
 	// SetTimeouts stand in the place of those of dpvs.conf.
 	SetTimeouts SetTimeouts
 	Forwarding  bool // forward packets that are not for a service
@@ -39,6 +40,10 @@ func (s *Spec) Clone() *Spec {
 		c.Services[i].Locals = slices.Clone(c.Services[i].Locals)
 	}
 	c.Links = maps.Clone(s.Links)
+	c.Bonds = slices.Clone(s.Bonds)
+	for i := range c.Bonds {
+		c.Bonds[i] = s.Bonds[i].clone()
+	}
 	return &c
 }
 

@@ -13,6 +13,9 @@ import (
 // elsewhere are the reasons that no story can bring about, and the test that
 // does: the kernel's own, and what only happens between two workers at once.
 var elsewhere = map[packet.Reason]struct{ name, file string }{
+	packet.BondInactive:   {"BondInactive", "../port/bond/queue_test.go"},
+	packet.BondSlowFull:   {"BondSlowFull", "../port/bond/queue_test.go"},
+	packet.BondNoMember:   {"BondNoMember", "../port/bond/queue_test.go"},
 	packet.PortRxRingFull: {"PortRxRingFull", "../port/drops_test.go"},
 	packet.PortRxNoFrame:  {"PortRxNoFrame", "../port/drops_test.go"},
 	packet.PortRxTooBig:   {"PortRxTooBig", "../port/drops_test.go"},

@@ -112,6 +112,9 @@ func (w *Worker) AddQueue(id uint16, q port.Queue) {
 	w.nports = max(w.nports, int(id)+1)
 }
 
+// AddRx gives the worker a queue that it only receives from. Before the worker runs.
+func (w *Worker) AddRx(q port.Queue) { w.queues = append(w.queues, q) }
+
 // AddTx gives the worker a queue that it only sends on. Before the worker runs.
 func (w *Worker) AddTx(id uint16, q port.Queue) {
 	w.trays[id].queue = q

@@ -106,6 +106,15 @@ func TestChanges(t *testing.T) {
 		{"link set dpdk0 link down", setLink("dpdk0", "link", "down")},
 		{"link set dev dpdk0 link up", setLink("dpdk0", "link", "up")},
 		{"link set dpdk0 addr 00:16:3E:00:00:01", setLink("dpdk0", "addr", "00:16:3e:00:00:01")},
+		{"link set bond0 bond-mode 4", setLink("bond0", "bond-mode", "4")},
+		{"link set bond0 bond-primary dpdk1", setLink("bond0", "bond-primary", "dpdk1")},
+		{"link set bond0 bond-primary none", setLink("bond0", "bond-primary", "none")},
+		{"link set bond0 bond-xmit-policy layer23", setLink("bond0", "bond-xmit-policy", "layer23")},
+		{"link set bond0 bond-monitor-interval 0100", setLink("bond0", "bond-monitor-interval", "100")},
+		{"link set bond0 bond-link-up-prop 500", setLink("bond0", "bond-link-up-prop", "500")},
+		{"link set bond0 bond-link-down-prop 0", setLink("bond0", "bond-link-down-prop", "0")},
+		{"link add bond0 bond-slave dpdk1", setLink("bond0", "bond-slave-add", "dpdk1")},
+		{"link del bond0 bond-slave dpdk1", setLink("bond0", "bond-slave-del", "dpdk1")},
 
 		// IPv6, its family told by the words, or by -6.
 		{"addr add 2001:db8::1/64 dev dpdk0", putAddr(&weirv1.Address{Prefix: "2001:db8::1/64", Device: "dpdk0"})},

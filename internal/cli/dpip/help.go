@@ -120,11 +120,21 @@ Examples:
 const linkHelp = `Usage:
     dpip [-s] [-v] [-i SECONDS [-c N] [-C]] link show [DEVICE | cpu | cpuN]
     dpip link set DEVICE ITEM VALUE
+    dpip [-v] link show BOND status
+    dpip link set BOND BONDITEM VALUE
+    dpip link { add | del } BOND bond-slave DEVICE
 Parameters:
     ITEM VALUE := { promisc | allmulticast | forward2kni | tc-egress | tc-ingress | lldp } { on | off }
                 | link { up | down }
                 | addr MAC
+    BONDITEM VALUE := bond-mode { 0 | 1 | 2 | 3 | 4 }
+                    | bond-primary { DEVICE | none }
+                    | bond-xmit-policy { layer2 | layer23 | layer34 }
+                    | { bond-monitor-interval | bond-link-up-prop | bond-link-down-prop } MILLISECONDS
 Examples:
+    dpip link show bond0 status
+    dpip link set bond0 bond-primary dpdk1
+    dpip link del bond0 bond-slave dpdk0
     dpip link show dpdk0 -s
     dpip link show cpu -s -i 1
     dpip link set dpdk0 promisc on

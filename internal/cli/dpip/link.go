@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,11 +16,9 @@ import (
 var linkCommands = []command{
 	{names: []string{"show", "list"}, parse: parseLinkShow, mayRepeat: true},
 	{names: []string{"set", "change"}, parse: parseLinkSet},
-	{names: []string{"add"}, parse: refusal(noBonding)},
-	{names: []string{"del", "delete"}, parse: refusal(noBonding)},
+	{names: []string{"add"}, parse: parseBondSlave("add")},
+	{names: []string{"del", "delete"}, parse: parseBondSlave("del")},
 }
-
-const noBonding = "bonding is not supported yet: a port is a device block in dpvs.conf"
 
 // linkItem is something that `link set` sets; value checks and normalizes.
 type linkItem struct {
@@ -36,15 +35,35 @@ var linkItems = []linkItem{
 	{"lldp", oneOf("on", "off")},
 	{"link", oneOf("up", "down")},
 	{"addr", func(_, arg string) (string, error) { return lladdr(arg) }},
+	{"bond-mode", numberTo(6)},
+	{"bond-primary", func(_, arg string) (string, error) { return device(arg) }},
+	{"bond-xmit-policy", oneOf("layer2", "layer23", "layer34")},
+	{"bond-monitor-interval", numberTo(1<<31 - 1)},
+	{"bond-link-up-prop", numberTo(1<<31 - 1)},
+	{"bond-link-down-prop", numberTo(1<<31 - 1)},
 }
 
-// oneOf makes a check that the value is a or b.
-func oneOf(a, b string) func(name, arg string) (string, error) {
+// oneOf makes a check that the value is one of some words.
+func oneOf(words ...string) func(name, arg string) (string, error) {
+	last := len(words) - 1
+	all := strings.Join(words[:last], ", ") + " or " + words[last]
 	return func(name, arg string) (string, error) {
-		if arg != a && arg != b {
-			return "", fmt.Errorf("invalid value %q for `%s': use %s or %s", arg, name, a, b)
+		if !slices.Contains(words, arg) {
+			return "", fmt.Errorf("invalid value %q for `%s': use %s", arg, name, all)
 		}
 		return arg, nil
+	}
+}
+
+// numberTo makes a check that the value is a number from 0 to most. What a setting takes
+// of them, the director knows.
+func numberTo(most int) func(name, arg string) (string, error) {
+	return func(name, arg string) (string, error) {
+		n, err := strconv.Atoi(arg)
+		if err != nil || n < 0 || n > most {
+			return "", fmt.Errorf("invalid value %q for `%s': use a number from 0 to %d", arg, name, most)
+		}
+		return strconv.Itoa(n), nil
 	}
 }
 
@@ -93,8 +112,8 @@ func findItem(word, dev string) (linkItem, error) {
 		}
 	}
 	switch {
-	case strings.HasPrefix(word, "bond-"):
-		return linkItem{}, errors.New(noBonding)
+	case word == "bond-slave":
+		return linkItem{}, fmt.Errorf("cannot set %q: write link add %s bond-slave DEV, or link del", word, dev)
 	case word == "up" || word == "down":
 		return linkItem{}, fmt.Errorf("cannot set %q: write link set %s link %s", word, dev, word)
 	}
@@ -115,10 +134,14 @@ func parseLinkShow(of family, words []string) (action, error) {
 		words = words[1:]
 	}
 	if len(words) == 2 && words[1] == "status" {
-		return nil, errors.New(noBonding)
+		dev, err := device(words[0])
+		if err != nil {
+			return nil, err
+		}
+		return showBond(dev), nil
 	}
 	if len(words) > 1 {
-		return nil, fmt.Errorf("unexpected word %q: write link show [DEV | cpu | cpuN]", words[1])
+		return nil, fmt.Errorf("unexpected word %q: write link show [DEV [status] | cpu | cpuN]", words[1])
 	}
 	if len(words) == 0 {
 		return showLinks(""), nil

@@ -113,6 +113,10 @@ func linkDetail(l *weirv1.Link, workers []*weirv1.Worker) string {
 		b.WriteString(row(32, []string{"kni_name", "kni_state"}))
 		b.WriteString(row(32, []string{l.Kni, either(l.KniUp, "UP", "DOWN")}))
 	}
+	if l.Master != "" {
+		b.WriteString(row(32, []string{"bond"}))
+		b.WriteString(row(32, []string{l.Master}))
+	}
 	b.WriteString("    Queue Configuration:\n")
 	for _, w := range workers {
 		for _, q := range w.Queues {

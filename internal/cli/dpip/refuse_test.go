@@ -14,7 +14,7 @@ func TestRefused(t *testing.T) {
 		routeForm = "PREFIX [via A] dev D [scope S] [mtu N] [src A] [metric N] [local]"
 		noDevice  = "no device specified: add `dev DEVICE'"
 		noRouteOp = "route set is not supported: delete the route with `dpip route del' and add it anew"
-		linkItems = "promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr"
+		linkItems = "promisc, allmulticast, forward2kni, tc-egress, tc-ingress, lldp, link, addr, bond-mode, bond-primary, bond-xmit-policy, bond-monitor-interval, bond-link-up-prop, bond-link-down-prop"
 	)
 	for _, tc := range []struct{ line, want string }{
 		// Objects and commands.
@@ -221,12 +221,18 @@ func TestRefused(t *testing.T) {
 		{"link set dpdk0 mtu 9000", `cannot set "mtu": use one of ` + linkItems},
 		{"link set dpdk0 promisc on lldp on", `unexpected word "lldp": write link set DEV ITEM VALUE, one item at a time`},
 		{"link set a/b promisc on", "invalid device name \"a/b\": `dpip link show' lists the devices"},
-		{"link set bond0 bond-mode 4", noBonding},
-		{"link add bond0 bond-slave dpdk0", noBonding},
-		{"link del bond0 bond-slave dpdk0", noBonding},
-		{"link show bond0 status", noBonding},
-		{"link show dpdk0 frob", `unexpected word "frob": write link show [DEV | cpu | cpuN]`},
-		{"link show cpu frob", `unexpected word "frob": write link show [DEV | cpu | cpuN]`},
+		{"link set bond0 bond-mode 7", "invalid value \"7\" for `bond-mode': use a number from 0 to 6"},
+		{"link set bond0 bond-mode lacp", "invalid value \"lacp\" for `bond-mode': use a number from 0 to 6"},
+		{"link set bond0 bond-primary a/b", "invalid device name \"a/b\": `dpip link show' lists the devices"},
+		{"link set bond0 bond-xmit-policy layer4", "invalid value \"layer4\" for `bond-xmit-policy': use layer2, layer23 or layer34"},
+		{"link set bond0 bond-monitor-interval soon", "invalid value \"soon\" for `bond-monitor-interval': use a number from 0 to 2147483647"},
+		{"link set bond0 bond-slave dpdk0", `cannot set "bond-slave": write link add bond0 bond-slave DEV, or link del`},
+		{"link add", "no device specified: write link add BOND bond-slave DEV"},
+		{"link add bond0 dpdk0", "nothing to add: write link add BOND bond-slave DEV"},
+		{"link del bond0 bond-slave", "nothing to del: write link del BOND bond-slave DEV"},
+		{"link del bond0 bond-slave dpdk0 dpdk1", `unexpected word "dpdk1": write link del BOND bond-slave DEV, one device at a time`},
+		{"link show dpdk0 frob", `unexpected word "frob": write link show [DEV [status] | cpu | cpuN]`},
+		{"link show cpu frob", `unexpected word "frob": write link show [DEV [status] | cpu | cpuN]`},
 		{"link show cpu/1", "invalid device name \"cpu/1\": `dpip link show' lists the devices"},
 	} {
 		t.Run(tc.line, func(t *testing.T) {

@@ -20,6 +20,7 @@ type box struct {
 	neighbours []*weirv1.Neighbour
 	vlans      []*weirv1.VLAN
 	services   []*weirv1.Service
+	bonds      []*weirv1.SetLinkRequest // what of bonds was set at run time
 	access     []*weirv1.AccessList
 	timeouts   *weirv1.Timeouts // that were set
 
@@ -41,7 +42,8 @@ type onDevice struct {
 // host is an address as a prefix.
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// save prints the lines that bring the box back to what it is: VLANs and tunnel devices, routes that must
+// save prints the lines that bring the box back to what it is: what of bonds is not as
+// dpvs.conf says, VLANs and tunnel devices, routes that must
 // come before their addresses, addresses, the other routes, static neighbours,
 // then each service with its local addresses and its real servers (so that no
 // real server is ever without a local address). Addresses are always written in
@@ -108,6 +110,7 @@ func (b *box) index(links []*weirv1.Link) {
 	b.networks, b.mtus = map[onDevice][]netip.Addr{}, map[string]uint32{}
 	for _, l := range links {
 		b.mtus[l.GetName()] = l.GetMtu()
+		b.bonds = append(b.bonds, l.GetBond().GetChanged()...)
 	}
 	for _, s := range b.services {
 		for _, l := range s.GetLocals() {
@@ -136,6 +139,9 @@ func prefix(text string) netip.Prefix {
 // lines returns the saved lines, each with its newline.
 func (b *box) lines() []string {
 	var out []string
+	for _, c := range b.bonds {
+		out = append(out, bondLine(c))
+	}
 	for _, v := range b.vlans {
 		out = append(out, join("dpip vlan add", v.GetName(), "link", v.GetLink(), "proto", v.GetProto(), "id", strconv.Itoa(int(v.GetId()))))
 	}
@@ -179,6 +185,14 @@ func (b *box) lines() []string {
 		out = append(out, add[1:]...)
 	}
 	return out
+}
+
+// bondLine is a line for a setting of a bond.
+func bondLine(c *weirv1.SetLinkRequest) string {
+	if c.GetItem() == "bond-slave-del" {
+		return join("dpip link del", c.GetDevice(), "bond-slave", c.GetValue())
+	}
+	return join("dpip link set", c.GetDevice(), c.GetItem(), c.GetValue())
 }
 
 // keyText names a service in a map.

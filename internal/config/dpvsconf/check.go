@@ -9,9 +9,10 @@ import (
 // file names none.
 func (r *reader) check() {
 	r.checkDevices()
+	r.checkBonds()
 	r.checkSecret()
 	if len(r.cfg.Boot.Workers) == 0 && len(r.errors) == 0 {
-		r.cfg.Boot.Workers = defaultWorkers(r.cfg.Boot.Devices)
+		r.cfg.Boot.Workers = r.defaultWorkers()
 		return
 	}
 	r.checkWorkers()
@@ -23,8 +24,8 @@ func (r *reader) checkDevices() {
 	if len(b.Devices) == 0 && len(r.errors) == 0 {
 		r.errorf(r.whole, "no device: add \"device NAME { ... }\" to netif_defs for each interface that weir is to drive")
 	}
-	if len(b.Devices) > maxDevices {
-		r.errorf(r.devices[b.Devices[maxDevices].Name].pos, "more than %d devices: a director has no more ports", maxDevices)
+	if n := maxDevices - len(b.Bonds); len(b.Devices) > n {
+		r.errorf(r.devices[b.Devices[n].Name].pos, "more than %d devices: a director has no more ports", maxDevices)
 	}
 	driven := make(map[string]string)
 	for i := range b.Devices {
@@ -58,28 +59,40 @@ func (r *reader) checkSecret() {
 // host as well.
 func (r *reader) checkTwins(driven map[string]string) {
 	twins := make(map[string]string)
-	for i := range r.cfg.Boot.Devices {
-		d := &r.cfg.Boot.Devices[i]
-		at := r.devices[d.Name].pos
+	check := func(at block.Pos, what, kni string) {
 		switch {
-		case len(d.KNIName) > maxName:
-			r.errorf(at, "device %s: %s is longer than %d bytes: give it a shorter kni_name", d.Name, d.KNIName, maxName)
-		case driven[d.KNIName] != "":
-			r.errorf(at, "device %s: kni_name %s is the interface that device %s drives", d.Name, d.KNIName, driven[d.KNIName])
-		case twins[d.KNIName] != "":
-			r.errorf(at, "device %s: kni_name %s is that of device %s as well", d.Name, d.KNIName, twins[d.KNIName])
+		case len(kni) > maxName:
+			r.errorf(at, "%s: %s is longer than %d bytes: give it a shorter kni_name", what, kni, maxName)
+		case driven[kni] != "":
+			r.errorf(at, "%s: kni_name %s is the interface that device %s drives", what, kni, driven[kni])
+		case twins[kni] != "":
+			r.errorf(at, "%s: kni_name %s is that of %s as well", what, kni, twins[kni])
 		}
-		twins[d.KNIName] = d.Name
+		twins[kni] = what
+	}
+	for i := range r.cfg.Boot.Devices {
+		if d := &r.cfg.Boot.Devices[i]; r.bondOf(d.Name) == nil { // a slave has no twin
+			check(r.devices[d.Name].pos, "device "+d.Name, d.KNIName)
+		}
+	}
+	for i := range r.cfg.Boot.Bonds {
+		b := &r.cfg.Boot.Bonds[i]
+		check(r.bonds[b.Name].pos, "bonding "+b.Name, b.KNIName)
 	}
 }
 
 // defaultWorkers are those of a file without worker blocks: the control side on
 // CPU 0 and one worker on CPU 1 that serves every queue of every device. Where
 // there is no CPU 1, the director warns and lets that worker run on any.
-func defaultWorkers(devices []spec.Device) []spec.Worker {
+func (r *reader) defaultWorkers() []spec.Worker {
 	w := spec.Worker{Name: "cpu1", Type: typeSlave, CPU: 1}
-	for _, d := range devices {
-		w.Ports = append(w.Ports, spec.WorkerPort{Port: d.Name})
+	for _, d := range r.cfg.Boot.Devices {
+		if r.bondOf(d.Name) == nil {
+			w.Ports = append(w.Ports, spec.WorkerPort{Port: d.Name})
+		}
+	}
+	for _, b := range r.cfg.Boot.Bonds {
+		w.Ports = append(w.Ports, spec.WorkerPort{Port: b.Name})
 	}
 	return []spec.Worker{{Name: "cpu0", Type: typeMaster, CPU: 0}, w}
 }
@@ -138,8 +151,14 @@ func (r *reader) checkQueues() {
 				continue
 			}
 			listed[p.Port] = true
-			if _, ok := r.devices[p.Port]; !ok {
+			_, device := r.devices[p.Port]
+			_, bond := r.bonds[p.Port]
+			switch b := r.bondOf(p.Port); {
+			case !device && !bond:
 				r.noSuchPort(at, w.Name, p.Port)
+				continue
+			case b != nil:
+				r.errorf(at, "worker %s serves %s, which is a slave of %s: name %s here, and the worker serves that queue of all its slaves", shown(w.Name), p.Port, b.Name, b.Name)
 				continue
 			}
 			r.serve(at, w.Name, served, p)
@@ -148,13 +167,12 @@ func (r *reader) checkQueues() {
 }
 
 func (r *reader) noSuchPort(at block.Pos, worker, port string) {
-	if _, bond := r.bonds[port]; bond {
-		r.errorf(at, "worker %s serves %s: bonding devices are not supported yet, name a device", shown(worker), shown(port))
-		return
-	}
 	names := make([]string, 0, len(r.devices))
 	for _, d := range r.cfg.Boot.Devices {
 		names = append(names, d.Name)
+	}
+	for name := range r.bonds {
+		names = append(names, name)
 	}
 	if near := block.Nearest(port, names); near != "" {
 		r.errorf(at, "worker %s serves %s, but there is no such device: did you mean %s?", shown(worker), shown(port), near)

@@ -22,6 +22,13 @@ func device(name string) spec.Device {
 	}
 }
 
+// on is device of another interface than its name says.
+func on(name, ifName string) spec.Device {
+	d := device(name)
+	d.Interface = ifName
+	return d
+}
+
 func mustParse(t *testing.T, text string) (*Config, []string) {
 	t.Helper()
 	c, warnings, err := ParseBytes("conf", []byte(text))
@@ -37,19 +44,30 @@ func mustParse(t *testing.T, text string) (*Config, []string) {
 
 func TestSamples(t *testing.T) {
 	master := spec.Worker{Name: "cpu0", Type: "master"}
+	bond := spec.DefaultBond("bond0")
+	bond.Members, bond.Mode = []string{"dpdk0", "dpdk1"}, 4
 	tests := []struct {
 		file    string
 		devices []spec.Device
+		bonds   []spec.Bond
 		workers []spec.Worker
 	}{
 		{
+			"dpvs.bond.conf.sample",
+			[]spec.Device{device("dpdk0"), device("dpdk1")},
+			[]spec.Bond{bond},
+			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "bond0"}}}},
+		},
+		{
 			"dpvs.conf.sample",
 			[]spec.Device{device("dpdk0"), device("dpdk1")},
+			nil,
 			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}, {Port: "dpdk1"}}}},
 		},
 		{
 			"dpvs.conf.single-nic.sample",
 			[]spec.Device{device("dpdk0")},
+			nil,
 			[]spec.Worker{master, {Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}}}},
 		},
 	}
@@ -63,7 +81,7 @@ func TestSamples(t *testing.T) {
 				t.Errorf("warning: %s", w)
 			}
 			want := defaults() // the samples say what is the default anyway
-			want.Boot.Devices, want.Boot.Workers = tt.devices, tt.workers
+			want.Boot.Devices, want.Boot.Bonds, want.Boot.Workers = tt.devices, tt.bonds, tt.workers
 			if d := cmp.Diff(&want, got); d != "" {
 				t.Errorf("config (-want +got):\n%s", d)
 			}
@@ -122,7 +140,12 @@ func TestWholeGrammar(t *testing.T) {
 					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxDesc: 2048,
 					TxDesc: 1024, KNIName: "dpdk1.kni",
 				},
+				on("dpdk2", "eth2"), on("dpdk3", "eth3"),
 			},
+			Bonds: []spec.Bond{{
+				Name: "bond0", Members: []string{"dpdk2", "dpdk3"}, Primary: "dpdk3", Mode: 4, KNIName: "bond.kni", XmitPolicy: "layer23",
+				MonitorInterval: 50, UpDelay: 300, DownDelay: 100, ADSelect: "bandwidth", SystemPriority: 100,
+			}},
 			Workers: []spec.Worker{
 				{Name: "cpu0", Type: "master"},
 				{Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{

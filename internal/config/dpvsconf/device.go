@@ -87,16 +87,6 @@ func (r *reader) queueNumber() rule {
 	return r.without(number(r, new(int), 0, maxQueues, defaultOfQueues), "every queue of the interface is served; ethtool -L sets how many it has")
 }
 
-// bonding remembers the name, so that a worker that serves it can be told why
-// there is no such port.
-func (r *reader) bonding(n *block.Node, name string) {
-	r.later("mode", "slave", "primary", "numa_node", "kni_name", "options")(n)
-	if r.bonds == nil {
-		r.bonds = make(map[string]block.Pos)
-	}
-	r.bonds[name] = n.Pos
-}
-
 // pktPool reads pktpool_size. DPVS counts the frames of a NUMA node, Weir those
 // of a worker: files written for DPVS would ask for a gigabyte per worker.
 func (r *reader) pktPool(n *block.Node) {

@@ -25,6 +25,7 @@ func Diff(running, wanted *Config) (needRestart []string) {
 		needRestart = append(needRestart, "pktpool_size")
 	}
 	needRestart = append(needRestart, diff("device", a.Devices, b.Devices, func(d spec.Device) string { return d.Name })...)
+	needRestart = append(needRestart, diff("bonding", a.Bonds, b.Bonds, func(b spec.Bond) string { return b.Name })...)
 	needRestart = append(needRestart, diff("worker", a.Workers, b.Workers, func(w spec.Worker) string { return w.Name })...)
 	if a.NeighQueue != b.NeighQueue {
 		needRestart = append(needRestart, "unres_queue_length")

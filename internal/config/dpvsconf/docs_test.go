@@ -20,7 +20,7 @@ func TestPageNamesEveryKeyword(t *testing.T) {
 		t.Fatal(err)
 	}
 	ignored := map[string]bool{
-		"bonding": true, "synproxy": true,
+		"synproxy":   true,
 		"timer_defs": true, "ctrl_defs": true, "ipset_defs": true,
 	}
 	named := 0

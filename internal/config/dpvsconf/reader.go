@@ -26,7 +26,7 @@ type reader struct {
 	// Where things were said, for the checks across blocks.
 	secret  *block.Pos // stable_secret; nil: nowhere
 	devices map[string]place
-	bonds   map[string]block.Pos
+	bonds   map[string]bondPlace
 	workers map[string]place
 	ports   [][]block.Pos // of each worker's ports, in the order of Boot.Workers
 }

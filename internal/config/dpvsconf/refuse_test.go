@@ -1,6 +1,10 @@
 package dpvsconf
 
-import "testing"
+import (
+	"testing"
+
+	"weir/internal/spec"
+)
 
 // both has two devices, a master and a slave, and room for more in worker_defs.
 const both = `netif_defs {
@@ -15,6 +19,9 @@ worker_defs {
   port dpdk0 { rx_queue_ids 0 }
   port dpdk1 { } }
 `
+
+// bonded is the beginning of a bond of a and b, which are devices.
+const bonded = "netif_defs {\n device a { }\n device b { }\n bonding bond0 {\n"
 
 // TestRefuse is the table of wrong files: all of them are refused whole, with
 // exactly these words.
@@ -93,7 +100,24 @@ func TestRefuse(t *testing.T) {
 		{"slave without a port", both + " worker cpu2 { type slave\n cpu_id 2 } }", "conf:12: worker cpu2 has no port: add \"port NAME { }\" for each device it serves"},
 		{"no such port", both + " worker cpu2 { type slave\n cpu_id 2\n port wan { } } }", "conf:14: worker cpu2 serves wan, but there is no such device: add \"device wan { ... }\" to netif_defs"},
 		{"mistyped port", both + " worker cpu2 { type slave\n cpu_id 2\n port dpkd1 { } } }", "conf:14: worker cpu2 serves dpkd1, but there is no such device: did you mean dpdk1?"},
-		{"bonding", both + " worker cpu2 { type slave\n cpu_id 2\n port bond0 { } } }\nnetif_defs { bonding bond0 { } }", "conf:14: worker cpu2 serves bond0: bonding devices are not supported yet, name a device"},
+		{"slave of a bond served", bonded + " slave b\n} }\nworker_defs { worker w { type slave\n cpu_id 2\n port b { } }\n worker m { type master\n cpu_id 0\n } }", "conf:9: worker w serves b, which is a slave of bond0: name bond0 here, and the worker serves that queue of all its slaves"},
+		{"bond twice", bonded + " slave b\n}\nbonding bond0 { slave a } }", "conf:7: bonding bond0 is already at conf:4: give each bond one block"},
+		{"bond of no slave", bonded + " } }", "conf:4: bonding bond0 has no slave: add \"slave NAME\" for each device that it is made of"},
+		{"slave that is no device", bonded + " slave wan7\n} }", "conf:5: bonding bond0 has slave wan7, but there is no such device: add \"device wan7 { ... }\" to netif_defs"},
+		{"mistyped slave", "netif_defs {\n device dpdk0 { }\n bonding bond0 {\n slave dpkd0\n} }", "conf:4: bonding bond0 has slave dpkd0, but there is no such device: did you mean dpdk0?"},
+		{"slave twice", bonded + " slave a\n slave a\n} }", "conf:6: bonding bond0 has slave a twice"},
+		{"slave of two bonds", bonded + " slave a\n}\nbonding bond1 {\n slave a\n} }", "conf:8: device a is a slave of bond0 already: it can be in one bond"},
+		{"slave without a name", bonded + " slave\n slave a\n} }", "conf:5: slave needs the name of a device"},
+		{"bond with the name of a device", "netif_defs {\n device a { }\n bonding a { slave a }\n}", "conf:3: bonding a has the name of the device at conf:2: give it another"},
+		{"bond's twin", "netif_defs {\n device a { }\n device b { }\n bonding bond0 { slave a\n kni_name b }\n}", "conf:4: bonding bond0: kni_name b is the interface that device b drives"},
+		{"primary that is no slave", bonded + " mode 1\n slave a\n primary b\n} }", "conf:7: primary b is no slave of bonding bond0"},
+		{"mode", bonded + " slave a\n mode 7\n} }", "conf:6: mode 7 is not a number from 0 to 6 (default: 0)"},
+		{"balance-tlb", bonded + " slave a\n mode 5\n} }", "conf:6: " + spec.WhyNoMode(5)},
+		{"balance-alb", bonded + " slave a\n mode 6\n} }", "conf:6: " + spec.WhyNoMode(6)},
+		{"policy", bonded + " slave a\n xmit_policy layer4\n} }", "conf:6: xmit_policy layer4 is not one of layer2, layer23, layer34 (default: layer34)"},
+		{"interval", bonded + " slave a\n link_monitor_interval 0\n} }", "conf:6: link_monitor_interval 0 is not a number from 1 to 10000 (default: 10)"},
+		{"bond's option", bonded + " slave a\n options speed=1\n} }", "conf:6: options: speed is none; there is dedicated_queues=on|off"},
+		{"bond's option's value", bonded + " slave a\n options dedicated_queues=yes\n} }", "conf:6: options: dedicated_queues is on or off, not yes"},
 		{"port twice", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk1 { }\n port dpdk1 { } } }", "conf:15: worker cpu2 has port dpdk1 twice: put all its queues into one block"},
 		{"queue of two workers", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk0 { rx_queue_ids 1 0 } } }", "conf:14: worker cpu2 serves rx queue 0 of dpdk0, which worker cpu1 serves already: give each queue to one worker"},
 		{"queue listed twice", both + " worker cpu2 { type slave\n cpu_id 2\n port dpdk0 { tx_queue_ids 1 1 } } }", "conf:14: tx_queue_ids lists queue 1 twice"},
