@@ -49,6 +49,7 @@ echo $! >/run/agent.pid`)
 // TestAgentOnAnotherKernel: what a real server lacks is said in one sentence each, and
 // what it has works: TOA, and UOA by either carrier and in both modes.
 func TestAgentOnAnotherKernel(t *testing.T) {
+	t.Parallel() // it waits for the guest, which no other of the parallel tests uses
 	guest, err := kernel()
 	if err != nil {
 		t.Fatal(err)

@@ -278,6 +278,10 @@ func maker() {
 	if err != nil {
 		panic(err)
 	}
+	// A namespace on its way: it has a name, which leads nowhere yet.
+	if err := os.WriteFile(filepath.Join(namesDir, w.prefix+"unborn"), nil, 0o444); err != nil {
+		panic(err)
+	}
 	os.Stdout.WriteString(w.prefix + " " + strconv.Itoa(p.PID()) + "\n")
 	select {}
 }
@@ -305,8 +309,8 @@ func TestKilledMaker(t *testing.T) {
 	}
 	prefix, pid, _ := strings.Cut(strings.TrimSpace(line), " ")
 	orphaned := &World{prefix: prefix}
-	if left := orphaned.Left(); len(left) != 3 {
-		t.Errorf("the maker made %v, want a namespace, pins and a control group", left)
+	if left := orphaned.Left(); len(left) != 4 {
+		t.Errorf("the maker made %v, want a namespace, the name of another, pins and a control group", left)
 	}
 	cmd.Process.Signal(syscall.SIGKILL)
 	cmd.Wait()
