@@ -134,7 +134,7 @@ func refuse6(s *spec.Spec) error {
 func (d *Director) linger(s *spec.Spec) (kept []spec.Address) {
 	for _, a := range append(d.lingering[:len(d.lingering):len(d.lingering)], d.spec.Addresses...) {
 		if !a.SAPool || s.FindAddress(a.Prefix.Addr()) != nil || !slices.Contains(s.Ports, a.Port) {
-			continue // it is there, or its device is not any more
+			continue // of a device that is gone nothing can be reached any more
 		}
 		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); ok && used > 0 && !slices.Contains(kept, a) {
 			// Alone: its prefix is no route any more.

@@ -106,7 +106,7 @@ func TestTCPThroughTwins(t *testing.T) {
 				check(t, ns.WriteSysctl("ipv6/conf/default/disable_ipv6", "0"))
 				check(t, ns.WriteSysctl("ipv6/conf/default/accept_dad", "0"))
 				check(t, ns.Do(func() error {
-					d, err := tap.Create(tap.Options{Name: "wan.kni", MAC: port.MAC{2, 0, 0, 0, 1, byte(i)}, MTU: 1500, Queues: 1, Whole: row.whole})
+					d, err := tap.Create(tap.Options{Name: "wan.kni", Port: "wan", MAC: port.MAC{2, 0, 0, 0, 1, byte(i)}, MTU: 1500, Queues: 1, Whole: row.whole})
 					if err != nil {
 						return err
 					}

@@ -77,7 +77,7 @@ func open(t testing.TB, d driver, ns *netns.Namespace, ifname string, id uint16,
 	o := new(openPort)
 	check(t, ns.Do(func() (err error) {
 		if d == twin {
-			if o.device, err = tap.Create(tap.Options{Name: "h0", MAC: port.MAC{2, 0, 0, 0, 0, 2}, MTU: 1500, Queues: len(memories), Whole: true}); err != nil {
+			if o.device, err = tap.Create(tap.Options{Name: "h0", Port: "d0", MAC: port.MAC{2, 0, 0, 0, 0, 2}, MTU: 1500, Queues: len(memories), Whole: true}); err != nil {
 				return err
 			}
 			if err := o.device.Link.SetUp(); err != nil {

@@ -1,6 +1,7 @@
 package stat
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 )
@@ -10,40 +11,44 @@ import (
 func TestAddAddsAll(t *testing.T) {
 	var a, b Worker
 	fill := func(w *Worker, from uint64) {
-		v, n := reflect.ValueOf(w).Elem(), from
-		for i := range v.NumField() {
-			switch f := v.Field(i); f.Kind() {
-			case reflect.Uint64:
-				f.SetUint(n)
-				n++
-			case reflect.Array:
-				for j := range f.Len() {
-					f.Index(j).SetUint(n)
-					n++
-				}
-			default:
-				t.Fatalf("a counter of kind %v", f.Kind())
-			}
-		}
+		counters(reflect.ValueOf(w).Elem(), "", func(_ string, c reflect.Value) {
+			c.SetUint(from)
+			from++
+		})
 	}
 	fill(&a, 1)
 	fill(&b, 1000)
 	was := a
 	a.Add(&b)
-	check := func(name string, sum, x, y uint64) {
-		if sum != x+y {
-			t.Errorf("%s: %d + %d gave %d", name, x, y, sum)
-		}
+	var x, y []uint64
+	list := func(into *[]uint64) func(string, reflect.Value) {
+		return func(_ string, c reflect.Value) { *into = append(*into, c.Uint()) }
 	}
-	va, vb, vw := reflect.ValueOf(a), reflect.ValueOf(b), reflect.ValueOf(was)
-	for i := range va.NumField() {
-		name := va.Type().Field(i).Name
-		if va.Field(i).Kind() == reflect.Uint64 {
-			check(name, va.Field(i).Uint(), vw.Field(i).Uint(), vb.Field(i).Uint())
-			continue
+	counters(reflect.ValueOf(was), "", list(&x))
+	counters(reflect.ValueOf(b), "", list(&y))
+	i := 0
+	counters(reflect.ValueOf(a), "", func(name string, c reflect.Value) {
+		if c.Uint() != x[i]+y[i] {
+			t.Errorf("%s: %d + %d gave %d", name, x[i], y[i], c.Uint())
 		}
-		for j := range va.Field(i).Len() {
-			check(name, va.Field(i).Index(j).Uint(), vw.Field(i).Index(j).Uint(), vb.Field(i).Index(j).Uint())
+		i++
+	})
+}
+
+// counters calls f for each number in v.
+func counters(v reflect.Value, name string, f func(name string, c reflect.Value)) {
+	switch v.Kind() {
+	case reflect.Uint64:
+		f(name, v)
+	case reflect.Array:
+		for i := range v.Len() {
+			counters(v.Index(i), fmt.Sprintf("%s[%d]", name, i), f)
 		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			counters(v.Field(i), name+"."+v.Type().Field(i).Name, f)
+		}
+	default:
+		panic("a counter of kind " + v.Kind().String())
 	}
 }
