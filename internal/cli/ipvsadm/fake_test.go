@@ -88,7 +88,7 @@ func (f *fake) find(key *weirv1.ServiceKey) (int, error) {
 // Apply makes all steps, or none.
 func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest]) (*connect.Response[weirv1.ApplyResponse], error) {
 	was := fake{
-		vlans:     clones(f.vlans),
+		vlans: clones(f.vlans), tunnels: clones(f.tunnels),
 		addresses: clones(f.addresses), routes: clones(f.routes), neighbours: clones(f.neighbours), services: clones(f.services),
 		access: clones(f.access), calls: slices.Clone(f.calls),
 	}
@@ -102,7 +102,7 @@ func (f *fake) Apply(ctx context.Context, q *connect.Request[weirv1.ApplyRequest
 		if s.GetMayBeThere() && connect.CodeOf(err) == connect.CodeFailedPrecondition && strings.HasSuffix(err.Error(), "already exists") {
 			continue
 		}
-		f.vlans = was.vlans
+		f.vlans, f.tunnels = was.vlans, was.tunnels
 		f.addresses, f.routes, f.neighbours, f.services, f.access, f.calls = was.addresses, was.routes, was.neighbours, was.services, was.access, was.calls
 		proto.Reset(&f.timeouts)
 		proto.Merge(&f.timeouts, timeouts)
@@ -128,6 +128,8 @@ func clones[M proto.Message](all []M) (out []M) {
 
 func (f *fake) step(ctx context.Context, s *weirv1.Step) (name string, err error) {
 	switch c := s.Change.(type) {
+	case *weirv1.Step_AddTunnel:
+		_, err = f.AddTunnel(ctx, connect.NewRequest(c.AddTunnel))
 	case *weirv1.Step_AddVlan:
 		_, err = f.AddVLAN(ctx, connect.NewRequest(c.AddVlan))
 	case *weirv1.Step_AddAddress:
