@@ -519,6 +519,8 @@ func TestBondModes(t *testing.T) {
 	} else if a := b.tryWith(saved, "./ipvsadm", "-R"); a.code != 0 {
 		t.Errorf("what was saved is not restored: %s", a.stderr)
 	}
+	b.inGuest("ip link set q1 down; ip link set q1 master bond0")
 	b.do("./dpip link add bond0 bond-slave dpdk1")
 	b.reached(true)
+	b.overBoth(true)
 }
