@@ -57,12 +57,12 @@ func TestAgentOnAnotherKernel(t *testing.T) {
 	s := one
 	s.servers = 1
 	o := &otherKernel{director: newDirector(t, s), guest: guest}
-	const card = 3 // the tunnels have the others
+	const card = 7 // the tunnels have the others
 	t.Cleanup(func() { guest.Unplug(card) })
 	if err := errors.Join(guest.Plug(card, o.net.LAN, "other"), o.net.LAN.Attach("other", "switch")); err != nil {
 		t.Fatal(err)
 	}
-	o.must("ip link set vec3 up; ip addr add " + netns.ServerAddr(1).String() + "/24 dev vec3; modprobe sch_ingress; modprobe cls_bpf; mkdir /run/cgroup /run/bpf")
+	o.must("ip link set vec7 up; ip addr add " + netns.ServerAddr(1).String() + "/24 dev vec7; modprobe sch_ingress; modprobe cls_bpf; mkdir /run/cgroup /run/bpf")
 
 	for _, step := range []struct{ before, want string }{
 		{"", "cgroup v2 is not mounted, and programs attach to its folders: mount -t cgroup2 "},
@@ -81,7 +81,7 @@ func TestAgentOnAnotherKernel(t *testing.T) {
 		}
 	}
 	o.must("exec >/run/servers.log 2>&1\n" + o.compiled("tcp_peer") + " 8081 &\n" + o.compiled("udp_peer") + " 5300 &\n" + o.compiled("uoa_server") + " 5301 &\njobs -p >/run/servers.pids")
-	defer o.in("kill $(cat /run/agent.pid /run/servers.pids); sleep 0.2; AGENT stop --pin /run/bpf/weir-rs; umount /run/bpf /run/cgroup; ip addr flush dev vec3")
+	defer o.in("kill $(cat /run/agent.pid /run/servers.pids); sleep 0.2; AGENT stop --pin /run/bpf/weir-rs; umount /run/bpf /run/cgroup; ip addr flush dev vec7")
 	o.twoArm()
 	o.serviceTo("t", 8081, 8081, "", 2)
 	for i, carrier := range []string{"ipo", "opp"} {

@@ -53,19 +53,30 @@ frontend proxied
     http-request return status 200 content-type text/plain lf-string "Your ip:port : %[src]:%[src_port]\n"
 `
 
-// haproxy starts a real server's HAProxy and returns its log.
-func (b *bed) haproxy(rs *netns.Namespace) *lines {
+// haproxy starts a real server's HAProxy and returns its log. That is a file: what a pipe
+// does not take at once, HAProxy drops.
+func (b *bed) haproxy(rs *netns.Namespace) (log func() string) {
 	b.t.Helper()
 	conf := b.path("haproxy-" + rs.Name() + ".cfg")
 	if err := os.WriteFile(conf, []byte(haproxyConf), 0o644); err != nil {
 		b.t.Fatal(err)
 	}
-	log := &lines{}
+	out, err := os.Create(b.path("haproxy-" + rs.Name() + ".log"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer out.Close()
 	cmd := exec.Command("haproxy", "-f", conf, "-db")
-	cmd.Stdout = log
+	cmd.Stdout = out
 	b.startCmd(rs, cmd)
 	b.listening(rs, "127.0.0.1:8083")
-	return log
+	return func() string {
+		text, err := os.ReadFile(out.Name())
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return string(text)
+	}
 }
 
 // proxied builds a director with every service of one version, and the servers.

@@ -70,7 +70,7 @@ server rs2 vec1 10.40.84.170/24 10.40.84.1
 var kernel = sync.OnceValues(func() (*uml.Guest, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
-	g, err := uml.Boot(ctx, 6)
+	g, err := uml.Boot(ctx, 8)
 	if err == nil {
 		booted = g
 	}

@@ -51,12 +51,12 @@ const branchGuest = `set -e
 export -f modprobe
 for m in ip_gre ipip ip6_gre ip6_tunnel; do modprobe $m; done
 ip netns add branch
-ip link set vec3 netns branch
+ip link set vec6 netns branch
 ip netns exec branch bash -e <<'END'
 	ip link set lo up
-	ip link set vec3 up
-	ip addr add 192.168.100.50/24 dev vec3
-	ip addr add 2001:db8:100::50/64 dev vec3 nodad
+	ip link set vec6 up
+	ip addr add 192.168.100.50/24 dev vec6
+	ip addr add 2001:db8:100::50/64 dev vec6 nodad
 	ip tunnel add wgre1 mode gre local 192.168.100.50 remote 192.168.100.1 key 7 csum ttl 64
 	ip tunnel add wipip1 mode ipip local 192.168.100.50 remote 192.168.100.1
 	ip tunnel add wgre2 mode gre local 192.168.100.50 remote 192.168.100.1 seq ttl 64
@@ -102,8 +102,8 @@ func TestSNATGRE(t *testing.T) {
 	s := setup{driver: "afxdp", mode: "native", workers: 2, queues: 2}
 	d := newDirector(t, s)
 	d.tunnelOutside()
-	t.Cleanup(func() { guest.Unplug(3) })
-	if err := errors.Join(guest.Plug(3, d.net.LAN, "branch"), d.net.LAN.Attach("branch", "switch")); err != nil {
+	t.Cleanup(func() { guest.Unplug(6) })
+	if err := errors.Join(guest.Plug(6, d.net.LAN, "branch"), d.net.LAN.Attach("branch", "switch")); err != nil {
 		t.Fatal(err)
 	}
 	d.quietly(snatGRE)
