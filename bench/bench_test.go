@@ -87,12 +87,20 @@ func TestDevices(t *testing.T) {
 				if r.allocations >= 0.01 {
 					t.Errorf("%v allocations a packet", r.allocations)
 				}
+				sending := 0
 				for i, q := range r.queues[wan] {
 					var c port.Counters
 					q.Counters(&c)
-					if c.RxPackets == 0 || c.TxPackets == 0 {
-						t.Errorf("queue %d received %d packets and sent %d", i, c.RxPackets, c.TxPackets)
+					if c.RxPackets == 0 {
+						t.Errorf("queue %d received nothing", i)
 					}
+					if c.TxPackets > 0 {
+						sending++
+					}
+				}
+				// All of a tunnel is one flow to the hash of a bond: one cable carries it.
+				if want := len(r.queues[wan]); sending != want && !(d.tunnel != nil && sending == 1) {
+					t.Errorf("%d members sent, want %d", sending, want)
 				}
 				r.collect(r.catch)
 				r.caught = nil

@@ -210,7 +210,8 @@ func (m mode) frame(in, i int) []byte {
 	if m.forward == spec.SNAT {
 		dport += uint16(i / 50000) // one WAN address has so many ports toward one remote end, and a few more
 	}
-	return datagram(in, src, dst, uint16(1024+i%50000), dport)
+	// Three times: else address and port would cancel each other in a bond's hash.
+	return datagram(in, src, dst, uint16(1024+3*i%50000), dport)
 }
 
 // datagram makes an Ethernet frame toward the director.
