@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -45,7 +46,8 @@ type bed struct {
 	worker   *worker.Worker
 	pool     *packet.Pool
 	snapshot atomic.Pointer[worker.Snapshot]
-	queues   [2]*pipe.Queue
+	queues   [2][]*pipe.Queue // of each side: of a bond, its members'
+	closers  []io.Closer      // of these, and of bonds
 	locals   []netip.Addr
 }
 
@@ -70,10 +72,8 @@ func newBed(conns, locals int) (*bed, error) {
 	}
 	facts := &[port.Max]port.Facts{}
 	var named []route.Port
-	var pipes [2]*pipe.Port
 	for i, name := range []string{"dpdk0", "dpdk1"} {
-		pipes[i] = pipe.New(uint16(i), name, portMACs[i], 1500)
-		facts[i] = pipes[i].Facts()
+		facts[i] = port.Facts{ID: uint16(i), Name: name, MAC: portMACs[i], MTU: 1500}
 		named = append(named, route.Port{ID: uint16(i), Name: name, MTU: 1500})
 	}
 	snap, err := b.compile(facts, named, locals)
@@ -82,11 +82,10 @@ func newBed(conns, locals int) (*bed, error) {
 	}
 	b.snapshot.Store(snap)
 	b.worker = worker.New(worker.Config{Name: "bench", Pool: b.pool, Shared: b.shared, Snapshot: &b.snapshot, Conflicts: &neigh.Conflicts{}})
-	for i, p := range pipes {
-		if b.queues[i], err = p.Queue(0, b.pool); err != nil {
+	for side := range b.queues {
+		if err := b.open(uint16(side), nil); err != nil {
 			return nil, err
 		}
-		b.worker.AddQueue(uint16(i), b.queues[i])
 	}
 	for i, a := range []netip.Addr{rip, gateway} {
 		if err := neigh.AddStatic(&flows.Hops, uint16(i), a, peerMACs[i], portMACs[i], 1500); err != nil {
@@ -136,8 +135,34 @@ func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals in
 
 func (b *bed) close() {
 	b.worker.Close()
+	for _, c := range b.closers {
+		_ = c.Close()
+	}
 	b.shared.Flows.Close()
 	_ = b.pool.Close()
+}
+
+// feed says what arrives on a side: of a bond, by its members in turn.
+func (b *bed) feed(side int, source func(burst []*packet.Packet) int) {
+	for _, q := range b.queues[side] {
+		q.Source = source
+	}
+}
+
+// collect says who takes what leaves on both sides.
+func (b *bed) collect(sink func(burst []*packet.Packet)) {
+	for _, side := range b.queues {
+		for _, q := range side {
+			q.Sink = sink
+		}
+	}
+}
+
+// idle has nothing arrive.
+func (b *bed) idle() {
+	for side := range b.queues {
+		b.feed(side, nothing)
+	}
 }
 
 // lost returns an error if the worker dropped anything.

@@ -3,15 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"weir/internal/port"
+	"weir/internal/wire"
 )
 
 // The second process of veth is this binary.
@@ -36,7 +41,7 @@ func TestWalk(t *testing.T) {
 func TestModes(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
-			r, err := newModeRun(m, 100)
+			r, err := newModeRun(m, plain, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,6 +60,77 @@ func TestModes(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("modes %s: %v, want %s", args, err, want)
 		}
+	}
+}
+
+// Every device carries packets both ways, loses none and allocates nothing. What leaves
+// is what a plain port would send, in the device's headers, and of a bond by all members.
+func TestDevices(t *testing.T) {
+	grows := map[string]int{
+		"VLAN": 4, "bond + VLAN": 4, "ipip over IPv4": 20, "ipip over IPv6": 40, "GRE over IPv4": 24, "GRE over IPv6": 44,
+		"GRE, key and checksum": 32, "GRE on bond + VLAN": 28,
+	}
+	const flows = 100
+	for family, name := range []string{"IPv4", "IPv6"} {
+		var want []string // IP packets that leave a plain port
+		for _, d := range devices {
+			t.Run(d.name+", "+name, func(t *testing.T) {
+				r, err := newModeRun(modes[family], d, flows)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.close()
+				r.measure(4096)
+				if err := r.lost(); err != nil {
+					t.Error(err)
+				}
+				if r.allocations >= 0.01 {
+					t.Errorf("%v allocations a packet", r.allocations)
+				}
+				sending := 0
+				for i, q := range r.queues[wan] {
+					var c port.Counters
+					q.Counters(&c)
+					if c.RxPackets == 0 {
+						t.Errorf("queue %d received nothing", i)
+					}
+					if c.TxPackets > 0 {
+						sending++
+					}
+				}
+				// All of a tunnel is one flow to the hash of a bond: one cable carries it.
+				if want := len(r.queues[wan]); sending != want && !(d.tunnel != nil && sending == 1) {
+					t.Errorf("%d members sent, want %d", sending, want)
+				}
+				r.collect(r.catch)
+				r.caught = nil
+				r.pass(flows, lan)
+				var got []string
+				for _, f := range r.caught {
+					ip := string(f[wire.EthernetLen+grows[d.name]:])
+					if d.tag != 0 && !d.beside && binary.BigEndian.Uint32(f[12:]) != d.tag {
+						t.Errorf("%x has not the tag %#x", f, d.tag)
+					}
+					got = append(got, ip)
+				}
+				slices.Sort(got)
+				if d.name == plain.name {
+					want = got
+				}
+				if len(got) != flows || !slices.Equal(got, want) {
+					t.Errorf("%d packets left, not the %d of a plain port: the first is %x", len(got), len(want), r.caught[0])
+				}
+			})
+		}
+	}
+	for args, want := range map[string]string{"-reps 0": "-reps and -packets must be more than 0", "-only VXLAN": `-only "VXLAN": no such device`} {
+		err := run(append([]string{"devices"}, strings.SplitN(args, " ", 2)...))
+		if err == nil || err.Error() != want {
+			t.Errorf("devices %s: %v, want %s", args, err, want)
+		}
+	}
+	if err := run([]string{"devices", "-only", "VLAN", "-reps", "1", "-flows", "100", "-packets", "4096"}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -31,6 +31,8 @@ func run(args []string) error {
 		return walk(args)
 	case "modes":
 		return compareModes(args)
+	case "devices":
+		return compareDevices(args)
 	case "veth":
 		return veth(args)
 	case "veth-part":
@@ -40,7 +42,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, veth or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth or rs", what)
 }
 
 func walk(args []string) error {

@@ -2,13 +2,9 @@ package main
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"runtime"
-	"runtime/debug"
-	"runtime/pprof"
 	"slices"
 
 	"weir/internal/packet"
@@ -55,78 +51,23 @@ func (m mode) from() (from, to int) {
 // udpPayload makes an IPv4 frame the least there is.
 const udpPayload = frameSize - wire.EthernetLen - wire.IPv4MinLen - wire.UDPLen
 
-// compareModes measures every mode beside full-NAT 4-4: all take turns, so that what
-// happens to the machine happens to all.
+// compareModes measures every mode beside full-NAT 4-4.
 func compareModes(args []string) error {
-	fs := flag.NewFlagSet("modes", flag.ContinueOnError)
-	flows := fs.Int("flows", 1000, "number of flows")
-	packets := fs.Int("packets", 1<<19, "packets of one repetition")
-	reps := fs.Int("reps", 15, "repetitions, of which the median counts")
-	only := fs.String("only", "", "measure this mode alone, beside the first")
-	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
-	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
-	if err := fs.Parse(args); err != nil {
-		return err
+	c := contest{
+		name: "modes", of: "mode", what: "The walk in each mode, pipe to pipe",
+		columns: [4]string{"inbound", "of 4-4", "outbound", "of 4-4"},
 	}
-	if *flows < 1 || *flows > 1<<20 {
-		return fmt.Errorf("-flows %d: want 1 to %d", *flows, 1<<20)
+	for _, m := range modes {
+		c.rows = append(c.rows, row{name: m.name, label: m.name, mode: m, on: plain})
 	}
-	pin(*cpu)
-	debug.SetGCPercent(-1)
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
-	}
-	var runs []*modeRun
-	for i, m := range modes {
-		if *only != "" && m.name != *only && i > 0 {
-			continue
-		}
-		r, err := newModeRun(m, *flows)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
-		defer r.close()
-		runs = append(runs, r)
-	}
-	if *only != "" && len(runs) < 2 && *only != modes[0].name {
-		return fmt.Errorf("-only %q: no such mode", *only)
-	}
-	for range *reps {
-		for _, r := range runs {
-			r.measure(*packets)
-		}
-	}
-	fmt.Printf("%s\n\n", machine())
-	fmt.Printf("The walk in each mode, pipe to pipe: UDP, %d bytes of data, %d flows visited cyclically.\n", udpPayload, *flows)
-	fmt.Println("Cycles a packet, medians of runs that took turns, the harness's own cost taken off.")
-	fmt.Println()
-	fmt.Printf("%-14s  %8s  %9s  %8s  %9s  %s\n", "mode", "inbound", "of 4-4", "outbound", "of 4-4", "allocations a packet")
-	base := runs[0].costs()
-	for _, r := range runs {
-		if err := r.lost(); err != nil {
-			return fmt.Errorf("%s: %w", r.mode.name, err)
-		}
-		c := r.costs()
-		back := fmt.Sprintf("%8s  %9s", "-", "-")
-		if !r.mode.oneWay() {
-			back = fmt.Sprintf("%8.0f  %8.2fx", c[1].cycles, c[1].cycles/base[1].cycles)
-		}
-		fmt.Printf("%-14s  %8.0f  %8.2fx  %s  %.4f\n", r.mode.name, c[0].cycles, c[0].cycles/base[0].cycles, back, r.allocations)
-	}
-	return nil
+	return c.run(args)
 }
 
 // modeRun sends the datagrams of one mode's flows in a cycle.
 type modeRun struct {
 	*bed
 	mode        mode
+	on          device
 	frames      [2][][]byte // by port: what arrives there, a frame for each flow
 	next, off   int
 	caught      [][]byte     // what left while flows were opened
@@ -134,19 +75,23 @@ type modeRun struct {
 	allocations float64
 }
 
-func newModeRun(m mode, flows int) (*modeRun, error) {
-	b, err := newModeBed(m, flows)
+// newModeRun opens all flows. Of devices other than plain, clients' packets have to be
+// what begins a connection.
+func newModeRun(m mode, on device, flows int) (*modeRun, error) {
+	b, err := newModeBed(m, on, flows)
 	if err != nil {
 		return nil, err
 	}
-	r := &modeRun{bed: b, mode: m}
+	r := &modeRun{bed: b, mode: m, on: on}
 	from, to := m.from()
 	for i := range flows {
-		r.frames[from] = append(r.frames[from], m.frame(from, i))
+		f := m.frame(from, i)
+		if from == wan {
+			f = on.wrap(f)
+		}
+		r.frames[from] = append(r.frames[from], f)
 	}
-	for i := range b.queues {
-		b.queues[i].Sink, b.queues[i].Source = r.catch, nothing
-	}
+	r.collect(r.catch)
 	r.pass(flows, from)
 	if err := r.lost(); err != nil {
 		return nil, err
@@ -154,9 +99,7 @@ func newModeRun(m mode, flows int) (*modeRun, error) {
 	if len(r.caught) != flows || r.shared.Flows.Len() != flows {
 		return nil, fmt.Errorf("%d packets left and %d flows were made of %d", len(r.caught), r.shared.Flows.Len(), flows)
 	}
-	for i := range b.queues {
-		b.queues[i].Sink = b.sink
-	}
+	r.collect(b.sink)
 	if m.oneWay() {
 		return r, nil
 	}
@@ -198,11 +141,9 @@ func (r *modeRun) source(in int) func(burst []*packet.Packet) int {
 
 // pass sends n datagrams that arrive on a port through the worker.
 func (r *modeRun) pass(n, in int) {
-	for i := range r.queues {
-		r.queues[i].Source = nothing
-	}
+	r.idle()
 	r.next = 0
-	r.queues[in].Source = r.source(in)
+	r.feed(in, r.source(in))
 	for r.off = n; r.off > 0; {
 		r.worker.Breathe()
 	}
@@ -269,7 +210,8 @@ func (m mode) frame(in, i int) []byte {
 	if m.forward == spec.SNAT {
 		dport += uint16(i / 50000) // one WAN address has so many ports toward one remote end, and a few more
 	}
-	return datagram(in, src, dst, uint16(1024+i%50000), dport)
+	// Three times: else address and port would cancel each other in a bond's hash.
+	return datagram(in, src, dst, uint16(1024+3*i%50000), dport)
 }
 
 // datagram makes an Ethernet frame toward the director.

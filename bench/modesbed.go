@@ -11,8 +11,6 @@ import (
 	"weir/internal/lb/service"
 	"weir/internal/neigh"
 	"weir/internal/packet"
-	"weir/internal/port"
-	"weir/internal/port/pipe"
 	"weir/internal/route"
 	"weir/internal/spec"
 	"weir/internal/worker"
@@ -27,9 +25,9 @@ var (
 	wans     = []netip.Addr{netip.MustParseAddr("10.0.0.101"), netip.MustParseAddr("2001:db8:1::101")}
 )
 
-// newModeBed makes a director of one worker, with both families on both sides, and
-// a UDP service of a mode.
-func newModeBed(m mode, flows int) (*bed, error) {
+// newModeBed makes a director of one worker, with both families on both sides, clients
+// beyond a device, and a UDP service of a mode.
+func newModeBed(m mode, on device, flows int) (*bed, error) {
 	t, err := flow.New(flow.Config{Conns: flows + flows/8 + 4096, Workers: 1})
 	if err != nil {
 		return nil, err
@@ -41,46 +39,39 @@ func newModeBed(m mode, flows int) (*bed, error) {
 	if b.pool, err = packet.NewPool(4096, 0); err != nil {
 		return nil, err
 	}
-	facts := &[port.Max]port.Facts{}
-	var named []route.Port
-	var pipes [2]*pipe.Port
-	for i, name := range []string{"dpdk0", "dpdk1"} {
-		pipes[i] = pipe.New(uint16(i), name, portMACs[i], 1500)
-		facts[i] = pipes[i].Facts()
-		named = append(named, route.Port{ID: uint16(i), Name: name, MTU: 1500})
+	l, err := on.lay(b)
+	if err != nil {
+		return nil, err
 	}
-	snap, err := b.compileMode(m, flows, facts, named)
+	snap, err := b.compileMode(m, flows, l)
 	if err != nil {
 		return nil, err
 	}
 	b.snapshot.Store(snap)
 	b.worker = worker.New(worker.Config{Name: "bench", Pool: b.pool, Shared: b.shared, Snapshot: &b.snapshot, Conflicts: &neigh.Conflicts{}})
-	for i, p := range pipes {
-		if b.queues[i], err = p.Queue(0, b.pool); err != nil {
-			return nil, err
-		}
-		b.worker.AddQueue(uint16(i), b.queues[i])
+	if err := b.open(lan, nil); err != nil {
+		return nil, err
 	}
-	for on, all := range map[uint16][]netip.Addr{lan: {rip, rip6}, wan: {gateway, gateway6}} {
-		for _, a := range all {
-			if err := neigh.AddStatic(&t.Hops, on, a, peerMACs[on], portMACs[on], 1500); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return b, nil
+	return b, b.open(wan, on.bond)
 }
 
-func (b *bed) compileMode(m mode, flows int, facts *[port.Max]port.Facts, named []route.Port) (*worker.Snapshot, error) {
+func (b *bed) compileMode(m mode, flows int, l *laid) (*worker.Snapshot, error) {
+	link, clients := l.on(l.link), l.on(l.clients)
 	addrs := []spec.Address{
-		{Port: "dpdk1", Prefix: netip.PrefixFrom(vip, 16)},
+		{Port: link, Prefix: netip.PrefixFrom(vip, 16)},
 		{Port: "dpdk0", Prefix: netip.MustParsePrefix("192.168.100.1/16")},
-		{Port: "dpdk1", Prefix: netip.PrefixFrom(vip6, 64)},
+		{Port: link, Prefix: netip.PrefixFrom(vip6, 64)},
 		{Port: "dpdk0", Prefix: netip.MustParsePrefix("2001:db8:2::1/64")},
 	}
+	for _, ends := range [][2]netip.Addr{ends4, ends6} {
+		addrs = append(addrs, spec.Address{Port: link, Prefix: netip.PrefixFrom(ends[0], ends[0].BitLen())})
+	}
 	routes := []spec.Route{
-		{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Via: gateway, Port: "dpdk1"},
-		{Prefix: netip.MustParsePrefix("::/0"), Via: gateway6, Port: "dpdk1"},
+		{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Via: gateway, Port: clients},
+		{Prefix: netip.MustParsePrefix("::/0"), Via: gateway6, Port: clients},
+	}
+	if l.facts[l.clients].PointToPoint {
+		routes[0].Via, routes[1].Via = netip.Addr{}, netip.Addr{}
 	}
 	key := spec.ServiceKey{Proto: spec.UDP, Virtual: netip.AddrPortFrom(vip, servicePort)}
 	if m.client6 {
@@ -94,7 +85,7 @@ func (b *bed) compileMode(m mode, flows int, facts *[port.Max]port.Facts, named 
 	dest := &service.Dest{}
 	if m.forward == spec.SNAT {
 		// Inside hosts come through a router.
-		key = spec.ServiceKey{Proto: spec.UDP, Match: spec.Match{Family: 4, Out: "dpdk1"}}
+		key = spec.ServiceKey{Proto: spec.UDP, Match: spec.Match{Family: 4, Out: clients}}
 		real = netip.AddrPortFrom(wans[0], 0)
 		first, last := sched.IPv4([4]byte{}), sched.IPv4([4]byte{255, 255, 255, 255})
 		inside := spec.Route{Prefix: netip.MustParsePrefix("10.16.0.0/12"), Via: rip, Port: "dpdk0"}
@@ -106,7 +97,7 @@ func (b *bed) compileMode(m mode, flows int, facts *[port.Max]port.Facts, named 
 		routes = append(routes, inside)
 		svc.Match = service.Matcher{
 			Proto: uint8(spec.UDP), SrcFirst: first, SrcLast: last, DstFirst: first, DstLast: last,
-			SrcPortLast: ^uint16(0), DstPortLast: ^uint16(0), In: service.AnyPort, Out: wan,
+			SrcPortLast: ^uint16(0), DstPortLast: ^uint16(0), In: service.AnyPort, Out: l.clients,
 		}
 	}
 	*dest = service.Dest{Addr: real, Wire: flow.AddrOf(real.Addr()), Port: real.Port()}
@@ -139,18 +130,18 @@ func (b *bed) compileMode(m mode, flows int, facts *[port.Max]port.Facts, named 
 			svc.Locals[family] = append(svc.Locals[family], a)
 		}
 	case spec.SNAT:
-		a, err := take(real.Addr(), "dpdk1")
+		a, err := take(real.Addr(), link)
 		if err != nil {
 			return nil, err
 		}
 		dest.WAN.Store(a)
 	}
-	table, err := route.Build(named, addrs, routes)
+	table, err := route.Build(l.named, addrs, routes)
 	if err != nil {
 		return nil, err
 	}
 	return &worker.Snapshot{
-		Ports: facts, Routes: table, TTL: 64,
+		Ports: l.facts, Routes: table, Tunnels: l.tunnels, TTL: 64,
 		LB: lb.Tables{Services: service.NewTable([]*service.Service{svc}), Routes: table, Timeouts: proto.NewTimeouts(spec.DefaultTimeouts())},
 	}, nil
 }

@@ -131,12 +131,12 @@ func (r *tcpRun) lives() {
 	r.taken = 0
 	for r.step = range life {
 		r.at = 0
-		q := r.queues[life[r.step].in]
-		q.Source = r.make
+		in := life[r.step].in
+		r.feed(in, r.make)
 		for r.at < lot {
 			r.worker.Breathe()
 		}
-		q.Source = nothing
+		r.feed(in, nothing)
 	}
 	r.born += lot
 }
@@ -166,9 +166,8 @@ func tcpRow(d time.Duration) error {
 		return err
 	}
 	defer r.close()
-	for i := range r.queues {
-		r.queues[i].Source, r.queues[i].Sink = nothing, r.note
-	}
+	r.collect(r.note)
+	r.idle()
 	// A closed connection stays for 7 s (TIME_WAIT): until then the table fills
 	// and none expires; later as many expire as are made.
 	filling := r.rate(min(d/3, 6*time.Second))

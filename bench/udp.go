@@ -57,10 +57,8 @@ func newUDPRun(flows int) (*udpRun, error) {
 	for i, f := range r.frames {
 		r.sums[i] = bareSums(f)
 	}
-	for i := range b.queues {
-		b.queues[i].Sink = b.sink
-		b.queues[i].Source = nothing
-	}
+	b.collect(b.sink)
+	b.idle()
 	return r, nil
 }
 
@@ -127,11 +125,9 @@ func (r *udpRun) source(in int) func(burst []*packet.Packet) int {
 
 // pass sends n datagrams of each of the given directions through the worker.
 func (r *udpRun) pass(n int, ports ...int) {
-	for i := range r.queues {
-		r.queues[i].Source = nothing
-	}
+	r.idle()
 	for _, in := range ports {
-		r.queues[in].Source = r.source(in)
+		r.feed(in, r.source(in))
 	}
 	for r.off = n; r.off > 0; {
 		r.worker.Breathe()

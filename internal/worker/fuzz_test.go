@@ -51,24 +51,29 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 	}
 	w.lan = pipe.New(0, "lan", macLan, mtu).Queues(len(owners)).Offloads(true, true, false)
 	w.wan = pipe.New(1, "wan", macWan, mtu).Offloads(false, false, true)
-	boot := spec.Boot{ConnPool: conns, PktPool: frames, Fragments: spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}}
-	for range workers {
-		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
-	}
-	open := func(p *pipe.Port) func(int, *packet.Pool) (port.Queue, error) {
-		return func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }
-	}
 	w.twins = map[string]*pipe.Port{}
 	for _, p := range []*pipe.Port{w.lan, w.wan} {
 		w.twins[p.Facts().Name] = pipe.New(p.Facts().ID, p.Facts().Name+".kni", p.Facts().MAC, 1<<16).Queues(workers).Offloads(true, true, false)
 	}
-	bed := director.Bed{
-		Ports: []director.BedPort{
-			{Facts: w.lan.Facts(), Owners: owners, Open: open(w.lan), Twin: open(w.twins["lan"])},
-			{Facts: w.wan.Facts(), Owners: []int{0}, Open: open(w.wan), Twin: open(w.twins["wan"])},
-		},
-		ByHand: true, Clock: func() uint64 { return w.nanos }, Seed: 1,
+	w.start(workers, frames, conns, edit, nil,
+		director.BedPort{Facts: w.lan.Facts(), Owners: owners, Open: opener(w.lan), Twin: opener(w.twins["lan"])},
+		director.BedPort{Facts: w.wan.Facts(), Owners: []int{0}, Open: opener(w.wan), Twin: opener(w.twins["wan"])})
+	return w
+}
+
+func opener(p *pipe.Port) func(int, *packet.Pool) (port.Queue, error) {
+	return func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }
+}
+
+// start makes the director on its ports, and waits until its addresses are its own.
+func (w *world) start(workers, frames, conns int, edit func(*spec.Spec), bonds []spec.Bond, ports ...director.BedPort) {
+	t := w.t
+	t.Helper()
+	boot := spec.Boot{ConnPool: conns, PktPool: frames, Bonds: bonds, Fragments: spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}}
+	for range workers {
+		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
 	}
+	bed := director.Bed{Ports: ports, ByHand: true, Clock: func() uint64 { return w.nanos }, Seed: 1}
 	var err error
 	if w.outside, err = packet.NewPool(256, 16); err != nil {
 		t.Fatal(err)
@@ -92,7 +97,6 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 	w.breathe()
 	w.lan.Take()
 	w.wan.Take()
-	return w
 }
 
 // twinsUp has Linux use the ports' twins, with addresses.
