@@ -26,7 +26,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 NEED := scripts/need.sh
 FOR_DEMO := curl nginx-light
 FOR_BENCH := iproute2 ethtool nftables
-FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived frr openssh-server openssh-client
+FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived frr openssh-server openssh-client openvswitch-switch
 FOR_RACE := $(FOR_TEST) gcc libc6-dev
 FOR_GENERATE := clang llvm libbpf-dev protobuf-compiler ca-certificates
 

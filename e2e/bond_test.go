@@ -367,7 +367,7 @@ const attempts = 4
 const settled = 4500
 
 // overBoth checks that a thousand pings and their answers go by both cables.
-func (b *bondBed) overBoth(ipv6 bool) {
+func (b *director) overBoth(ipv6 bool) {
 	b.t.Helper()
 	for try := 1; ; try++ {
 		var before [2][2]int

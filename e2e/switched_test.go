@@ -49,7 +49,7 @@ func newSwitched(t *testing.T, setups ...setup) *switched {
 			}
 		}()
 		n = &netns.Network{World: world}
-		s.l3, directors, err = buildSwitched(n, len(setups))
+		s.l3, directors, err = buildSwitched(n, setups)
 		return n, err
 	})
 	s.scriptIn(s.l3, `
@@ -98,7 +98,7 @@ func inTime(setups ...setup) []setup {
 }
 
 // buildSwitched makes the namespaces and the cables.
-func buildSwitched(n *netns.Network, directors int) (l3 *netns.Namespace, all []*netns.Namespace, err error) {
+func buildSwitched(n *netns.Network, setups []setup) (l3 *netns.Namespace, all []*netns.Namespace, err error) {
 	for name, ns := range map[string]**netns.Namespace{"client": &n.Client, "lan": &n.LAN, "l3": &l3} {
 		if *ns, err = n.World.Namespace(name); err != nil {
 			return nil, nil, err
@@ -107,26 +107,30 @@ func buildSwitched(n *netns.Network, directors int) (l3 *netns.Namespace, all []
 	if err := n.LAN.Bridge("switch"); err != nil {
 		return nil, nil, err
 	}
-	cable := func(a *netns.Namespace, aName, a4, a6 string, b *netns.Namespace, bName string) error {
-		err := netns.Veth(netns.End{In: a, Name: aName}, netns.End{In: b, Name: bName})
-		return errors.Join(err, a.Address(aName, netip.MustParsePrefix(a4)), a.Address(aName, netip.MustParsePrefix(a6)))
-	}
 	if err := errors.Join(
-		cable(n.Client, "eth0", "10.0.0.48/16", "2001:db8:10::48/64", l3, "eth0"),
+		netns.Veth(netns.End{In: n.Client, Name: "eth0"}, netns.End{In: l3, Name: "eth0"}),
+		n.Client.Address("eth0", netip.MustParsePrefix("10.0.0.48/16")), n.Client.Address("eth0", netip.MustParsePrefix("2001:db8:10::48/64")),
 		l3.Address("eth0", netip.MustParsePrefix("10.0.0.1/16")), l3.Address("eth0", netip.MustParsePrefix("2001:db8:10::1/64")),
 	); err != nil {
 		return nil, nil, err
 	}
-	for i := range directors {
+	for i, how := range setups {
 		d, err := n.World.Namespace(fmt.Sprintf("weir%d", i+1))
 		if err != nil {
 			return nil, nil, err
 		}
 		all = append(all, d)
-		port := fmt.Sprintf("swp%d", i+1)
-		if err := errors.Join(
-			cable(l3, port, fmt.Sprintf("172.10.0.%d/30", 4*i+1), fmt.Sprintf("2001:db8:172::%d/126", 4*i+1), d, "dpdk1"),
-			n.Join(netns.End{In: d, Name: "dpdk0"}),
+		port, lan := fmt.Sprintf("swp%d", i+1), "dpdk0"
+		if how.bond != "" {
+			lan = "dpdk2"
+			err = bondCables(l3, port, d)
+		} else {
+			err = netns.Veth(netns.End{In: l3, Name: port}, netns.End{In: d, Name: "dpdk1"})
+		}
+		if err := errors.Join(err,
+			l3.Address(port, netip.MustParsePrefix(fmt.Sprintf("172.10.0.%d/30", 4*i+1))),
+			l3.Address(port, netip.MustParsePrefix(fmt.Sprintf("2001:db8:172::%d/126", 4*i+1))),
+			n.Join(netns.End{In: d, Name: lan}),
 		); err != nil {
 			return nil, nil, err
 		}
@@ -158,6 +162,9 @@ func (s *switched) direct(in *netns.Namespace, how setup) *director {
 		s.t.Fatal(err)
 	}
 	d := &director{bed: &b, setup: how, ports: []string{"dpdk0", "dpdk1"}, wan: "dpdk1", lan: "dpdk0"}
+	if how.bond != "" {
+		d.ports, d.wan, d.lan = append(d.ports, "dpdk2"), "dpdk0", "dpdk2"
+	}
 	d.serve()
 	s.t.Cleanup(d.end)
 	return d

@@ -28,6 +28,7 @@ proof() {
 	nginx-light) echo nginx ;;
 	openssh-client) echo scp ;;
 	openssh-server) echo sshd ;;
+	openvswitch-switch) echo ovs-vswitchd ;;
 	protobuf-compiler) echo protoc ;;
 	user-mode-linux) echo linux.uml ;;
 	*) echo "$1" ;;
