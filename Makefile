@@ -26,7 +26,8 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 NEED := scripts/need.sh
 FOR_DEMO := curl nginx-light
 FOR_BENCH := iproute2 ethtool nftables
-FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived frr openssh-server openssh-client openvswitch-switch
+FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived frr openssh-server openssh-client
+FOR_LONG := $(FOR_TEST) openvswitch-switch
 FOR_RACE := $(FOR_TEST) gcc libc6-dev
 FOR_GENERATE := clang llvm libbpf-dev protobuf-compiler ca-certificates
 
@@ -113,6 +114,13 @@ generate: ## code from the API's schema, C and the flow table's layout
 		--connect-go_out=api --connect-go_opt=paths=source_relative,package_suffix= \
 		weirv1/director.proto
 	$(GO) generate ./...
+
+.PHONY: long
+long: ## what does not fit into the 30 minutes of make test: the sections over bonds, Open vSwitch (root)
+	@$(NEED) root go $(FOR_LONG)
+	@$(MAKE) --no-print-directory build
+	$(GO) vet -tags long ./e2e
+	$(GO) test -tags long -count=1 -timeout 25m -run 'TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$' ./e2e
 
 .PHONY: generate-check
 generate-check: generate ## fails if generated files are not what make generate writes

@@ -1,3 +1,5 @@
+//go:build long
+
 package e2e
 
 import (
@@ -21,7 +23,7 @@ var overBonds = []struct {
 }
 
 // activeBackup needs nothing of the switch: both cables lead to plain ports of it.
-const activeBackup = "mode 1\nprimary dpdk0"
+const activeBackup = "mode 1\nprimary dpdk0\nlink_up_delay 2000"
 
 // eachBond runs a test over the devices, side by side: they wait, most of the time.
 func eachBond(t *testing.T, test func(t *testing.T, dev string, s setup)) {
@@ -34,18 +36,6 @@ func eachBond(t *testing.T, test func(t *testing.T, dev string, s setup)) {
 			test(t, row.dev, s)
 		})
 	}
-}
-
-// bondCables makes a switch with two plain ports, cable0 and cable1, to dpdk0 and dpdk1.
-func bondCables(in *netns.Namespace, bridge string, director *netns.Namespace) error {
-	err := in.Bridge(bridge)
-	for i := range 2 {
-		if err == nil {
-			port := fmt.Sprintf("cable%d", i)
-			err = errors.Join(netns.Veth(netns.End{In: director, Name: fmt.Sprintf("dpdk%d", i)}, netns.End{In: in, Name: port}), in.Attach(port, bridge))
-		}
-	}
-	return err
 }
 
 // bonded starts a director on a network that has its dpdk0 on the switch; dpdk1 comes

@@ -22,7 +22,7 @@ var tools = map[string]string{
 	"tcpdump": "tcpdump", "tshark": "tshark", "ethtool": "ethtool", "nft": "nftables", "ip": "iproute2",
 	"linux.uml": "user-mode-linux", "modprobe": "kmod", "ifconfig": "net-tools", "keepalived": "keepalived",
 	"vtysh": "frr", "sshd": "openssh-server", "scp": "openssh-client",
-	"chrt": "util-linux", "ovs-vswitchd": "openvswitch-switch",
+	"chrt": "util-linux",
 }
 
 func TestMain(m *testing.M) {

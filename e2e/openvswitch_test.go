@@ -1,3 +1,5 @@
+//go:build long
+
 package e2e
 
 import (
@@ -9,6 +11,8 @@ import (
 
 	"weir/internal/testkit/netns"
 )
+
+func init() { tools["ovs-vswitchd"] = "openvswitch-switch" }
 
 // openVSwitch is the distribution's Open vSwitch in a namespace: a database and a switch in
 // user space, with a directory of their own and not the machine's service.

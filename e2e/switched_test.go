@@ -267,3 +267,15 @@ func (l *longLived) live(when string) {
 		}
 	}
 }
+
+// bondCables makes a switch with two plain ports, cable0 and cable1, to dpdk0 and dpdk1.
+func bondCables(in *netns.Namespace, bridge string, director *netns.Namespace) error {
+	err := in.Bridge(bridge)
+	for i := range 2 {
+		if err == nil {
+			port := fmt.Sprintf("cable%d", i)
+			err = errors.Join(netns.Veth(netns.End{In: director, Name: fmt.Sprintf("dpdk%d", i)}, netns.End{In: in, Name: port}), in.Attach(port, bridge))
+		}
+	}
+	return err
+}
