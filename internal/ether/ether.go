@@ -38,6 +38,11 @@ func (l *Link) SetPorts(ports *[port.Max]port.Facts) {
 	l.vlans.set(ports)
 }
 
+// Own is a port's own MAC, as the low 48 bits of a little-endian load.
+func (l *Link) Own(port uint16) uint64 { return l.macs[port%maxPorts] }
+
+const maxPorts = port.Max
+
 const macMask = 1<<48 - 1
 
 // word is a MAC as it comes out of a little-endian load.

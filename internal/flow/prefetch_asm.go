@@ -8,3 +8,12 @@ import "unsafe"
 //
 //go:noescape
 func prefetch(addrs *unsafe.Pointer, n int)
+
+// prefetch2 asks for two lines at each of n addresses, prefetch4 for four. What lies
+// behind the table's end is no fault.
+//
+//go:noescape
+func prefetch2(addrs *unsafe.Pointer, n int)
+
+//go:noescape
+func prefetch4(addrs *unsafe.Pointer, n int)

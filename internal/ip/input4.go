@@ -119,6 +119,33 @@ func (s *Stack) addresses4(p *packet.Packet, src, dst uint32) packet.Verdict {
 	return packet.Continue
 }
 
+// Usual4 reports whether addresses with these first bytes are nothing special, of a
+// packet in a frame to this port alone: those that addresses4 lets pass.
+func Usual4(src, dst uint8) bool {
+	return badSource[src>>6]>>(src&63)&1 == 0 && dst != 127 && dst != 0
+}
+
+// MarkPartial4 looks whether a Keyed TCP or UDP packet without IP options has only its
+// pseudo-header's sum, if its port may deliver such.
+func (s *Stack) MarkPartial4(p *packet.Packet) {
+	if s.rxPartial>>(p.In%port.Max)&1 != 0 {
+		s.markPartial4(p)
+	}
+}
+
+func (s *Stack) markPartial4(p *packet.Packet) {
+	l4 := p.Data[p.L4:]
+	at := 16
+	if p.Proto == wire.ProtoUDP {
+		at = 6
+		l4 = l4[:binary.BigEndian.Uint16(l4[4:6])]
+	}
+	pseudo := uint64(uint32(p.Key0)) + p.Key0>>32 + uint64(p.Proto)<<8 + uint64(bits.ReverseBytes16(uint16(len(l4))))
+	if wire.Fold(pseudo) == binary.LittleEndian.Uint16(l4[at:at+2]) {
+		p.Flags |= packet.CsumPartial
+	}
+}
+
 // keyEcho4 sets the key of an ICMP echo: the id is the port of who asks, and the
 // other's is 0. Other ICMP has none.
 func (s *Stack) keyEcho4(p *packet.Packet, m []byte, src, dst uint32) packet.Verdict {
@@ -139,6 +166,10 @@ func (s *Stack) keyEcho4(p *packet.Packet, m []byte, src, dst uint32) packet.Ver
 	p.Flags |= packet.Keyed
 	return packet.Continue
 }
+
+// UsualTCP reports whether a TCP header, which is longer than the shortest, has only
+// usual options.
+func UsualTCP(h []byte) bool { return usual(h) }
 
 // usual reports whether a TCP header has only the options that established
 // connections use, as everybody lays them out (RFC 7323, appendix A): a

@@ -30,7 +30,10 @@ func (t *account) add(key1, bytes uint64) {
 	w.bytes += bytes
 }
 
-// count notes a packet of n bytes that is about to be forwarded by a half-flow.
+// Note notes a packet of n bytes that is about to be forwarded by a half-flow.
+func (b *Balancer) Note(h *flow.Half, key1 uint64, dest uint32, n int) { b.count(h, key1, dest, n) }
+
+// count is Note.
 func (b *Balancer) count(h *flow.Half, key1 uint64, dest uint32, n int) {
 	h.Last = uint32(b.Now)
 	h.Bytes += uint64(n)

@@ -226,6 +226,9 @@ func shortest(p *packet.Packet, d []byte) bool {
 	return len(d) <= wire.IPv6MinMTU || p.Is(packet.Cut) && p.MTU <= wire.IPv6MinMTU
 }
 
+// Remember is remember for who forwards plain packets without Input.
+func (b *Balancer) Remember(p *packet.Packet, h *flow.Half, d []byte) { b.remember(p, h, d) }
+
 // remember keeps what a reset at expiry needs: the sequence number the real
 // server will send next, and what it expects.
 func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {

@@ -19,6 +19,21 @@ func (c *Cache) Output(p *packet.Packet) packet.Verdict {
 	return c.use(p, h)
 }
 
+// Ready is Output for who sends more than one packet to a next hop: whether it is there,
+// and need not be asked. It notes the use.
+func (c *Cache) Ready(h *flow.NextHop) bool {
+	if !h.Resolved() {
+		return false
+	}
+	if now := uint32(c.now); atomic.LoadUint32(&h.Used) != now {
+		if !c.fresh(h) {
+			return false
+		}
+		atomic.StoreUint32(&h.Used, now)
+	}
+	return true
+}
+
 // use is Output for the first packet of a tick to a neighbour, and for one that
 // is not resolved.
 func (c *Cache) use(p *packet.Packet, h *flow.NextHop) packet.Verdict {

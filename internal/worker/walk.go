@@ -14,14 +14,25 @@ import (
 // w.in and w.at say how far the passes came, so that a walk that met a defect
 // goes on behind it (walkSafely).
 func (w *Worker) walk(burst []*packet.Packet) {
+	var plain uint64 // the packets of the burst that may take the express
 	for i := w.in; i < len(burst); i++ {
 		w.in = i
-		burst[i].Verdict = w.arrive(burst[i])
+		p := burst[i]
+		if w.glance4(p) {
+			plain |= 1 << i
+			continue
+		}
+		p.Verdict = w.arrive(p)
+		plain |= boards(p) << i
 	}
 	w.in = len(burst)
 	w.prefetch.Fetch(w.flows)
+	var way wayOut
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
+		if plain>>i&1 != 0 && w.express(burst[i], &way) {
+			continue
+		}
 		if v := burst[i].Verdict; v >= packet.Fragment && v <= packet.Elsewhere {
 			if burst[i] = w.unpacked(burst[i]); burst[i] == nil {
 				continue // the datagram is not whole yet, or another worker's
@@ -48,6 +59,14 @@ func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 		}
 	}
 	return v
+}
+
+// express is the way through and out of most packets; proceed is that of all others.
+func (w *Worker) express(p *packet.Packet, way *wayOut) bool {
+	if p.EtherType == wire.EtherTypeIPv4 {
+		return w.express4(p, way)
+	}
+	return w.express6(p, way)
 }
 
 // proceed is the way through, and out.

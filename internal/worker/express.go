@@ -1,0 +1,166 @@
+package worker
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"sync/atomic"
+
+	"weir/internal/flow"
+	"weir/internal/ip"
+	"weir/internal/lb/forward"
+	"weir/internal/packet"
+	"weir/internal/port"
+	"weir/internal/wire"
+)
+
+// The express is the whole walk of the packet that most packets are: a plain one of an
+// established connection, to a neighbour that is there. It does in one piece what the
+// stages do one after the other (and the XDP engine in the driver), at two thirds of
+// their price: docs/performance.md. Where a stage would do anything but pass the packet
+// on, the express leaves it as it came, and the stages do it: they are what is right,
+// and a test has both forward the same packets.
+
+// What a plain frame's words say, read little-endian.
+const (
+	leIPv4      = wire.EtherTypeIPv4>>8 | wire.EtherTypeIPv4&0xff<<8
+	ipv4Plain   = 0x45   // version 4, no options
+	fragMaskLE  = 0xff3f // more fragments, and the offset
+	tcpTurns    = 1<<0 | 1<<1 | 1<<2
+	l3          = wire.EthernetLen
+	l4          = l3 + wire.IPv4MinLen
+	glanceBytes = l4 + wire.TCPMinLen
+	keyed       = packet.Keyed | packet.Plain
+)
+
+// glance4 is arrive for an IPv4 frame to this port's own address with nothing special
+// about it. It reports false, and has changed nothing, if it is not sure of that.
+func (w *Worker) glance4(p *packet.Packet) bool {
+	if len(p.Data) < glanceBytes || p.Flags&packet.GSO != 0 {
+		return false
+	}
+	f := (*[glanceBytes]byte)(p.Data)
+	own := w.ether.Own(p.In)
+	dst, src := binary.LittleEndian.Uint64(f[0:8]), binary.LittleEndian.Uint64(f[6:14])
+	if (dst^own)<<16 != 0 || (src^own)<<16 == 0 || uint16(src>>48) != leIPv4 {
+		return false
+	}
+	w0 := binary.LittleEndian.Uint64(f[l3 : l3+8])    // version, IHL, TOS, length, id, fragment
+	w1 := binary.LittleEndian.Uint64(f[l3+8 : l3+16]) // TTL, protocol, checksum, source
+	to := binary.LittleEndian.Uint32(f[l3+16 : l3+20])
+	if byte(w0) != ipv4Plain || w0>>48&fragMaskLE != 0 {
+		return false
+	}
+	sum, carry := bits.Add64(w0, w1, 0)
+	sum, carry = bits.Add64(sum, uint64(to), carry)
+	if wire.Fold(sum+carry) != 0xffff {
+		return false
+	}
+	end := l3 + int(bits.ReverseBytes16(uint16(w0>>16)))
+	if end > len(p.Data) || !ip.Usual4(uint8(w1>>32), uint8(to)) {
+		return false
+	}
+	proto := uint8(w1 >> 8)
+	switch proto {
+	case wire.ProtoUDP:
+		if n := int(binary.BigEndian.Uint16(f[l4+4 : l4+6])); n < wire.UDPLen || n > end-l4 {
+			return false
+		}
+	case wire.ProtoTCP:
+		if f[l4+13]&tcpTurns != 0 || end < glanceBytes {
+			return false
+		}
+		if n := l4 + int(f[l4+12]>>4)<<2; n != glanceBytes && (n < glanceBytes || n > end || !ip.UsualTCP(p.Data[l4:n])) {
+			return false
+		}
+		p.TCPFlags = f[l4+13]
+	default:
+		return false
+	}
+	p.Data = p.Data[:end]
+	k0 := w1>>32 | uint64(to)<<32
+	k1 := uint64(binary.LittleEndian.Uint32(f[l4:l4+4])) | uint64(proto)<<32
+	p.Key0, p.Key1, p.Hash = k0, k1, w.flows.Hash(k0, k1)
+	p.L3, p.L4, p.EtherType, p.Proto = l3, l4, wire.EtherTypeIPv4, proto
+	p.Verdict = packet.Continue
+	p.Flags |= keyed
+	w.ip.MarkPartial4(p)
+	w.prefetch.Want(w.flows, k1, p.Hash)
+	return true
+}
+
+// boards reports, as 1, whether a packet that arrived may take the express.
+func boards(p *packet.Packet) uint64 {
+	if p.Verdict == packet.Continue && p.Flags&(keyed|packet.GSO) == keyed && p.L3 == l3 && p.TCPFlags&tcpTurns == 0 {
+		return 1
+	}
+	return 0
+}
+
+// wayOut is where the last packet of the express went, for the next ones mostly go there
+// too: a next hop as it was in this burst.
+type wayOut struct {
+	ref     flow.NextHopRef
+	srcRest uint32
+	dstSrc  uint64
+	mtu     int
+	out     uint16
+	tray    *trayOf
+}
+
+// head makes ref the way, and reports false if it needs a stage: the route has changed,
+// or the neighbour is to be asked.
+func (w *Worker) head(way *wayOut, ref flow.NextHopRef) bool {
+	hop, current := w.flows.Hops.Current(ref)
+	if !current || !w.neigh.Ready(hop) {
+		return false
+	}
+	mtu := int(hop.MTU)
+	if mtu == 0 {
+		mtu = 1 << 16
+	}
+	*way = wayOut{ref, hop.SrcRest, atomic.LoadUint64(&hop.DstSrc), mtu, hop.Port, &w.trays[hop.Port%port.Max]}
+	return true
+}
+
+// express4 takes a packet that boards from its connection to its port's tray. It reports
+// false, and has changed nothing, if the stages have to.
+func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
+	h, key1 := w.flows.Find(p.Key0, p.Key1, p.Hash)
+	if h == nil || key1&(flow.FlagFast|flow.FlagCross|flow.FlagTunnel) != flow.FlagFast {
+		return false
+	}
+	pub := h.Load()
+	if pub.NextHop != way.ref && !w.head(way, pub.NextHop) {
+		return false
+	}
+	d := p.Data[l3:]
+	if !h.Same(key1) || d[8] <= 1 || len(d) > way.mtu {
+		return false
+	}
+	w.lb.Note(h, key1, pub.Dest, len(d))
+	if key1&flow.FlagReply != 0 && p.Proto == wire.ProtoTCP {
+		w.lb.Remember(p, h, d)
+	}
+	r := forward.Rewritten{Addrs: pub.Addrs, Ports: pub.Ports, DeltaIP: pub.DeltaIP, DeltaL4: pub.DeltaL4}
+	r.Apply(d, wire.IPv4MinLen, p.Proto, p.Flags&packet.CsumPartial != 0)
+	w.depart(p, way)
+	return true
+}
+
+// depart is leave for a packet of the express.
+func (w *Worker) depart(p *packet.Packet, way *wayOut) {
+	f := (*[12]byte)(p.Data)
+	binary.LittleEndian.PutUint64(f[0:8], way.dstSrc)
+	binary.LittleEndian.PutUint32(f[8:12], way.srcRest)
+	p.Out, p.NextHop = way.out, way.ref
+	if p.Flags&(packet.CsumPartial|packet.Cut) != 0 {
+		w.leave(p, packet.Transmit)
+		return
+	}
+	w.stats.Forwarded++
+	t := way.tray
+	t.packets[t.n%port.Burst] = p
+	if t.n++; t.n == port.Burst {
+		w.send(t)
+	}
+}
