@@ -193,6 +193,7 @@ func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
 		{"sent_ahead", sum.Stats.SentAhead, "packets made to tell the client's address ahead of one that had no room for it"},
 		{"claims_taken", sum.Stats.ClaimsTaken, "TOA and UOA that clients claimed for themselves, taken out"},
 		{"rst_sent", sum.Stats.RSTSent, "TCP resets sent"},
+		{"express", sum.Stats.Express, "of the forwarded packets, those of established connections about which nothing was to decide"},
 		{"routed_anew", sum.Stats.RoutedAnew, "flows that looked their route up again"},
 		{"csum_completed", sum.Stats.CsumCompleted, "checksums completed in software"},
 		{"gso_segmented", sum.Stats.GSOSegmented, "super-frames cut up in software"},

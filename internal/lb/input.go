@@ -28,9 +28,10 @@ const (
 	tcpACK
 )
 
-// Input takes a packet to its connection. What follows here is the way of a
-// plain packet of an established connection; all else turns off to slow, open,
-// miss or related.
+// Input takes a packet to its connection. What follows here is the way of a plain packet
+// of an established connection that changes its family, or goes into another packet; of
+// those that do neither, the worker's express took nearly all. All else turns off to
+// slow, open, miss or related.
 func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 	if !p.Is(packet.Keyed) {
 		if p.Proto == protoICMP || p.Proto == protoICMPv6 {
@@ -50,7 +51,7 @@ func (b *Balancer) Input(p *packet.Packet) packet.Verdict {
 	}
 	switch key1 & (flow.FlagCross | flow.FlagTunnel) {
 	case 0:
-		return b.fast(p, h, key1)
+		return b.slow(p, h, key1) // what the worker's express left
 	case flow.FlagCross:
 		return b.fast46(p, h, key1)
 	}
@@ -70,80 +71,14 @@ func (b *Balancer) input6(p *packet.Packet) packet.Verdict {
 	}
 	switch key1 & (flow.FlagCross | flow.FlagTunnel) {
 	case 0:
-		return b.fast6(p, w, key1)
+		return b.slow(p, &w.Half, key1)
 	case flow.FlagCross:
 		return b.fast64(p, w, key1)
 	}
 	return b.fastTunnel(p, &w.Half, key1)
 }
 
-// fast forwards a packet of which nothing but the rewrite is asked.
-func (b *Balancer) fast(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
-	pub := h.Load()
-	if !h.Same(key1) {
-		return p.DropFor(packet.LBLateRewrite)
-	}
-	r := forward.Rewritten{Addrs: pub.Addrs, Ports: pub.Ports, DeltaIP: pub.DeltaIP, DeltaL4: pub.DeltaL4}
-	ref := pub.NextHop
-	hop, current := b.flows.Hops.Current(ref)
-	if !current {
-		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(b.noWay(h, key1))
-		}
-	}
-	d := p.Data[p.L3:]
-	if d[8] <= 1 {
-		return p.RefuseFor(packet.IPTTL)
-	}
-	if room := int(hop.MTU); len(d) > room && room != 0 {
-		if v := b.tooBig(p, d, room, 0, forward.Same4); v != packet.Continue {
-			return v
-		}
-	}
-	b.count(h, key1, pub.Dest, len(d))
-	if key1&flow.FlagReply != 0 && p.Proto == protoTCP {
-		b.remember(p, h, d)
-	}
-	p.NextHop = ref
-	r.Apply(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
-	return packet.Output
-}
-
-// fast6 is fast for IPv6.
-func (b *Balancer) fast6(p *packet.Packet, w *flow.Wide, key1 uint64) packet.Verdict {
-	h := &w.Half
-	pub := h.Load()
-	r := forward.Rewritten{Ports: pub.Ports, DeltaL4: pub.DeltaL4, How: forward.Same6}
-	r.Src, r.Dst = w.LoadNew()
-	if !h.Same(key1) {
-		return p.DropFor(packet.LBLateRewrite)
-	}
-	ref := pub.NextHop
-	hop, current := b.flows.Hops.Current(ref)
-	if !current {
-		if hop, ref = b.reroute(p, h, key1, &r); hop == nil {
-			return p.DropFor(b.noWay(h, key1))
-		}
-	}
-	d := p.Data[p.L3:]
-	if d[7] <= 1 {
-		return p.RefuseFor(packet.IPTTL)
-	}
-	if room := int(hop.MTU); len(d) > room && room != 0 {
-		if v := b.tooBig(p, d, room, 0, forward.Same6); v != packet.Continue {
-			return v
-		}
-	}
-	b.count(h, key1, pub.Dest, len(d))
-	if key1&flow.FlagReply != 0 && p.Proto == protoTCP {
-		b.remember(p, h, d)
-	}
-	p.NextHop = ref
-	r.Apply6(d, int(p.L4-p.L3), p.Proto, p.Flags&packet.CsumPartial != 0)
-	return packet.Output
-}
-
-// fastTunnel is fast for packets that go into another.
+// fastTunnel forwards a packet of which nothing is asked but that it goes into another.
 func (b *Balancer) fastTunnel(p *packet.Packet, h *flow.Half, key1 uint64) packet.Verdict {
 	var r forward.Rewritten
 	pub, ok := b.load(h, key1, &r)

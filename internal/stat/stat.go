@@ -29,6 +29,7 @@ type Worker struct {
 	ConsumedND       uint64 // the same of neighbour discovery
 	NewConns         uint64
 	Expired          uint64
+	Express          uint64 // of the forwarded, those that needed no stage (worker/express.go)
 	RoutedAnew       uint64 // flows that looked up their route again
 	TOASent          uint64 // packets that carried the client's address
 	TOAFailed        uint64 // packets that should have but had no room
@@ -113,6 +114,7 @@ func (w *Worker) Add(o *Worker) {
 	w.ConsumedND += o.ConsumedND
 	w.NewConns += o.NewConns
 	w.Expired += o.Expired
+	w.Express += o.Express
 	w.RoutedAnew += o.RoutedAnew
 	w.TOASent += o.TOASent
 	w.TOAFailed += o.TOAFailed

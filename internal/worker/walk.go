@@ -14,16 +14,19 @@ import (
 // w.in and w.at say how far the passes came, so that a walk that met a defect
 // goes on behind it (walkSafely).
 func (w *Worker) walk(burst []*packet.Packet) {
+	express := !stagesOnly
 	var plain uint64 // the packets of the burst that may take the express
 	for i := w.in; i < len(burst); i++ {
 		w.in = i
 		p := burst[i]
-		if w.glance4(p) {
+		if express && w.glance4(p) {
 			plain |= 1 << i
 			continue
 		}
 		p.Verdict = w.arrive(p)
-		plain |= boards(p) << i
+		if express {
+			plain |= boards(p) << i
+		}
 	}
 	w.in = len(burst)
 	w.prefetch.Fetch(w.flows)
