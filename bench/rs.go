@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,21 +129,20 @@ func rsRun(ctx context.Context, way *rsWay, o rsOrder) (_ map[string]float64, er
 	}
 	cmd := exec.Command(self, "rs-part", string(text))
 	group.Take(cmd)
-	answer, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	cmd.Stderr = os.Stderr
+	// Not a pipe of ours: that is closed when the process has ended, read or not.
+	var answer bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &answer, os.Stderr
 	ctx, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	p, err := server.Start(cmd)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Kill()
-	defer context.AfterFunc(ctx, p.Kill)()
+	if err := p.Wait(ctx); err != nil {
+		return nil, fmt.Errorf("the measuring process: %w", err)
+	}
 	var got map[string]float64
-	if err := json.NewDecoder(answer).Decode(&got); err != nil {
+	if err := json.Unmarshal(answer.Bytes(), &got); err != nil {
 		return nil, fmt.Errorf("the measuring process: %w", err)
 	}
 	return got, nil

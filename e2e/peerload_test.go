@@ -55,10 +55,11 @@ const greatestDatagrams = 5
 // peerResult is what a load heard from servers that say which client they see.
 type peerResult struct {
 	Connections, Failures, Wrong int64
-	Clients                      int              // different source addresses
-	Errors                       map[string]int64 // the failures by what they were
-	Targets                      map[string]int64 // the connections by where they went
-	Samples                      []string         // the first wrong answers
+	Clients                      int                         // different source addresses
+	Errors                       map[string]int64            // the failures by what they were
+	Targets                      map[string]int64            // the connections by where they went
+	Asked                        map[string][]netip.AddrPort // the clients of those, each as often as it asked
+	Samples                      []string                    // the first wrong answers
 	Slowest, Took                time.Duration
 }
 
@@ -79,8 +80,8 @@ func (r peerResult) right(t *testing.T, n int64) {
 	}
 }
 
-// askKinds are the kinds of load.
-var askKinds = map[string]func(source netip.Addr, target string) error{
+// askKinds are the kinds of load. Each makes one connection, and returns where it left from.
+var askKinds = map[string]func(source netip.Addr, target string) (me netip.AddrPort, err error){
 	"tcp": askTCP, "toa": askTOA, "udp": askUDP, "udp46": askUDP46, "uoa": askUOA, "dns": askDNS,
 }
 
@@ -98,7 +99,7 @@ func peerLoad(args []string) (peerResult, error) {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	l := &askers{ask: ask, targets: args[2:]}
-	l.result = peerResult{Errors: map[string]int64{}, Targets: map[string]int64{}}
+	l.result = peerResult{Errors: map[string]int64{}, Targets: map[string]int64{}, Asked: map[string][]netip.AddrPort{}}
 	l.sources = map[netip.Addr]bool{}
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -115,7 +116,7 @@ func peerLoad(args []string) (peerResult, error) {
 }
 
 type askers struct {
-	ask     func(source netip.Addr, target string) error
+	ask     func(source netip.Addr, target string) (netip.AddrPort, error)
 	targets []string
 	turn    atomic.Int64
 
@@ -135,7 +136,7 @@ func (l *askers) one() {
 	target := l.targets[turn%int64(len(l.targets))]
 	source := clientAddress(int(turn)*37, target)
 	begin := time.Now()
-	err := l.ask(source, target)
+	me, err := l.ask(source, target)
 	took := time.Since(begin)
 
 	l.mu.Lock()
@@ -143,6 +144,7 @@ func (l *askers) one() {
 	r := &l.result
 	r.Connections++
 	r.Targets[target]++
+	r.Asked[target] = append(r.Asked[target], me)
 	r.Slowest = max(r.Slowest, took)
 	l.sources[source] = true
 	var wrong wrongPeer
@@ -200,7 +202,7 @@ func embedded(client netip.AddrPort) netip.AddrPort {
 }
 
 // askTCP asks an HTTP server once for the client that it sees.
-func askTCP(source netip.Addr, target string) error {
+func askTCP(source netip.Addr, target string) (netip.AddrPort, error) {
 	return askHTTP(source, target, func(got string, me netip.AddrPort) bool {
 		seen, ok := strings.CutPrefix(got, "Your ip:port : ")
 		return ok && seenClient(strings.TrimSuffix(seen, "\n")) == me
@@ -208,7 +210,9 @@ func askTCP(source netip.Addr, target string) error {
 }
 
 // askTOA asks the server that asks for the client by getsockopt.
-func askTOA(source netip.Addr, target string) error { return askHTTP(source, target, askedRight) }
+func askTOA(source netip.Addr, target string) (netip.AddrPort, error) {
+	return askHTTP(source, target, askedRight)
+}
 
 // askedRight judges an answer of the servers that ask for the client by getsockopt.
 func askedRight(got string, me netip.AddrPort) bool {
@@ -218,33 +222,33 @@ func askedRight(got string, me netip.AddrPort) bool {
 
 // askHTTP asks an HTTP server once. The request names the client, so that the
 // server's log can be judged as well.
-func askHTTP(source netip.Addr, target string, right func(got string, me netip.AddrPort) bool) error {
+func askHTTP(source netip.Addr, target string, right func(got string, me netip.AddrPort) bool) (me netip.AddrPort, err error) {
 	d := net.Dialer{Timeout: requestPatience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))}
 	conn, err := d.Dial("tcp", target)
 	if err != nil {
-		return err
+		return me, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(requestPatience)); err != nil {
-		return err
+		return me, err
 	}
-	me := conn.LocalAddr().String()
+	me = localOf(conn)
 	if _, err := fmt.Fprintf(conn, "GET /?%s HTTP/1.1\r\nHost: weir.test\r\nConnection: close\r\n\r\n", me); err != nil {
-		return err
+		return me, err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return err
+		return me, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return me, err
 	}
-	if got := string(body); !right(got, localOf(conn)) {
-		return wrongPeer{got, me}
+	if got := string(body); !right(got, me) {
+		return me, wrongPeer{got, me.String()}
 	}
-	return nil
+	return me, nil
 }
 
 // dialUDP makes a socket from a source address.
@@ -259,58 +263,60 @@ func dialUDP(source netip.Addr, target string) (net.Conn, error) {
 
 // askUDP has a conversation of one to greatestDatagrams with a server that answers
 // the client's address. Each datagram is sent once.
-func askUDP(source netip.Addr, target string) error {
+func askUDP(source netip.Addr, target string) (netip.AddrPort, error) {
 	return talkUDP(source, target, func(got string, me netip.AddrPort) bool { return seenClient(got) == me })
 }
 
 // askUDP46 has one by NAT46.
-func askUDP46(source netip.Addr, target string) error {
+func askUDP46(source netip.Addr, target string) (netip.AddrPort, error) {
 	return talkUDP(source, target, func(got string, me netip.AddrPort) bool { return seenClient(got) == embedded(me) })
 }
 
 // talkUDP sends one to greatestDatagrams, each of which must be answered right.
-func talkUDP(source netip.Addr, target string, right func(got string, me netip.AddrPort) bool) error {
+func talkUDP(source netip.Addr, target string, right func(got string, me netip.AddrPort) bool) (me netip.AddrPort, err error) {
 	conn, err := dialUDP(source, target)
 	if err != nil {
-		return err
+		return me, err
 	}
 	defer conn.Close()
-	me := localOf(conn)
+	me = localOf(conn)
 	buf := make([]byte, 2048)
 	for range 1 + rand.IntN(greatestDatagrams) {
 		if _, err := io.WriteString(conn, "who am I?"); err != nil {
-			return err
+			return me, err
 		}
 		n, err := conn.Read(buf)
 		if err != nil {
-			return err
+			return me, err
 		}
 		if got := string(buf[:n]); !right(got, me) {
-			return wrongPeer{got, me.String()}
+			return me, wrongPeer{got, me.String()}
 		}
 	}
-	return nil
+	return me, nil
 }
 
 // askUOA has such a conversation with the server that asks for the client by
 // getsockopt.
-func askUOA(source netip.Addr, target string) error { return talkUDP(source, target, askedRight) }
+func askUOA(source netip.Addr, target string) (netip.AddrPort, error) {
+	return talkUDP(source, target, askedRight)
+}
 
 // askDNS asks for a name that tells the client, for the server's log to be judged.
-func askDNS(source netip.Addr, target string) error {
+func askDNS(source netip.Addr, target string) (me netip.AddrPort, err error) {
 	conn, err := dialUDP(source, target)
 	if err != nil {
-		return err
+		return me, err
 	}
 	defer conn.Close()
-	me := localOf(conn)
+	me = localOf(conn)
 	name := fmt.Sprintf("%s.%d.weir.test.", strings.ReplaceAll(me.Addr().String(), ".", "-"), me.Port())
 	for id := range uint16(1 + rand.IntN(greatestDatagrams)) {
 		if _, err := queryFor(conn, id+1, name); err != nil {
-			return err
+			return me, err
 		}
 	}
-	return nil
+	return me, nil
 }
 
 // peerServer is an HTTP server in Go that answers the client's address: PORT.
