@@ -53,8 +53,11 @@ type tcpRun struct {
 	taken  int         // of seen
 }
 
-func newTCPRun() (*tcpRun, error) {
-	b, err := newBed(12<<20, 220)
+// newTCPRun makes room for what is made in a time at 2 million a second, 12 M at most:
+// a connection that has ended stays for 7 s.
+func newTCPRun(d time.Duration) (*tcpRun, error) {
+	room := min(12<<20, 1<<18+int(2e6*d.Seconds()))
+	b, err := newBed(room, room/60000+1)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +164,7 @@ func (r *tcpRun) rate(d time.Duration) time.Duration {
 }
 
 func tcpRow(d time.Duration) error {
-	r, err := newTCPRun()
+	r, err := newTCPRun(d)
 	if err != nil {
 		return err
 	}
