@@ -115,6 +115,7 @@ func (d *director) prints(rows map[string]string) {
 
 // TestTutorialDR runs the section "DR Mode (one-arm)" as written.
 func TestTutorialDR(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range oneAndTwo() {
 		t.Run(s.String(), func(t *testing.T) {
 			d := drOneArm(t, s)
@@ -295,6 +296,7 @@ func TestDRPathMTU(t *testing.T) {
 // Two-arm, the director has an address on the real servers' side and the VIP on the
 // client's; the real servers answer by way of a router of their own.
 func TestDRTwoArm(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range eachOnce() {
 		t.Run(s.String(), func(t *testing.T) {
 			d := newDirector(t, s)

@@ -59,6 +59,7 @@ func natOneArm(t *testing.T, s setup) *director {
 // TestTutorialNAT runs the section "NAT mode (one-arm)": first its slips, which
 // change nothing, then what is meant.
 func TestTutorialNAT(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range eachOnce() {
 		t.Run(s.String(), func(t *testing.T) {
 			d := natOneArm(t, s)

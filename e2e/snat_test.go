@@ -47,6 +47,7 @@ func (d *director) outside() {
 
 // TestTutorialSNAT runs the section "SNAT Mode (two-arm)".
 func TestTutorialSNAT(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range drivers {
 		t.Run(s.String(), func(t *testing.T) {
 			d := newDirector(t, s)

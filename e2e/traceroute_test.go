@@ -13,6 +13,7 @@ import (
 // traceroute shows it hop by hop, whatever it probes with: the director, the router
 // behind it, whose errors are about the director's WAN address, and the goal.
 func TestTraceroute(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range drivers {
 		t.Run(s.String(), func(t *testing.T) {
 			d := newDirector(t, s)
