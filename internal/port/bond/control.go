@@ -35,6 +35,7 @@ type link struct {
 	duplex   bool
 	port     *lacp.Port // nil: another mode
 	failures uint64
+	received int64 // when it was last one of those that receive
 }
 
 // NewControl makes the control of a bond with so many members, all of them attached and
@@ -42,7 +43,7 @@ type link struct {
 func NewControl(s Settings, members int, now int64) *Control {
 	c := &Control{active: -1, table: &Table{}}
 	for range members {
-		c.members = append(c.members, &link{attached: true, since: now})
+		c.members = append(c.members, &link{attached: true, since: now, received: now - DrainTime})
 	}
 	c.Configure(s, now)
 	return c
@@ -127,9 +128,14 @@ func (c *Control) Tick(now int64, send func(i int, message []byte)) (t *Table, m
 			}
 		})
 	}
+	for i, m := range c.members {
+		if c.table.Rx&(1<<i) != 0 {
+			m.received = now
+		}
+	}
 	before := c.active
 	c.choose()
-	next := c.compile()
+	next := c.compile(now)
 	if next.equal(c.table) {
 		return nil, false
 	}
@@ -191,13 +197,16 @@ func (c *Control) choose() {
 	}
 }
 
-func (c *Control) compile() *Table {
+func (c *Control) compile(now int64) *Table {
 	t := &Table{Mode: c.settings.Mode, Policy: c.settings.Policy}
 	for i, m := range c.members {
 		uses := m.attached && m.up
 		switch c.settings.Mode {
 		case ActiveBackup:
 			uses = i == c.active
+			if !uses && m.attached && now-m.received < DrainTime {
+				t.Drain |= 1 << i
+			}
 		case LACP:
 			uses = uses && m.port.Usable()
 		}
@@ -210,7 +219,7 @@ func (c *Control) compile() *Table {
 }
 
 func (t *Table) equal(o *Table) bool {
-	return t.Mode == o.Mode && t.Policy == o.Policy && t.Rx == o.Rx && len(t.Tx) == len(o.Tx)
+	return t.Mode == o.Mode && t.Policy == o.Policy && t.Rx == o.Rx && t.Drain == o.Drain && len(t.Tx) == len(o.Tx)
 }
 
 // MemberView is a member as it is, for who asks.
