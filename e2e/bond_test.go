@@ -499,12 +499,12 @@ func TestBondModes(t *testing.T) {
 	b.do("./dpip link set bond0 bond-primary dpdk0")
 	b.reached(false)
 	b.reached(true)
-	if s := b.do("./dpip link show bond0 status"); !strings.Contains(s, "active, primary) dpdk1") || !strings.Contains(s, "mode 1 ") {
+	if s := b.do("./dpip link show bond0 status"); !strings.Contains(s, ", active, primary) dpdk1") || !strings.Contains(s, "mode 1 ") {
 		t.Errorf("the primary is not the one in use:\n%s", s)
 	}
 	b.through("active-backup, the primary cut and mended", false, 100, func() { b.carrier(0, false) }, func() { b.carrier(0, true) })
 	eventually(t, "the primary is in use again", func() bool {
-		return strings.Contains(b.status(), "active, primary) dpdk1")
+		return strings.Contains(b.status(), ", active, primary) dpdk1")
 	})
 
 	b.bonding("mode balance-xor xmit_hash_policy layer2+3")
