@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -133,7 +134,7 @@ func newBondBed(t *testing.T, s setup) *bondBed {
 		b.join(i)
 	}
 	d.serve()
-	t.Cleanup(d.end)
+	t.Cleanup(func() { d.end(); d.linuxQuiet() })
 	d.addressed()
 	return b
 }
@@ -511,7 +512,9 @@ func TestBondModes(t *testing.T) {
 	b.do("./dpip link set bond0 bond-mode 2")
 	b.reached(true)
 	b.overBoth(false)
+	b.linuxQuiet("dpdk0", "dpdk1")
 	b.do("./dpip link del bond0 bond-slave dpdk1")
+	b.linuxQuiet("dpdk0")
 	b.inGuest("ip link set q1 nomaster")
 	b.reached(false)
 	if saved := b.do("./ipvsadm -S"); !strings.Contains(saved, "dpip link del bond0 bond-slave dpdk1\n") || !strings.Contains(saved, "dpip link set bond0 bond-mode 2\n") {
@@ -523,4 +526,17 @@ func TestBondModes(t *testing.T) {
 	b.do("./dpip link add bond0 bond-slave dpdk1")
 	b.reached(true)
 	b.overBoth(true)
+	b.linuxQuiet("dpdk0", "dpdk1")
+}
+
+// linuxQuiet checks that Linux's own IPv6 is off on these members of the bond, and on no
+// other ones: with it Linux speaks there with the bond's MAC address, and misleads switches.
+func (d *director) linuxQuiet(members ...string) {
+	d.t.Helper()
+	for _, m := range []string{"dpdk0", "dpdk1"} {
+		off := d.run(d.net.Director, "cat /proc/sys/net/ipv6/conf/"+m+"/disable_ipv6") == "1\n"
+		if want := slices.Contains(members, m); off != want {
+			d.t.Errorf("Linux's own IPv6 is off on %s: %v, want %v", m, off, want)
+		}
+	}
 }
