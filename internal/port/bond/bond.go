@@ -53,9 +53,11 @@ type Table struct {
 	Policy Policy
 	Tx     []uint8 // members that may send, in order
 	Rx     uint32  // a bit for each member that may receive
-	// Drain has a bit for each member that may receive for DrainTime yet, but not what is for
-	// many: switches give that to all members, and it comes by the one in use.
-	Drain uint32
+	// RxOne has a bit for each member that receives what is for one machine alone: in
+	// ActiveBackup the former one in use, for DrainTime; in LACP one by which the partner
+	// may send already. Switches give what is for many to all members, and it comes by
+	// those of Rx.
+	RxOne uint32
 }
 
 // Bond is what the queues of a bond share.

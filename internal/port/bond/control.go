@@ -1,6 +1,8 @@
 package bond
 
 import (
+	"slices"
+
 	"weir/internal/lacp"
 )
 
@@ -200,27 +202,37 @@ func (c *Control) choose() {
 func (c *Control) compile(now int64) *Table {
 	t := &Table{Mode: c.settings.Mode, Policy: c.settings.Policy}
 	for i, m := range c.members {
-		uses := m.attached && m.up
+		sends := m.attached && m.up
+		receives, ours := sends, false
 		switch c.settings.Mode {
 		case ActiveBackup:
-			uses = i == c.active
-			if !uses && m.attached && now-m.received < DrainTime {
-				t.Drain |= 1 << i
-			}
+			sends = i == c.active
+			receives = sends
+			ours = m.attached && now-m.received < DrainTime
 		case LACP:
-			uses = uses && m.port.Usable()
+			sends = sends && m.port.Distributes()
+			ours = receives && m.port.Agreed()
+			receives = receives && m.port.Collects()
 		}
-		if uses {
+		if sends {
 			t.Tx = append(t.Tx, uint8(i))
+		}
+		switch {
+		case receives:
 			t.Rx |= 1 << i
+		case ours:
+			t.RxOne |= 1 << i
 		}
 	}
 	return t
 }
 
 func (t *Table) equal(o *Table) bool {
-	return t.Mode == o.Mode && t.Policy == o.Policy && t.Rx == o.Rx && t.Drain == o.Drain && len(t.Tx) == len(o.Tx)
+	return t.Mode == o.Mode && t.Policy == o.Policy && t.Rx == o.Rx && t.RxOne == o.RxOne && slices.Equal(t.Tx, o.Tx)
 }
+
+// Sends reports whether a member may send.
+func (t *Table) Sends(i int) bool { return slices.Contains(t.Tx, uint8(i)) }
 
 // MemberView is a member as it is, for who asks.
 type MemberView struct {
@@ -237,7 +249,7 @@ type MemberView struct {
 // called by the least number of its ports, 0 if there is none.
 func (c *Control) View() (members []MemberView, aggregator uint16) {
 	for i, m := range c.members {
-		v := MemberView{Attached: m.attached, Up: m.up, Active: c.table.Rx&(1<<i) != 0, Mbps: m.mbps, Duplex: m.duplex, Failures: m.failures}
+		v := MemberView{Attached: m.attached, Up: m.up, Active: c.table.Sends(i), Mbps: m.mbps, Duplex: m.duplex, Failures: m.failures}
 		if m.port != nil {
 			p := m.port.View()
 			v.LACP = &p

@@ -113,7 +113,7 @@ func TestDrains(t *testing.T) {
 		before := d.moved
 		step.do()
 		d.tick(step.ms)
-		if got := fmt.Sprintf("%d %b %b", d.table.Tx, d.table.Rx, d.table.Drain); got != step.want {
+		if got := fmt.Sprintf("%d %b %b", d.table.Tx, d.table.Rx, d.table.RxOne); got != step.want {
 			t.Errorf("%s: %s, want %s", step.what, got, step.want)
 		}
 		if step.what == "the end" && d.moved != before {
@@ -168,6 +168,14 @@ func TestLACPOfTwoControls(t *testing.T) {
 			for i := range ends {
 				for _, w := range way[i] {
 					ends[1-i].Receive(w[0].(int), w[1].([]byte), now)
+				}
+				for _, m := range ends[i].table.Tx {
+					if now >= 10_000 {
+						break // one end is in another mode then, and begins anew
+					}
+					if to := ends[1-i].table; (to.Rx|to.RxOne)&(1<<m) == 0 && ends[1-i].members[m].attached {
+						t.Errorf("at %d ms end %d sends by member %d, and the other does not take it", now, i, m)
+					}
 				}
 			}
 		}

@@ -234,7 +234,7 @@ func TestReasons(t *testing.T) {
 	})
 	t.Run("bond_inactive of the former active one", func(t *testing.T) {
 		before := b.drops(packet.BondInactive)
-		b.bond.Publish(&Table{Mode: ActiveBackup, Tx: []uint8{0}, Rx: 1, Drain: 2})
+		b.bond.Publish(&Table{Mode: ActiveBackup, Tx: []uint8{0}, Rx: 1, RxOne: 2})
 		for _, f := range [][]byte{frame("10.0.0.1", "10.0.0.2", 1, 2), frame("2001:db8::1", "2001:db8::2", 1, 2), group(4), group(6), group(0)} {
 			b.ports[0].Inject(f)
 			b.ports[1].Inject(f)
