@@ -231,11 +231,13 @@ func (d *Director) setBond(b *openBond, key uint16, old, next *spec.Bond) error 
 }
 
 // wear gives a member the bond's MAC address, with which Linux is not to speak there, or its
-// own back.
-func (d *Director) wear(p *openPort, mac port.MAC, in bool) error {
+// own back. Of the first one that is the bond's as well, as long as there is the bond (bond is
+// not zero): Linux stays quiet there, too.
+func (d *Director) wear(p *openPort, bond port.MAC, in bool) error {
 	if p.link == nil {
 		return nil
 	}
+	mac := bond
 	if !in {
 		mac = p.ownMAC
 	} else if !p.hushed {
@@ -250,7 +252,7 @@ func (d *Director) wear(p *openPort, mac port.MAC, in bool) error {
 		}
 		p.facts.MAC = mac
 	}
-	if in || !p.hushed {
+	if in || !p.hushed || mac == bond {
 		return nil
 	}
 	p.hushed = false
