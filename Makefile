@@ -116,11 +116,11 @@ generate: ## code from the API's schema, C and the flow table's layout
 	$(GO) generate ./...
 
 .PHONY: long
-long: ## what does not fit into the 30 minutes of make test: the sections over bonds, Open vSwitch (root)
+long: ## what does not fit into the 30 minutes of make test: the sections over bonds, Open vSwitch, a narrow tunnel (root)
 	@$(NEED) root go $(FOR_LONG)
 	@$(MAKE) --no-print-directory build
 	$(GO) vet -tags long ./e2e
-	$(GO) test -tags long -count=1 -timeout 25m -run 'TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$' ./e2e
+	$(GO) test -tags long -count=1 -timeout 25m -run 'TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$|TestTunnelPathMTU' ./e2e
 
 .PHONY: generate-check
 generate-check: generate ## fails if generated files are not what make generate writes

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/internal/testkit/netns"
 )
@@ -90,9 +91,17 @@ func (d *director) webs() {
 	}
 }
 
+// across pings, while the primary takes over again: an address from a machine, by way of
+// the bond. Fifty a second for 4 s, which are link_up_delay and as long.
+type across struct {
+	from    *netns.Namespace
+	address string
+}
+
 // withoutPrimary cuts the primary's cable at the switch, and mends it: what holds before has
-// to hold with the other cable, and when the primary is back.
-func (d *director) withoutPrimary(in *netns.Namespace, port string, holds func(when string)) {
+// to hold with the other cable, and when the primary is back. Nothing is lost while it
+// takes over.
+func (d *director) withoutPrimary(in *netns.Namespace, port string, through across, holds func(when string)) {
 	d.t.Helper()
 	holds("with both cables")
 	_, before := d.packets("dpdk1")
@@ -107,7 +116,10 @@ func (d *director) withoutPrimary(in *netns.Namespace, port string, holds func(w
 	if err := in.LinkUp(port); err != nil {
 		d.t.Fatal(err)
 	}
-	d.bondIs("active, primary) dpdk1")
+	if lost, _ := d.pings(through.from, through.address, 200, 20*time.Millisecond); lost != "" {
+		d.t.Errorf("%s pings %s while the primary takes over: want one answer for each of 200, but %s\n%s", through.from.Name(), through.address, lost, d.do("./weir stats"))
+	}
+	d.bondIs(", active, primary) dpdk1")
 	holds("when the primary is back")
 }
 
@@ -174,7 +186,7 @@ func TestBondKeepalived(t *testing.T) {
 		eventually(t, "the VIP is on "+dev, holds)
 		d.quietly(on.Replace("./dpip route add 192.168.100.0/24 dev dpdk0"))
 		conns := d.longLived("192.168.100.254:80", 4)
-		d.withoutPrimary(d.net.LAN, "weir", func(when string) {
+		d.withoutPrimary(d.net.LAN, "weir", across{d.client(), "192.168.100.254"}, func(when string) {
 			conns.live(when)
 			d.answers(d.client(), when, "192.168.100.254", "192.168.100.46")
 			for _, a := range []string{"192.168.100.254", "192.168.100.28", "2001:db8:100::28"} {
@@ -220,7 +232,7 @@ func TestBondFullNAT(t *testing.T) {
 		d.quietly(on.Replace(tutorial + tutorial6))
 		d.curl()
 		conns := d.longLived("10.0.0.100:80", 4)
-		d.withoutPrimary(d.net.LAN, "weir", func(when string) {
+		d.withoutPrimary(d.net.LAN, "weir", across{d.rs(1), "192.168.100.200"}, func(when string) {
 			conns.live(when)
 			d.answers(d.client(), when, "10.0.0.100", "10.0.0.48")
 			d.answers(d.client(), when, "http://[2001:db8:10::100]/", "2001:db8:10::48")
@@ -259,7 +271,7 @@ func TestBondSNAT(t *testing.T) {
 		d.do(on.Replace("./dpip addr del 192.168.100.1/24 dev dpdk0"))
 
 		d.quietly(on.Replace(snatTutorial + snatTutorial6))
-		d.withoutPrimary(d.net.LAN, "weir", func(when string) {
+		d.withoutPrimary(d.net.LAN, "weir", across{d.rs(1), internet}, func(when string) {
 			for i := range d.net.Servers {
 				d.answers(d.rs(i+1), when, internet, "123.1.2.3")
 				d.answers(d.rs(i+1), when, "http://["+netns.ClientAddr6.Addr().String()+"]/", "2001:db8:10::3")
@@ -293,7 +305,7 @@ func TestBondOSPF(t *testing.T) {
 		f.daemon("ospfd", log.Replace(withoutComments(on.Replace(ospfOspfd))))
 		f.shows("show ip ospf neighbor", "Full/")
 		s.nextHops("123.1.2.3", "swp1")
-		d.withoutPrimary(s.l3, "cable0", func(when string) {
+		d.withoutPrimary(s.l3, "cable0", across{s.client(), "123.1.2.3"}, func(when string) {
 			for _, url := range []string{"123.1.2.3", "http://[2001:db8:123::3]/"} {
 				if out := s.run(s.client(), "curl -sS --max-time 10 "+url); !strings.HasPrefix(out, "Your ip:port : ") {
 					t.Errorf("%s: curl of %s printed %q", when, url, out)

@@ -84,10 +84,33 @@ ip addr add 2001:db8:123::3/128 dev dpdk1.kni nodad
 // once pings an address, and holds it to one answer for each ping.
 func (d *director) once(from *netns.Namespace, address string, more ...string) {
 	d.t.Helper()
-	out, err := from.Run(within(d.t, patience), "ping", append([]string{"-c", "5", "-i", "0.2", "-W", "5", address}, more...)...)
-	if err != nil || !strings.Contains(out, "5 received") || strings.Contains(out, "DUP") || strings.Contains(out, "duplicates") {
-		d.t.Errorf("%s pings %s: want one answer for each of five pings: %v\n%s", from.Name(), address, err, out)
+	if lost, out := d.pings(from, address, 5, 200*time.Millisecond, more...); lost != "" {
+		d.t.Errorf("%s pings %s: want one answer for each of five pings, but %s\n%s", from.Name(), address, lost, out)
 	}
+}
+
+// pings pings so often, and says what is wrong with the answers, and what ping said. Without a
+// deadline ping waits twice as long for the last answer as for those before, which on
+// a busy machine is not enough; with one it sends more until it has its count, and
+// the numbers of the answers say whether one of the first is missing.
+func (d *director) pings(from *netns.Namespace, address string, n int, every time.Duration, more ...string) (wrong, out string) {
+	d.t.Helper()
+	out, err := from.Run(within(d.t, patience), "ping", append([]string{"-c", fmt.Sprint(n), "-i", fmt.Sprint(every.Seconds()), "-w", "20", address}, more...)...)
+	var missing []int
+	for i := 1; i <= n; i++ {
+		if !strings.Contains(out, fmt.Sprintf("icmp_seq=%d ", i)) {
+			missing = append(missing, i)
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		wrong = fmt.Sprintf("no answer to %d", missing)
+	case strings.Contains(out, "DUP"):
+		wrong = "there are more answers"
+	case err != nil:
+		wrong = err.Error()
+	}
+	return wrong, out
 }
 
 // onceARP asks for an address twice, and wants one answer for each question.

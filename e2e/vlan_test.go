@@ -102,6 +102,8 @@ func TestVLAN(t *testing.T) {
 			d.curlAnyPort()
 			if n := d.do("./dpip link show dpdk1.102 -s"); !regexp.MustCompile(`\n +[1-9]\d+ +[1-9]\d+ +[1-9]\d+ +[1-9]\d+`).MatchString(n) {
 				t.Errorf("what went through the VLAN is not counted:\n%s", n)
+			} else if !strings.Contains(n, "    UP 10000 Mbps full-duplex ") {
+				t.Errorf("the VLAN has not the speed of its link:\n%s", n)
 			}
 		})
 	}

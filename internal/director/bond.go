@@ -219,7 +219,7 @@ func (d *Director) setBond(b *openBond, key uint16, old, next *spec.Bond) error 
 		if in == !slices.Contains(old.Out, m.facts.Name) {
 			continue
 		}
-		if err := m.wear(b.port.facts.MAC, in); err != nil {
+		if err := d.wear(m, b.port.facts.MAC, in); err != nil {
 			return err
 		}
 		b.control.Attach(i, in, now)
@@ -230,19 +230,33 @@ func (d *Director) setBond(b *openBond, key uint16, old, next *spec.Bond) error 
 	return nil
 }
 
-// wear gives a member the bond's MAC address, or its own back.
-func (p *openPort) wear(mac port.MAC, in bool) error {
-	if !in {
-		mac = p.ownMAC
-	}
-	if p.link == nil || p.link.MAC == mac {
+// wear gives a member the bond's MAC address, with which Linux is not to speak there, or its
+// own back. Of the first one that is the bond's as well, as long as there is the bond (bond is
+// not zero): Linux stays quiet there, too.
+func (d *Director) wear(p *openPort, bond port.MAC, in bool) error {
+	if p.link == nil {
 		return nil
 	}
-	if err := p.link.SetMAC(mac); err != nil {
-		return err
+	mac := bond
+	if !in {
+		mac = p.ownMAC
+	} else if !p.hushed {
+		var err error
+		if p.hushed, err = p.link.Hush(); err != nil {
+			d.log.Warn(fmt.Sprintf("device %s: Linux may speak there with the bond's MAC address and mislead a switch: sysctl -w net.ipv6.conf.%s.disable_ipv6=1", p.device.Name, p.link.Name), "err", err)
+		}
 	}
-	p.facts.MAC = mac
-	return nil
+	if p.link.MAC != mac {
+		if err := p.link.SetMAC(mac); err != nil {
+			return err
+		}
+		p.facts.MAC = mac
+	}
+	if in || !p.hushed || mac == bond {
+		return nil
+	}
+	p.hushed = false
+	return p.link.Unhush()
 }
 
 // devices returns the open ports that have queues of their own, of the walk's and the

@@ -111,7 +111,7 @@ func (b *openBond) tellOfMembers(d *Director, before, next *bond.Table) {
 	name := b.port.facts.Name
 	members, _ := b.control.View()
 	for i, m := range b.members {
-		was, is := before.Rx&(1<<i) != 0, next.Rx&(1<<i) != 0
+		was, is := before.Sends(i), next.Sends(i)
 		switch {
 		case is && !was:
 			d.log.Log(context.Background(), Notice, fmt.Sprintf("bond %s: %s carries traffic", name, m.facts.Name))

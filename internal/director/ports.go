@@ -34,6 +34,7 @@ type openPort struct {
 	bond   *openBond // of the port of a bond
 	master *openBond // of a member of one
 	ownMAC port.MAC  // a member wears its bond's
+	hushed bool      // a member, on which Linux had IPv6 of its own
 	speed  int       // of a member's link in Mbit/s, as it was seen last
 	duplex bool
 
@@ -93,22 +94,19 @@ func (d *Director) openPort(id uint16, dev spec.Device) (_ *openPort, err error)
 	if err != nil {
 		return nil, err
 	}
-	own := l.MAC
+	p := &openPort{device: dev, link: l, ownMAC: l.MAC, umems: map[int]*afxdp.UMEM{}}
+	defer func() {
+		if err != nil {
+			_ = d.wear(p, port.MAC{}, false) // the first error is the one to tell
+		}
+	}()
 	if b := d.spec.BondOf(dev.Name); b != nil {
 		mac, err := d.bondMAC(b)
 		if err != nil {
 			return nil, err
 		}
-		if l.MAC != mac {
-			if err := l.SetMAC(mac); err != nil {
-				return nil, fmt.Errorf("a member of %s has to have the address of the first: %w", b.Name, err)
-			}
-			changed := l
-			defer func() {
-				if err != nil {
-					_ = changed.SetMAC(own) // the first error is the one to tell
-				}
-			}()
+		if err := d.wear(p, mac, true); err != nil {
+			return nil, fmt.Errorf("a member of %s has to have the address of the first: %w", b.Name, err)
 		}
 	}
 	if dev.MTU != 0 && dev.MTU != l.MTU {
@@ -125,7 +123,7 @@ func (d *Director) openPort(id uint16, dev spec.Device) (_ *openPort, err error)
 	if l, err = port.FindLink(dev.Interface); err != nil {
 		return nil, err
 	}
-	p := &openPort{device: dev, link: l, ownMAC: own, umems: map[int]*afxdp.UMEM{}}
+	p.link = l
 	if p.groups, err = port.JoinGroups(l); err != nil {
 		d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", dev.Name), "err", err)
 	}
@@ -345,7 +343,7 @@ func (d *Director) closePorts() (err error) {
 		err = errors.Join(err, u.Close())
 	}
 	for _, m := range d.members {
-		err = errors.Join(err, m.wear(port.MAC{}, false))
+		err = errors.Join(err, d.wear(m, port.MAC{}, false))
 	}
 	return err
 }

@@ -226,6 +226,11 @@ func (d *Director) Ports() ([]PortView, error) {
 			out[i].Twin = TwinView{p.facts.Name, p.twin.name, p.twin.TwinState}
 		}
 	}
+	for i, p := range ports {
+		if p.over != nil {
+			out[i].Link = linkOver(&out[slices.Index(ports, p.over)], out[i].Switches)
+		}
+	}
 	err := d.ask(func(i int, w *worker.Worker) {
 		for j, p := range ports {
 			for _, q := range p.queues {
@@ -244,6 +249,19 @@ func (d *Director) Ports() ([]PortView, error) {
 		}
 	})
 	return out, err
+}
+
+// linkOver is the link of a VLAN on a port: that port's, unless the VLAN itself is off. nil: the port
+// is in memory.
+func linkOver(lower *PortView, s spec.Link) *port.Link {
+	l := lower.Link
+	if l == nil {
+		return nil
+	}
+	return &port.Link{
+		Up: !s.Down && !lower.Switches.Down && l.Up, Carrier: l.Carrier,
+		SpeedMbps: l.SpeedMbps, FullDuplex: l.FullDuplex, Autoneg: l.Autoneg,
+	}
 }
 
 // addVirtual adds what went through a port without queues of its own.

@@ -33,8 +33,10 @@ var rxNames = [...]string{"PORT_DISABLED", "EXPIRED", "DEFAULTED", "CURRENT"}
 // String returns the standard's name.
 func (s RxState) String() string { return rxNames[s] }
 
-// MuxState is a state of the mux machine with coupled control (figure 6-22): a port
-// begins to collect and to distribute at once.
+// MuxState is a state of the mux machine with independent control (figure 6-21): a port
+// distributes when the partner has said that it collects. With coupled control, where both
+// begin at once, what is sent is lost until the partner has heard of it, and looked: Linux
+// does every 100 ms.
 type MuxState uint8
 
 // The states of the mux machine.
@@ -42,10 +44,11 @@ const (
 	MuxDetached MuxState = iota
 	MuxWaiting
 	MuxAttached
-	MuxCollectingDistributing
+	MuxCollecting
+	MuxDistributing
 )
 
-var muxNames = [...]string{"DETACHED", "WAITING", "ATTACHED", "COLLECTING_DISTRIBUTING"}
+var muxNames = [...]string{"DETACHED", "WAITING", "ATTACHED", "COLLECTING", "DISTRIBUTING"}
 
 // String returns the standard's name.
 func (s MuxState) String() string { return muxNames[s] }
@@ -330,7 +333,7 @@ func (p *Port) tickPeriodic(now int64) {
 // tickMux is the mux machine; allReady says of the aggregator that none of its ports
 // still waits for others.
 func (p *Port) tickMux(allReady func(*Port) bool, now int64) {
-	for range 4 { // each state is left at most once
+	for range 5 { // each state is left at most once
 		before := p.mux
 		switch p.mux {
 		case MuxDetached:
@@ -352,14 +355,25 @@ func (p *Port) tickMux(allReady func(*Port) bool, now int64) {
 			case !p.enabled || p.selection != chosen:
 				p.detach()
 			case p.partner.State&Synchronization != 0:
-				p.mux = MuxCollectingDistributing
-				p.actor.State |= Collecting | Distributing
+				p.mux = MuxCollecting
+				p.actor.State |= Collecting
 				p.ntt = true
 			}
-		case MuxCollectingDistributing:
-			if !p.enabled || p.selection != chosen || p.partner.State&Synchronization == 0 {
+		case MuxCollecting:
+			switch {
+			case !p.enabled || p.selection != chosen || p.partner.State&Synchronization == 0:
 				p.mux = MuxAttached
-				p.actor.State &^= Collecting | Distributing
+				p.actor.State &^= Collecting
+				p.ntt = true
+			case p.partner.State&Collecting != 0:
+				p.mux = MuxDistributing
+				p.actor.State |= Distributing
+				p.ntt = true
+			}
+		case MuxDistributing:
+			if !p.enabled || p.selection != chosen || p.partner.State&Synchronization == 0 || p.partner.State&Collecting == 0 {
+				p.mux = MuxCollecting
+				p.actor.State &^= Distributing
 				p.ntt = true
 			}
 		}

@@ -242,8 +242,15 @@ func (s *System) allReady(p *Port) bool {
 	return true
 }
 
-// Usable reports whether the port collects and distributes.
-func (p *Port) Usable() bool { return p.mux == MuxCollectingDistributing }
+// Collects reports whether what comes by the port is taken.
+func (p *Port) Collects() bool { return p.mux >= MuxCollecting }
+
+// Distributes reports whether the port sends: a port that does collects, too.
+func (p *Port) Distributes() bool { return p.mux == MuxDistributing }
+
+// Agreed reports whether the partner has been told that the port is of the aggregator in
+// force, and speaks: it may send from then on, before its own word is here.
+func (p *Port) Agreed() bool { return p.mux >= MuxAttached && p.selection == chosen && p.heard() }
 
 // View is a port as it is, for who asks.
 type View struct {

@@ -76,7 +76,7 @@ func (p *pair) run(ms int64) {
 func (p *pair) usable() (out [2]string) {
 	for i := range p.ends {
 		for _, port := range p.ports[i] {
-			out[i] += map[bool]string{true: "+", false: "-"}[port.Usable()]
+			out[i] += map[bool]string{true: "+", false: "-"}[port.Distributes()]
 		}
 	}
 	return out
@@ -110,6 +110,63 @@ func TestComesUp(t *testing.T) {
 	}
 	if a := p.ends[0].Active(); a != 1 {
 		t.Errorf("aggregator %d is in force, want 1", a)
+	}
+}
+
+// Nobody sends by a cable before the other end takes it, when it comes up and when it is
+// mended.
+func TestNothingIsSentInVain(t *testing.T) {
+	p := newPair(t, 2, system(1), system(2))
+	for step := range 120 {
+		if step == 60 {
+			p.links(1, false)
+			p.run(100)
+			p.links(1, true)
+		}
+		p.run(100)
+		for n := range p.cables {
+			for i := range p.ends {
+				if p.ports[i][n].Distributes() && !p.ports[1-i][n].Collects() {
+					t.Errorf("after %d ms end %d sends by cable %d, and the other does not take it", p.now, i, n)
+				}
+			}
+		}
+	}
+	p.want("in the end", "++")
+}
+
+// What a port does follows what the partner says, by independent control.
+func TestPartnerSays(t *testing.T) {
+	s := New(system(1))
+	p := s.Add(1, 255, 0)
+	s.Link(p, true, 1000, true, 0)
+	now := int64(0)
+	const speaks = Activity | Timeout | Aggregation
+	for _, step := range []struct {
+		what string
+		says State
+		ms   int64
+		mux  MuxState
+		does [3]bool // agreed, collects, distributes
+	}{
+		{"nothing of us yet", speaks, 1_900, MuxWaiting, [3]bool{}},
+		{"that it waits, too", speaks, 200, MuxAttached, [3]bool{true}},
+		{"that it is in synchronization", speaks | Synchronization, 100, MuxCollecting, [3]bool{true, true}},
+		{"no more", speaks | Synchronization, 1_000, MuxCollecting, [3]bool{true, true}},
+		{"that it collects", speaks | Synchronization | Collecting, 100, MuxDistributing, [3]bool{true, true, true}},
+		{"that it does all", 63, 100, MuxDistributing, [3]bool{true, true, true}},
+		{"that it collects no longer", speaks | Synchronization, 100, MuxCollecting, [3]bool{true, true}},
+		{"that it does again", 63, 100, MuxDistributing, [3]bool{true, true, true}},
+		{"that it is out of synchronization", speaks, 100, MuxAttached, [3]bool{true}},
+	} {
+		for end := now + step.ms; now < end; now += 100 {
+			m := PDU{Actor: Info{System: SystemID{1, [6]byte{2, 0, 0, 0, 0, 9}}, Key: 1, Port: 1, State: step.says}, Partner: p.actor}
+			s.Receive(p, m.Append(nil), now)
+			s.Tick(now, func(*Port, []byte) {})
+		}
+		if got := [3]bool{p.Agreed(), p.Collects(), p.Distributes()}; got != step.does || p.mux != step.mux {
+			t.Errorf("the partner says %s: %s, %v, want %s, %v", step.what, p.mux, got, step.mux, step.does)
+		}
 	}
 }
 
@@ -178,17 +235,17 @@ func TestNobodySpeaks(t *testing.T) {
 		}
 	}
 	tick(0, 3_000)
-	if a.Usable() || b.Usable() {
+	if a.Distributes() || b.Distributes() {
 		t.Error("a link is used before it is known that nobody speaks")
 	}
 	tick(3_000, 6_000)
-	if !a.Usable() || b.Usable() || a.View().Heard {
-		t.Errorf("links used: %v, %v; want the first alone", a.Usable(), b.Usable())
+	if !a.Distributes() || b.Distributes() || a.View().Heard {
+		t.Errorf("links used: %v, %v; want the first alone", a.Distributes(), b.Distributes())
 	}
 	s.Link(a, false, 0, false, 6_000)
 	tick(6_000, 12_000)
-	if a.Usable() || !b.Usable() {
-		t.Errorf("after its loss: %v, %v; want the second alone", a.Usable(), b.Usable())
+	if a.Distributes() || !b.Distributes() {
+		t.Errorf("after its loss: %v, %v; want the second alone", a.Distributes(), b.Distributes())
 	}
 }
 
@@ -243,7 +300,7 @@ func TestAggregators(t *testing.T) {
 			tick(5_000)
 			got := ""
 			for _, p := range ports {
-				got += map[bool]string{true: "+", false: "-"}[p.Usable()]
+				got += map[bool]string{true: "+", false: "-"}[p.Distributes()]
 			}
 			if got != tc.want {
 				t.Errorf("%s are used, want %s", got, tc.want)
@@ -394,10 +451,10 @@ func TestModel(t *testing.T) {
 			"": func(r *rapid.T) {
 				for i := range p.ends {
 					for _, port := range p.ports[i] {
-						if port.Usable() && !port.enabled {
+						if port.Distributes() && !port.enabled {
 							r.Fatalf("a port without a link is used")
 						}
-						if port.Usable() != (port.actor.State&(Collecting|Distributing) == Collecting|Distributing) {
+						if port.Distributes() != (port.actor.State&Distributing != 0) || port.Collects() != (port.actor.State&Collecting != 0) || port.Distributes() && !port.Collects() {
 							r.Fatalf("a port says another thing than it does: %+v", port.View())
 						}
 					}

@@ -2,6 +2,7 @@ package port_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -49,6 +50,41 @@ func TestFindLink(t *testing.T) {
 		_, err := port.FindLink("lo")
 		if err == nil || !strings.Contains(err.Error(), "no Ethernet") {
 			t.Errorf("loopback as a port: %v", err)
+		}
+		return nil
+	}))
+}
+
+// Linux's own IPv6 is switched off and on again. Who did not switch it off is told so, and has
+// nothing to switch on.
+func TestHush(t *testing.T) {
+	_, dir := cable(t, 1, 1500)
+	check(t, dir.WriteSysctl("ipv6/conf/d0/disable_ipv6", "0"))
+	check(t, dir.Do(func() error {
+		l, err := port.FindLink("d0")
+		if err != nil {
+			return err
+		}
+		for _, on := range []bool{true, false} {
+			if was, err := l.Hush(); was != on || err != nil {
+				t.Errorf("it was on: %v, %v, want %v", was, err, on)
+			}
+			if said, err := os.ReadFile("/proc/sys/net/ipv6/conf/d0/disable_ipv6"); string(said) != "1\n" {
+				t.Errorf("disable_ipv6 is %q, %v", said, err)
+			}
+		}
+		if err := l.Unhush(); err != nil {
+			return err
+		}
+		if said, err := os.ReadFile("/proc/sys/net/ipv6/conf/d0/disable_ipv6"); string(said) != "0\n" {
+			t.Errorf("disable_ipv6 is %q, %v after all", said, err)
+		}
+		gone := port.Link{Name: "none"}
+		if was, err := gone.Hush(); was || err != nil {
+			t.Errorf("an interface without IPv6: %v, %v", was, err)
+		}
+		if err := gone.Unhush(); err == nil {
+			t.Error("IPv6 is on where there is none")
 		}
 		return nil
 	}))

@@ -16,6 +16,11 @@ func (s *Spec) AddDest(k ServiceKey, d Dest) error {
 	if err := s.checkDest(svc, &d); err != nil {
 		return err
 	}
+	// Asked of a new one alone: routes may change under one that is there, whose weight can
+	// be edited all the same.
+	if t := s.routedInto(d.Addr.Addr()); d.Forward == DirectRoute && t != nil {
+		return refuse(Invalid, "dest", "%s: with %s a frame takes the real server's MAC address, and the route to it leaves by the tunnel %s, whose packets have none: use -i, -b or -m", d.Addr.Addr(), d.Forward, t.Name)
+	}
 	if svc.dest(d.Addr) >= 0 {
 		return refuse(Exists, "dest", "destination already exists: %s of service %s; -e edits it", d.Addr, k)
 	}

@@ -158,3 +158,33 @@ func (s *Spec) onDevice(name string) *TunnelDevice {
 	}
 	return nil
 }
+
+// routedInto returns the tunnel device by which the route to an address leaves, as far as
+// routes are wanted; nil: it is another device, there is none, or two are as good.
+func (s *Spec) routedInto(to netip.Addr) *TunnelDevice {
+	if len(s.Tunnels) == 0 {
+		return nil
+	}
+	var best *TunnelDevice
+	bits, metric := -1, uint32(0)
+	see := func(p netip.Prefix, device string, m uint32) {
+		if !p.Contains(to) || p.Bits() < bits || p.Bits() == bits && m > metric {
+			return
+		}
+		t := s.FindTunnel(device)
+		if p.Bits() == bits && m == metric && t == nil {
+			best = nil
+			return
+		}
+		if p.Bits() > bits || m < metric {
+			best, bits, metric = t, p.Bits(), m
+		}
+	}
+	for i := range s.Routes {
+		see(s.Routes[i].Prefix, s.Routes[i].Port, s.Routes[i].Metric)
+	}
+	for i := range s.Addresses {
+		see(s.Addresses[i].Prefix.Masked(), s.Addresses[i].Port, 0)
+	}
+	return best
+}

@@ -123,3 +123,72 @@ func TestChangeAndDeleteTunnel(t *testing.T) {
 		t.Errorf("delete again: %v", err)
 	}
 }
+
+// A DR real server beyond a tunnel is refused, when that is known.
+func TestDirectRouteByTunnel(t *testing.T) {
+	for _, family := range []struct {
+		local, remote, vip, near, inside, wide, host string
+	}{
+		{"1.1.1.1", "2.2.2.2", "10.0.0.100:80", "10.9.0.1/24", "10.9.0.2", "10.9.0.0/16", "10.9.0.2/32"},
+		{"2001:db8::1", "2001:db8::2", "[2001:db8:1::100]:80", "2001:db8:9::1/64", "2001:db8:9::2", "2001:db8::/32", "2001:db8:9::2/128"},
+	} {
+		addr := func(dev string) func(*Spec) error {
+			return func(s *Spec) error {
+				return s.AddAddress(Address{Port: dev, Prefix: netip.MustParsePrefix(family.near)}, false)
+			}
+		}
+		route := func(prefix, dev string, metric uint32) func(*Spec) error {
+			return func(s *Spec) error {
+				return s.AddRoute(Route{Prefix: netip.MustParsePrefix(prefix), Port: dev, Metric: metric})
+			}
+		}
+		for _, row := range []struct {
+			name    string
+			before  []func(*Spec) error
+			forward Forward
+			refused bool
+		}{
+			{"no route yet", nil, DirectRoute, false},
+			{"on a link", []func(*Spec) error{addr("dpdk0")}, DirectRoute, false},
+			{"on the tunnel's own network", []func(*Spec) error{addr("gre1")}, DirectRoute, true},
+			{"by a route into the tunnel", []func(*Spec) error{route(family.wide, "gre1", 0)}, DirectRoute, true},
+			{"the longer one leads to a link", []func(*Spec) error{route(family.wide, "gre1", 0), addr("dpdk0")}, DirectRoute, false},
+			{"the longer one leads into the tunnel", []func(*Spec) error{addr("dpdk0"), route(family.host, "gre1", 0)}, DirectRoute, true},
+			{"the tunnel by full-NAT", []func(*Spec) error{addr("gre1")}, FullNAT, false},
+			{"the tunnel by tunnel", []func(*Spec) error{addr("gre1")}, Tunnel, false},
+			{"the tunnel by NAT", []func(*Spec) error{addr("gre1")}, Masq, false},
+		} {
+			t.Run(family.inside+" "+row.name, func(t *testing.T) {
+				s := Spec{Ports: []string{"dpdk0", "dpdk1"}}
+				if err := s.AddTunnel(TunnelDevice{Name: "gre1", Kind: TunnelGRE, Local: netip.MustParseAddr(family.local), Remote: netip.MustParseAddr(family.remote)}); err != nil {
+					t.Fatal(err)
+				}
+				k := ServiceKey{Proto: TCP, Virtual: netip.MustParseAddrPort(family.vip)}
+				if err := s.AddService(Service{ServiceKey: k, Scheduler: "rr"}); err != nil {
+					t.Fatal(err)
+				}
+				for _, do := range row.before {
+					if err := do(&s); err != nil {
+						t.Fatal(err)
+					}
+				}
+				d := Dest{Addr: netip.AddrPortFrom(netip.MustParseAddr(family.inside), 80), Forward: row.forward, Weight: 1}
+				err := s.AddDest(k, d)
+				if row.refused != (err != nil && strings.Contains(err.Error(), "the route to it leaves by the tunnel gre1")) || !row.refused && err != nil {
+					t.Fatalf("refused: %v", err)
+				}
+				if row.refused {
+					return
+				}
+				// What is there can be edited whatever became of its route.
+				if err := s.AddRoute(Route{Prefix: netip.MustParsePrefix(family.host), Port: "gre1"}); err != nil {
+					t.Fatal(err)
+				}
+				d.Weight = 0
+				if err := s.EditDest(k, d); err != nil {
+					t.Errorf("edited: %v", err)
+				}
+			})
+		}
+	}
+}

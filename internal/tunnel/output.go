@@ -41,6 +41,13 @@ func (h *header) make(d *Device) {
 	ip.SetDst(d.Remote.As4())
 }
 
+// Numbers reports whether a device numbers what it sends, so that one worker alone is to
+// send by it.
+func (s *Stage) Numbers(id uint16) bool {
+	d := s.table.Of(id)
+	return d != nil && d.Out&Sequence != 0
+}
+
 // Output puts a packet that is to leave by a device, p.Out, into the device's headers,
 // in the place of its link header, and gives it the next hop on the way to the other
 // end: Output, with Tunnelled set. Its checksums are complete, and it is no super-frame.

@@ -55,7 +55,7 @@ func (w *Worker) sendOn(f *port.Facts, burst []*packet.Packet) {
 		return
 	}
 	if f.Kind == port.Tunnel {
-		w.sendInTunnel(burst)
+		w.toTunnel(f.ID, burst)
 		return
 	}
 	count := &w.stats.Virtual[f.ID%port.Max]

@@ -39,10 +39,15 @@ func (w *Worker) join(p *packet.Packet) *packet.Packet {
 	return whole
 }
 
-// gather takes another worker's fragment; the packet stays that worker's.
+// gather takes another worker's fragment, or what came out of a tunnel or goes into one;
+// the packet stays that worker's.
 func (w *Worker) gather(p *packet.Packet) {
-	if p.Verdict == packet.Elsewhere {
+	switch p.Verdict {
+	case packet.Elsewhere:
 		w.takeOver(p)
+		return
+	case packet.Transmit:
+		w.adopt(p, p.Out)
 		return
 	}
 	whole, why := w.ip.Join(p)

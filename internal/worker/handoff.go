@@ -129,6 +129,7 @@ func (w *Worker) copyOf(p *packet.Packet) *packet.Packet {
 	copy(own.Data, p.Data)
 	own.L3, own.L4, own.Proto, own.Flags = p.L3, p.L4, p.Proto, p.Flags
 	own.EtherType, own.GSOType, own.GSOSize = p.EtherType, p.GSOType, p.GSOSize
+	own.Hash = p.Hash // a tunnel over IPv6 makes a flow label of it
 	return own
 }
 

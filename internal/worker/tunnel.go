@@ -87,6 +87,20 @@ func (w *Worker) walkInner() {
 	}
 }
 
+// toTunnel sends by a tunnel device, or has the first worker do so, if packets are
+// numbered: two workers, each with a burst under way, would overtake each other, and the
+// other end drops what comes late.
+func (w *Worker) toTunnel(id uint16, burst []*packet.Packet) {
+	if len(w.peers) == 0 || w.peers[0] == nil || !w.tunnel.Numbers(id) {
+		w.sendInTunnel(burst)
+		return
+	}
+	for _, p := range burst {
+		p.Verdict = packet.Transmit
+	}
+	w.handoff(w.peers[0], burst)
+}
+
 // sendInTunnel puts packets that lie on a tunnel's tray into the tunnel's packets, which
 // go on from there like others. A defect met there costs the packet that met it.
 func (w *Worker) sendInTunnel(burst []*packet.Packet) {

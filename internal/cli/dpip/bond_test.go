@@ -18,7 +18,7 @@ func bonded() *weirv1.Link {
 			Mode: 4, XmitPolicy: "layer34", MonitorInterval: 10, LinkUpDelay: 300, LinkDownDelay: 100, Primary: "dpdk1", LacpFast: true, AdSelect: "stable", SystemPriority: 65535, Aggregator: 1,
 			Members: []*weirv1.BondMember{
 				{Name: "dpdk0", Addr: "a0:36:9f:74:ec:f0", Up: true, Active: true, Speed: 10000, FullDuplex: true, Failures: 1, Lacp: &weirv1.LACPPort{
-					Actor: info("a0:36:9f:74:ec:f0", 1, 63, "all"), Partner: info("02:00:00:00:00:02", 7, 61, "slow"), Receive: "CURRENT", Mux: "COLLECTING_DISTRIBUTING",
+					Actor: info("a0:36:9f:74:ec:f0", 1, 63, "all"), Partner: info("02:00:00:00:00:02", 7, 61, "slow"), Receive: "CURRENT", Mux: "DISTRIBUTING",
 					Heard: true, Aggregator: 1, ActorChurn: "none", PartnerChurn: "none", Rx: 5, Tx: 6, Markers: 1,
 				}},
 				{Name: "dpdk1", Addr: "a0:36:9f:74:ec:f1", Up: true, Lacp: &weirv1.LACPPort{
@@ -38,7 +38,7 @@ const bondText = `    --- bonding status ---
 
 const bondDetailText = `    lacp_rate fast ad_select stable system_priority 65535 aggregator 1
     dpdk0: UP 10000 Mbps full-duplex failures 1
-        aggregator 1 receive CURRENT mux COLLECTING_DISTRIBUTING churn none partner-churn none
+        aggregator 1 receive CURRENT mux DISTRIBUTING churn none partner-churn none
         actor   system 65535,A0:36:9F:74:EC:F0 key 309 port 255,1 state 63 (all)
         partner system 65535,02:00:00:00:00:02 key 309 port 255,7 state 61 (slow)
         lacpdus rx 5 tx 6 illegal 0 own 0 markers 1

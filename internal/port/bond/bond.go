@@ -42,12 +42,22 @@ var policyNames = [...]string{"layer2", "layer23", "layer34"}
 // String returns DPVS's name.
 func (p Policy) String() string { return policyNames[p] }
 
+// DrainTime is how long, in milliseconds, the member that carried the traffic of
+// ActiveBackup is received from after another took over: until the switches have been told,
+// by announcements that wait for the director, and what they had queued has come.
+const DrainTime = 1000
+
 // Table says which members carry traffic. It is immutable once published.
 type Table struct {
 	Mode   Mode
 	Policy Policy
 	Tx     []uint8 // members that may send, in order
 	Rx     uint32  // a bit for each member that may receive
+	// RxOne has a bit for each member that receives what is for one machine alone: in
+	// ActiveBackup the former one in use, for DrainTime; in LACP one by which the partner
+	// may send already. Switches give what is for many to all members, and it comes by
+	// those of Rx.
+	RxOne uint32
 }
 
 // Bond is what the queues of a bond share.

@@ -1,6 +1,8 @@
 package bond
 
 import (
+	"slices"
+
 	"weir/internal/lacp"
 )
 
@@ -35,6 +37,7 @@ type link struct {
 	duplex   bool
 	port     *lacp.Port // nil: another mode
 	failures uint64
+	received int64 // when it was last one of those that receive
 }
 
 // NewControl makes the control of a bond with so many members, all of them attached and
@@ -42,7 +45,7 @@ type link struct {
 func NewControl(s Settings, members int, now int64) *Control {
 	c := &Control{active: -1, table: &Table{}}
 	for range members {
-		c.members = append(c.members, &link{attached: true, since: now})
+		c.members = append(c.members, &link{attached: true, since: now, received: now - DrainTime})
 	}
 	c.Configure(s, now)
 	return c
@@ -127,9 +130,14 @@ func (c *Control) Tick(now int64, send func(i int, message []byte)) (t *Table, m
 			}
 		})
 	}
+	for i, m := range c.members {
+		if c.table.Rx&(1<<i) != 0 {
+			m.received = now
+		}
+	}
 	before := c.active
 	c.choose()
-	next := c.compile()
+	next := c.compile(now)
 	if next.equal(c.table) {
 		return nil, false
 	}
@@ -191,27 +199,40 @@ func (c *Control) choose() {
 	}
 }
 
-func (c *Control) compile() *Table {
+func (c *Control) compile(now int64) *Table {
 	t := &Table{Mode: c.settings.Mode, Policy: c.settings.Policy}
 	for i, m := range c.members {
-		uses := m.attached && m.up
+		sends := m.attached && m.up
+		receives, ours := sends, false
 		switch c.settings.Mode {
 		case ActiveBackup:
-			uses = i == c.active
+			sends = i == c.active
+			receives = sends
+			ours = m.attached && now-m.received < DrainTime
 		case LACP:
-			uses = uses && m.port.Usable()
+			sends = sends && m.port.Distributes()
+			ours = receives && m.port.Agreed()
+			receives = receives && m.port.Collects()
 		}
-		if uses {
+		if sends {
 			t.Tx = append(t.Tx, uint8(i))
+		}
+		switch {
+		case receives:
 			t.Rx |= 1 << i
+		case ours:
+			t.RxOne |= 1 << i
 		}
 	}
 	return t
 }
 
 func (t *Table) equal(o *Table) bool {
-	return t.Mode == o.Mode && t.Policy == o.Policy && t.Rx == o.Rx && len(t.Tx) == len(o.Tx)
+	return t.Mode == o.Mode && t.Policy == o.Policy && t.Rx == o.Rx && t.RxOne == o.RxOne && slices.Equal(t.Tx, o.Tx)
 }
+
+// Sends reports whether a member may send.
+func (t *Table) Sends(i int) bool { return slices.Contains(t.Tx, uint8(i)) }
 
 // MemberView is a member as it is, for who asks.
 type MemberView struct {
@@ -228,7 +249,7 @@ type MemberView struct {
 // called by the least number of its ports, 0 if there is none.
 func (c *Control) View() (members []MemberView, aggregator uint16) {
 	for i, m := range c.members {
-		v := MemberView{Attached: m.attached, Up: m.up, Active: c.table.Rx&(1<<i) != 0, Mbps: m.mbps, Duplex: m.duplex, Failures: m.failures}
+		v := MemberView{Attached: m.attached, Up: m.up, Active: c.table.Sends(i), Mbps: m.mbps, Duplex: m.duplex, Failures: m.failures}
 		if m.port != nil {
 			p := m.port.View()
 			v.LACP = &p

@@ -87,6 +87,41 @@ func TestActiveBackup(t *testing.T) {
 	}
 }
 
+// TestDrains changes the active member: the former one is received from a while longer.
+func TestDrains(t *testing.T) {
+	s := settings(ActiveBackup)
+	s.Primary = 0
+	d := newDrive(s, 3)
+	for _, step := range []struct {
+		what string
+		do   func()
+		ms   int64
+		want string // sends, receives, is drained
+	}{
+		{"the first one", func() { d.link(1, true) }, 10, "[1] 10 0"},
+		{"the primary takes over", func() { d.link(0, true) }, 10, "[0] 1 10"},
+		{"nearly to the end", func() {}, DrainTime - 10, "[0] 1 10"},
+		{"the end", func() {}, 10, "[0] 1 0"},
+		{"its cable is cut: what it had received", func() { d.link(0, false) }, 10, "[1] 10 1"},
+		{"and it is back at once", func() { d.link(0, true) }, 10, "[0] 1 10"},
+		{"and another primary", func() { d.link(2, true); s.Primary = 2; d.Configure(s, d.now) }, 10, "[2] 100 11"},
+		{"one of them is taken out", func() { d.Attach(1, false, d.now) }, 10, "[2] 100 1"},
+		{"another mode", func() { s.Mode = RoundRobin; d.Configure(s, d.now) }, 10, "[0 2] 101 0"},
+		{"and back", func() { s.Mode = ActiveBackup; d.Configure(s, d.now) }, 10, "[2] 100 1"},
+		{"all are lost", func() { d.link(0, false); d.link(2, false) }, 10, "[] 0 101"},
+	} {
+		before := d.moved
+		step.do()
+		d.tick(step.ms)
+		if got := fmt.Sprintf("%d %b %b", d.table.Tx, d.table.Rx, d.table.RxOne); got != step.want {
+			t.Errorf("%s: %s, want %s", step.what, got, step.want)
+		}
+		if step.what == "the end" && d.moved != before {
+			t.Error("the end of the time is told to the network as a move")
+		}
+	}
+}
+
 func TestDelays(t *testing.T) {
 	s := settings(RoundRobin)
 	s.UpDelay, s.DownDelay = 500, 200
@@ -133,6 +168,14 @@ func TestLACPOfTwoControls(t *testing.T) {
 			for i := range ends {
 				for _, w := range way[i] {
 					ends[1-i].Receive(w[0].(int), w[1].([]byte), now)
+				}
+				for _, m := range ends[i].table.Tx {
+					if now >= 10_000 {
+						break // one end is in another mode then, and begins anew
+					}
+					if to := ends[1-i].table; (to.Rx|to.RxOne)&(1<<m) == 0 && ends[1-i].members[m].attached {
+						t.Errorf("at %d ms end %d sends by member %d, and the other does not take it", now, i, m)
+					}
 				}
 			}
 		}

@@ -120,7 +120,7 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 // take makes what a member received the bond's, and returns how much of it goes on: those
 // are at the front.
 func (q *Queue) take(t *Table, i int, burst []*packet.Packet) (n int) {
-	lacpRuns, receives := t.Mode == LACP, t.Rx&(1<<i) != 0
+	lacpRuns, receives, ours := t.Mode == LACP, t.Rx&(1<<i) != 0, t.RxOne&(1<<i) != 0
 	for _, p := range burst {
 		switch {
 		case lacpRuns && slowFrame(p.Data):
@@ -128,7 +128,7 @@ func (q *Queue) take(t *Table, i int, burst []*packet.Packet) (n int) {
 				q.counts.Drops[packet.BondSlowFull]++
 			}
 			p.Pool().Put(p)
-		case !receives:
+		case !receives && !(ours && forOne(p.Data)):
 			q.drop(p, packet.BondInactive)
 		default:
 			p.In = q.bond.id
@@ -138,6 +138,9 @@ func (q *Queue) take(t *Table, i int, burst []*packet.Packet) (n int) {
 	}
 	return n
 }
+
+// forOne reports whether a frame is for one machine.
+func forOne(frame []byte) bool { return len(frame) >= etherHeader && frame[0]&1 == 0 }
 
 func slowFrame(frame []byte) bool {
 	return len(frame) >= etherHeader && binary.BigEndian.Uint16(frame[12:]) == lacp.EtherType

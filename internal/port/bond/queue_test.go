@@ -90,6 +90,23 @@ func frame(src, dst string, sport, dport uint16) []byte {
 	return f
 }
 
+// group is a frame for many: of IPv4's multicast, of IPv6's, or a broadcast.
+func group(family int) []byte {
+	switch family {
+	case 4:
+		f := frame("10.0.0.1", "224.0.0.5", 1, 2)
+		copy(f, []byte{1, 0, 0x5e, 0, 0, 5})
+		return f
+	case 6:
+		f := frame("2001:db8::1", "ff02::5", 1, 2)
+		copy(f, []byte{0x33, 0x33, 0, 0, 0, 5})
+		return f
+	}
+	f := frame("", "", 0, 0)
+	copy(f, []byte{255, 255, 255, 255, 255, 255})
+	return f
+}
+
 func (b *bed) send(frames ...[]byte) {
 	b.t.Helper()
 	var burst []*packet.Packet
@@ -213,6 +230,18 @@ func TestReasons(t *testing.T) {
 		b.ports[1].Inject(frame("", "", 0, 0))
 		if n := b.receive(); n != 1 || b.drops(packet.BondInactive) != 2 {
 			t.Errorf("%d came in and %d are counted, want 1 and 2", n, b.drops(packet.BondInactive))
+		}
+	})
+	t.Run("bond_inactive of the former active one", func(t *testing.T) {
+		before := b.drops(packet.BondInactive)
+		b.bond.Publish(&Table{Mode: ActiveBackup, Tx: []uint8{0}, Rx: 1, RxOne: 2})
+		for _, f := range [][]byte{frame("10.0.0.1", "10.0.0.2", 1, 2), frame("2001:db8::1", "2001:db8::2", 1, 2), group(4), group(6), group(0)} {
+			b.ports[0].Inject(f)
+			b.ports[1].Inject(f)
+		}
+		// What is for all comes by the new one alone, what is for us by either.
+		if n := b.receive(); n != 5+2 || b.drops(packet.BondInactive)-before != 3 {
+			t.Errorf("%d came in and %d are counted, want 7 and 3", n, b.drops(packet.BondInactive)-before)
 		}
 	})
 	t.Run("bond_slow_full", func(t *testing.T) {
