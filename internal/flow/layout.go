@@ -6,7 +6,7 @@ package flow
 
 // LayoutVersion is raised with every change of this file that another engine
 // could notice.
-const LayoutVersion = 2
+const LayoutVersion = 3
 
 // Magic begins a table's header: "WEIRFLOW" in memory.
 const Magic uint64 = 0x574f4c4652494557
@@ -43,7 +43,11 @@ type Header struct {
 	ProbeMax  uint32 // 52
 	TickShift uint32 // 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC
 	WideSize  uint32 // 60
-	_         [64]byte
+	_         [32]byte
+	Fresh     uint32 // 96 atomic: connection indexes below it were given out at least once
+	Alive     uint32 // 100 atomic: tick of the latest breath of any worker
+	Takeovers uint32 // 104 how often a director found the table and went on with it
+	_         [20]byte
 }
 
 // Half is a half-flow: one direction of a connection. A packet touches its own
