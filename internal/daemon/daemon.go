@@ -32,6 +32,11 @@ type Options struct {
 	Config  string // path of dpvs.conf
 	Socket  string // path of the API's socket
 	Version string
+
+	// Keep is the folder of a bpffs where connections and services outlive the process;
+	// "": they don't. Fresh: what an earlier one left is thrown away.
+	Keep  string
+	Fresh bool
 }
 
 // collector settings: the walk makes no garbage and its tables are outside of
@@ -67,6 +72,7 @@ func Serve(ctx context.Context, o Options) error {
 		_ = listener.Close()
 		return errors.New("weir needs root, or the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF")
 	}
+	conf.Boot.Keep, conf.Boot.Fresh = o.Keep, o.Fresh
 	d, err := director.New(conf.Boot, conf.Tunables, log.Logger)
 	if err != nil {
 		_ = listener.Close()

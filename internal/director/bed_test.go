@@ -88,6 +88,11 @@ type shape struct {
 	lan, wan []int // owners of the queues
 	ipv6     spec.IPv6
 	twin     func(dev string) *pipe.Port // nil: there are none
+	keep     string                      // folder of what outlives it
+	fresh    bool
+	ports    [2]uint16 // that local addresses use; 0: as ever
+	pool     int       // connections; 0: 1000
+	now      uint64    // 0: the clock's
 	// opened, if set, sees each queue before its worker.
 	opened func(dev string, q *pipe.Queue, pool *packet.Pool)
 }
@@ -110,6 +115,9 @@ func newSmall(t testing.TB, s shape) *small {
 	}
 	// At the same place of a second always: housekeeping is once a second (pass).
 	b := &small{t: t, nanos: (clock.Nanos()/1e9+1)*1e9 + 50e6}
+	if s.now != 0 {
+		b.nanos = s.now
+	}
 	b.lan = pipe.New(0, "lan", macLAN, 1500).Queues(len(s.lan))
 	b.wan = pipe.New(1, "wan", macWAN, 1500).Queues(len(s.wan))
 	bed := Bed{Ports: []BedPort{s.onBed(b.lan, s.lan), s.onBed(b.wan, s.wan)}, ByHand: !s.threads, Seed: 1}
@@ -119,7 +127,11 @@ func newSmall(t testing.TB, s shape) *small {
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
 	var err error
 	start := boot(s.workers)
-	start.IPv6 = s.ipv6
+	start.IPv6, start.Keep, start.Fresh = s.ipv6, s.keep, s.fresh
+	start.LocalFirst, start.LocalLast = s.ports[0], s.ports[1]
+	if s.pool != 0 {
+		start.ConnPool = s.pool
+	}
 	if b.Director, err = NewOn(bed, start, tunables, slog.New(slog.NewTextHandler(&b.said, nil))); err != nil {
 		t.Fatal(err)
 	}
@@ -257,6 +269,8 @@ func noLocal(k spec.ServiceKey, ip string) func(*spec.Spec) error {
 		return s.DeleteLocal(k, spec.LocalAddress{Addr: netip.MustParseAddr(ip), Port: "lan"})
 	}
 }
+
+var local200 = netip.MustParseAddr("192.168.1.200")
 
 var dns = udp("10.0.0.100:53")
 

@@ -50,6 +50,7 @@ func (d *Director) KeepHouse() {
 	d.forgetTemplates()
 	d.forgetDests()
 	d.forgetLocals()
+	d.forgetOrphans()
 	d.estimateRates()
 }
 
@@ -115,6 +116,7 @@ func (d *Director) forgetDests() {
 		return // their indexes are not used again
 	}
 	for _, dest := range gone {
+		d.shared.ZeroFormer(dest.Index)
 		d.shared.Dests[dest.Index].Store(nil)
 		d.dests.reuse(dest.Index)
 	}

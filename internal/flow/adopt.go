@@ -351,3 +351,10 @@ func (t *Table) Each(f func(i uint32, c *Conn)) {
 		}
 	}
 }
+
+// Forsake ends a connection that can't go on after all; what it borrowed is nobody's. Before
+// the workers run.
+func (t *Table) Forsake(i uint32, now clock.Tick) {
+	t.Claim(i)
+	t.workers[t.Conn(i).Owner].Remove(i, now)
+}

@@ -64,6 +64,9 @@ func (w *Worker) Timers() int { return w.wheel.count }
 // Resting returns how many ended connections wait to be forgotten.
 func (w *Worker) Resting() int { return w.resting }
 
+// ID is the worker's number.
+func (w *Worker) ID() int { return int(w.id) }
+
 // Owns reports whether this worker turns a connection's timer.
 func (w *Worker) Owns(c *Conn) bool { return c.Owner == w.id }
 
