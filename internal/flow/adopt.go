@@ -14,10 +14,10 @@ import (
 )
 
 // Taking over: a table that outlived its director, who may have been killed between any
-// two stores, is made whole again. What can be trusted is what slot.go and worker.go
-// write last: a connection goes on if it is not dying, and its half-flows are valid and
-// name it. All else is free. Lists, counts and wheels of the dead workers are made anew
-// from that. A program in the kernel may forward by the table meanwhile.
+// two stores, is made whole again. A connection goes on if its record says that it is
+// whole, and not that it is dying; Insert and Remove say so before and after what they do
+// with slots. All else is free. Lists, counts and wheels of the dead workers are made
+// anew from that. A program in the kernel may forward by the table meanwhile.
 
 // Taken says what Open found.
 type Taken struct {
@@ -107,26 +107,29 @@ func (h *Header) suits(slots, conns int) error {
 	case h.Slots != want.Slots || h.Conns != want.Conns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections, and conn_pool_size wants %d", h.Conns, want.Conns)}
 	}
-	is := *h
-	is.Magic, is.Seed, is.Fresh, is.Alive, is.Takeovers = 0, 0, 0, 0, 0
-	if is.HalfSize != want.HalfSize || is.WideSize != want.WideSize || is.ConnSize != want.ConnSize || is.HopSize != want.HopSize ||
+	if is := h; is.HalfSize != want.HalfSize || is.WideSize != want.WideSize || is.ConnSize != want.ConnSize || is.HopSize != want.HopSize ||
 		is.NextHops != want.NextHops || is.ProbeFast != want.ProbeFast || is.ProbeMax != want.ProbeMax || is.TickShift != want.TickShift {
 		return &Differs{"the flow table that is kept has records of other sizes than those of this weir"}
 	}
 	return nil
 }
 
-// takeOver makes the table whole, and its workers' own what they turn from now on.
+// takeOver makes the table whole, and its workers' own what they turn from now on. It goes
+// through the connections that were ever given out, and looks at no slot but those of the
+// few that are neither whole nor free: there may be a fault of the page for each.
 func (t *Table) takeOver(now clock.Tick) Taken {
-	a := adoption{t: t, now: now, died: clock.Tick(t.newest.Load())}
-	a.away = now.Since(a.died)
-	a.held[0], a.held[1] = newBits(t.Slots()), newBits(t.Slots())
+	a := adoption{t: t, now: now}
+	died := clock.Tick(t.newest.Load())
+	a.away = now.Since(died)
+	h := t.hdr
+	if now.Since(clock.Tick(h.Died)) > rememberAway {
+		h.Away = 0
+	}
+	h.Away += a.away
+	h.Died = uint32(died)
 	used := int(t.Used())
 	t.fresh.Store(uint32(used))
 	shares(used, a.conns)
-	// Of IPv4 first: what becomes IPv6 has its addresses in a wide one.
-	shares(t.Slots(), func(from, to int) { a.slots(0, from, to) })
-	shares(t.Slots(), func(from, to int) { a.slots(WideBit, from, to) })
 	var all sync.WaitGroup
 	for _, w := range t.workers[:t.nwork] {
 		all.Go(func() { w.inherit(used, now) })
@@ -136,9 +139,13 @@ func (t *Table) takeOver(now clock.Tick) Taken {
 	t.Hops.takeOver()
 	t.live.Store(a.whole.Load())
 	t.newest.Store(uint32(now))
-	t.hdr.Takeovers++
+	h.Takeovers++
 	return Taken{Found: true, Conns: int(a.whole.Load()), Freed: int(a.freed.Load()), Away: a.away}
 }
+
+// rememberAway is how long a takeover is remembered beside a later one. What was seen last
+// before the later one gets the time of both then, which is a little too much for some.
+const rememberAway = 3600 * clock.PerSecond
 
 // shares has a function go through 0 to n on all processors, each a share of it.
 func shares(n int, f func(from, to int)) {
@@ -153,80 +160,58 @@ func shares(n int, f func(from, to int)) {
 // adoption is a table being taken over.
 type adoption struct {
 	t            *Table
-	now, died    clock.Tick
+	now          clock.Tick
 	away         uint32
-	held         [2]bitset // slots of connections that go on: IPv4's, IPv6's
 	whole, freed atomic.Int64
 }
 
-// bitset is a set of numbers to which several goroutines add.
-type bitset []atomic.Uint64
-
-func newBits(n int) bitset { return make(bitset, (n+63)/64) }
-
-func (b bitset) add(i uint32)      { b[i/64].Or(1 << (i % 64)) }
-func (b bitset) has(i uint32) bool { return b[i/64].Load()>>(i%64)&1 != 0 }
-
-// ahead is how many connections' half-flows are called into the cache at once.
-const adoptAhead = 16
-
 // conns looks at connections from one index to another: those that are whole go on, the
-// others are dead.
+// others are free, or go on resting.
 func (a *adoption) conns(from, to int) {
 	t := a.t
-	whole := 0
-	var touched uint64
+	whole, freed := 0, 0
 	for i := from; i < to; i++ {
-		if (i-from)%adoptAhead == 0 {
-			for j := i; j < min(i+adoptAhead, to); j++ {
-				if c := t.Conn(uint32(j)); c.State&ConnDying == 0 {
-					touched += atomic.LoadUint64(&t.Half(c.In).Key1) + atomic.LoadUint64(&t.Half(c.Out).Key1)
-				}
-			}
-		}
 		c := t.Conn(uint32(i))
-		if !t.isWhole(uint32(i), c) {
-			*c = Conn{State: ConnDying, Next: None, Prev: None, Kick: None}
+		s := c.State
+		if s&(ConnDying|ConnPlaced) == ConnPlaced && (s&ConnWhole != 0 || t.isWhole(uint32(i), c)) {
+			whole++
+			a.keep(uint32(i), c)
 			continue
 		}
-		whole++
-		// Who was to look at it is dead.
-		c.State &^= ConnKicked
-		c.Next, c.Prev, c.Kick = None, None, None
-		c.Owner = uint8(i % t.nwork)
-		a.keep(c.In)
-		if c.Out != c.In {
-			a.keep(c.Out)
+		if s&ConnPlaced != 0 {
+			freed += a.clear(c.In, uint32(i)) + a.clear(c.Out, uint32(i))
+			s |= ConnKicked // rest: a reader may be at it
 		}
-		c.Timeout = min(c.Timeout, MaxTimeout)
-		c.Deadline = uint32(t.LastSeen(c) + clock.Tick(c.Timeout))
-		if c.State&ConnExpireNow != 0 {
-			c.Deadline = uint32(a.now)
-		}
+		c.State = ConnDying | s&ConnKicked
 	}
 	a.whole.Add(int64(whole))
-	runtime.KeepAlive(touched)
+	a.freed.Add(int64(freed))
 }
 
-// keep has a half-flow stay. While nobody was there its packets could not come through:
-// that time does not count as idle, but what a program in the kernel forwarded meanwhile
-// was stamped by it.
-func (a *adoption) keep(slot uint32) {
+// keep has a connection go on. Who was to look at it is dead.
+func (a *adoption) keep(i uint32, c *Conn) {
 	t := a.t
-	h := t.Half(slot)
-	a.held[slot>>31].add(slot &^ WideBit)
-	if w := atomic.LoadUint64(&h.Key1); w&FlagCross != 0 && slot&WideBit == 0 && !t.crossing.Load() {
+	kicked := c.State&(ConnKicked|ConnExpireNow) != 0
+	c.State = c.State&^ConnKicked | ConnWhole
+	c.Next, c.Prev, c.Kick = None, None, None
+	c.Owner = uint8(int(i) % t.nwork)
+	c.Timeout = min(c.Timeout, MaxTimeout)
+	c.Deadline += a.away
+	// A timeout may have become shorter a moment before: then somebody was about to kick.
+	if left := int32(c.Deadline - uint32(a.now)); left > int32(c.Timeout) {
+		c.Deadline = uint32(a.now) + c.Timeout
+	}
+	if kicked {
+		c.Deadline = uint32(a.now)
+	}
+	if (c.In^c.Out)&WideBit != 0 && !t.crossing.Load() {
 		t.crossing.Store(true)
 	}
-	last := atomic.LoadUint32(&h.Last)
-	if a.away > 0 && !a.died.Before(clock.Tick(last)) {
-		atomic.CompareAndSwapUint32(&h.Last, last, last+a.away)
-	}
 }
 
-// isWhole reports whether a connection was complete, and not about to end.
+// isWhole reports whether a connection's half-flows are there.
 func (t *Table) isWhole(i uint32, c *Conn) bool {
-	return c.State&ConnDying == 0 && t.holds(c.In, i) && (c.Out == c.In || t.holds(c.Out, i))
+	return t.holds(c.In, i) && (c.Out == c.In || t.holds(c.Out, i))
 }
 
 // holds reports whether a slot has a valid half-flow of connection i.
@@ -238,52 +223,43 @@ func (t *Table) holds(slot, i uint32) bool {
 	return atomic.LoadUint64(&h.Key1)&(FlagValid|FlagPending|FlagDead) == FlagValid && atomic.LoadUint32(&h.Conn) == i
 }
 
-// slots looks at the slots of one array from one to another, backwards: what no connection
-// holds is dead, and dead ones before an empty one are empty, if they have rested.
-func (a *adoption) slots(array uint32, from, to int) {
-	t := a.t
-	held := a.held[array>>31]
-	freed := 0
-	empty := false // the slot behind
-	for i := to - 1; i >= from; i-- {
-		h := t.Half(array | uint32(i))
-		w := atomic.LoadUint64(&h.Key1)
-		if w == 0 {
-			empty = true
-			continue
-		}
-		if w&FlagValid != 0 && held.has(uint32(i)) {
-			empty = false
-			continue
-		}
-		switch {
-		case w&FlagValid != 0: // a reader may still be at it
-			freed++
-			atomic.StoreUint32(&h.Last, uint32(a.now))
-		case w&FlagPending != 0: // nobody ever saw it
-			freed++
-			atomic.StoreUint32(&h.Last, uint32(a.now-Rest))
-		}
-		// The key bits of a dead one may be the mark of an emptier who is dead himself.
-		dead := w&^(genOne-1) | FlagDead
-		if empty = empty && rested(h, a.now); empty {
-			dead = 0
-		}
-		if dead != w {
-			atomic.StoreUint64(&h.Key1, dead)
-		}
+// clear frees a slot that a connection's record names, if it was that connection's or
+// somebody was moving in. It returns how many it freed.
+func (a *adoption) clear(slot, i uint32) int {
+	if !a.t.Has(slot) {
+		return 0
 	}
-	a.freed.Add(int64(freed))
+	h := a.t.Half(slot)
+	w := atomic.LoadUint64(&h.Key1)
+	switch {
+	case w&FlagPending != 0: // nobody ever saw it
+		atomic.StoreUint32(&h.Last, uint32(a.now-Rest))
+	case w&FlagValid != 0 && atomic.LoadUint32(&h.Conn) == i: // a reader may still be at it
+		atomic.StoreUint32(&h.Last, uint32(a.now))
+	default:
+		return 0
+	}
+	// Of two goroutines that clear one slot, each in the name of its connection, one does.
+	if !atomic.CompareAndSwapUint64(&h.Key1, w, w&^(genOne-1)|FlagDead) {
+		return 0
+	}
+	return 1
 }
 
-// inherit gives a worker the timers of its connections.
+// inherit gives a worker the timers of its connections, and those that rest.
 func (w *Worker) inherit(used int, now clock.Tick) {
 	w.wheel.init(w.t, now)
 	for i := int(w.id); i < used; i += w.t.nwork {
-		if c := w.t.Conn(uint32(i)); c.State&ConnDying == 0 {
+		switch c := w.t.Conn(uint32(i)); c.State & (ConnDying | ConnKicked) {
+		case ConnDying:
+			continue // free
+		case ConnDying | ConnKicked:
+			c.Owner = w.id
+			w.rest(uint32(i), now)
+		default:
 			w.wheel.add(uint32(i), clock.Tick(c.Deadline))
-			w.owned++
 		}
+		w.owned++
 	}
 }
 
@@ -293,7 +269,7 @@ func (t *Table) freeRest(used int) {
 	first, n := None, uint32(0)
 	for i := used - 1; i >= 0; i-- {
 		c := t.Conn(uint32(i))
-		if c.State&ConnDying == 0 {
+		if c.State&(ConnDying|ConnKicked) != ConnDying {
 			continue
 		}
 		c.Next, c.Prev = first, None
