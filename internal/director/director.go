@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"weir/internal/clock"
+	"weir/internal/flow"
 	"weir/internal/lb"
 	"weir/internal/neigh"
 	"weir/internal/packet"
@@ -108,11 +109,18 @@ func (d *Director) start() error {
 	// The affinity of pinned threads must not shrink the number of processors
 	// that the rest of the program may use.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), len(lanes)) + 2)
-	left, taken, err := d.openTables(len(lanes))
+	left, err := d.findLeft()
 	if err != nil {
 		return err
 	}
-	if err := d.openPorts(); err != nil {
+	// Both take their time, and packets wait.
+	var taken flow.Taken
+	var failed error
+	var tables sync.WaitGroup
+	tables.Go(func() { taken, failed = d.openTables(len(lanes), left) })
+	err = d.openPorts()
+	tables.Wait()
+	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
 	boot := d.spec.Clone()

@@ -24,57 +24,60 @@ import (
 // A director begins where the one before it ended, however that was: with its flow table,
 // its services and addresses, and with what the numbers in the table mean.
 
-// openTables makes the flow table and what belongs to it, or goes on with those of the
-// director before; r is what that one left, nil if there was none.
-func (d *Director) openTables(workers int) (r *record, taken flow.Taken, err error) {
-	if d.boot.Keep != "" {
-		if d.keep, err = pinned.Open(d.boot.Keep); err != nil {
-			return nil, taken, err
-		}
-		if d.boot.Fresh {
-			if err := d.keep.Clear(); err != nil {
-				return nil, taken, err
-			}
+// findLeft finds what the director before left, and whether this one can go on with it.
+// That is known before anything is touched.
+func (d *Director) findLeft() (r *record, err error) {
+	if d.boot.Keep == "" {
+		return nil, nil
+	}
+	if d.keep, err = pinned.Open(d.boot.Keep); err != nil {
+		return nil, err
+	}
+	if !d.boot.Fresh {
+		if r, err = readRecord(d.keep); err != nil {
+			return nil, err
 		}
 	}
+	if r == nil {
+		// A table without it is of one who was killed before he carried a packet.
+		return nil, d.keep.Clear()
+	}
+	config := d.flowConfig(1)
+	return r, stale(config.Check())
+}
+
+func (d *Director) flowConfig(workers int) flow.Config {
 	config := flow.Config{Conns: d.boot.ConnPool, Workers: workers, Keep: d.keep}
 	if d.bed != nil {
 		config.Seed = d.bed.Seed
 	}
-	if d.keep != nil {
-		if r, err = readRecord(d.keep); err != nil {
-			return nil, taken, err
-		}
-		if r == nil {
-			// A table without it is of one who was killed before he carried a packet.
-			if err := d.keep.Clear(); err != nil {
-				return nil, taken, err
-			}
-		}
-	}
+	return config
+}
+
+// openTables makes the flow table and what belongs to it, or goes on with those of the
+// director before, which left r; nil if there was none.
+func (d *Director) openTables(workers int, r *record) (taken flow.Taken, err error) {
+	config := d.flowConfig(workers)
 	flows, taken, err := flow.Open(config, d.now())
 	if err != nil {
-		return nil, taken, stale(err)
+		return taken, stale(err)
 	}
 	d.shared = &lb.Shared{Flows: flows}
-	if !taken.Found {
-		r = nil
-	}
 	if d.shared.Templates, err = template.Open(d.keep, templatesFor(flows.Conns()), flows.Seed()); err != nil {
-		return nil, taken, stale(err)
+		return taken, stale(err)
 	}
 	first, last := d.boot.LocalPorts()
 	if d.shared.Locals, err = laddr.NewSet(first, last); err != nil {
-		return nil, taken, err
+		return taken, err
 	}
 	if d.keep != nil {
 		former := uint16(0)
-		if r != nil {
+		if taken.Found {
 			former = d.second()
 		}
 		d.shared.Locals.KeepIn(d.keep, former)
 		if err := d.shared.OpenAccounts(d.keep, workers); err != nil {
-			return nil, taken, stale(err)
+			return taken, stale(err)
 		}
 	}
 	switch {
@@ -82,10 +85,10 @@ func (d *Director) openTables(workers int) (r *record, taken flow.Taken, err err
 		copy(d.shared.Secret[:], r.Secret)
 	case config.Seed == 0:
 		if _, err := rand.Read(d.shared.Secret[:]); err != nil {
-			return nil, taken, err
+			return taken, err
 		}
 	}
-	return r, taken, nil
+	return taken, nil
 }
 
 // stale says of an error about what was left that there is a way out.
@@ -101,7 +104,7 @@ func stale(err error) error {
 // inherit puts into the registries what the numbers in the table mean, and counts what the
 // connections use. The ports are open.
 func (d *Director) inherit(r *record, taken flow.Taken) error {
-	if r == nil {
+	if r == nil || !taken.Found {
 		return nil
 	}
 	d.inheritSpec(r)

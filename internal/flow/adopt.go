@@ -73,6 +73,16 @@ func Open(c Config, now clock.Tick) (*Table, Taken, error) {
 	return t, t.takeOver(now), nil
 }
 
+// Check says what Open would about a table that is kept and that it can't go on with.
+func (c *Config) Check() error {
+	slots, conns, err := c.sizes()
+	if err != nil || c.Keep == nil {
+		return err
+	}
+	_, err = c.look(slots, conns)
+	return err
+}
+
 // look reports whether there is a table, and whether it is one to go on with.
 func (c *Config) look(slots, conns int) (found bool, err error) {
 	if names, err := c.Keep.Names(pinned.Head); err != nil || len(names) == 0 {

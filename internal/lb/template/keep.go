@@ -15,18 +15,23 @@ func Open(keep *pinned.Dir, n int, seed uint64) (*Store, error) {
 		return New(n, seed), nil
 	}
 	size := sizeFor(n)
-	m, err := keep.Array("templates", size, int(unsafe.Sizeof(cell{})))
+	// One more than there are templates: its meta says whether there ever was any, so that
+	// who goes on without need not look through all pages.
+	m, err := keep.Array("templates", size+1, int(unsafe.Sizeof(cell{})))
 	if err != nil {
 		return nil, fmt.Errorf("persistence templates: %w", err)
 	}
-	cells := unsafe.Slice((*cell)(unsafe.Pointer(unsafe.SliceData(m.Bytes))), size)
-	return &Store{cells: cells, seed: seed, memory: m}, nil
+	cells := unsafe.Slice((*cell)(unsafe.Pointer(unsafe.SliceData(m.Bytes))), size+1)
+	return &Store{cells: cells[:size], used: &cells[size].meta, seed: seed, memory: m}, nil
 }
 
 // TakeOver makes the store whole that a dead process left: templates that were there are,
 // nobody holds them yet (Hold), and those that were being written are not. away is for how
 // many ticks before now nobody could use one; that time does not count.
 func (s *Store) TakeOver(now clock.Tick, away uint32) {
+	if s.used != nil && s.used.Load() == 0 {
+		return
+	}
 	died := now - clock.Tick(away)
 	for i := range s.cells {
 		c := &s.cells[i]
@@ -62,6 +67,9 @@ func (s *Store) Hold(ref uint32) bool {
 
 // Each calls f with the real server of every template.
 func (s *Store) Each(f func(dest uint32)) {
+	if s.count.Load() == 0 {
+		return
+	}
 	for i := range s.cells {
 		if m := s.cells[i].meta.Load(); m&kind == live {
 			f(destOf(m))
@@ -71,6 +79,9 @@ func (s *Store) Each(f func(dest uint32)) {
 
 // Drop ends the templates of real servers that are not known. Before the workers run.
 func (s *Store) Drop(unknown func(dest uint32) bool) {
+	if s.count.Load() == 0 {
+		return
+	}
 	for i := range s.cells {
 		if m := s.cells[i].meta.Load(); m&kind == live && m&holds == 0 && unknown(destOf(m)) {
 			s.cells[i].meta.Store(m&^(oneTag-1) + oneTag)

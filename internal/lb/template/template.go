@@ -62,7 +62,8 @@ type Store struct {
 	cells  []cell
 	seed   uint64
 	count  atomic.Int64
-	memory pinned.Memory // that the cells lie in, if they are kept
+	memory pinned.Memory  // that the cells lie in, if they are kept
+	used   *atomic.Uint64 // there, whether there ever was a template; else nil
 }
 
 // New makes a store of at least n templates: of the next power of two.
@@ -144,6 +145,9 @@ type Added struct {
 func (s *Store) Add(k *Key, dest, timeout uint32, now clock.Tick) (a Added) {
 	a.Gone = None
 	home := s.home(k)
+	if s.used != nil && s.used.Load() == 0 {
+		s.used.Store(1)
+	}
 	// A round ends without a result only if another worker made progress.
 	for range 4 * Ways {
 		if a.Ref, a.Dest = s.Find(k, timeout, now); a.Ref != None {
