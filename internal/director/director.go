@@ -123,6 +123,9 @@ func (d *Director) start() error {
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
+	if !taken.Found {
+		left = nil
+	}
 	boot := d.spec.Clone()
 	d.bootLinks = boot.Links
 	if err := d.inherit(left, taken); err != nil {
