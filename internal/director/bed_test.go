@@ -90,6 +90,7 @@ type shape struct {
 	twin     func(dev string) *pipe.Port // nil: there are none
 	keep     string                      // folder of what outlives it
 	fresh    bool
+	renamed  string    // of the port lan; "": lan
 	ports    [2]uint16 // that local addresses use; 0: as ever
 	pool     int       // connections; 0: 1000
 	now      uint64    // 0: the clock's
@@ -107,6 +108,19 @@ func boot(workers int) spec.Boot {
 
 func newSmall(t testing.TB, s shape) *small {
 	t.Helper()
+	b, err := tryDirector(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tryDirector is newSmall for a director that may refuse to start.
+func tryDirector(t testing.TB, s shape) (*small, error) {
+	t.Helper()
+	if s.renamed == "" {
+		s.renamed = "lan"
+	}
 	if s.workers == 0 {
 		s.workers = 1
 	}
@@ -118,7 +132,7 @@ func newSmall(t testing.TB, s shape) *small {
 	if s.now != 0 {
 		b.nanos = s.now
 	}
-	b.lan = pipe.New(0, "lan", macLAN, 1500).Queues(len(s.lan))
+	b.lan = pipe.New(0, s.renamed, macLAN, 1500).Queues(len(s.lan))
 	b.wan = pipe.New(1, "wan", macWAN, 1500).Queues(len(s.wan))
 	bed := Bed{Ports: []BedPort{s.onBed(b.lan, s.lan), s.onBed(b.wan, s.wan)}, ByHand: !s.threads, Seed: 1}
 	if bed.ByHand {
@@ -133,7 +147,7 @@ func newSmall(t testing.TB, s shape) *small {
 		start.ConnPool = s.pool
 	}
 	if b.Director, err = NewOn(bed, start, tunables, slog.New(slog.NewTextHandler(&b.said, nil))); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -145,7 +159,7 @@ func newSmall(t testing.TB, s shape) *small {
 			}
 		}
 	})
-	return b
+	return b, nil
 }
 
 func (s *shape) onBed(p *pipe.Port, owners []int) BedPort {
@@ -269,8 +283,6 @@ func noLocal(k spec.ServiceKey, ip string) func(*spec.Spec) error {
 		return s.DeleteLocal(k, spec.LocalAddress{Addr: netip.MustParseAddr(ip), Port: "lan"})
 	}
 }
-
-var local200 = netip.MustParseAddr("192.168.1.200")
 
 var dns = udp("10.0.0.100:53")
 
