@@ -128,15 +128,14 @@ func (h *Header) suits(slots, conns int) error {
 // through the connections that were ever given out, and looks at no slot but those of the
 // few that are neither whole nor free: there may be a fault of the page for each.
 func (t *Table) takeOver(now clock.Tick) Taken {
-	a := adoption{t: t, now: now}
-	died := clock.Tick(t.newest.Load())
-	a.away = now.Since(died)
+	a := adoption{t: t, now: now, died: clock.Tick(t.newest.Load())}
+	a.away = now.Since(a.died)
 	h := t.hdr
 	if now.Since(clock.Tick(h.Died)) > rememberAway {
 		h.Away = 0
 	}
 	h.Away += a.away
-	h.Died = uint32(died)
+	h.Died = uint32(a.died)
 	used := int(t.Used())
 	t.fresh.Store(uint32(used))
 	shares(used, a.conns)
@@ -170,7 +169,7 @@ func shares(n int, f func(from, to int)) {
 // adoption is a table being taken over.
 type adoption struct {
 	t            *Table
-	now          clock.Tick
+	now, died    clock.Tick
 	away         uint32
 	whole, freed atomic.Int64
 }
@@ -188,11 +187,15 @@ func (a *adoption) conns(from, to int) {
 			a.keep(uint32(i), c)
 			continue
 		}
-		if s&ConnPlaced != 0 {
+		switch {
+		case s&ConnPlaced != 0:
 			freed += a.clear(c.In, uint32(i)) + a.clear(c.Out, uint32(i))
-			s |= ConnKicked // rest: a reader may be at it
+			c.State = ConnDying | ConnKicked // it rests: a reader may be at it
+		case s&ConnKicked != 0 && a.died.Since(clock.Tick(c.Born)) < 2*Rest:
+			c.State = ConnDying | ConnKicked // it was resting, perhaps
+		default:
+			c.State = ConnDying
 		}
-		c.State = ConnDying | s&ConnKicked
 	}
 	a.whole.Add(int64(whole))
 	a.freed.Add(int64(freed))

@@ -38,7 +38,6 @@ func (w *Worker) take() uint32 {
 // give puts an index back that has rested.
 func (w *Worker) give(i uint32) {
 	c := w.t.Conn(i)
-	atomic.StoreUint32(&c.State, ConnDying) // free is dead, to whoever goes through all indexes
 	c.Next = w.free.head
 	w.free.head = i
 	w.free.n++

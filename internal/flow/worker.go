@@ -97,8 +97,6 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		return None, ErrFull
 	}
 	c := t.Conn(i)
-	atomic.StoreUint32(&c.In, None)
-	atomic.StoreUint32(&c.Out, None)
 	atomic.StoreUint32(&c.State, ConnDying|ConnPlaced)
 	inSlot, err := w.place(in, i, n.Dest, &c.In, now)
 	if err != nil {
