@@ -113,6 +113,13 @@ func (d *Director) start() error {
 	if err != nil {
 		return err
 	}
+	found, err := d.openTable(len(lanes))
+	if err != nil {
+		return err
+	}
+	if !found {
+		left = nil
+	}
 	// Both take their time, and packets wait.
 	var taken flow.Taken
 	var failed error
@@ -122,9 +129,6 @@ func (d *Director) start() error {
 	tables.Wait()
 	if err := errors.Join(failed, err); err != nil {
 		return err
-	}
-	if !taken.Found {
-		left = nil
 	}
 	boot := d.spec.Clone()
 	d.bootLinks = boot.Links

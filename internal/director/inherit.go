@@ -54,15 +54,23 @@ func (d *Director) flowConfig(workers int) flow.Config {
 	return config
 }
 
-// openTables makes the flow table and what belongs to it, or goes on with those of the
-// director before, which left r; nil if there was none.
-func (d *Director) openTables(workers int, r *record) (taken flow.Taken, err error) {
-	config := d.flowConfig(workers)
-	flows, taken, err := flow.Open(config, d.now())
+// openTable makes the flow table, or maps that of the director before.
+func (d *Director) openTable(workers int) (found bool, err error) {
+	flows, found, err := flow.Open(d.flowConfig(workers))
 	if err != nil {
-		return taken, stale(err)
+		return false, stale(err)
 	}
 	d.shared = &lb.Shared{Flows: flows}
+	return found, nil
+}
+
+// openTables makes what belongs to the flow table, or goes on with what the director before
+// left, which is r; nil if there was none.
+func (d *Director) openTables(workers int, r *record) (taken flow.Taken, err error) {
+	flows := d.shared.Flows
+	if r != nil {
+		taken = flows.TakeOver(d.now())
+	}
 	if d.shared.Templates, err = template.Open(d.keep, templatesFor(flows.Conns()), flows.Seed()); err != nil {
 		return taken, stale(err)
 	}
@@ -72,7 +80,7 @@ func (d *Director) openTables(workers int, r *record) (taken flow.Taken, err err
 	}
 	if d.keep != nil {
 		former := uint16(0)
-		if taken.Found {
+		if r != nil {
 			former = d.second()
 		}
 		d.shared.Locals.KeepIn(d.keep, former)
@@ -83,7 +91,7 @@ func (d *Director) openTables(workers int, r *record) (taken flow.Taken, err err
 	switch {
 	case r != nil && len(r.Secret) == len(d.shared.Secret):
 		copy(d.shared.Secret[:], r.Secret)
-	case config.Seed == 0:
+	case d.flowConfig(workers).Seed == 0:
 		if _, err := rand.Read(d.shared.Secret[:]); err != nil {
 			return taken, err
 		}
@@ -104,7 +112,7 @@ func stale(err error) error {
 // inherit puts into the registries what the numbers in the table mean, and counts what the
 // connections use. The ports are open.
 func (d *Director) inherit(r *record, taken flow.Taken) error {
-	if r == nil || !taken.Found {
+	if r == nil {
 		return nil
 	}
 	d.inheritSpec(r)

@@ -19,9 +19,8 @@ import (
 // with slots. All else is free. Lists, counts and wheels of the dead workers are made
 // anew from that. A program in the kernel may forward by the table meanwhile.
 
-// Taken says what Open found.
+// Taken says what TakeOver found.
 type Taken struct {
-	Found bool   // a table; else one was made
 	Conns int    // connections that go on
 	Freed int    // half-flows of connections that were not whole
 	Away  uint32 // ticks from the last breath of the dead until now
@@ -35,42 +34,41 @@ type Differs struct {
 // Error implements error.
 func (e *Differs) Error() string { return e.What }
 
-// Open goes on with the table that is kept in c.Keep, as another process left it, or makes
-// a new one if there is none. One that is not as c wants it is an error, [*Differs], and
-// stays as it was. now is the workers' time.
-func Open(c Config, now clock.Tick) (*Table, Taken, error) {
+// Open maps the table that is kept in c.Keep, as another process left it, or makes a new one
+// if there is none. One that was found has to be made whole by TakeOver before anything else
+// is done with it, but that a program in the kernel may read it. One that is not as c wants
+// it is an error, [*Differs], and stays as it was.
+func Open(c Config) (t *Table, found bool, err error) {
 	if c.Keep == nil {
-		t, err := New(c)
-		return t, Taken{}, err
+		t, err = New(c)
+		return t, false, err
 	}
 	slots, conns, err := c.sizes()
 	if err != nil {
-		return nil, Taken{}, err
+		return nil, false, err
 	}
-	found, err := c.look(slots, conns)
-	if err != nil {
-		return nil, Taken{}, err
+	if found, err = c.look(slots, conns); err != nil {
+		return nil, false, err
 	}
 	if !found {
 		// Whoever was making or clearing one was killed.
 		if err := c.Keep.Clear(); err != nil {
-			return nil, Taken{}, fmt.Errorf("flow table: %w", err)
+			return nil, false, fmt.Errorf("flow table: %w", err)
 		}
-		t, err := New(c)
-		return t, Taken{}, err
+		t, err = New(c)
+		return t, false, err
 	}
 	mem, err := mapMemory(c.Backing, c.Keep, slots, conns)
 	if err != nil {
-		return nil, Taken{}, err
+		return nil, false, err
 	}
 	for _, p := range mem.parts(slots, conns) {
 		if !p.into.Found {
 			mem.close()
-			return nil, Taken{}, &Differs{"the flow table that is kept in " + c.Keep.Path() + " is not complete: it has no " + p.name}
+			return nil, false, &Differs{"the flow table that is kept in " + c.Keep.Path() + " is not complete: it has no " + p.name}
 		}
 	}
-	t := assemble(mem, c.Workers)
-	return t, t.takeOver(now), nil
+	return assemble(mem, c.Workers), true, nil
 }
 
 // Check says what Open would about a table that is kept and that it can't go on with.
@@ -124,10 +122,11 @@ func (h *Header) suits(slots, conns int) error {
 	return nil
 }
 
-// takeOver makes the table whole, and its workers' own what they turn from now on. It goes
+// TakeOver makes the table whole that another process left, and its workers' own what they
+// turn from now on; now is the workers' time. It goes
 // through the connections that were ever given out, and looks at no slot but those of the
 // few that are neither whole nor free: there may be a fault of the page for each.
-func (t *Table) takeOver(now clock.Tick) Taken {
+func (t *Table) TakeOver(now clock.Tick) Taken {
 	a := adoption{t: t, now: now, died: clock.Tick(t.newest.Load())}
 	a.away = now.Since(a.died)
 	h := t.hdr
@@ -149,7 +148,7 @@ func (t *Table) takeOver(now clock.Tick) Taken {
 	t.live.Store(a.whole.Load())
 	t.newest.Store(uint32(now))
 	h.Takeovers++
-	return Taken{Found: true, Conns: int(a.whole.Load()), Freed: int(a.freed.Load()), Away: a.away}
+	return Taken{Conns: int(a.whole.Load()), Freed: int(a.freed.Load()), Away: a.away}
 }
 
 // rememberAway is how long a takeover is remembered beside a later one. What was seen last

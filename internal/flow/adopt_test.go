@@ -40,13 +40,21 @@ func openKeep(t testing.TB, path string) *pinned.Dir {
 	return d
 }
 
+// openTaken is a table that is ready for work.
+func openTaken(c Config, now clock.Tick) (tab *Table, found bool, taken Taken, err error) {
+	if tab, found, err = Open(c); found {
+		taken = tab.TakeOver(now)
+	}
+	return tab, found, taken, err
+}
+
 func TestTakeOver(t *testing.T) {
 	keep := openKeep(t, newKeep(t))
 	c := Config{Conns: 1000, Workers: 2, Keep: keep}
 	now := clock.Now()
-	old, taken, err := Open(c, now)
-	if err != nil || taken.Found {
-		t.Fatalf("the first: %+v, %v", taken, err)
+	old, found, err := Open(c)
+	if err != nil || found {
+		t.Fatalf("the first: %v, %v", found, err)
 	}
 	startAt(old, now)
 	live := map[uint32]uint32{}
@@ -69,11 +77,11 @@ func TestTakeOver(t *testing.T) {
 	for workers := 3; workers > 0; workers-- {
 		c.Workers = workers
 		now += 500
-		tab, taken, err := Open(c, now)
-		if err != nil {
-			t.Fatal(err)
+		tab, found, taken, err := openTaken(c, now)
+		if err != nil || !found {
+			t.Fatal(found, err)
 		}
-		if want := (Taken{Found: true, Conns: len(live), Away: 500}); taken != want {
+		if want := (Taken{Conns: len(live), Away: 500}); taken != want {
 			t.Errorf("taken %+v, want %+v", taken, want)
 		}
 		checkTable(t, tab, live, pair)
@@ -89,7 +97,7 @@ func TestTakeOver(t *testing.T) {
 		tab.Close()
 	}
 	c.Workers = 1
-	tab, _, err := Open(c, now)
+	tab, _, _, err := openTaken(c, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,15 +146,15 @@ func TestTakeOverDiffers(t *testing.T) {
 		{"records", func(h *Header, _ *Config) { h.ConnSize = 128 }, "records of other sizes"},
 		{"a part", func(*Header, *Config) { _ = keep.Unpin("wides") }, "is not complete: it has no wides"},
 	} {
-		tab, taken, err := Open(c, clock.Now())
-		if err != nil || taken.Found {
-			t.Fatalf("%s: %+v, %v", row.name, taken, err)
+		tab, found, err := Open(c)
+		if err != nil || found {
+			t.Fatalf("%s: %v, %v", row.name, found, err)
 		}
 		d := c
 		row.change(tab.Header(), &d)
 		tab.Close()
 		var differs *Differs
-		if _, _, err := Open(d, clock.Now()); !errors.As(err, &differs) || !strings.Contains(err.Error(), row.says) {
+		if _, _, err := Open(d); !errors.As(err, &differs) || !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: %v", row.name, err)
 		}
 		if err := keep.Clear(); err != nil {
@@ -154,7 +162,7 @@ func TestTakeOverDiffers(t *testing.T) {
 		}
 	}
 	// One that was not made to its end is none.
-	tab, _, err := Open(c, clock.Now())
+	tab, _, err := Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,9 +171,9 @@ func TestTakeOverDiffers(t *testing.T) {
 	if err := keep.Unpin("hops"); err != nil {
 		t.Fatal(err)
 	}
-	tab, taken, err := Open(c, clock.Now())
-	if err != nil || taken.Found {
-		t.Errorf("%+v, %v", taken, err)
+	tab, found, err := Open(c)
+	if err != nil || found {
+		t.Errorf("%v, %v", found, err)
 	}
 	tab.Close()
 }

@@ -18,7 +18,7 @@ func BenchmarkTakeOver(b *testing.B) {
 			keep := openKeep(b, newKeep(b))
 			c := Config{Conns: row.room, Workers: 1, Keep: keep}
 			began := time.Now()
-			t, _, err := Open(c, clock.Now())
+			t, _, err := Open(c)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -32,7 +32,7 @@ func BenchmarkTakeOver(b *testing.B) {
 			t.Close()
 			for b.Loop() {
 				began := time.Now()
-				t, taken, err := Open(c, clock.Now())
+				t, _, taken, err := openTaken(c, clock.Now())
 				if err != nil || taken.Conns != int(row.conns) {
 					b.Fatal(taken, err)
 				}
