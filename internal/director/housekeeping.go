@@ -185,6 +185,9 @@ func (d *Director) warnTooBig() {
 // free: else it is taken as connections come. The part of IPv6, which is larger, is
 // taken when there is a service of IPv6.
 func (d *Director) runPopulate(ctx context.Context) {
+	if d.keep != nil {
+		return // all of it was taken when it was made
+	}
 	flows := d.shared.Flows
 	d.populate(ctx, uint64(flows.Bytes()), flows.Populate)
 	select {
