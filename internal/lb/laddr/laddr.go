@@ -11,9 +11,10 @@
 package laddr
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,7 @@ type Address struct {
 	wanted     bool // guarded by Set.mu: configured now
 
 	held    [Pools + mappedPools]*ports // those that connections were found with (Hold), until Prepare
+	making  sync.Mutex                  // guards what follows; never taken on the walk
 	mapping []pinned.Memory             // that the pools lie in, if they are kept
 }
 
@@ -83,7 +85,8 @@ func PoolOf(ip flow.Addr, port uint16) uint8 {
 }
 
 // Prepare makes the pool that Take will want, so that the walk allocates nothing. The
-// director alone calls it. An error is that of memory that outlives the process.
+// director alone calls it, for one pool after the other. An error is that of memory that
+// outlives the process.
 func (a *Address) Prepare(pool uint8) error {
 	if a.pools[pool].Load() != nil {
 		return nil
@@ -97,7 +100,9 @@ func (a *Address) Prepare(pool uint8) error {
 	if err != nil {
 		return fmt.Errorf("ports of local address %s: %w", a.IP, err)
 	}
+	a.making.Lock()
 	a.mapping = append(a.mapping, m)
+	a.making.Unlock()
 	r := ringAt(&m)
 	held := a.held[pool]
 	if held == nil {
@@ -227,6 +232,7 @@ func (s *Set) Restore(index uint32, ip netip.Addr) error {
 func (s *Set) Settle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var pools []wantedPool
 	s.next = 0
 	for i := range s.byIndex {
 		if s.byIndex[i].Load() != nil {
@@ -240,11 +246,8 @@ func (s *Set) Settle() error {
 			continue
 		}
 		for pool := range a.held {
-			if a.held[pool] == nil {
-				continue
-			}
-			if err := a.Prepare(uint8(pool)); err != nil {
-				return err
+			if a.held[pool] != nil {
+				pools = append(pools, wantedPool{a, uint8(pool)})
 			}
 		}
 	}
@@ -253,15 +256,43 @@ func (s *Set) Settle() error {
 		return err
 	}
 	for _, name := range names {
-		index, _, _ := strings.Cut(strings.TrimPrefix(name, keptPorts), "-")
-		if i, err := strconv.ParseUint(index, 10, 32); err == nil && s.At(uint32(i)) != nil {
-			continue
+		var i uint32
+		var pool uint8
+		if n, _ := fmt.Sscanf(strings.TrimPrefix(name, keptPorts), "%d-%d", &i, &pool); n == 2 && pool < Pools+mappedPools {
+			if a := s.At(i); a != nil {
+				if a.held[pool] == nil {
+					pools = append(pools, wantedPool{a, pool})
+				}
+				continue
+			}
 		}
 		if err := s.keep.Unpin(name); err != nil {
 			return err
 		}
 	}
-	return nil
+	return prepare(pools)
+}
+
+// wantedPool is a pool to be made.
+type wantedPool struct {
+	of   *Address
+	pool uint8
+}
+
+// prepare makes pools, on all processors: each is a megabyte to be gone through.
+func prepare(pools []wantedPool) error {
+	var next atomic.Int64
+	failed := make([]error, min(runtime.NumCPU(), len(pools)))
+	var all sync.WaitGroup
+	for i := range failed {
+		all.Go(func() {
+			for n := next.Add(1); n <= int64(len(pools)) && failed[i] == nil; n = next.Add(1) {
+				failed[i] = pools[n-1].of.Prepare(pools[n-1].pool)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(failed...)
 }
 
 // Numbers lists all addresses with their indexes, those that were removed and are still
