@@ -98,6 +98,9 @@ func newOneArm(t *testing.T, s setup, name string, opt netns.OneArmOptions) *dir
 	}
 	opt.Queues, opt.Link = s.queues, d.lan
 	d.bed = bedOf(t, func(label string) (*netns.Network, error) { return netns.NewOneArm(label, opt) })
+	if s.keep {
+		d.pins = d.bed.pins()
+	}
 	d.serve()
 	t.Cleanup(d.end)
 	return d

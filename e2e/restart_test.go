@@ -435,3 +435,39 @@ func packets(list, service string) (n int) {
 	}
 	return n
 }
+
+// A director that goes on has keepalived's services and its VIP from the first moment; who
+// holds the VIP comes again, and when he goes it goes.
+func TestRestartUnderKeepalived(t *testing.T) {
+	t.Parallel()
+	s := drivers[0]
+	s.keep, s.conf = true, smallTable
+	d := newKeepalivedBed(t, s)
+	for _, rs := range d.net.Servers {
+		d.nginx(rs)
+	}
+	k := d.keepalived(keepalivedTutorial)
+	hasVIP := func() bool { return strings.Contains(d.do("./dpip addr show"), "192.168.100.254/32") }
+	want := fmt.Sprintf(keepalivedServices, 100, 100)
+	d.lists("./ipvsadm -ln --nosort", want)
+	eventually(t, "the VIP is there", hasVIP)
+	for range 2 {
+		d.kill()
+		k.says("the director is gone")
+		d.serve()
+		if !hasVIP() || d.do("./ipvsadm -ln --nosort") != want {
+			t.Errorf("at first there is the VIP: %v, and\n%s", hasVIP(), d.do("./ipvsadm -ln --nosort"))
+		}
+	}
+	began := time.Now()
+	eventually(t, "addresses that nobody came for have left", func() bool { return time.Since(began) > 7*time.Second })
+	if !hasVIP() {
+		t.Error("the VIP left, and keepalived holds it")
+	}
+	d.lists("./ipvsadm -ln --nosort", want)
+	if strings.Contains(k.log.String(), "refused") {
+		t.Errorf("keepalived says\n%s", k.log)
+	}
+	k.process.Kill()
+	eventually(t, "the VIP has left with keepalived", func() bool { return !hasVIP() })
+}
