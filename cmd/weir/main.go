@@ -51,7 +51,7 @@ func serve() *cobra.Command {
 	}
 	c.Flags().StringVarP(&o.Config, "config", "c", "/etc/dpvs.conf", "the configuration file")
 	c.Flags().StringVarP(&o.Socket, "socket", "x", client.SocketPath(), "the Unix socket of the API")
-	c.Flags().StringVar(&o.Keep, "pin", "", "folder of a bpffs where connections and services outlive weir, for the next start to go on with")
+	c.Flags().StringVar(&o.Keep, "pin", "", "folder of a bpffs where connections and services outlive weir, for the next start to go on with; auto: one of this socket's under /sys/fs/bpf/weir")
 	c.Flags().BoolVar(&o.Fresh, "fresh", false, "throw away the connections and services that the weir before left")
 	return c
 }
@@ -66,14 +66,14 @@ func purge() *cobra.Command {
 			"them. Stop weir first.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if folder == "" {
+			if folder == "" || folder == daemon.KeepAuto {
 				folder, _ = pinned.Placed(socket)
 			}
 			return daemon.Purge(cmd.OutOrStdout(), folder)
 		},
 	}
 	c.Flags().StringVarP(&socket, "socket", "x", client.SocketPath(), "the Unix socket that the API of that director had")
-	c.Flags().StringVar(&folder, "pin", "", "the folder that was given to weir serve")
+	c.Flags().StringVar(&folder, "pin", "", "the folder that was given to weir serve, if not auto")
 	return c
 }
 

@@ -177,3 +177,59 @@ func TestTakeOverDiffers(t *testing.T) {
 	}
 	tab.Close()
 }
+
+// Whoever takes over may be killed while he does.
+func TestTakeOverTwice(t *testing.T) {
+	keep := openKeep(t, newKeep(t))
+	for upTo := 0; upTo < 64; upTo += 7 {
+		c := Config{Conns: 100, Workers: 2, Keep: keep}
+		now := clock.Now()
+		old, _, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		startAt(old, now)
+		live := map[uint32]uint32{}
+		for n := range uint32(60) {
+			in, out := pair(n)
+			if live[n], err = old.Worker(int(n%2)).Insert(&in, &out, &NewConn{Timeout: 1000}, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := uint32(0); n < 60; n += 4 {
+			old.Claim(live[n])
+			if n%8 == 0 { // the other ones' director was killed before this
+				old.Worker(int(n%2)).Remove(live[n], now)
+			}
+			delete(live, n)
+		}
+		old.Close()
+
+		tab, _, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := adoption{t: tab, now: now + 100, died: now, away: 100}
+		a.conns(0, upTo)
+		tab.workers[1].inherit(upTo, now+100)
+		tab.freeRest(upTo)
+		tab.Close()
+
+		now += 200
+		tab, _, taken, err := openTaken(c, now)
+		if err != nil || taken.Conns != len(live) || upTo == 0 && taken.Freed != 14 {
+			t.Fatalf("%+v, %v", taken, err)
+		}
+		checkTable(t, tab, live, pair)
+		for n, i := range live {
+			c := tab.Conn(i)
+			if left := int32(c.Deadline - uint32(now)); left < 900-200 || left > 1000 {
+				t.Errorf("connection %d: looked at in %d ticks", n, left)
+			}
+		}
+		tab.Close()
+		if err := keep.Clear(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
