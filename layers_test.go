@@ -23,7 +23,7 @@ const module = "weir/"
 // its own subtree. A package that is not in this list has no place and fails.
 var floors = [][]string{
 	// What all may know, and which knows nobody.
-	{"internal/wire", "internal/spec", "internal/clock", "internal/config/block", "internal/lacp", "api/weirv1", "bpf"},
+	{"internal/wire", "internal/spec", "internal/clock", "internal/config/block", "internal/lacp", "internal/pinned", "api/weirv1", "bpf"},
 	// The parcel, the shared table, the files.
 	{"internal/packet", "internal/flow", "internal/flow/genheader", "internal/config/dpvsconf", "internal/config/keepalivedconf", "api/client"},
 	// What runs on a real server, and knows nothing of the director.
@@ -108,9 +108,9 @@ var fences = map[string][]string{
 
 	"golang.org/x/sys/unix": {
 		"internal/clock", "internal/packet", "internal/flow", "internal/port/...", "internal/worker", "internal/director",
-		"internal/daemon", "internal/health", "internal/rsagent", "internal/cli/keepalived", "internal/testkit/...", "bench/...",
+		"internal/daemon", "internal/health", "internal/rsagent", "internal/cli/keepalived", "internal/pinned", "internal/testkit/...", "bench/...",
 	},
-	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/port/afxdp", "internal/port/afpacket", "internal/rsagent", "internal/testkit/...", "bench/..."},
+	"github.com/cilium/ebpf":         {"bpf", "internal/flow", "internal/pinned", "internal/port/afxdp", "internal/port/afpacket", "internal/rsagent", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netlink": {"internal/port/...", "internal/rsagent", "internal/director", "internal/testkit/...", "bench/..."},
 	"github.com/vishvananda/netns":   {"internal/testkit/...", "bench/..."},
 	"github.com/gaissmai/bart":       {"internal/route"},

@@ -14,7 +14,7 @@
  * LayoutVersion is raised with every change of this file that another engine
  * could notice.
  */
-#define WEIR_LAYOUT_VERSION 2
+#define WEIR_LAYOUT_VERSION 3
 
 /* Magic begins a table's header: "WEIRFLOW" in memory. */
 #define WEIR_MAGIC 0x574f4c4652494557ULL
@@ -49,7 +49,13 @@ struct weir_header {
 	__u32 probe_max; /* 52 */
 	__u32 tick_shift; /* 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC */
 	__u32 wide_size; /* 60 */
-	__u8 reserved_64[64];
+	__u8 reserved_64[32];
+	__u32 fresh; /* 96 atomic: connection indexes below it were given out at least once */
+	__u32 alive; /* 100 atomic: tick of the latest breath of any worker */
+	__u32 takeovers; /* 104 how often a director found the table and went on with it */
+	__u32 died; /* 108 tick of the last breath before the latest takeover */
+	__u32 away; /* 112 ticks of takeovers up to that one, in which nobody was there */
+	__u8 reserved_116[12];
 };
 _Static_assert(sizeof(struct weir_header) == 128, "size of struct weir_header");
 _Static_assert(__builtin_offsetof(struct weir_header, magic) == 0, "Magic");
@@ -65,6 +71,11 @@ _Static_assert(__builtin_offsetof(struct weir_header, probe_fast) == 48, "ProbeF
 _Static_assert(__builtin_offsetof(struct weir_header, probe_max) == 52, "ProbeMax");
 _Static_assert(__builtin_offsetof(struct weir_header, tick_shift) == 56, "TickShift");
 _Static_assert(__builtin_offsetof(struct weir_header, wide_size) == 60, "WideSize");
+_Static_assert(__builtin_offsetof(struct weir_header, fresh) == 96, "Fresh");
+_Static_assert(__builtin_offsetof(struct weir_header, alive) == 100, "Alive");
+_Static_assert(__builtin_offsetof(struct weir_header, takeovers) == 104, "Takeovers");
+_Static_assert(__builtin_offsetof(struct weir_header, died) == 108, "Died");
+_Static_assert(__builtin_offsetof(struct weir_header, away) == 112, "Away");
 
 /*
  * Half is a half-flow: one direction of a connection. A packet touches its own
@@ -292,6 +303,13 @@ _Static_assert(__builtin_offsetof(struct weir_conn, own) == 60, "Own");
  * fast: each packet asks the lists.
  */
 #define WEIR_CONN_DENIED 0x800000U
+/*
+ * ConnPlaced: In and Out name slots that are its own, or that somebody is moving into.
+ * ConnWhole: and its half-flows are there. Without ConnDying it is a connection then;
+ * else whoever should have gone on with it is dead, if nobody is at work (adopt.go).
+ */
+#define WEIR_CONN_PLACED 0x1000000U
+#define WEIR_CONN_WHOLE 0x2000000U
 
 /*
  * NextHop is a neighbour on a link, or the way back to where a client's packet

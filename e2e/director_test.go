@@ -27,6 +27,7 @@ type setup struct {
 	conf            string   // further blocks of dpvs.conf
 	env             []string // for the daemon
 	urgent          bool     // it goes before what else runs on this machine; see urgent
+	keep            bool     // connections and services outlive the daemon
 }
 
 func (s setup) String() string {
@@ -66,6 +67,9 @@ type director struct {
 	killed bool // by the test: the end need not be a good one
 	// rebooted: before the next start there is nothing left of the last.
 	rebooted bool
+	pins     string   // folder of what outlives the daemon; "": nothing does
+	args     []string // for the next start of the daemon
+	binary   string   // of the daemon; "": the one that was built
 }
 
 // newDirector builds the network and starts the daemon, without any service.
@@ -76,6 +80,9 @@ func newDirector(t *testing.T, s setup) *director {
 		d.wan, d.lan = "wan0", "lan0"
 	}
 	d.bed = newBed(t, netns.TwoArmOptions{Servers: s.servers, Queues: s.queues, WAN: d.wan, LAN: d.lan})
+	if s.keep {
+		d.pins = d.bed.pins()
+	}
 	d.serve()
 	t.Cleanup(d.end)
 	return d
@@ -91,6 +98,9 @@ func newOneArm(t *testing.T, s setup, name string, opt netns.OneArmOptions) *dir
 	}
 	opt.Queues, opt.Link = s.queues, d.lan
 	d.bed = bedOf(t, func(label string) (*netns.Network, error) { return netns.NewOneArm(label, opt) })
+	if s.keep {
+		d.pins = d.bed.pins()
+	}
 	d.serve()
 	t.Cleanup(d.end)
 	return d
@@ -132,7 +142,15 @@ func (d *director) serve() {
 		d.rebooted = false
 	}
 	d.log = &lines{}
-	cmd := exec.Command(program("weir"), "serve", "-c", conf, "-x", sock)
+	binary := program("weir")
+	if d.binary != "" {
+		binary = d.binary
+	}
+	args := []string{"serve", "-c", conf, "-x", sock}
+	if d.pins != "" {
+		args = append(args, "--pin", d.pins)
+	}
+	cmd := exec.Command(binary, append(args, d.args...)...)
 	if d.setup.urgent {
 		cmd = urgent(cmd)
 	}

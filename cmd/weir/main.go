@@ -14,6 +14,7 @@ import (
 	"weir/internal/cli/weir"
 	"weir/internal/daemon"
 	"weir/internal/demo"
+	"weir/internal/pinned"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
@@ -50,18 +51,30 @@ func serve() *cobra.Command {
 	}
 	c.Flags().StringVarP(&o.Config, "config", "c", "/etc/dpvs.conf", "the configuration file")
 	c.Flags().StringVarP(&o.Socket, "socket", "x", client.SocketPath(), "the Unix socket of the API")
+	c.Flags().StringVar(&o.Keep, "pin", "", "folder of a bpffs where connections and services outlive weir, for the next start to go on with; auto: one of this socket's under /sys/fs/bpf/weir")
+	c.Flags().BoolVar(&o.Fresh, "fresh", false, "throw away the connections and services that the weir before left")
 	return c
 }
 
 func purge() *cobra.Command {
-	return &cobra.Command{
+	var socket, folder string
+	c := &cobra.Command{
 		Use:   "purge",
-		Short: "take away what an ended director has left for the next one: the .kni twins",
-		Long: "Take away what a director that has ended left for the next one in this network namespace:\n" +
-			"the .kni twins, with the addresses and routes that Linux has on them. Stop weir first.",
+		Short: "take away what an ended director has left for the next one",
+		Long: "Take away what a director that has ended left for the next one: its connections and services,\n" +
+			"and in this network namespace the .kni twins, with the addresses and routes that Linux has on\n" +
+			"them. Stop weir first.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return daemon.Purge(cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if folder == "" || folder == daemon.KeepAuto {
+				folder, _ = pinned.Placed(socket)
+			}
+			return daemon.Purge(cmd.OutOrStdout(), folder)
+		},
 	}
+	c.Flags().StringVarP(&socket, "socket", "x", client.SocketPath(), "the Unix socket that the API of that director had")
+	c.Flags().StringVar(&folder, "pin", "", "the folder that was given to weir serve, if not auto")
+	return c
 }
 
 func runDemo() *cobra.Command {

@@ -25,6 +25,7 @@ import (
 	"weir/internal/config/dpvsconf"
 	"weir/internal/control"
 	"weir/internal/director"
+	"weir/internal/pinned"
 )
 
 // Options of the daemon.
@@ -32,7 +33,16 @@ type Options struct {
 	Config  string // path of dpvs.conf
 	Socket  string // path of the API's socket
 	Version string
+
+	// Keep is the folder of a bpffs where connections and services outlive the process;
+	// "": they don't; KeepAuto: one that goes by the socket. Fresh: what an earlier one
+	// left is thrown away.
+	Keep  string
+	Fresh bool
 }
+
+// KeepAuto is the folder that pinned.Place says.
+const KeepAuto = "auto"
 
 // collector settings: the walk makes no garbage and its tables are outside of
 // the heap, so that collections can be few.
@@ -66,6 +76,13 @@ func Serve(ctx context.Context, o Options) error {
 	if os.Geteuid() != 0 && !capable() {
 		_ = listener.Close()
 		return errors.New("weir needs root, or the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF")
+	}
+	conf.Boot.Keep, conf.Boot.Fresh = o.Keep, o.Fresh
+	if o.Keep == KeepAuto {
+		if conf.Boot.Keep, err = pinned.Place(o.Socket); err != nil {
+			_ = listener.Close()
+			return err
+		}
 	}
 	d, err := director.New(conf.Boot, conf.Tunables, log.Logger)
 	if err != nil {

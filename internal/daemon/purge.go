@@ -4,18 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
+	"weir/internal/pinned"
 	"weir/internal/port/tap"
 )
 
-// Purge takes away what directors that have ended left to the next one in the network
-// namespace of the caller: the .kni twins, with their addresses and routes. What one is
-// running with stays, and is an error, as nobody asks to purge that.
-func Purge(out io.Writer) error {
+// Purge takes away what directors that have ended left to the next one: the .kni twins in
+// the network namespace of the caller, with their addresses and routes, and what is kept of
+// connections and services in a folder, "" for none. What one is running with stays, and is
+// an error, as nobody asks to purge that.
+func Purge(out io.Writer, folder string) error {
 	kept, err := tap.AllKept()
 	if err != nil {
 		return err
 	}
+	left := len(kept) > 0
 	var used []error
 	for _, k := range kept {
 		if k.Open {
@@ -27,7 +31,22 @@ func Purge(out io.Writer) error {
 		}
 		fmt.Fprintf(out, "%s, the twin of port %s, is removed\n", k.Name, k.Port)
 	}
-	if len(kept) == 0 {
+	if folder != "" {
+		switch d, err := pinned.Find(folder); {
+		case errors.Is(err, os.ErrNotExist):
+		case errors.Is(err, pinned.ErrHeld):
+			used, left = append(used, fmt.Errorf("connections and services, in %s, stay: a running weir has them; stop that first", folder)), true
+		case err != nil:
+			return err
+		default:
+			if err := d.Remove(); err != nil {
+				return err
+			}
+			left = true
+			fmt.Fprintf(out, "connections and services, kept in %s, are removed\n", folder)
+		}
+	}
+	if !left {
 		fmt.Fprintln(out, "nothing is left of weir")
 	}
 	return errors.Join(used...)

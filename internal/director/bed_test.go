@@ -88,6 +88,12 @@ type shape struct {
 	lan, wan []int // owners of the queues
 	ipv6     spec.IPv6
 	twin     func(dev string) *pipe.Port // nil: there are none
+	keep     string                      // folder of what outlives it
+	fresh    bool
+	renamed  string    // of the port lan; "": lan
+	ports    [2]uint16 // that local addresses use; 0: as ever
+	pool     int       // connections; 0: 1000
+	now      uint64    // 0: the clock's
 	// opened, if set, sees each queue before its worker.
 	opened func(dev string, q *pipe.Queue, pool *packet.Pool)
 }
@@ -102,6 +108,19 @@ func boot(workers int) spec.Boot {
 
 func newSmall(t testing.TB, s shape) *small {
 	t.Helper()
+	b, err := tryDirector(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tryDirector is newSmall for a director that may refuse to start.
+func tryDirector(t testing.TB, s shape) (*small, error) {
+	t.Helper()
+	if s.renamed == "" {
+		s.renamed = "lan"
+	}
 	if s.workers == 0 {
 		s.workers = 1
 	}
@@ -110,7 +129,10 @@ func newSmall(t testing.TB, s shape) *small {
 	}
 	// At the same place of a second always: housekeeping is once a second (pass).
 	b := &small{t: t, nanos: (clock.Nanos()/1e9+1)*1e9 + 50e6}
-	b.lan = pipe.New(0, "lan", macLAN, 1500).Queues(len(s.lan))
+	if s.now != 0 {
+		b.nanos = s.now
+	}
+	b.lan = pipe.New(0, s.renamed, macLAN, 1500).Queues(len(s.lan))
 	b.wan = pipe.New(1, "wan", macWAN, 1500).Queues(len(s.wan))
 	bed := Bed{Ports: []BedPort{s.onBed(b.lan, s.lan), s.onBed(b.wan, s.wan)}, ByHand: !s.threads, Seed: 1}
 	if bed.ByHand {
@@ -119,9 +141,13 @@ func newSmall(t testing.TB, s shape) *small {
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
 	var err error
 	start := boot(s.workers)
-	start.IPv6 = s.ipv6
+	start.IPv6, start.Keep, start.Fresh = s.ipv6, s.keep, s.fresh
+	start.LocalFirst, start.LocalLast = s.ports[0], s.ports[1]
+	if s.pool != 0 {
+		start.ConnPool = s.pool
+	}
 	if b.Director, err = NewOn(bed, start, tunables, slog.New(slog.NewTextHandler(&b.said, nil))); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -133,7 +159,7 @@ func newSmall(t testing.TB, s shape) *small {
 			}
 		}
 	})
-	return b
+	return b, nil
 }
 
 func (s *shape) onBed(p *pipe.Port, owners []int) BedPort {

@@ -68,7 +68,12 @@ func (d *Director) apply(next *spec.Spec) error {
 		err = d.setLinks(old, next)
 	}
 	if err == nil {
-		if err = d.setBonds(old, next); err != nil {
+		if err = d.setBonds(old, next); err == nil {
+			if err = d.leave(next, c, lingering); err != nil {
+				_ = d.setBonds(next, old)
+			}
+		}
+		if err != nil {
 			_ = d.setLinks(next, old)
 		}
 	}

@@ -206,11 +206,15 @@ func (d *Director) compileService(s *spec.Service, st *serviceState, locals map[
 			wan := locals[sd.Addr.Addr()]
 			dest.WAN.Store(wan)
 			if wan != nil {
-				d.prepareWAN(wan, s)
+				if err := d.prepareWAN(wan, s); err != nil {
+					return nil, noPorts(err)
+				}
 			}
 		}
 		for _, l := range svc.Locals[service.Family(dest.Wire)] {
-			prepare(l, dest)
+			if err := prepare(l, dest); err != nil {
+				return nil, noPorts(err)
+			}
 		}
 	}
 	if kind.Hashes() {
@@ -256,17 +260,27 @@ func (d *Director) matcher(k spec.ServiceKey) service.Matcher {
 
 // prepareWAN makes the pools that a match service's connections may want of a WAN
 // address, and the store of mappings if they need one.
-func (d *Director) prepareWAN(wan *laddr.Address, s *spec.Service) {
+func (d *Director) prepareWAN(wan *laddr.Address, s *spec.Service) error {
 	if s.EndpointIndependent {
-		wan.Prepare(laddr.MappedPool(uint8(s.Proto)))
 		if d.shared.Mappings.Load() == nil {
 			d.shared.Mappings.Store(mapping.New(mappingsFor(d.shared.Flows.Conns()), d.shared.Flows.Seed()))
 		}
-		return
+		return wan.Prepare(laddr.MappedPool(uint8(s.Proto)))
 	}
+	return prepareAll(wan) // who will be asked is not known
+}
+
+func prepareAll(a *laddr.Address) error {
 	for pool := range laddr.Pools {
-		wan.Prepare(uint8(pool)) // who will be asked is not known
+		if err := a.Prepare(uint8(pool)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func noPorts(err error) error {
+	return &spec.Refusal{Code: spec.NoResource, Object: "laddr", Why: err.Error()}
 }
 
 // mappingsFor is how many endpoint-independent mappings there may be beside so many
@@ -275,14 +289,11 @@ func mappingsFor(conns int) int { return min(max(conns/2, 1024), 1<<19) }
 
 // prepare makes the pools of a local address that a real server's connections may
 // want: one that is asked at the client's port, all.
-func prepare(l *laddr.Address, dest *service.Dest) {
+func prepare(l *laddr.Address, dest *service.Dest) error {
 	if dest.Port != 0 {
-		l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
-		return
+		return l.Prepare(laddr.PoolOf(dest.Wire, service.WirePort(dest.Port)))
 	}
-	for pool := range laddr.Pools {
-		l.Prepare(uint8(pool))
-	}
+	return prepareAll(l)
 }
 
 func gcd(a, b uint32) uint32 {

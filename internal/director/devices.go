@@ -68,10 +68,19 @@ func (d *Director) portsOf(s *spec.Spec) (ports []*openPort, undo func(), err er
 	return ports, undo, nil
 }
 
+// numberFor finds a free number for a port that comes: the one that next hops may know it
+// by, if a former director had it.
+func (d *Director) numberFor(name string, taken *[port.Max]bool) int {
+	if id, had := d.numbers[name]; had && id < port.Max && !taken[id] {
+		return int(id)
+	}
+	return slices.Index(taken[:], false)
+}
+
 // newVLAN makes the port of a VLAN, which is as its link is.
 func (d *Director) newVLAN(v spec.VLAN, ports []*openPort, taken *[port.Max]bool) (*openPort, error) {
 	i := slices.IndexFunc(ports, func(p *openPort) bool { return p.facts.Name == v.Link })
-	id := slices.Index(taken[:], false)
+	id := d.numberFor(v.Name, taken)
 	if i < 0 || id < 0 {
 		return nil, &spec.Refusal{Code: spec.NoDevice, Object: "vlan", Why: fmt.Sprintf("no such device: %s", v.Link)}
 	}

@@ -10,7 +10,6 @@ package director
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,12 +18,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/lb"
-	"weir/internal/lb/laddr"
-	"weir/internal/lb/template"
 	"weir/internal/neigh"
 	"weir/internal/packet"
+	"weir/internal/pinned"
 	"weir/internal/spec"
 	"weir/internal/worker"
 )
@@ -62,6 +61,14 @@ type Director struct {
 	probes    map[ownAddr]*probe // duplicate address detection
 	closed    bool
 
+	// What is left for the next director, and what was left to us; see record.go.
+	keep      *pinned.Dir          // nil: nothing outlives us
+	left      []byte               // the record as it was written last
+	bootLinks map[string]spec.Link // switches as dpvs.conf has them
+	numbers   map[string]uint16    // that the ports had
+	began     clock.Tick
+	orphans   []spec.Address // held by whom the former director knew
+
 	// reading is held by who reads the flow table beside the workers, so that
 	// it is not unmapped meanwhile. Taken after mu.
 	reading sync.RWMutex
@@ -90,6 +97,7 @@ func makeDirector(bed *Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Lo
 		states: map[spec.ServiceKey]*serviceState{}, wide: make(chan struct{}),
 	}
 	d.dests.init()
+	d.began = d.now()
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -101,35 +109,47 @@ func (d *Director) start() error {
 	// The affinity of pinned threads must not shrink the number of processors
 	// that the rest of the program may use.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), len(lanes)) + 2)
-	config := flow.Config{Conns: d.boot.ConnPool, Workers: len(lanes)}
-	if d.bed != nil {
-		config.Seed = d.bed.Seed
-	}
-	flows, err := flow.New(config)
+	left, err := d.findLeft()
 	if err != nil {
 		return err
 	}
-	d.shared = &lb.Shared{Flows: flows, Templates: template.New(templatesFor(flows.Conns()), flows.Seed())}
-	if config.Seed == 0 {
-		if _, err := rand.Read(d.shared.Secret[:]); err != nil {
-			return err
-		}
-	}
-	first, last := d.boot.LocalPorts()
-	if d.shared.Locals, err = laddr.NewSet(first, last); err != nil {
-		return err
-	}
-	if err := d.openPorts(); err != nil {
-		return err
-	}
-	c, err := d.compile(d.spec, nil)
+	found, err := d.openTable(len(lanes))
 	if err != nil {
+		return err
+	}
+	if !found {
+		left = nil
+	}
+	// Both take their time, and packets wait.
+	var taken flow.Taken
+	var failed error
+	var tables sync.WaitGroup
+	tables.Go(func() { taken, failed = d.openTables(len(lanes), left) })
+	err = d.openPorts()
+	tables.Wait()
+	if err := errors.Join(failed, err); err != nil {
+		return err
+	}
+	boot := d.spec.Clone()
+	d.bootLinks = boot.Links
+	if err := d.inherit(left, taken); err != nil {
+		return err
+	}
+	c, err := d.compile(d.spec, d.lingering)
+	if err != nil {
+		return err
+	}
+	d.states, d.probes = c.states, c.probes
+	d.forgetUnwanted(d.spec)
+	if err := d.leave(d.spec, c, d.lingering); err != nil {
 		return err
 	}
 	d.snapshot.Store(c.snap)
-	d.probes = c.probes
 	d.joinGroups()
 	if err := d.makeWorkers(lanes); err != nil {
+		return err
+	}
+	if err := d.bringUp(left, boot); err != nil {
 		return err
 	}
 	d.KeepBonds(context.Background()) // a bond whose links are up carries traffic at once, if it needs no LACP
@@ -245,9 +265,9 @@ func (d *Director) Close() error {
 		err = errors.Join(err, w.Pool().Close())
 	}
 	if d.shared != nil {
-		d.shared.Flows.Close()
+		d.closeTables()
 	}
-	return err
+	return errors.Join(err, d.keep.Close())
 }
 
 // ask runs f on every worker, one after the other, between two breaths.

@@ -50,6 +50,7 @@ func (d *Director) KeepHouse() {
 	d.forgetTemplates()
 	d.forgetDests()
 	d.forgetLocals()
+	d.forgetOrphans()
 	d.estimateRates()
 }
 
@@ -115,6 +116,7 @@ func (d *Director) forgetDests() {
 		return // their indexes are not used again
 	}
 	for _, dest := range gone {
+		d.shared.ZeroFormer(dest.Index)
 		d.shared.Dests[dest.Index].Store(nil)
 		d.dests.reuse(dest.Index)
 	}
@@ -183,6 +185,9 @@ func (d *Director) warnTooBig() {
 // free: else it is taken as connections come. The part of IPv6, which is larger, is
 // taken when there is a service of IPv6.
 func (d *Director) runPopulate(ctx context.Context) {
+	if d.keep != nil {
+		return // all of it was taken when it was made
+	}
 	flows := d.shared.Flows
 	d.populate(ctx, uint64(flows.Bytes()), flows.Populate)
 	select {

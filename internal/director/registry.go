@@ -28,6 +28,9 @@ type destKey struct {
 	addr    netip.AddrPort
 }
 
+// destTable is the real servers by their indexes.
+type destTable = [service.MaxDests]atomic.Pointer[service.Dest]
+
 // destRegistry gives real servers their indexes. One that is removed keeps its
 // index until its connections have ended and every counter was cleared.
 type destRegistry struct {
@@ -49,7 +52,7 @@ func (r *destRegistry) init() {
 }
 
 // get returns the real server, new if there is none.
-func (r *destRegistry) get(table *[service.MaxDests]atomic.Pointer[service.Dest], k destKey) (d *service.Dest, isNew bool, err error) {
+func (r *destRegistry) get(table *destTable, k destKey) (d *service.Dest, isNew bool, err error) {
 	if d := r.byKey[k]; d != nil {
 		return d, false, nil
 	}

@@ -3,7 +3,6 @@ package director
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"weir/internal/port"
 	"weir/internal/route"
@@ -23,7 +22,7 @@ const pathAge = 600
 
 // newTunnel makes the port of a tunnel device.
 func (d *Director) newTunnel(t *spec.TunnelDevice, taken *[port.Max]bool) (*openPort, error) {
-	id := slices.Index(taken[:], false)
+	id := d.numberFor(t.Name, taken)
 	if id < 0 {
 		return nil, &spec.Refusal{Code: spec.NoResource, Object: "tunnel", Why: fmt.Sprintf("there are %d devices: no room for another", port.Max)}
 	}

@@ -102,6 +102,9 @@ const countLot = 1024
 // counts sums the workers' counts of real servers.
 func (d *Director) counts(index []uint32) ([]Count, error) {
 	sum := make([]Count, len(index))
+	for i, dest := range index {
+		sum[i] = d.shared.Former(dest)
+	}
 	for from := 0; from < len(index); from += countLot {
 		lot := index[from:min(from+countLot, len(index))]
 		err := d.ask(func(_ int, w *worker.Worker) {
@@ -131,6 +134,9 @@ func (d *Director) Zero(keep func(spec.ServiceKey) bool) error {
 			index = append(index, dest.Index)
 			d.rates.zero(dest)
 		}
+	}
+	for _, i := range index {
+		d.shared.ZeroFormer(i)
 	}
 	return d.ask(func(_ int, w *worker.Worker) {
 		for _, i := range index {

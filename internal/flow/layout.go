@@ -6,7 +6,7 @@ package flow
 
 // LayoutVersion is raised with every change of this file that another engine
 // could notice.
-const LayoutVersion = 2
+const LayoutVersion = 3
 
 // Magic begins a table's header: "WEIRFLOW" in memory.
 const Magic uint64 = 0x574f4c4652494557
@@ -43,7 +43,13 @@ type Header struct {
 	ProbeMax  uint32 // 52
 	TickShift uint32 // 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC
 	WideSize  uint32 // 60
-	_         [64]byte
+	_         [32]byte
+	Fresh     uint32 // 96 atomic: connection indexes below it were given out at least once
+	Alive     uint32 // 100 atomic: tick of the latest breath of any worker
+	Takeovers uint32 // 104 how often a director found the table and went on with it
+	Died      uint32 // 108 tick of the last breath before the latest takeover
+	Away      uint32 // 112 ticks of takeovers up to that one, in which nobody was there
+	_         [12]byte
 }
 
 // Half is a half-flow: one direction of a connection. A packet touches its own
@@ -222,6 +228,11 @@ const (
 	// ConnDenied: a list of its service denied its client, so its inbound half is not
 	// fast: each packet asks the lists.
 	ConnDenied
+	// ConnPlaced: In and Out name slots that are its own, or that somebody is moving into.
+	// ConnWhole: and its half-flows are there. Without ConnDying it is a connection then;
+	// else whoever should have gone on with it is dead, if nobody is at work (adopt.go).
+	ConnPlaced
+	ConnWhole
 )
 
 // NextHop is a neighbour on a link, or the way back to where a client's packet

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"weir/internal/pinned"
 )
 
 // Backing says where a table's memory comes from. Both kinds pass the same tests.
@@ -21,54 +22,47 @@ const (
 
 // memory is a table's mappings. They lie outside of the Go heap.
 type memory struct {
-	header, halves, wides, conns, hops []byte
-	maps                               []*ebpf.Map // header, halves, wides, hops; BPFArray only
+	header, halves, wides, conns, hops pinned.Memory
 }
 
-const bpfFlagMmapable = 1 << 10
+// part is one of a table's arrays.
+type part struct {
+	name    string
+	into    *pinned.Memory
+	entries int
+	size    int
+	shared  bool // an engine in the kernel reads it too
+}
 
-func mapMemory(b Backing, slots, conns int) (*memory, error) {
+func (m *memory) parts(slots, conns int) []part {
+	return []part{
+		{pinned.Head, &m.header, 1, HeaderSize, true},
+		{"halves", &m.halves, slots, HalfSize, true},
+		{"wides", &m.wides, slots, WideSize, true},
+		{"hops", &m.hops, MaxNextHops, NextHopSize, true},
+		{"conns", &m.conns, conns, ConnSize, false},
+	}
+}
+
+// mapMemory makes new arrays, which outlive the process in keep unless that is nil.
+func mapMemory(b Backing, keep *pinned.Dir, slots, conns int) (*memory, error) {
 	m := &memory{}
-	var err error
-	defer func() {
+	for _, r := range m.parts(slots, conns) {
+		var err error
+		switch {
+		case keep != nil:
+			*r.into, err = keep.Array(r.name, r.entries, r.size)
+		case b == BPFArray && r.shared:
+			*r.into, err = pinned.Array(r.name, r.entries, r.size)
+		default:
+			r.into.Bytes, err = pinned.Anonymous(r.entries * r.size)
+		}
 		if err != nil {
 			m.close()
-		}
-	}()
-	for _, r := range []struct {
-		name    string
-		into    *[]byte
-		entries int
-		size    int
-		shared  bool // an engine in the kernel reads it too
-	}{
-		{"weir_header", &m.header, 1, HeaderSize, true},
-		{"weir_halves", &m.halves, slots, HalfSize, true},
-		{"weir_wides", &m.wides, slots, WideSize, true},
-		{"weir_hops", &m.hops, MaxNextHops, NextHopSize, true},
-		{"weir_conns", &m.conns, conns, ConnSize, false},
-	} {
-		if b == BPFArray && r.shared {
-			*r.into, err = m.mapArray(r.name, r.entries, r.size)
-		} else {
-			*r.into, err = mapAnonymous(r.entries * r.size)
-		}
-		if err != nil {
 			return nil, fmt.Errorf("flow table: %s, %d MiB: %w", r.name, r.entries*r.size>>20, err)
 		}
 	}
 	return m, nil
-}
-
-func mapAnonymous(size int) ([]byte, error) {
-	size = (size + 4095) &^ 4095
-	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, err
-	}
-	// Advice: without huge pages the table works, 15 % slower at 10 M flows.
-	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
-	return b, nil
 }
 
 // populateStep is how much Populate takes at once.
@@ -79,11 +73,11 @@ const populateStep = 8 << 20
 // while packets wait. It changes nothing, may run beside the workers, and ends
 // early with stop. An error says that the kernel can't (before Linux 5.14).
 func (t *Table) Populate(stop <-chan struct{}) error {
-	return populate(stop, t.mem.halves, t.mem.conns)
+	return populate(stop, t.mem.halves.Bytes, t.mem.conns.Bytes)
 }
 
 // PopulateWide is Populate for the half-flows of IPv6.
-func (t *Table) PopulateWide(stop <-chan struct{}) error { return populate(stop, t.mem.wides) }
+func (t *Table) PopulateWide(stop <-chan struct{}) error { return populate(stop, t.mem.wides.Bytes) }
 
 func populate(stop <-chan struct{}, all ...[]byte) error {
 	for _, b := range all {
@@ -102,33 +96,15 @@ func populate(stop <-chan struct{}, all ...[]byte) error {
 }
 
 // Bytes is the size of what Populate takes.
-func (t *Table) Bytes() int { return len(t.mem.halves) + len(t.mem.conns) }
+func (t *Table) Bytes() int { return len(t.mem.halves.Bytes) + len(t.mem.conns.Bytes) }
 
 // WideBytes is the size of what PopulateWide takes.
-func (t *Table) WideBytes() int { return len(t.mem.wides) }
-
-func (m *memory) mapArray(name string, entries, size int) ([]byte, error) {
-	a, err := ebpf.NewMap(&ebpf.MapSpec{
-		Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: uint32(entries), Flags: bpfFlagMmapable,
-	})
-	if err != nil {
-		return nil, err
-	}
-	m.maps = append(m.maps, a)
-	length := (entries*size + 4095) &^ 4095
-	return unix.Mmap(a.FD(), 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-}
+func (t *Table) WideBytes() int { return len(t.mem.wides.Bytes) }
 
 func (m *memory) close() {
-	for _, b := range [][]byte{m.header, m.halves, m.wides, m.conns, m.hops} {
-		if b != nil {
-			_ = unix.Munmap(b)
-		}
+	for _, r := range m.parts(0, 0) {
+		r.into.Close()
 	}
-	for _, a := range m.maps {
-		_ = a.Close()
-	}
-	*m = memory{}
 }
 
-func base(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
+func base(m *pinned.Memory) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(m.Bytes)) }

@@ -18,7 +18,10 @@ import (
 // no key), publish the key (Pending, key), hold the path to it (hold), look for
 // others with the same key (alone). Who sees another yields; at worst both
 // yield and the sender repeats.
-func (w *Worker) place(f *Flow, conn, dest uint32, now clock.Tick) (uint32, error) {
+//
+// named is where the connection's record says which slot it is: before the slot is claimed,
+// so that whoever goes on with the table of a dead process finds what was begun (adopt.go).
+func (w *Worker) place(f *Flow, conn, dest uint32, named *uint32, now clock.Tick) (uint32, error) {
 	t := w.t
 	if f.Wide {
 		f.Key0 = FoldWords(t.seed, f.Src.Hi, f.Src.Lo, f.Dst.Hi, f.Dst.Lo)
@@ -53,6 +56,7 @@ again:
 		gen = uint64(now) << genShift
 	}
 	gen += genOne
+	atomic.StoreUint32(named, slot)
 	if !atomic.CompareAndSwapUint64(&h.Key1, word, FlagPending|gen) {
 		goto again
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"weir/internal/clock"
+	"weir/internal/pinned"
 )
 
 // Rest is how long a slot or a connection's index lies idle before it is used
@@ -36,10 +37,10 @@ type Table struct {
 
 	crossing atomic.Bool // there were IPv4 half-flows that become IPv6
 
-	live   atomic.Int64  // connections that exist
-	fresh  atomic.Uint32 // indexes below it were given out at least once
-	spare  atomic.Uint64 // stack of chains of free indexes, see freelist.go
-	newest atomic.Uint32 // tick of the latest breath of any worker
+	live   atomic.Int64   // connections that exist
+	fresh  *atomic.Uint32 // Header.Fresh
+	spare  atomic.Uint64  // stack of chains of free indexes, see freelist.go
+	newest *atomic.Uint32 // Header.Alive
 
 	workers [MaxWorkers]*Worker
 	nwork   int
@@ -55,6 +56,9 @@ type Config struct {
 	Workers int
 	Backing Backing
 	Seed    uint64 // of the hash; 0: a random one, which is right outside of tests
+	// Keep is where the table outlives the process, as BPFArray maps all of them; nil: it
+	// does not. Open finds it there.
+	Keep *pinned.Dir
 }
 
 // RatedFill is the greatest share of slots in use, in eighths.
@@ -63,18 +67,11 @@ const RatedFill = 6
 // New makes a table. Memory is touched, and so taken, only as it fills (not so
 // with BPFArray).
 func New(c Config) (*Table, error) {
-	if c.Conns < 1 || c.Conns > 1<<27 {
-		return nil, fmt.Errorf("flow table: %d connections: must be 1 to %d", c.Conns, 1<<27)
+	slots, conns, err := c.sizes()
+	if err != nil {
+		return nil, err
 	}
-	if c.Workers < 1 || c.Workers > MaxWorkers {
-		return nil, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
-	}
-	slots := 1024
-	for slots*RatedFill/8/2 < c.Conns {
-		slots <<= 1
-	}
-	conns := slots * RatedFill / 8 / 2
-	mem, err := mapMemory(c.Backing, slots, conns)
+	mem, err := mapMemory(c.Backing, c.Keep, slots, conns)
 	if err != nil {
 		return nil, err
 	}
@@ -87,27 +84,56 @@ func New(c Config) (*Table, error) {
 		}
 		seed = binary.LittleEndian.Uint64(b[:])
 	}
-	t := &Table{
-		halves: base(mem.halves), wides: base(mem.wides), mask: uint64(slots - 1), seed: seed,
-		conns: base(mem.conns), nconns: uint32(conns), chain: chainLen(conns, c.Workers),
-		mem: mem, hdr: (*Header)(base(mem.header)), nwork: c.Workers,
-	}
-	t.Hops.base = base(mem.hops)
-	t.spare.Store(uint64(None))
-	t.newest.Store(uint32(clock.Now()))
-	*t.hdr = Header{
-		Version: LayoutVersion, HalfSize: HalfSize, Slots: uint64(slots), Seed: seed,
-		Conns: uint32(conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
-		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift, WideSize: WideSize,
-	}
-	atomic.StoreUint64(&t.hdr.Magic, Magic)
-	for i := range c.Workers {
-		t.workers[i] = newWorker(t, uint8(i))
-	}
+	h := (*Header)(base(&mem.header))
+	*h = header(slots, conns)
+	h.Seed, h.Alive = seed, uint32(clock.Now())
+	t := assemble(mem, c.Workers)
+	atomic.StoreUint64(&h.Magic, Magic) // last: now it is a table
 	return t, nil
 }
 
-// Close unmaps the table. No worker may use it any more.
+// sizes are how many slots and connections the table is to have.
+func (c *Config) sizes() (slots, conns int, err error) {
+	if c.Conns < 1 || c.Conns > 1<<27 {
+		return 0, 0, fmt.Errorf("flow table: %d connections: must be 1 to %d", c.Conns, 1<<27)
+	}
+	if c.Workers < 1 || c.Workers > MaxWorkers {
+		return 0, 0, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
+	}
+	slots = 1024
+	for slots*RatedFill/8/2 < c.Conns {
+		slots <<= 1
+	}
+	return slots, slots * RatedFill / 8 / 2, nil
+}
+
+// header is what a table of these sizes says of itself, but for Magic.
+func header(slots, conns int) Header {
+	return Header{
+		Version: LayoutVersion, HalfSize: HalfSize, Slots: uint64(slots),
+		Conns: uint32(conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
+		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift, WideSize: WideSize,
+	}
+}
+
+// assemble is the table in memory that says what it is.
+func assemble(mem *memory, workers int) *Table {
+	h := (*Header)(base(&mem.header))
+	t := &Table{
+		halves: base(&mem.halves), wides: base(&mem.wides), mask: h.Slots - 1, seed: h.Seed,
+		conns: base(&mem.conns), nconns: h.Conns, chain: chainLen(int(h.Conns), workers),
+		mem: mem, hdr: h, nwork: workers,
+		fresh: (*atomic.Uint32)(unsafe.Pointer(&h.Fresh)), newest: (*atomic.Uint32)(unsafe.Pointer(&h.Alive)),
+	}
+	t.Hops.base = base(&mem.hops)
+	t.spare.Store(uint64(None))
+	for i := range workers {
+		t.workers[i] = newWorker(t, uint8(i))
+	}
+	return t
+}
+
+// Close unmaps the table. No worker may use it any more. What is kept stays as it is.
 func (t *Table) Close() { t.mem.close() }
 
 // Worker returns the part of the table that worker i owns.
@@ -116,9 +142,14 @@ func (t *Table) Worker(i int) *Worker { return t.workers[i] }
 // Header returns the table's description of itself.
 func (t *Table) Header() *Header { return t.hdr }
 
-// Maps returns the BPF maps of a BPFArray table (header, halves, wide halves, next hops), nil
-// otherwise. They stay the table's.
-func (t *Table) Maps() []*ebpf.Map { return t.mem.maps }
+// Maps returns the BPF maps of a BPFArray table, or of one that is kept (header, halves, wide
+// halves, next hops), nil otherwise. They stay the table's.
+func (t *Table) Maps() []*ebpf.Map {
+	if t.mem.header.Map == nil {
+		return nil
+	}
+	return []*ebpf.Map{t.mem.header.Map, t.mem.halves.Map, t.mem.wides.Map, t.mem.hops.Map}
+}
 
 // Seed of the hash.
 func (t *Table) Seed() uint64 { return t.seed }

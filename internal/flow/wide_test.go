@@ -122,7 +122,7 @@ func TestPublishOnlyOnesOwn(t *testing.T) {
 			now := clock.Tick(1 << 20)
 			startAt(tab, now)
 			f, _ := k.flows(1)
-			slot, err := tab.Worker(0).place(&f, 1, 1, now)
+			slot, err := tab.Worker(0).place(&f, 1, 1, new(uint32), now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +133,7 @@ func TestPublishOnlyOnesOwn(t *testing.T) {
 				t.Fatal("a connection that ended is found")
 			}
 			now += 2 * Rest
-			if again, err := tab.Worker(1).place(&f, 2, 2, now); err != nil || again != slot {
+			if again, err := tab.Worker(1).place(&f, 2, 2, new(uint32), now); err != nil || again != slot {
 				t.Fatalf("the next tenant gets slot %#x, %v, want %#x", again, err, slot)
 			}
 			tab.publish(slot, word)

@@ -64,6 +64,9 @@ func (w *Worker) Timers() int { return w.wheel.count }
 // Resting returns how many ended connections wait to be forgotten.
 func (w *Worker) Resting() int { return w.resting }
 
+// ID is the worker's number.
+func (w *Worker) ID() int { return int(w.id) }
+
 // Owns reports whether this worker turns a connection's timer.
 func (w *Worker) Owns(c *Conn) bool { return c.Owner == w.id }
 
@@ -93,14 +96,16 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	if i == None {
 		return None, ErrFull
 	}
-	inSlot, err := w.place(in, i, n.Dest, now)
+	c := t.Conn(i)
+	atomic.StoreUint32(&c.State, ConnDying|ConnPlaced)
+	inSlot, err := w.place(in, i, n.Dest, &c.In, now)
 	if err != nil {
 		w.give(i)
 		return None, err
 	}
 	outSlot := inSlot
 	if out != nil {
-		if outSlot, err = w.place(out, i, n.Dest, now); err != nil {
+		if outSlot, err = w.place(out, i, n.Dest, &c.Out, now); err != nil {
 			w.withdraw(inSlot, now)
 			w.give(i)
 			return None, err
@@ -111,8 +116,8 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	inWord, outWord := t.pending(inSlot), t.pending(outSlot)
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
-	*t.Conn(i) = Conn{
-		In: inSlot, Out: outSlot, State: n.State, Dest: n.Dest, Template: n.Template,
+	*c = Conn{
+		In: inSlot, Out: outSlot, State: n.State | ConnPlaced, Dest: n.Dest, Template: n.Template,
 		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
 		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
 	}
@@ -121,6 +126,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	w.owned++
 	t.publish(outSlot, outWord)
 	t.publish(inSlot, inWord)
+	atomic.OrUint32(&c.State, ConnWhole)
 	return i, nil
 }
 
@@ -150,6 +156,7 @@ func (w *Worker) Remove(i uint32, now clock.Tick) {
 	if second != first {
 		t.kill(second, now)
 	}
+	atomic.AndUint32(&c.State, ^(ConnPlaced | ConnWhole))
 	t.live.Add(-1)
 	if c.Owner != w.id {
 		w.Kick(i)
@@ -211,12 +218,17 @@ func (w *Worker) SetTimeout(i uint32, ticks uint32, now clock.Tick) {
 }
 
 // LastSeen returns the tick of a connection's last packet in either direction.
+// While no director was there its packets could not come through: for what was not seen
+// since, that time does not count.
 func (t *Table) LastSeen(c *Conn) clock.Tick {
 	last := clock.Tick(c.Born)
 	for _, slot := range [2]uint32{c.In, c.Out} {
 		if l := clock.Tick(atomic.LoadUint32(&t.Half(slot).Last)); last.Before(l) {
 			last = l
 		}
+	}
+	if away := t.hdr.Away; away != 0 && !clock.Tick(t.hdr.Died).Before(last) {
+		last += clock.Tick(away)
 	}
 	return last
 }

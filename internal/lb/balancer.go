@@ -24,6 +24,7 @@ import (
 	"weir/internal/lb/service"
 	"weir/internal/lb/template"
 	"weir/internal/packet"
+	"weir/internal/pinned"
 	"weir/internal/port"
 	"weir/internal/route"
 	"weir/internal/stat"
@@ -62,6 +63,11 @@ type Shared struct {
 	Paths paths
 	// EndRound is raised when connections of some real server are to end now.
 	EndRound atomic.Uint32
+
+	accounts [flow.MaxWorkers]*accounts // by worker; nil: it has its own
+	former   []*accounts                // of workers that there are no more
+	kept     []pinned.Memory            // that they lie in
+	heirs    *inheritance               // nil: there was nobody before us
 }
 
 // Balancer is one worker's desk.
@@ -91,9 +97,13 @@ type Balancer struct {
 func New(sh *Shared, own *flow.Worker, ports *[port.Max]port.Facts, pool *packet.Pool, outbox *packet.Outbox, stats *stat.Worker) *Balancer {
 	b := &Balancer{
 		sh: sh, flows: sh.Flows, own: own, ports: ports, pool: pool, outbox: outbox, stats: stats,
-		accounts: new(accounts),
+		accounts: sh.accounts[own.ID()],
+	}
+	if b.accounts == nil {
+		b.accounts = new(accounts)
 	}
 	b.half.init(sh.Flows.Conns())
+	b.inherit(own.ID())
 	return b
 }
 

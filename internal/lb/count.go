@@ -42,7 +42,10 @@ func (b *Balancer) count(h *flow.Half, key1 uint64, dest uint32, n int) {
 
 // Count returns this worker's count of a real server. Only between bursts.
 func (b *Balancer) Count(dest uint32) DestCount {
-	t := b.accounts.of(dest)
+	return b.accounts.of(dest).count()
+}
+
+func (t *account) count() DestCount {
 	return DestCount{
 		Conns:  t.conns,
 		InPkts: t.way[0].packets, InBytes: t.way[0].bytes,

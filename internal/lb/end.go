@@ -154,7 +154,7 @@ func (b *Balancer) sendReset(from, to flow.Addr, ports uint32, seq, ack uint32, 
 // oldest can go first when the table is nearly full. It is worker-owned; what
 // falls out of it lives until its timeout.
 type halfOpen struct {
-	ring       []struct{ conn, born uint32 } // a power of two
+	ring       []counted // a power of two
 	head, tail uint32
 }
 
@@ -166,7 +166,7 @@ func (h *halfOpen) init(conns int) {
 	for n < conns/4 && n < maxHalfOpenRing {
 		n <<= 1
 	}
-	h.ring = make([]struct{ conn, born uint32 }, n)
+	h.ring = make([]counted, n)
 }
 
 func (h *halfOpen) push(conn, born uint32) {

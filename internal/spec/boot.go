@@ -20,6 +20,12 @@ type Boot struct {
 	IPv6      IPv6      // ipv6_defs
 
 	KNI bool // every port gets a Linux twin (kni)
+
+	// Keep is the folder of a bpffs where the flow table, and what belongs to it, outlive
+	// the process, for the next one to go on with; "": nothing does. Fresh: what is there
+	// is thrown away. Neither is of dpvs.conf.
+	Keep  string
+	Fresh bool
 }
 
 // LocalPorts returns the ports that local addresses use.

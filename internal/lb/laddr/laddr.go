@@ -11,12 +11,16 @@
 package laddr
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"weir/internal/flow"
+	"weir/internal/pinned"
 )
 
 // Pools is how many pools of ports an address has.
@@ -63,10 +67,14 @@ type Address struct {
 	IP    netip.Addr // the address
 	Wire  flow.Addr  // the same as on the wire
 
-	first, last uint16
-	used, miss  atomic.Int64
-	pools       [Pools + mappedPools]atomic.Pointer[ring]
-	wanted      bool // guarded by Set.mu: configured now
+	set        *Set
+	used, miss atomic.Int64
+	pools      [Pools + mappedPools]atomic.Pointer[ring]
+	wanted     bool // guarded by Set.mu: configured now
+
+	held    [Pools + mappedPools]*ports // those that connections were found with (Hold), until Prepare
+	making  sync.Mutex                  // guards what follows; never taken on the walk
+	mapping []pinned.Memory             // that the pools lie in, if they are kept
 }
 
 // PoolOf returns the pool for a real server, given as on the wire, its port read
@@ -76,11 +84,51 @@ func PoolOf(ip flow.Addr, port uint16) uint8 {
 	return uint8((low + uint32(port>>8|port<<8)) % Pools)
 }
 
-// Prepare makes the pool that Take will want, so that the walk allocates nothing.
-func (a *Address) Prepare(pool uint8) {
-	if a.pools[pool].Load() == nil {
-		a.pools[pool].CompareAndSwap(nil, newRing(a.first, a.last))
+// Prepare makes the pool that Take will want, so that the walk allocates nothing. The
+// director alone calls it, for one pool after the other. An error is that of memory that
+// outlives the process.
+func (a *Address) Prepare(pool uint8) error {
+	if a.pools[pool].Load() != nil {
+		return nil
 	}
+	s := a.set
+	if s.keep == nil {
+		a.pools[pool].Store(newRing(s.first, s.last))
+		return nil
+	}
+	m, err := s.keep.Array(a.keptAs(pool), 1, ringBytes)
+	if err != nil {
+		return fmt.Errorf("ports of local address %s: %w", a.IP, err)
+	}
+	a.making.Lock()
+	a.mapping = append(a.mapping, m)
+	a.making.Unlock()
+	r := ringAt(&m)
+	held := a.held[pool]
+	if held == nil {
+		held = &ports{}
+	}
+	r.restore(s.first, s.last, held, m.Found, s.former)
+	a.used.Add(int64(held.len()))
+	a.held[pool] = nil
+	a.pools[pool].Store(r)
+	return nil
+}
+
+// keptAs is the name that a pool's ports are kept by.
+func (a *Address) keptAs(pool uint8) string { return fmt.Sprintf("%s%d-%d", keptPorts, a.Index, pool) }
+
+const keptPorts = "ports-"
+
+// Hold says that a connection was found that has a port. Before Prepare makes its pool.
+func (a *Address) Hold(pool uint8, port uint16) {
+	if int(pool) >= len(a.held) {
+		return
+	}
+	if a.held[pool] == nil {
+		a.held[pool] = &ports{}
+	}
+	a.held[pool].add(port)
 }
 
 // Lent is a port that was taken.
@@ -123,7 +171,9 @@ func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
 // Give puts a port back, with what the real server expected next on it (0 for a
 // protocol that has no such thing).
 func (a *Address) Give(pool uint8, port, second uint16, seen uint32) {
-	a.pools[pool].Load().put(port, second, seen)
+	if port >= a.set.first && port <= a.set.last { // else port_range was another when it was taken
+		a.pools[pool].Load().put(port, second, seen)
+	}
 	a.used.Add(-1)
 }
 
@@ -131,7 +181,7 @@ func (a *Address) Give(pool uint8, port, second uint16, seen uint32) {
 // pools, and how often none was left.
 func (a *Address) Counts() (used, free, miss uint64) {
 	u := a.used.Load()
-	return uint64(u), uint64(int64(Pools)*int64(a.last-a.first+1) - u), uint64(a.miss.Load())
+	return uint64(u), uint64(int64(Pools)*int64(a.set.last-a.set.first+1) - u), uint64(a.miss.Load())
 }
 
 // Max is the bound of local addresses a Set holds, those that still end included.
@@ -140,12 +190,15 @@ const Max = 1 << 16
 // Set is all local addresses, by index.
 type Set struct {
 	first, last uint16
+	keep        *pinned.Dir // nil: ports go with the process
+	former      uint16      // second in which ports may have been used that nobody knows of; never: in none
 	byIndex     [Max]atomic.Pointer[Address]
 
 	mu   sync.Mutex // guards what follows; never taken on the walk
 	byIP map[netip.Addr]*Address
 	free []uint32
 	next uint32
+	gone []pinned.Memory // pools of addresses that were forgotten in the last Sweep
 }
 
 // NewSet makes an empty set whose addresses use the ports from first to last.
@@ -154,6 +207,121 @@ func NewSet(first, last uint16) (*Set, error) {
 		return nil, fmt.Errorf("local ports %d-%d: want 1 <= first <= last", first, last)
 	}
 	return &Set{first: first, last: last, byIP: map[netip.Addr]*Address{}}, nil
+}
+
+// KeepIn has the ports outlive the process, in keep. former is the second in which the
+// addresses of a director before this one may have used them, and 0 if there was none.
+// Before anything is added.
+func (s *Set) KeepIn(keep *pinned.Dir, former uint16) { s.keep, s.former = keep, former }
+
+// Restore adds an address under the index that connections know it by. It is not configured
+// until it is added.
+func (s *Set) Restore(index uint32, ip netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if index >= Max || s.byIndex[index].Load() != nil || s.byIP[ip] != nil {
+		return fmt.Errorf("local address %s can't have number %d", ip, index)
+	}
+	s.put(index, ip)
+	return nil
+}
+
+// Settle makes the pools of all ports that were held, and gives back the numbers and the
+// memory of addresses that were not restored. After Restore and Hold, before anything is
+// added or taken.
+func (s *Set) Settle() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var pools []wantedPool
+	s.next = 0
+	for i := range s.byIndex {
+		if s.byIndex[i].Load() != nil {
+			s.next = uint32(i) + 1
+		}
+	}
+	for i := range s.next {
+		a := s.byIndex[i].Load()
+		if a == nil {
+			s.free = append(s.free, i)
+			continue
+		}
+		for pool := range a.held {
+			if a.held[pool] != nil {
+				pools = append(pools, wantedPool{a, uint8(pool)})
+			}
+		}
+	}
+	names, err := s.keep.Names(keptPorts)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var i uint32
+		var pool uint8
+		if n, _ := fmt.Sscanf(strings.TrimPrefix(name, keptPorts), "%d-%d", &i, &pool); n == 2 && pool < Pools+mappedPools {
+			if a := s.At(i); a != nil {
+				if a.held[pool] == nil {
+					pools = append(pools, wantedPool{a, pool})
+				}
+				continue
+			}
+		}
+		if err := s.keep.Unpin(name); err != nil {
+			return err
+		}
+	}
+	return prepare(pools)
+}
+
+// wantedPool is a pool to be made.
+type wantedPool struct {
+	of   *Address
+	pool uint8
+}
+
+// prepare makes pools, on all processors: each is a megabyte to be gone through.
+func prepare(pools []wantedPool) error {
+	var next atomic.Int64
+	failed := make([]error, min(runtime.NumCPU(), len(pools)))
+	var all sync.WaitGroup
+	for i := range failed {
+		all.Go(func() {
+			for n := next.Add(1); n <= int64(len(pools)) && failed[i] == nil; n = next.Add(1) {
+				failed[i] = pools[n-1].of.Prepare(pools[n-1].pool)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+// Numbers lists all addresses with their indexes, those that were removed and are still
+// in use too.
+func (s *Set) Numbers() map[uint32]netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[uint32]netip.Addr, len(s.byIP))
+	for ip, a := range s.byIP {
+		all[a.Index] = ip
+	}
+	return all
+}
+
+// Close unmaps what is kept. Nobody may take or give back any more.
+func (s *Set) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.byIP {
+		s.gone = append(s.gone, a.mapping...)
+	}
+	unmap(&s.gone)
+}
+
+func unmap(all *[]pinned.Memory) {
+	for i := range *all {
+		(*all)[i].Close()
+	}
+	*all = nil
 }
 
 // At returns the address with an index that a connection holds.
@@ -197,10 +365,16 @@ func (s *Set) Add(ip netip.Addr) (*Address, error) {
 	default:
 		return nil, fmt.Errorf("%d local addresses are in use: no room for %s", Max, ip)
 	}
-	a := &Address{Index: i, IP: ip, first: s.first, last: s.last, wanted: true, Wire: flow.AddrOf(ip)}
+	a := s.put(i, ip)
+	a.wanted = true
+	return a, nil
+}
+
+func (s *Set) put(i uint32, ip netip.Addr) *Address {
+	a := &Address{Index: i, IP: ip, set: s, Wire: flow.AddrOf(ip)}
 	s.byIP[ip] = a
 	s.byIndex[i].Store(a)
-	return a, nil
+	return a
 }
 
 // Remove takes an address out of the configuration. It stays known until Sweep
@@ -218,11 +392,17 @@ func (s *Set) Remove(ip netip.Addr) {
 func (s *Set) Sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	unmap(&s.gone) // whoever may have been at it when it was forgotten is long done
 	for ip, a := range s.byIP {
 		if !a.wanted && a.used.Load() == 0 {
 			delete(s.byIP, ip)
 			s.byIndex[a.Index].Store(nil)
 			s.free = append(s.free, a.Index)
+			s.gone = append(s.gone, a.mapping...)
+			for pool := range a.pools {
+				// What stays is found, and goes, with the next start.
+				_ = s.keep.Unpin(a.keptAs(uint8(pool)))
+			}
 		}
 	}
 }

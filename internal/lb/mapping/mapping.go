@@ -240,3 +240,23 @@ func (s *Store) Release(ref uint32) (m Mapping, last bool) {
 		}
 	}
 }
+
+// Restore gives a connection that goes on its mapping: the one of its key, or a new one, if
+// that is what it had. Else old says which mapping the key has, that others were made with
+// since or before; then the caller hides that one (Retire) and asks again, or holds what he
+// hid earlier (Hold). ref is None if all of the key's cells are taken.
+func (s *Store) Restore(k *Key, had Mapping) (ref uint32, old bool) {
+	ref, m, made := s.Add(k, had)
+	if ref == None || made || m.word()&portOf == had.word()&portOf {
+		return ref, false
+	}
+	_, _ = s.Release(ref)
+	return ref, true
+}
+
+// portOf are the bits of a mapping that say what an inside end has.
+const portOf = 1<<48 - 1
+
+// Hold gives a connection that goes on a hold of a mapping that others hold. Before the
+// workers run.
+func (s *Store) Hold(ref uint32) { s.cells[ref].meta.Add(oneHold + oneTag) }

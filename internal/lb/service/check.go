@@ -111,3 +111,6 @@ func (d *Dest) Recover(now clock.Tick) bool {
 		}
 	}
 }
+
+// Down reports whether the passive check has found the real server down.
+func (d *Dest) Down() bool { return d.Health.Load()&healthDown != 0 }

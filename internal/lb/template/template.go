@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"weir/internal/clock"
+	"weir/internal/pinned"
 )
 
 // Key names a template. Addresses are the words of a flow.Addr; the client's is
@@ -58,18 +59,24 @@ func destOf(m uint64) uint32 { return uint32(m & dests >> destAt) }
 
 // Store holds the templates.
 type Store struct {
-	cells []cell
-	seed  uint64
-	count atomic.Int64
+	cells  []cell
+	seed   uint64
+	count  atomic.Int64
+	memory pinned.Memory  // that the cells lie in, if they are kept
+	used   *atomic.Uint64 // there, whether there ever was a template; else nil
 }
 
 // New makes a store of at least n templates: of the next power of two.
 func New(n int, seed uint64) *Store {
+	return &Store{cells: make([]cell, sizeFor(n)), seed: seed}
+}
+
+func sizeFor(n int) int {
 	size := 2 * Ways
 	for size < n {
 		size <<= 1
 	}
-	return &Store{cells: make([]cell, size), seed: seed}
+	return size
 }
 
 // Len is how many templates there are, Cap how many there can be.
@@ -138,6 +145,9 @@ type Added struct {
 func (s *Store) Add(k *Key, dest, timeout uint32, now clock.Tick) (a Added) {
 	a.Gone = None
 	home := s.home(k)
+	if s.used != nil && s.used.Load() == 0 {
+		s.used.Store(1)
+	}
 	// A round ends without a result only if another worker made progress.
 	for range 4 * Ways {
 		if a.Ref, a.Dest = s.Find(k, timeout, now); a.Ref != None {
