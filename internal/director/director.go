@@ -47,6 +47,7 @@ type Director struct {
 	announcer int              // worker that announces addresses, in turn
 
 	mu       sync.Mutex // guards what follows: one change at a time
+	offload  offload
 	spec     *spec.Spec
 	tunables spec.Tunables
 	dests    destRegistry
@@ -105,7 +106,7 @@ func (d *Director) start() error {
 	if d.bed != nil {
 		config.Seed = d.bed.Seed
 	}
-	flows, err := flow.New(config)
+	flows, err := d.makeTable(config)
 	if err != nil {
 		return err
 	}
@@ -130,6 +131,9 @@ func (d *Director) start() error {
 	d.probes = c.probes
 	d.joinGroups()
 	if err := d.makeWorkers(lanes); err != nil {
+		return err
+	}
+	if err := d.startOffload(); err != nil {
 		return err
 	}
 	d.KeepBonds(context.Background()) // a bond whose links are up carries traffic at once, if it needs no LACP
@@ -243,6 +247,9 @@ func (d *Director) Close() error {
 	for _, w := range d.workers {
 		w.Close()
 		err = errors.Join(err, w.Pool().Close())
+	}
+	if d.offload.engine != nil {
+		err = errors.Join(err, d.offload.engine.Close())
 	}
 	if d.shared != nil {
 		d.shared.Flows.Close()

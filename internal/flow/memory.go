@@ -104,6 +104,11 @@ func populate(stop <-chan struct{}, all ...[]byte) error {
 // Bytes is the size of what Populate takes.
 func (t *Table) Bytes() int { return len(t.mem.halves) + len(t.mem.conns) }
 
+// SharedBytes is the size of what an XDP program reads of a BPFArray table.
+func (t *Table) SharedBytes() int {
+	return len(t.mem.header) + len(t.mem.halves) + len(t.mem.wides) + len(t.mem.hops)
+}
+
 // WideBytes is the size of what PopulateWide takes.
 func (t *Table) WideBytes() int { return len(t.mem.wides) }
 

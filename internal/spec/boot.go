@@ -20,7 +20,19 @@ type Boot struct {
 	IPv6      IPv6      // ipv6_defs
 
 	KNI bool // every port gets a Linux twin (kni)
+
+	Offload Offload // whether packets are forwarded in the driver too (offload)
 }
+
+// Offload says whether the XDP engine forwards plain packets of established flows.
+type Offload string
+
+// The values of offload. "" is OffloadOff.
+const (
+	OffloadAuto Offload = "auto" // where it pays and can be
+	OffloadOn   Offload = "on"   // wherever it can be; it is an error if it can nowhere
+	OffloadOff  Offload = "off"
+)
 
 // LocalPorts returns the ports that local addresses use.
 func (b *Boot) LocalPorts() (first, last uint16) {

@@ -26,6 +26,8 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 	packet.PortDown:       {"PortDown", "drops_test.go"},
 	packet.HandoffFull:    {"HandoffFull", "drops_test.go"},
 	packet.WalkFault:      {"WalkFault", "drops_test.go"},
+	packet.OffloadFull:    {"OffloadFull", "../director/offload_test.go"},
+	packet.OffloadRefused: {"OffloadRefused", "../director/offload_test.go"},
 	packet.LBConnRace:     {"LBConnRace", "../lb/race_test.go"},
 	packet.LBLateRewrite:  {"LBLateRewrite", "../lb/race_test.go"},
 	packet.LBMappingsFull: {"LBMappingsFull", "../lb/mapping_test.go"},
