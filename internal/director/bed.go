@@ -53,6 +53,9 @@ func (d *Director) Lanes() []*worker.Worker { return d.workers }
 // Engine returns the second engine, nil if there is none.
 func (d *Director) Engine() *afxdp.Engine { return d.offload.engine }
 
+// Facts returns those of all ports, by their numbers.
+func (d *Director) Facts() *[port.Max]port.Facts { return d.snapshot.Load().Ports }
+
 // Flows returns the flow table.
 func (d *Director) Flows() *flow.Table { return d.shared.Flows }
 

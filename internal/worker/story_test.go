@@ -37,6 +37,20 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 // xdp_statistics, tpacket, the redirect program's map): no packet of the walk.
 var kernelOnly = map[packet.Reason]bool{packet.PortRxTruncated: true, packet.PortRxError: true, packet.PortRxNoQueue: true}
 
+// TestEngines tells the stories once more, and shows each frame to the XDP engine first:
+// what that forwards must be what the workers send, and the rest be as it was.
+func TestEngines(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	tally := story.Tally{Kinds: map[string]int{}}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { story.RunShadowed(t, file, &tally) })
+	}
+	t.Logf("%d frames shown, %d taken: %v", tally.Shown, tally.Taken, tally.Kinds)
+}
+
 // TestStories tells each story of testdata. `go test ./internal/worker -run
 // TestStories -rewrite` writes down what the director does now: review the diff.
 // When all were told, every reason for a drop has been met, here or in a test
