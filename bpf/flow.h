@@ -14,7 +14,7 @@
  * LayoutVersion is raised with every change of this file that another engine
  * could notice.
  */
-#define WEIR_LAYOUT_VERSION 2
+#define WEIR_LAYOUT_VERSION 3
 
 /* Magic begins a table's header: "WEIRFLOW" in memory. */
 #define WEIR_MAGIC 0x574f4c4652494557ULL
@@ -49,7 +49,9 @@ struct weir_header {
 	__u32 probe_max; /* 52 */
 	__u32 tick_shift; /* 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC */
 	__u32 wide_size; /* 60 */
-	__u8 reserved_64[64];
+	__u32 paths_known; /* 64 atomic */
+	__u8 reserved_68[28]; /* of the XDP engine */
+	__u8 reserved_96[32]; /* 96 */
 };
 _Static_assert(sizeof(struct weir_header) == 128, "size of struct weir_header");
 _Static_assert(__builtin_offsetof(struct weir_header, magic) == 0, "Magic");
@@ -65,6 +67,7 @@ _Static_assert(__builtin_offsetof(struct weir_header, probe_fast) == 48, "ProbeF
 _Static_assert(__builtin_offsetof(struct weir_header, probe_max) == 52, "ProbeMax");
 _Static_assert(__builtin_offsetof(struct weir_header, tick_shift) == 56, "TickShift");
 _Static_assert(__builtin_offsetof(struct weir_header, wide_size) == 60, "WideSize");
+_Static_assert(__builtin_offsetof(struct weir_header, paths_known) == 64, "PathsKnown");
 
 /*
  * Half is a half-flow: one direction of a connection. A packet touches its own

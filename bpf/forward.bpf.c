@@ -173,6 +173,29 @@ struct {
 	__type(value, struct passed);
 } passed SEC(".maps");
 
+// What becomes of a packet (forward.How).
+enum how {
+	SAME4, // IPv4 stays IPv4
+	SAME6, // IPv6 stays IPv6
+	TO4,   // IPv6 becomes IPv4
+	TO6,   // IPv4 becomes IPv6
+	IN4,   // goes as it is into an IPv4 packet: IPv4,
+	IN4OF6, // or IPv6
+	IN6,   // IPv6 goes as it is into an IPv6 packet
+};
+
+#define FROM6(how) ((how) == SAME6 || (how) == TO4 || (how) == IN4OF6 || (how) == IN6)
+#define LEAVES6(how) ((how) == SAME6 || (how) == TO6 || (how) == IN6)
+
+// GROWS is by how many bytes it gets longer.
+#define GROWS(how) ((how) == TO4 ? -20 : (how) == TO6 || (how) == IN4 || (how) == IN4OF6 ? 20 : (how) == IN6 ? 40 : 0)
+
+// The least that an IPv4 path is believed to take (leastPath of internal/lb).
+#define LEAST_PATH 552
+
+// Up to this length an IPv6 packet may become IPv4 fragments on its way (RFC 7915, 5.1).
+#define MAY_CUT 1280
+
 // A packet on its way through.
 struct packet {
 	void *end;     // of the frame
@@ -188,6 +211,8 @@ struct packet {
 	__u64 key0, key1, hash;
 	__u64 addr[4];  // of IPv6: source and destination
 	__u64 pseudo;   // the sum of the pseudo-header's addresses
+	__u64 first;    // the first 8 bytes of the IP header, read little-endian
+	__u16 sum;      // the transport checksum
 };
 
 // What becomes of it.
@@ -202,7 +227,6 @@ struct verdict {
 	__u64 dst_src;  // MACs
 	__u32 src_rest;
 	__u32 out, link, tag;
-	__u32 grow;     // bytes of an outer header
 };
 
 static __always_inline __u32 fold(__u64 s)
@@ -281,6 +305,7 @@ static __always_inline enum why ipv4(struct packet *p)
 	p->ttl = w1;
 	p->proto = w1 >> 8;
 	p->l4 = ip + 20;
+	p->first = w0;
 	p->key0 = w1 >> 32 | (__u64)dst << 32;
 	p->pseudo = (w1 >> 32) + dst;
 	return TAKEN;
@@ -300,6 +325,7 @@ static __always_inline enum why ipv6(struct packet *p)
 	p->proto = *(__u8 *)(ip + 6);
 	p->ttl = *(__u8 *)(ip + 7);
 	p->l4 = ip + 40;
+	p->first = *(__u32 *)ip | (__u64)*(__u32 *)(ip + 4) << 32;
 	p->pseudo = 0;
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
@@ -360,6 +386,7 @@ static __always_inline enum why transport(struct packet *p, int six)
 		if (fold(pseudo) == sum)
 			return PARTIAL;
 	}
+	p->sum = sum;
 	p->key1 = *(__u32 *)l4 | (__u64)p->proto << 32;
 	p->hash = weir_hash(seed, p->key0, p->key1);
 	return TAKEN;
@@ -402,6 +429,17 @@ static __always_inline enum why find4(struct packet *p, struct verdict *v, __u32
 			v->key1 = key1;
 			copy(v, h);
 			*hop = READ(h->next_hop);
+			if (key1 & WEIR_FLAG_CROSS) {
+				// What it becomes is what the other direction bears, turned round.
+				slot = v->addrs & mask;
+				struct weir_wide *back = bpf_map_lookup_elem(&wides, &slot);
+				if (!back)
+					return CHANGED;
+				v->src_hi = READ(back->dst.hi);
+				v->src_lo = READ(back->dst.lo);
+				v->dst_hi = READ(back->src.hi);
+				v->dst_lo = READ(back->src.lo);
+			}
 			return same(h, key1) ? TAKEN : CHANGED;
 		}
 		if (key1 == 0)
@@ -444,7 +482,7 @@ static __always_inline enum why find6(struct packet *p, struct verdict *v, __u32
 // leave finds the way out: a neighbour that is known, on a port that takes frames from
 // here, for a packet that may go on (Current of internal/flow, fast of internal/lb,
 // neigh.Output). The entry may get another neighbour while it is read.
-static __always_inline enum why leave(struct packet *p, struct verdict *v, __u32 ref)
+static __always_inline enum why leave(struct packet *p, struct verdict *v, __u32 ref, enum how how)
 {
 	__u32 i = ref & (MAX_HOPS - 1);
 	struct weir_next_hop *h = bpf_map_lookup_elem(&hops, &i);
@@ -464,8 +502,16 @@ static __always_inline enum why leave(struct packet *p, struct verdict *v, __u32
 		return NEXT_HOP;
 	if (p->ttl <= 1)
 		return HOPS;
-	if (p->length > mtu && mtu != 0)
+	__u32 length = p->length + GROWS(how);
+	if (length > mtu && mtu != 0)
 		return SIZE;
+	if (how == IN4 || how == IN4OF6 || how == IN6) {
+		// What routers told of a tunnel's path, the workers know.
+		__u32 zero = 0;
+		struct weir_header *t = bpf_map_lookup_elem(&header, &zero);
+		if (!t || (READ(t->paths_known) && (how == IN6 || length > LEAST_PATH)))
+			return SIZE;
+	}
 	__u32 out = v->out;
 	struct rule *r = bpf_map_lookup_elem(&rules, &out);
 	if (!r || !(READ(r->flags) & SENDS))
@@ -477,11 +523,11 @@ static __always_inline enum why leave(struct packet *p, struct verdict *v, __u32
 	return TAKEN;
 }
 
-// count notes a packet that is about to leave (count and remember of internal/lb).
-// The counters of ports and real servers are this processor's own. A half-flow's are
-// of its packets' processor, too, but for the few that a worker forwards: those may
-// cost a packet's bytes in the sum, which nobody adds up.
-static __always_inline void count(struct packet *p, struct verdict *v, __u32 cpu, int six, int leaves6, __u32 tx)
+// count notes a packet that is about to leave (count and remember of internal/lb), and
+// returns its number on its way here. The counters of ports and real servers are this
+// processor's own. A half-flow's are of its packets' processor, too, but for the few that
+// a worker forwards: those may cost a packet's bytes in the sum, which nobody adds up.
+static __always_inline __u16 count(struct packet *p, struct verdict *v, __u32 cpu, enum how how, __u32 tx)
 {
 	struct weir_half *h = v->half;
 	__u32 now = bpf_ktime_get_coarse_ns() >> 20;
@@ -506,13 +552,14 @@ static __always_inline void count(struct packet *p, struct verdict *v, __u32 cpu
 			s->way[0].bytes += p->length;
 		}
 	}
-	i = cpu << 14 | six << 12 | leaves6 << 13 | (p->in & (MAX_PORTS - 1)) << 6 | (v->out & (MAX_PORTS - 1));
+	i = cpu << 14 | FROM6(how) << 12 | LEAVES6(how) << 13 | (p->in & (MAX_PORTS - 1)) << 6 | (v->out & (MAX_PORTS - 1));
 	struct way *w = bpf_map_lookup_elem(&ways, &i);
-	if (w) {
-		w->packets++;
-		w->rx_bytes += p->size;
-		w->tx_bytes += tx;
-	}
+	if (!w)
+		return 0;
+	w->packets++;
+	w->rx_bytes += p->size;
+	w->tx_bytes += tx;
+	return w->packets;
 }
 
 // moved is a checksum after what it covers changed by delta (RFC 1624).
@@ -524,23 +571,22 @@ static __always_inline __u16 moved(__u16 sum, __u16 delta)
 }
 
 // rewrite_l4 gives a transport header its ports and checksum (Apply of internal/lb/forward).
-static __always_inline void rewrite_l4(void *l4, void *end, struct packet *p, struct verdict *v)
+// An open UDP checksum stays 0 (RFC 768); what became 0 is written as what means the same.
+static __always_inline void rewrite_l4(void *l4, void *end, struct packet *p, struct verdict *v, int never0)
 {
+	__u16 sum = moved(p->sum, v->delta_l4);
 	if (p->proto == 6) {
 		if (l4 + 20 > end)
 			return;
 		*(__u32 *)l4 = v->ports;
-		*(__u16 *)(l4 + 16) = moved(*(__u16 *)(l4 + 16), v->delta_l4);
+		*(__u16 *)(l4 + 16) = sum || !never0 ? sum : 0xffff;
 		return;
 	}
 	if (l4 + 8 > end)
 		return;
 	*(__u32 *)l4 = v->ports;
-	__u16 sum = *(__u16 *)(l4 + 6);
-	if (sum == 0) // RFC 768: there is none
-		return;
-	sum = moved(sum, v->delta_l4);
-	*(__u16 *)(l4 + 6) = sum ? sum : 0xffff;
+	if (p->sum)
+		*(__u16 *)(l4 + 6) = sum ? sum : 0xffff;
 }
 
 static __always_inline void put(void *at, __u64 word)
@@ -549,39 +595,141 @@ static __always_inline void put(void *at, __u64 word)
 	*(__u32 *)(at + 4) = word >> 32;
 }
 
-// rewrite changes the packet, which lies at l3 now.
-static __always_inline void rewrite(void *l3, void *end, struct packet *p, struct verdict *v, int six)
+static __always_inline void put_addresses6(void *l3, struct verdict *v)
+{
+	put(l3 + 8, v->src_hi);
+	put(l3 + 16, v->src_lo);
+	put(l3 + 24, v->dst_hi);
+	put(l3 + 32, v->dst_lo);
+}
+
+// class6 is the traffic class in the first bytes of an IPv6 header, read little-endian.
+static __always_inline __u8 class6(__u64 first) { return first << 4 | (first >> 12 & 0xf); }
+
+// to4 writes the IPv4 header of a packet that was IPv6 (fast64 and toIPv4 of internal/lb).
+static __always_inline void to4(void *l3, void *end, struct packet *p, struct verdict *v, __u16 ident)
+{
+	if (l3 + 20 > end)
+		return;
+	int may_cut = p->length <= MAY_CUT;
+	__u32 w0 = 0x45 | (__u32)class6(p->first) << 8 | (__u32)bpf_htons(p->length - 20) << 16;
+	__u32 w1 = may_cut ? bpf_htons(ident) : (__u32)bpf_htons(0x4000) << 16;
+	__u32 ttl = p->ttl - 1;
+	// delta_ip is the sum of version and length, protocol, addresses.
+	__u32 s = v->delta_ip + ttl + (w0 & 0xff00) + (w0 >> 16) + (w1 & 0xffff) + (w1 >> 16);
+	*(__u32 *)l3 = w0;
+	*(__u32 *)(l3 + 4) = w1;
+	*(__u32 *)(l3 + 8) = ttl | (__u32)p->proto << 8 | (__u32)(__u16)~fold(s) << 16;
+	put(l3 + 12, v->addrs);
+	rewrite_l4(l3 + 20, end, p, v, may_cut);
+}
+
+// to6 writes the IPv6 header of a packet that was IPv4 (fast46 of internal/lb).
+static __always_inline void to6(void *l3, void *end, struct packet *p, struct verdict *v)
+{
+	if (l3 + 40 > end)
+		return;
+	*(__u32 *)l3 = bpf_htonl(6U << 28 | (__u32)(__u8)(p->first >> 8) << 20);
+	*(__u32 *)(l3 + 4) = bpf_htonl((p->length - 20) << 16 | (__u32)p->proto << 8 | (p->ttl - 1));
+	put_addresses6(l3, v);
+	rewrite_l4(l3 + 40, end, p, v, 1);
+}
+
+// inside lowers the TTL of what goes into another packet (carried of internal/lb).
+static __always_inline void inside(void *ip, void *end, int six)
 {
 	if (six) {
+		if (ip + 40 <= end)
+			*(__u8 *)(ip + 7) -= 1;
+		return;
+	}
+	if (ip + 20 > end)
+		return;
+	*(__u8 *)(ip + 8) -= 1;
+	*(__u16 *)(ip + 10) = 0;
+	__u64 s = 0;
+#pragma unroll
+	for (int i = 0; i < 20; i += 4)
+		s += *(__u32 *)(ip + i);
+	*(__u16 *)(ip + 10) = ~fold(s);
+}
+
+// in4 puts an IPv4 header in front (encapsulate of internal/lb).
+static __always_inline void in4(void *l3, void *end, struct packet *p, struct verdict *v, int six)
+{
+	if (l3 + 20 > end)
+		return;
+	__u8 class = six ? class6(p->first) : p->first >> 8;
+	__u16 id = six ? 0 : p->first >> 32;
+	__u16 df = six ? bpf_htons(0x4000) : (p->first >> 48) & bpf_htons(0x4000);
+	__u32 w0 = 0x45 | (__u32)class << 8 | (__u32)bpf_htons(p->length + 20) << 16;
+	__u32 w1 = id | (__u32)df << 16;
+	__u32 w2 = (__u32)(p->ttl - 1) | (six ? 41U : 4U) << 8;
+	__u16 sum = ~fold((__u64)w0 + w1 + w2 + (v->addrs & 0xffffffff) + (v->addrs >> 32));
+	*(__u32 *)l3 = w0;
+	*(__u32 *)(l3 + 4) = w1;
+	*(__u32 *)(l3 + 8) = w2 | (__u32)sum << 16;
+	put(l3 + 12, v->addrs);
+	inside(l3 + 20, end, six);
+}
+
+// in6 puts an IPv6 header in front of an IPv6 packet. Its flow label keeps a connection on
+// one way (RFC 6438).
+static __always_inline void in6(void *l3, void *end, struct packet *p, struct verdict *v)
+{
+	if (l3 + 40 > end)
+		return;
+	*(__u32 *)l3 = bpf_htonl(6U << 28 | (__u32)class6(p->first) << 20 | (p->hash >> 32 & 0xfffff));
+	*(__u32 *)(l3 + 4) = bpf_htonl(p->length << 16 | 41U << 8 | (p->ttl - 1));
+	put_addresses6(l3, v);
+	inside(l3 + 40, end, 1);
+}
+
+// rewrite makes of the packet, whose IP header begins, or is to begin, at l3, what its
+// half-flow says.
+static __always_inline void rewrite(void *l3, void *end, struct packet *p, struct verdict *v, enum how how, __u16 ident)
+{
+	switch (how) {
+	case SAME4:
+		if (l3 + 20 > end)
+			return;
+		*(__u8 *)(l3 + 8) -= 1;
+		*(__u16 *)(l3 + 10) = moved(*(__u16 *)(l3 + 10), v->delta_ip);
+		put(l3 + 12, v->addrs);
+		rewrite_l4(l3 + 20, end, p, v, 0);
+		return;
+	case SAME6:
 		if (l3 + 40 > end)
 			return;
 		*(__u8 *)(l3 + 7) -= 1;
-		put(l3 + 8, v->src_hi);
-		put(l3 + 16, v->src_lo);
-		put(l3 + 24, v->dst_hi);
-		put(l3 + 32, v->dst_lo);
-		rewrite_l4(l3 + 40, end, p, v);
+		put_addresses6(l3, v);
+		rewrite_l4(l3 + 40, end, p, v, 0);
 		return;
+	case TO4:
+		to4(l3, end, p, v, ident);
+		return;
+	case TO6:
+		to6(l3, end, p, v);
+		return;
+	case IN6:
+		in6(l3, end, p, v);
+		return;
+	default:
+		in4(l3, end, p, v, how == IN4OF6);
 	}
-	if (l3 + 20 > end)
-		return;
-	*(__u8 *)(l3 + 8) -= 1;
-	*(__u16 *)(l3 + 10) = moved(*(__u16 *)(l3 + 10), v->delta_ip);
-	put(l3 + 12, v->addrs);
-	rewrite_l4(l3 + 20, end, p, v);
 }
 
 // send rewrites the packet and puts the link header in front of it. Nothing was
-// changed so far, and from here on nothing fails.
-static __always_inline enum why send(struct xdp_md *frame, struct packet *p, struct verdict *v, __u32 cpu, int six)
+// changed so far, and once there is room for a longer header nothing fails.
+static __always_inline enum why send(struct xdp_md *frame, struct packet *p, struct verdict *v, __u32 cpu, enum how how)
 {
 	__u32 l2 = v->tag ? ETH_HLEN + 4 : ETH_HLEN;
 	__u32 padding = p->size - p->l2 - p->length;
-	int longer = (int)l2 - (int)p->l2;
+	int longer = (int)l2 - (int)p->l2 + GROWS(how);
 
 	if (longer && bpf_xdp_adjust_head(frame, -longer))
 		return ROOM;
-	count(p, v, cpu, six, six, l2 + p->length);
+	__u16 ident = count(p, v, cpu, how, l2 + p->length + GROWS(how));
 	if (padding) // it can't fail: what stays is no shorter than a link header
 		bpf_xdp_adjust_tail(frame, -(int)padding);
 
@@ -591,19 +739,26 @@ static __always_inline enum why send(struct xdp_md *frame, struct packet *p, str
 		return TAKEN;
 	put(data, v->dst_src);
 	*(__u32 *)(data + 8) = v->src_rest;
-	__u16 kind = six ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	__u16 kind = LEAVES6(how) ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	if (v->tag) {
 		*(__u32 *)(data + 12) = v->tag;
 		*(__u16 *)(data + 16) = kind;
-		rewrite(data + ETH_HLEN + 4, end, p, v, six);
+		rewrite(data + ETH_HLEN + 4, end, p, v, how, ident);
 	} else {
 		*(__u16 *)(data + 12) = kind;
-		rewrite(data + ETH_HLEN, end, p, v, six);
+		rewrite(data + ETH_HLEN, end, p, v, how, ident);
 	}
 	return TAKEN;
 }
 
-// walk4 takes an IPv4 packet from its header to its way out.
+// go_on takes a packet from its half-flow to its way out.
+static __always_inline enum why go_on(struct xdp_md *frame, struct packet *p, struct verdict *v, __u32 hop, __u32 cpu, enum how how)
+{
+	enum why why = leave(p, v, hop, how);
+	return why ? why : send(frame, p, v, cpu, how);
+}
+
+// walk4 takes an IPv4 packet from its header on.
 static __always_inline enum why walk4(struct xdp_md *frame, struct packet *p, __u32 cpu)
 {
 	struct verdict v = {};
@@ -611,14 +766,20 @@ static __always_inline enum why walk4(struct xdp_md *frame, struct packet *p, __
 	enum why why;
 	if ((why = ipv4(p)) || (why = transport(p, 0)) || (why = find4(p, &v, &hop)))
 		return why;
-	if (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL))
-		return MODE;
-	if ((why = leave(p, &v, hop)))
-		return why;
-	return send(frame, p, &v, cpu, 0);
+	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
+	case 0:
+		return go_on(frame, p, &v, hop, cpu, SAME4);
+	case WEIR_FLAG_TUNNEL:
+		return go_on(frame, p, &v, hop, cpu, IN4);
+	case WEIR_FLAG_CROSS:
+		if (p->proto == 17 && p->sum == 0) // over IPv6 there has to be a checksum
+			return MODE;
+		return go_on(frame, p, &v, hop, cpu, TO6);
+	}
+	return MODE; // into IPv6: its record has no room for the addresses
 }
 
-// walk6 takes an IPv6 packet from its header to its way out.
+// walk6 takes an IPv6 packet from its header on.
 static __always_inline enum why walk6(struct xdp_md *frame, struct packet *p, __u32 cpu)
 {
 	struct verdict v = {};
@@ -626,11 +787,17 @@ static __always_inline enum why walk6(struct xdp_md *frame, struct packet *p, __
 	enum why why;
 	if ((why = ipv6(p)) || (why = transport(p, 1)) || (why = find6(p, &v, &hop)))
 		return why;
-	if (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL))
+	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
+	case 0:
+		return go_on(frame, p, &v, hop, cpu, SAME6);
+	case WEIR_FLAG_CROSS:
+		return go_on(frame, p, &v, hop, cpu, TO4);
+	case WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL:
+		return go_on(frame, p, &v, hop, cpu, IN4OF6);
+	}
+	if (!(v.src_hi | v.src_lo)) // there was no address to send from
 		return MODE;
-	if ((why = leave(p, &v, hop)))
-		return why;
-	return send(frame, p, &v, cpu, 1);
+	return go_on(frame, p, &v, hop, cpu, IN6);
 }
 
 static __always_inline enum why walk(struct xdp_md *frame, __u32 cpu)

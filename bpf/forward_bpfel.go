@@ -82,7 +82,9 @@ type ForwardWeirHeader struct {
 	ProbeMax   uint32
 	TickShift  uint32
 	WideSize   uint32
-	Reserved64 [64]uint8
+	PathsKnown uint32
+	Reserved68 [28]uint8
+	Reserved96 [32]uint8
 }
 
 type ForwardWeirNextHop struct {

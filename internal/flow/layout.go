@@ -6,7 +6,7 @@ package flow
 
 // LayoutVersion is raised with every change of this file that another engine
 // could notice.
-const LayoutVersion = 2
+const LayoutVersion = 3
 
 // Magic begins a table's header: "WEIRFLOW" in memory.
 const Magic uint64 = 0x574f4c4652494557
@@ -43,7 +43,11 @@ type Header struct {
 	ProbeMax  uint32 // 52
 	TickShift uint32 // 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC
 	WideSize  uint32 // 60
-	_         [64]byte
+	// PathsKnown is not 0 once a router told of a path to the end of a tunnel that takes
+	// less than its next hop: the workers know them.
+	PathsKnown uint32   // 64 atomic
+	_          [28]byte // of the XDP engine
+	_          [32]byte // 96
 }
 
 // Half is a half-flow: one direction of a connection. A packet touches its own

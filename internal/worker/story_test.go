@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,19 @@ func TestEngines(t *testing.T) {
 	}
 	t.Logf("%d frames shown, %d taken: %v", tally.Shown, tally.Taken, tally.Kinds)
 }
+
+// TestEnginesModel shows random frames to both engines, and frames cut at every length.
+func TestEnginesModel(t *testing.T) {
+	tally := story.Tally{Kinds: map[string]int{}}
+	story.RunModel(t, *modelSeed, *modelFrames, &tally)
+	story.RunCuts(t, &tally)
+	t.Logf("%d frames shown, %d taken: %v", tally.Shown, tally.Taken, tally.Kinds)
+}
+
+var (
+	modelSeed   = flag.Uint64("model-seed", 1, "of TestEnginesModel")
+	modelFrames = flag.Int("model-frames", 6000, "of TestEnginesModel")
+)
 
 // TestStories tells each story of testdata. `go test ./internal/worker -run
 // TestStories -rewrite` writes down what the director does now: review the diff.
