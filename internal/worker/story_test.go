@@ -27,8 +27,8 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 	packet.PortDown:       {"PortDown", "drops_test.go"},
 	packet.HandoffFull:    {"HandoffFull", "drops_test.go"},
 	packet.WalkFault:      {"WalkFault", "drops_test.go"},
-	packet.OffloadFull:    {"OffloadFull", "../director/offload_test.go"},
-	packet.OffloadRefused: {"OffloadRefused", "../director/offload_test.go"},
+	packet.OffloadFull:    {"OffloadFull", "../port/engine_test.go"},
+	packet.OffloadRefused: {"OffloadRefused", "../port/engine_test.go"},
 	packet.LBConnRace:     {"LBConnRace", "../lb/race_test.go"},
 	packet.LBLateRewrite:  {"LBLateRewrite", "../lb/race_test.go"},
 	packet.LBMappingsFull: {"LBMappingsFull", "../lb/mapping_test.go"},
@@ -62,7 +62,7 @@ func TestEnginesModel(t *testing.T) {
 
 var (
 	modelSeed   = flag.Uint64("model-seed", 1, "of TestEnginesModel")
-	modelFrames = flag.Int("model-frames", 6000, "of TestEnginesModel")
+	modelFrames = flag.Int("model-frames", 3000, "of TestEnginesModel")
 )
 
 // TestStories tells each story of testdata. `go test ./internal/worker -run

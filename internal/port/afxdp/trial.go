@@ -1,9 +1,7 @@
 package afxdp
 
 import (
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -54,12 +52,5 @@ func (t *Trial) Run(frame []byte) (out []byte, taken bool, err error) {
 	return nil, false, fmt.Errorf("the program says %d", action)
 }
 
-// Time shows a frame to the program so many times and returns what one of them took. The
-// frame stays as the program leaves it.
-func (t *Trial) Time(frame []byte, times int) (time.Duration, error) {
-	action, took, err := t.objects.Forward.Benchmark(frame, times, nil)
-	if err == nil && action != xdpRedirect {
-		err = errors.New("the frame was not sent on")
-	}
-	return took, err
-}
+// Program is the program itself.
+func (t *Trial) Program() *ebpf.Program { return t.objects.Forward }
