@@ -45,6 +45,10 @@ func (d *Director) makeTable(config flow.Config) (*flow.Table, error) {
 	}
 	shared := config
 	shared.Backing = flow.BPFArray
+	if need, free := flow.SharedBytes(config.Conns), memAvailable(); d.boot.Offload == spec.OffloadAuto && d.bed == nil && free < 2*uint64(need) {
+		d.offload.why = fmt.Sprintf("it would take %d MiB for the flow table at the start, and %d MiB are free: a smaller conn_pool_size takes less, and offload on takes it all the same", need>>20, free>>20)
+		return flow.New(config)
+	}
 	t, err := flow.New(shared)
 	if err == nil {
 		if d.offload.engine, err = afxdp.NewEngine(t); err == nil {
@@ -366,7 +370,7 @@ func (d *Director) Offload() (OffloadView, error) {
 		return v, nil
 	}
 	e := d.offload.engine
-	v.Bytes = afxdp.EngineBytes() + d.shared.Flows.SharedBytes()
+	v.Bytes = afxdp.EngineBytes() + flow.SharedBytes(d.shared.Flows.Conns())
 	ports := slices.DeleteFunc(slices.Clone(d.ports), func(p *openPort) bool { return p.facts.Kind == port.Tunnel })
 	for _, p := range ports {
 		o := OffloadPort{Name: p.facts.Name, Passed: e.Passed(p.facts.ID)}

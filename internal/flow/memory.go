@@ -104,9 +104,10 @@ func populate(stop <-chan struct{}, all ...[]byte) error {
 // Bytes is the size of what Populate takes.
 func (t *Table) Bytes() int { return len(t.mem.halves) + len(t.mem.conns) }
 
-// SharedBytes is the size of what an XDP program reads of a BPFArray table.
-func (t *Table) SharedBytes() int {
-	return len(t.mem.header) + len(t.mem.halves) + len(t.mem.wides) + len(t.mem.hops)
+// SharedBytes is the size of what an XDP program reads of a BPFArray table for so many
+// connections.
+func SharedBytes(conns int) int {
+	return HeaderSize + slotsFor(conns)*(HalfSize+WideSize) + MaxNextHops*NextHopSize
 }
 
 // WideBytes is the size of what PopulateWide takes.

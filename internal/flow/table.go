@@ -69,10 +69,7 @@ func New(c Config) (*Table, error) {
 	if c.Workers < 1 || c.Workers > MaxWorkers {
 		return nil, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
 	}
-	slots := 1024
-	for slots*RatedFill/8/2 < c.Conns {
-		slots <<= 1
-	}
+	slots := slotsFor(c.Conns)
 	conns := slots * RatedFill / 8 / 2
 	mem, err := mapMemory(c.Backing, slots, conns)
 	if err != nil {
@@ -105,6 +102,15 @@ func New(c Config) (*Table, error) {
 		t.workers[i] = newWorker(t, uint8(i))
 	}
 	return t, nil
+}
+
+// slotsFor is how many slots so many connections need.
+func slotsFor(conns int) int {
+	slots := 1024
+	for slots*RatedFill/8/2 < conns {
+		slots <<= 1
+	}
+	return slots
 }
 
 // Close unmaps the table. No worker may use it any more.
