@@ -57,6 +57,8 @@ func TestDiffKnowsAllOfBoot(t *testing.T) {
 			f.SetUint(f.Uint() + 1)
 		case reflect.Bool:
 			f.SetBool(!f.Bool())
+		case reflect.String:
+			f.SetString(f.String() + "x")
 		case reflect.Struct:
 			for j := range f.NumField() {
 				old := reflect.ValueOf(f.Interface())
