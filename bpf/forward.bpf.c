@@ -239,7 +239,7 @@ static __always_inline __u32 fold(__u64 s)
 }
 
 // link_layer reads the Ethernet header: is it for us, and of which port (ether.Input)?
-static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *p)
+static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *p, struct rule *r)
 {
 	void *data = (void *)(long)frame->data;
 	p->end = (void *)(long)frame->data_end;
@@ -248,17 +248,12 @@ static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *
 	p->l2 = ETH_HLEN;
 	if (data + ETH_HLEN > p->end)
 		return LINK;
-	__u32 in = port;
-	struct rule *r = bpf_map_lookup_elem(&rules, &in);
-	if (!r)
-		return LINK;
 	const __u64 mac_mask = (1ULL << 48) - 1;
 	__u64 first = *(__u64 *)data;
 	__u64 mac = READ(r->mac);
 	__u64 src = first >> 48 | (__u64)*(__u32 *)(data + 8) << 16;
 	if ((first & mac_mask) != mac || src == mac)
 		return LINK;
-	p->flags = READ(r->flags);
 	p->kind = *(__u16 *)(data + 12);
 	p->l3 = data + ETH_HLEN;
 	if (p->kind != bpf_htons(ETH_P_8021Q) && p->kind != bpf_htons(ETH_P_8021AD))
@@ -270,7 +265,7 @@ static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *
 	__u32 *id = bpf_map_lookup_elem(&vlans, &key);
 	if (!id)
 		return LINK;
-	in = *id;
+	__u32 in = *id;
 	r = bpf_map_lookup_elem(&rules, &in);
 	if (!r || !(READ(r->flags) & TAKES))
 		return LINK;
@@ -800,10 +795,10 @@ static __always_inline enum why walk6(struct xdp_md *frame, struct packet *p, __
 	return go_on(frame, p, &v, hop, cpu, IN6);
 }
 
-static __always_inline enum why walk(struct xdp_md *frame, __u32 cpu)
+static __always_inline enum why walk(struct xdp_md *frame, struct rule *r, __u32 flags, __u32 cpu)
 {
-	struct packet p = {};
-	enum why why = link_layer(frame, &p);
+	struct packet p = {.flags = flags};
+	enum why why = link_layer(frame, &p, r);
 	if (why)
 		return why;
 	if (p.kind == bpf_htons(ETH_P_IP))
@@ -820,9 +815,12 @@ int forward(struct xdp_md *frame)
 		return XDP_DROP;
 	__u32 i = port, cpu = bpf_get_smp_processor_id();
 	struct rule *r = bpf_map_lookup_elem(&rules, &i);
-	if (!r || !(READ(r->flags) & TAKES) || cpu >= cpus)
+	if (!r)
 		return to_socket(frame);
-	enum why why = walk(frame, cpu);
+	__u32 flags = READ(r->flags);
+	if (!(flags & TAKES) || cpu >= cpus)
+		return to_socket(frame);
+	enum why why = walk(frame, r, flags, cpu);
 	if (why == TAKEN)
 		return XDP_REDIRECT;
 	i = cpu << 6 | port;
