@@ -50,14 +50,16 @@ func (d *Director) makeTable(config flow.Config) (*flow.Table, error) {
 		return flow.New(config)
 	}
 	t, err := flow.New(shared)
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%w (the whole table is taken at the start, and charged to the control group: raise memory.max, lower conn_pool_size, or write offload off)", err)
+	} else {
 		if d.offload.engine, err = afxdp.NewEngine(t); err == nil {
 			return t, nil
 		}
 		t.Close()
 	}
 	if d.boot.Offload == spec.OffloadOn {
-		return nil, fmt.Errorf("offload on: %w (the whole table is charged to the control group's memory at the start: raise memory.max, lower conn_pool_size, or write offload auto)", err)
+		return nil, fmt.Errorf("offload on: %w", err)
 	}
 	d.offload.why = err.Error()
 	return flow.New(config)

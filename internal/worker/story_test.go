@@ -62,7 +62,7 @@ func TestEnginesModel(t *testing.T) {
 
 var (
 	modelSeed   = flag.Uint64("model-seed", 1, "of TestEnginesModel")
-	modelFrames = flag.Int("model-frames", 3000, "of TestEnginesModel")
+	modelFrames = flag.Int("model-frames", 12000, "of TestEnginesModel")
 )
 
 // TestStories tells each story of testdata. `go test ./internal/worker -run
