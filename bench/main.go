@@ -37,12 +37,14 @@ func run(args []string) error {
 		return veth(args)
 	case "veth-part":
 		return vethPart(args)
+	case "xdp":
+		return xdp(args)
 	case "rs":
 		return rs(args)
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, xdp or rs", what)
 }
 
 func walk(args []string) error {

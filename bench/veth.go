@@ -41,7 +41,7 @@ func veth(args []string) error {
 	seconds := fs.Float64("seconds", 2, "seconds of one measurement; each run has two")
 	reps := fs.Int("reps", 3, "repetitions, of which the median counts")
 	flows := fs.Int("flows", 1000, "number of flows")
-	names := fs.String("paths", "afxdp,afpacket,forward,nft", "what to measure")
+	names := fs.String("paths", "afxdp,afpacket,xdp,forward,nft", "what to measure")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

@@ -100,9 +100,9 @@ func (n *course) socket() string { return filepath.Join(n.dir, "weir.sock") }
 
 // serve starts the real daemon with the least configuration there is, and waits
 // until it says that it is ready.
-func (n *course) serve(ctx context.Context, driver string) error {
+func (n *course) serve(ctx context.Context, driver, offload string) error {
 	conf := filepath.Join(n.dir, "dpvs.conf")
-	text := fmt.Sprintf("netif_defs {\n    device dpdk0 {\n        driver %[1]s\n    }\n    device dpdk1 {\n        driver %[1]s\n    }\n}\n", driver)
+	text := fmt.Sprintf("global_defs {\n    offload %[2]s\n}\nnetif_defs {\n    device dpdk0 {\n        driver %[1]s\n    }\n    device dpdk1 {\n        driver %[1]s\n    }\n}\n", driver, offload)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return err
 	}

@@ -30,8 +30,9 @@ var baseline = &path{
 }
 
 var allPaths = []*path{
-	{name: "afxdp", text: "weir, full-NAT, driver afxdp", set: serving("afxdp"), dst: vip, seen: locals},
-	{name: "afpacket", text: "weir, full-NAT, driver afpacket", set: serving("afpacket"), dst: vip, seen: locals},
+	{name: "afxdp", text: "weir, full-NAT, driver afxdp", set: serving("afxdp", "off"), dst: vip, seen: locals},
+	{name: "afpacket", text: "weir, full-NAT, driver afpacket", set: serving("afpacket", "off"), dst: vip, seen: locals},
+	{name: "xdp", text: "weir, full-NAT, forwarded by XDP", set: serving("afxdp", "on"), dst: vip, seen: locals},
 	{name: "forward", text: "Linux, IP forwarding", set: forwarding, dst: rip, seen: clients},
 	{name: "nft", text: "Linux, nftables DNAT and masquerade", flows: masqueraded, set: translating, dst: vip, seen: locals},
 }
@@ -43,16 +44,22 @@ func pathNames() (names []string) {
 	return names
 }
 
-// serving has the real director serve a UDP service. All but the driver is as it
-// is without being said.
-func serving(driver string) func(context.Context, *course) error {
+// serving has the real director serve a UDP service. All but the driver and the XDP
+// engine is as it is without being said.
+func serving(driver, offload string) func(context.Context, *course) error {
 	return func(ctx context.Context, n *course) error {
 		if driver == "afpacket" {
 			if err := n.receive(ctx); err != nil {
 				return err
 			}
 		}
-		if err := n.serve(ctx, driver); err != nil {
+		if offload == "on" {
+			// The sink's end takes frames from XDP, as a card would.
+			if _, err := n.sink.Run(ctx, "ethtool", "-K", "s0", "gro", "on"); err != nil {
+				return err
+			}
+		}
+		if err := n.serve(ctx, driver, offload); err != nil {
 			return err
 		}
 		service := fmt.Sprintf("-u %s:%d", vip, servicePort)

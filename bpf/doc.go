@@ -3,12 +3,15 @@
 // are committed, so that building the director needs no C compiler; `go generate
 // ./bpf` makes them anew (clang and the headers of libbpf are needed).
 //
-// Enters: frames, before Linux sees them (xsk_redirect) or before its IP layer
+// Enters: frames, before Linux sees them (xsk_redirect, forward) or before its IP layer
 // does (ingress_drop).
-// Leaves: frames in AF_XDP receive rings.
+// Leaves: frames in AF_XDP receive rings; those that forward sends itself, on the port
+// that the flow table says.
 // Owns: its maps, for as long as the process that loaded them lives; nothing is pinned.
-// Drops: xsk_redirect counts, by queue, frames that are too big and frames of
-// queues without socket; ingress_drop takes copies only, and counts nothing.
+// The flow table that forward reads is internal/flow's.
+// Drops: xsk_redirect and forward count, by queue, frames that are too big and frames of
+// queues without socket; lost counts those that the kernel loses after forward sent them;
+// ingress_drop takes copies only, and counts nothing.
 // See: bpf(2), the kernel's Documentation/networking/af_xdp.rst and
 // Documentation/bpf/map_xskmap.rst.
 package bpf
@@ -18,8 +21,11 @@ package bpf
 // outside of /usr/include; elsewhere it is not needed and does no harm.
 
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" XskRedirect xsk_redirect.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Forward forward.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Lost lost.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" IngressDrop ingress_drop.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" Generate generate.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Cycle cycle.bpf.c
 
 // What weir-rs loads has an object for each processor whose registers it knows: the
 // getsockopt program reads the caller's fourth argument.

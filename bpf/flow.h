@@ -49,7 +49,8 @@ struct weir_header {
 	__u32 probe_max; /* 52 */
 	__u32 tick_shift; /* 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC */
 	__u32 wide_size; /* 60 */
-	__u8 reserved_64[32];
+	__u32 paths_known; /* 64 atomic */
+	__u8 reserved_68[28]; /* of the XDP engine */
 	__u32 fresh; /* 96 atomic: connection indexes below it were given out at least once */
 	__u32 alive; /* 100 atomic: tick of the latest breath of any worker */
 	__u32 takeovers; /* 104 how often a director found the table and went on with it */
@@ -71,6 +72,7 @@ _Static_assert(__builtin_offsetof(struct weir_header, probe_fast) == 48, "ProbeF
 _Static_assert(__builtin_offsetof(struct weir_header, probe_max) == 52, "ProbeMax");
 _Static_assert(__builtin_offsetof(struct weir_header, tick_shift) == 56, "TickShift");
 _Static_assert(__builtin_offsetof(struct weir_header, wide_size) == 60, "WideSize");
+_Static_assert(__builtin_offsetof(struct weir_header, paths_known) == 64, "PathsKnown");
 _Static_assert(__builtin_offsetof(struct weir_header, fresh) == 96, "Fresh");
 _Static_assert(__builtin_offsetof(struct weir_header, alive) == 100, "Alive");
 _Static_assert(__builtin_offsetof(struct weir_header, takeovers) == 104, "Takeovers");

@@ -8,7 +8,15 @@ import (
 // conf writes dpvs.conf for a setup.
 func (d *director) conf() string {
 	var b strings.Builder
-	b.WriteString("global_defs {\n    log_level INFO\n}\n\nnetif_defs {\n")
+	b.WriteString("global_defs {\n    log_level INFO\n")
+	switch d.setup.offload {
+	case "":
+		b.WriteString("    offload off\n")
+	case "unsaid":
+	default:
+		b.WriteString("    offload " + d.setup.offload + "\n")
+	}
+	b.WriteString("}\n\nnetif_defs {\n")
 	for _, port := range d.ports {
 		link := d.linkOf(port)
 		driver, mode := d.setup.driver, d.setup.mode

@@ -19,15 +19,18 @@ type setup struct {
 	driver, mode    string // of dpvs.conf: driver and, for afxdp, xdp_mode
 	lanDriver       string // of dpdk0 where it differs
 	workers, queues int
-	apart           bool     // two workers, and each serves one of the two ports only
-	oneArm          bool     // a single port, dpdk0; for beds that have both
-	renamed         bool     // the Linux interfaces are wan0 and lan0, mapped with `interface`
-	servers         int      // real servers; 0 means 2
-	bond            string   // what the block of bond0, of dpdk0 and dpdk1, says beside its slaves
-	conf            string   // further blocks of dpvs.conf
-	env             []string // for the daemon
-	urgent          bool     // it goes before what else runs on this machine; see urgent
-	keep            bool     // connections and services outlive the daemon
+	apart           bool   // two workers, and each serves one of the two ports only
+	oneArm          bool   // a single port, dpdk0; for beds that have both
+	renamed         bool   // the Linux interfaces are wan0 and lan0, mapped with `interface`
+	servers         int    // real servers; 0 means 2
+	bond            string // what the block of bond0, of dpdk0 and dpdk1, says beside its slaves
+	// offload of dpvs.conf, or "unsaid"; "" is off: the whole table is taken at the
+	// start then, which is a second or more for each of so many directors.
+	offload string
+	conf    string   // further blocks of dpvs.conf
+	env     []string // for the daemon
+	urgent  bool     // it goes before what else runs on this machine; see urgent
+	keep    bool     // connections and services outlive the daemon
 }
 
 func (s setup) String() string {

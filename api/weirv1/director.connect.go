@@ -131,6 +131,8 @@ const (
 	DirectorApplyProcedure = "/weir.v1.Director/Apply"
 	// DirectorGetStatsProcedure is the fully-qualified name of the Director's GetStats RPC.
 	DirectorGetStatsProcedure = "/weir.v1.Director/GetStats"
+	// DirectorGetOffloadProcedure is the fully-qualified name of the Director's GetOffload RPC.
+	DirectorGetOffloadProcedure = "/weir.v1.Director/GetOffload"
 )
 
 // DirectorClient is a client for the weir.v1.Director service.
@@ -189,6 +191,8 @@ type DirectorClient interface {
 	// sees what lies between.
 	Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
+	// What is forwarded in the driver, by XDP, and why not.
+	GetOffload(context.Context, *connect.Request[GetOffloadRequest]) (*connect.Response[GetOffloadResponse], error)
 }
 
 // NewDirectorClient constructs a client for the weir.v1.Director service. By default, it uses the
@@ -466,6 +470,12 @@ func NewDirectorClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			connect.WithSchema(directorMethods.ByName("GetStats")),
 			connect.WithClientOptions(opts...),
 		),
+		getOffload: connect.NewClient[GetOffloadRequest, GetOffloadResponse](
+			httpClient,
+			baseURL+DirectorGetOffloadProcedure,
+			connect.WithSchema(directorMethods.ByName("GetOffload")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -515,6 +525,7 @@ type directorClient struct {
 	listConnections    *connect.Client[ListConnectionsRequest, ListConnectionsResponse]
 	apply              *connect.Client[ApplyRequest, ApplyResponse]
 	getStats           *connect.Client[GetStatsRequest, GetStatsResponse]
+	getOffload         *connect.Client[GetOffloadRequest, GetOffloadResponse]
 }
 
 // GetVersion calls weir.v1.Director.GetVersion.
@@ -737,6 +748,11 @@ func (c *directorClient) GetStats(ctx context.Context, req *connect.Request[GetS
 	return c.getStats.CallUnary(ctx, req)
 }
 
+// GetOffload calls weir.v1.Director.GetOffload.
+func (c *directorClient) GetOffload(ctx context.Context, req *connect.Request[GetOffloadRequest]) (*connect.Response[GetOffloadResponse], error) {
+	return c.getOffload.CallUnary(ctx, req)
+}
+
 // DirectorHandler is an implementation of the weir.v1.Director service.
 type DirectorHandler interface {
 	GetVersion(context.Context, *connect.Request[GetVersionRequest]) (*connect.Response[GetVersionResponse], error)
@@ -793,6 +809,8 @@ type DirectorHandler interface {
 	// sees what lies between.
 	Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
+	// What is forwarded in the driver, by XDP, and why not.
+	GetOffload(context.Context, *connect.Request[GetOffloadRequest]) (*connect.Response[GetOffloadResponse], error)
 }
 
 // NewDirectorHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -1066,6 +1084,12 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 		connect.WithSchema(directorMethods.ByName("GetStats")),
 		connect.WithHandlerOptions(opts...),
 	)
+	directorGetOffloadHandler := connect.NewUnaryHandler(
+		DirectorGetOffloadProcedure,
+		svc.GetOffload,
+		connect.WithSchema(directorMethods.ByName("GetOffload")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weir.v1.Director/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DirectorGetVersionProcedure:
@@ -1156,6 +1180,8 @@ func NewDirectorHandler(svc DirectorHandler, opts ...connect.HandlerOption) (str
 			directorApplyHandler.ServeHTTP(w, r)
 		case DirectorGetStatsProcedure:
 			directorGetStatsHandler.ServeHTTP(w, r)
+		case DirectorGetOffloadProcedure:
+			directorGetOffloadHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -1339,4 +1365,8 @@ func (UnimplementedDirectorHandler) Apply(context.Context, *connect.Request[Appl
 
 func (UnimplementedDirectorHandler) GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.GetStats is not implemented"))
+}
+
+func (UnimplementedDirectorHandler) GetOffload(context.Context, *connect.Request[GetOffloadRequest]) (*connect.Response[GetOffloadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weir.v1.Director.GetOffload is not implemented"))
 }

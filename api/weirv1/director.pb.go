@@ -7709,6 +7709,242 @@ func (x *Gauge) GetText() string {
 	return ""
 }
 
+type GetOffloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOffloadRequest) Reset() {
+	*x = GetOffloadRequest{}
+	mi := &file_weirv1_director_proto_msgTypes[120]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOffloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOffloadRequest) ProtoMessage() {}
+
+func (x *GetOffloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[120]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOffloadRequest.ProtoReflect.Descriptor instead.
+func (*GetOffloadRequest) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{120}
+}
+
+type GetOffloadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What dpvs.conf says: auto, on, off.
+	Wanted  string `protobuf:"bytes,1,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	Running bool   `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
+	// Why not; a sentence.
+	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	// Of memory that is charged to the control group for it, the flow table included.
+	Bytes uint64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Packets that the workers forwarded, and those that were forwarded by XDP.
+	ByWorkers     uint64         `protobuf:"varint,5,opt,name=by_workers,json=byWorkers,proto3" json:"by_workers,omitempty"`
+	ByXdp         uint64         `protobuf:"varint,6,opt,name=by_xdp,json=byXdp,proto3" json:"by_xdp,omitempty"`
+	Ports         []*OffloadPort `protobuf:"bytes,7,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOffloadResponse) Reset() {
+	*x = GetOffloadResponse{}
+	mi := &file_weirv1_director_proto_msgTypes[121]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOffloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOffloadResponse) ProtoMessage() {}
+
+func (x *GetOffloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[121]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOffloadResponse.ProtoReflect.Descriptor instead.
+func (*GetOffloadResponse) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{121}
+}
+
+func (x *GetOffloadResponse) GetWanted() string {
+	if x != nil {
+		return x.Wanted
+	}
+	return ""
+}
+
+func (x *GetOffloadResponse) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *GetOffloadResponse) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *GetOffloadResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *GetOffloadResponse) GetByWorkers() uint64 {
+	if x != nil {
+		return x.ByWorkers
+	}
+	return 0
+}
+
+func (x *GetOffloadResponse) GetByXdp() uint64 {
+	if x != nil {
+		return x.ByXdp
+	}
+	return 0
+}
+
+func (x *GetOffloadResponse) GetPorts() []*OffloadPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+type OffloadPort struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// Why packets that come, or leave, are the workers' alone; empty: they are not.
+	NotTaken string `protobuf:"bytes,2,opt,name=not_taken,json=notTaken,proto3" json:"not_taken,omitempty"`
+	NotSent  string `protobuf:"bytes,3,opt,name=not_sent,json=notSent,proto3" json:"not_sent,omitempty"`
+	// Packets that came and were forwarded by XDP; that were sent so; and that the driver
+	// then lost for want of room, or would not take.
+	Taken   uint64 `protobuf:"varint,4,opt,name=taken,proto3" json:"taken,omitempty"`
+	Sent    uint64 `protobuf:"varint,5,opt,name=sent,proto3" json:"sent,omitempty"`
+	Full    uint64 `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`
+	Refused uint64 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Packets that were left to the workers, by what for.
+	Passed        []*Drop `protobuf:"bytes,8,rep,name=passed,proto3" json:"passed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OffloadPort) Reset() {
+	*x = OffloadPort{}
+	mi := &file_weirv1_director_proto_msgTypes[122]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OffloadPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OffloadPort) ProtoMessage() {}
+
+func (x *OffloadPort) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[122]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OffloadPort.ProtoReflect.Descriptor instead.
+func (*OffloadPort) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{122}
+}
+
+func (x *OffloadPort) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *OffloadPort) GetNotTaken() string {
+	if x != nil {
+		return x.NotTaken
+	}
+	return ""
+}
+
+func (x *OffloadPort) GetNotSent() string {
+	if x != nil {
+		return x.NotSent
+	}
+	return ""
+}
+
+func (x *OffloadPort) GetTaken() uint64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *OffloadPort) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *OffloadPort) GetFull() uint64 {
+	if x != nil {
+		return x.Full
+	}
+	return 0
+}
+
+func (x *OffloadPort) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *OffloadPort) GetPassed() []*Drop {
+	if x != nil {
+		return x.Passed
+	}
+	return nil
+}
+
 type Worker_Queue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
@@ -7719,7 +7955,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[120]
+	mi := &file_weirv1_director_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7731,7 +7967,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[120]
+	mi := &file_weirv1_director_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8280,7 +8516,26 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x05Gauge\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text*]\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x13\n" +
+	"\x11GetOffloadRequest\"\xd0\x01\n" +
+	"\x12GetOffloadResponse\x12\x16\n" +
+	"\x06wanted\x18\x01 \x01(\tR\x06wanted\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\bR\arunning\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\x12\x1d\n" +
+	"\n" +
+	"by_workers\x18\x05 \x01(\x04R\tbyWorkers\x12\x15\n" +
+	"\x06by_xdp\x18\x06 \x01(\x04R\x05byXdp\x12*\n" +
+	"\x05ports\x18\a \x03(\v2\x14.weir.v1.OffloadPortR\x05ports\"\xdc\x01\n" +
+	"\vOffloadPort\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1b\n" +
+	"\tnot_taken\x18\x02 \x01(\tR\bnotTaken\x12\x19\n" +
+	"\bnot_sent\x18\x03 \x01(\tR\anotSent\x12\x14\n" +
+	"\x05taken\x18\x04 \x01(\x04R\x05taken\x12\x12\n" +
+	"\x04sent\x18\x05 \x01(\x04R\x04sent\x12\x12\n" +
+	"\x04full\x18\x06 \x01(\x04R\x04full\x12\x18\n" +
+	"\arefused\x18\a \x01(\x04R\arefused\x12%\n" +
+	"\x06passed\x18\b \x03(\v2\r.weir.v1.DropR\x06passed*]\n" +
 	"\x05Scope\x12\x10\n" +
 	"\fSCOPE_GLOBAL\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -8308,7 +8563,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"AccessKind\x12\x1b\n" +
 	"\x17ACCESS_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACCESS_KIND_BLACKLIST\x10\x01\x12\x19\n" +
-	"\x15ACCESS_KIND_WHITELIST\x10\x022\xc3\x19\n" +
+	"\x15ACCESS_KIND_WHITELIST\x10\x022\x8a\x1a\n" +
 	"\bDirector\x12E\n" +
 	"\n" +
 	"GetVersion\x12\x1a.weir.v1.GetVersionRequest\x1a\x1b.weir.v1.GetVersionResponse\x12N\n" +
@@ -8360,7 +8615,9 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\vSetTimeouts\x12\x1b.weir.v1.SetTimeoutsRequest\x1a\x1c.weir.v1.SetTimeoutsResponse\x12V\n" +
 	"\x0fListConnections\x12\x1f.weir.v1.ListConnectionsRequest\x1a .weir.v1.ListConnectionsResponse0\x01\x126\n" +
 	"\x05Apply\x12\x15.weir.v1.ApplyRequest\x1a\x16.weir.v1.ApplyResponse\x12?\n" +
-	"\bGetStats\x12\x18.weir.v1.GetStatsRequest\x1a\x19.weir.v1.GetStatsResponseB\x18Z\x16weir/api/weirv1;weirv1b\x06proto3"
+	"\bGetStats\x12\x18.weir.v1.GetStatsRequest\x1a\x19.weir.v1.GetStatsResponse\x12E\n" +
+	"\n" +
+	"GetOffload\x12\x1a.weir.v1.GetOffloadRequest\x1a\x1b.weir.v1.GetOffloadResponseB\x18Z\x16weir/api/weirv1;weirv1b\x06proto3"
 
 var (
 	file_weirv1_director_proto_rawDescOnce sync.Once
@@ -8375,7 +8632,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 121)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 124)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -8501,7 +8758,10 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*Drop)(nil),                       // 121: weir.v1.Drop
 	(*PortStats)(nil),                  // 122: weir.v1.PortStats
 	(*Gauge)(nil),                      // 123: weir.v1.Gauge
-	(*Worker_Queue)(nil),               // 124: weir.v1.Worker.Queue
+	(*GetOffloadRequest)(nil),          // 124: weir.v1.GetOffloadRequest
+	(*GetOffloadResponse)(nil),         // 125: weir.v1.GetOffloadResponse
+	(*OffloadPort)(nil),                // 126: weir.v1.OffloadPort
+	(*Worker_Queue)(nil),               // 127: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	23,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
@@ -8559,7 +8819,7 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	61,  // 52: weir.v1.LACPPort.actor:type_name -> weir.v1.LACPInfo
 	61,  // 53: weir.v1.LACPPort.partner:type_name -> weir.v1.LACPInfo
 	57,  // 54: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	124, // 55: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	127, // 55: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
 	67,  // 56: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
 	1,   // 57: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
 	73,  // 58: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
@@ -8608,99 +8868,103 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	119, // 101: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
 	121, // 102: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
 	120, // 103: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	18,  // 104: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	21,  // 105: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	23,  // 106: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	25,  // 107: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	27,  // 108: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	29,  // 109: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	32,  // 110: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	34,  // 111: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	36,  // 112: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	38,  // 113: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	41,  // 114: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	43,  // 115: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	45,  // 116: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	48,  // 117: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
-	50,  // 118: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
-	52,  // 119: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
-	10,  // 120: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
-	12,  // 121: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
-	14,  // 122: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
-	16,  // 123: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
-	55,  // 124: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	63,  // 125: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	65,  // 126: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	68,  // 127: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	70,  // 128: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	80,  // 129: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	82,  // 130: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	84,  // 131: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	86,  // 132: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	88,  // 133: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	90,  // 134: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	92,  // 135: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	94,  // 136: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	96,  // 137: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	98,  // 138: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	101, // 139: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	103, // 140: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	105, // 141: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	107, // 142: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	110, // 143: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	112, // 144: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	115, // 145: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 146: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	117, // 147: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	19,  // 148: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	22,  // 149: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	24,  // 150: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	26,  // 151: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	28,  // 152: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	30,  // 153: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	33,  // 154: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	35,  // 155: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	37,  // 156: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	39,  // 157: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	42,  // 158: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	44,  // 159: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	46,  // 160: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	49,  // 161: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
-	51,  // 162: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
-	53,  // 163: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
-	11,  // 164: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
-	13,  // 165: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
-	15,  // 166: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
-	17,  // 167: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
-	56,  // 168: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	64,  // 169: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	66,  // 170: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	69,  // 171: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	71,  // 172: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	81,  // 173: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	83,  // 174: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	85,  // 175: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	87,  // 176: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	89,  // 177: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	91,  // 178: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	93,  // 179: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	95,  // 180: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	97,  // 181: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	99,  // 182: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	102, // 183: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	104, // 184: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	106, // 185: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	108, // 186: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	111, // 187: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	113, // 188: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	116, // 189: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 190: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	118, // 191: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	148, // [148:192] is the sub-list for method output_type
-	104, // [104:148] is the sub-list for method input_type
-	104, // [104:104] is the sub-list for extension type_name
-	104, // [104:104] is the sub-list for extension extendee
-	0,   // [0:104] is the sub-list for field type_name
+	126, // 104: weir.v1.GetOffloadResponse.ports:type_name -> weir.v1.OffloadPort
+	121, // 105: weir.v1.OffloadPort.passed:type_name -> weir.v1.Drop
+	18,  // 106: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	21,  // 107: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	23,  // 108: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	25,  // 109: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	27,  // 110: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	29,  // 111: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	32,  // 112: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	34,  // 113: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	36,  // 114: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	38,  // 115: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	41,  // 116: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	43,  // 117: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	45,  // 118: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	48,  // 119: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
+	50,  // 120: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
+	52,  // 121: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
+	10,  // 122: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
+	12,  // 123: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
+	14,  // 124: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
+	16,  // 125: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
+	55,  // 126: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	63,  // 127: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	65,  // 128: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	68,  // 129: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	70,  // 130: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	80,  // 131: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	82,  // 132: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	84,  // 133: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	86,  // 134: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	88,  // 135: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	90,  // 136: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	92,  // 137: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	94,  // 138: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	96,  // 139: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	98,  // 140: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	101, // 141: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	103, // 142: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	105, // 143: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	107, // 144: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	110, // 145: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	112, // 146: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	115, // 147: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 148: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	117, // 149: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	124, // 150: weir.v1.Director.GetOffload:input_type -> weir.v1.GetOffloadRequest
+	19,  // 151: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	22,  // 152: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	24,  // 153: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	26,  // 154: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	28,  // 155: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	30,  // 156: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	33,  // 157: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	35,  // 158: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	37,  // 159: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	39,  // 160: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	42,  // 161: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	44,  // 162: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	46,  // 163: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	49,  // 164: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
+	51,  // 165: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
+	53,  // 166: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
+	11,  // 167: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
+	13,  // 168: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
+	15,  // 169: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
+	17,  // 170: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
+	56,  // 171: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	64,  // 172: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	66,  // 173: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	69,  // 174: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	71,  // 175: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	81,  // 176: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	83,  // 177: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	85,  // 178: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	87,  // 179: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	89,  // 180: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	91,  // 181: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	93,  // 182: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	95,  // 183: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	97,  // 184: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	99,  // 185: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	102, // 186: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	104, // 187: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	106, // 188: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	108, // 189: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	111, // 190: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	113, // 191: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	116, // 192: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 193: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	118, // 194: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	125, // 195: weir.v1.Director.GetOffload:output_type -> weir.v1.GetOffloadResponse
+	151, // [151:196] is the sub-list for method output_type
+	106, // [106:151] is the sub-list for method input_type
+	106, // [106:106] is the sub-list for extension type_name
+	106, // [106:106] is the sub-list for extension extendee
+	0,   // [0:106] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -8742,7 +9006,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   121,
+			NumMessages:   124,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -10,6 +10,7 @@ import (
 	"weir/internal/director"
 	"weir/internal/packet"
 	"weir/internal/spec"
+	"weir/internal/stat"
 )
 
 // Links and workers.
@@ -136,15 +137,53 @@ func (s *Server) GetStats(context.Context, *connect.Request[weirv1.GetStatsReque
 			Device: ports[i].Facts.Name, RxPackets: c.RxPackets, RxBytes: c.RxBytes, TxPackets: c.TxPackets, TxBytes: c.TxBytes,
 		})
 	}
-	out.Gauges = gauges(s.director.Gauges(), workers)
+	xdp, err := s.director.Offload()
+	if err != nil {
+		return nil, failure(err)
+	}
+	out.Gauges = gauges(s.director.Gauges(), workers, xdp.Forwarded)
 	for i := range workers {
 		w := &workers[i]
 		out.Ipv6 = append(out.Ipv6, &weirv1.IPv6Counters{Worker: w.Name, Cpu: uint32(max(w.CPU, 0)), Counters: ipv6Counters(&w.Stats)})
 	}
+	if xdp.Running {
+		of := stat.Worker{In6: xdp.In6.Packets, In6Bytes: xdp.In6.RxBytes, Out6: xdp.Out6.Packets, Out6Bytes: xdp.Out6.TxBytes}
+		out.Ipv6 = append(out.Ipv6, &weirv1.IPv6Counters{Worker: "xdp", Cpu: ^uint32(0), Counters: ipv6Counters(&of)})
+	}
 	return connect.NewResponse(out), nil
 }
 
-func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
+// GetOffload answers rpc GetOffload.
+func (s *Server) GetOffload(context.Context, *connect.Request[weirv1.GetOffloadRequest]) (*connect.Response[weirv1.GetOffloadResponse], error) {
+	v, err := s.director.Offload()
+	if err != nil {
+		return nil, failure(err)
+	}
+	workers, err := s.director.Workers()
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := &weirv1.GetOffloadResponse{Wanted: string(v.Wanted), Running: v.Running, Why: v.Why, Bytes: uint64(v.Bytes), ByXdp: v.Forwarded}
+	for i := range workers {
+		out.ByWorkers += workers[i].Stats.Forwarded
+	}
+	for i := range v.Ports {
+		p := &v.Ports[i]
+		o := &weirv1.OffloadPort{Device: p.Name, NotTaken: p.NotTaken, NotSent: p.NotSent, Taken: p.Taken, Sent: p.Sent, Full: p.Full, Refused: p.Refused}
+		for why, n := range p.Passed {
+			if n > 0 {
+				name, text := director.Passed(why)
+				o.Passed = append(o.Passed, &weirv1.Drop{Reason: name, Text: text, Total: n})
+			}
+		}
+		out.Ports = append(out.Ports, o)
+	}
+	return connect.NewResponse(out), nil
+}
+
+// gauges are the figures of the director and of its workers; xdp is what the second
+// engine forwarded.
+func gauges(g director.Gauges, workers []director.WorkerView, xdp uint64) []*weirv1.Gauge {
 	var sum director.WorkerView
 	for i := range workers {
 		w := &workers[i]
@@ -178,7 +217,9 @@ func gauges(g director.Gauges, workers []director.WorkerView) []*weirv1.Gauge {
 		{"templates_max", g.TemplatesMax, "persistence templates at most"},
 		{"mappings", g.Mappings, "endpoint-independent mappings of SNAT in use"},
 		{"mappings_max", g.MappingsMax, "endpoint-independent mappings of SNAT at most"},
-		{"forwarded", sum.Stats.Forwarded, "packets forwarded"},
+		{"forwarded", sum.Stats.Forwarded + xdp, "packets forwarded"},
+		{"forwarded_workers", sum.Stats.Forwarded, "of them, by the workers"},
+		{"forwarded_xdp", xdp, "of them, in the driver, by XDP (weir offload)"},
 		{"answered", sum.Stats.Answered, "packets the director made itself: ARP, neighbour discovery, ICMP, RST"},
 		{"punt", sum.Stats.Punted(), "packets given to the host's own kernel, on .kni twins"},
 		{"from_kni", sum.Stats.FromLinux, "packets of the host's own kernel, sent on .kni twins, that left"},

@@ -4,9 +4,11 @@ import (
 	"log/slog"
 
 	"weir/internal/clock"
+	"weir/internal/flow"
 	"weir/internal/lb/laddr"
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/port/afxdp"
 	"weir/internal/spec"
 	"weir/internal/worker"
 )
@@ -19,6 +21,9 @@ type Bed struct {
 	// breathes its workers, between its calls, in the same goroutine.
 	ByHand bool
 	Clock  func() uint64 // nanoseconds; nil: CLOCK_MONOTONIC
+	// Engine: there is a second engine, whose programs a test runs itself (Engine). The
+	// loopback interface stands for all ports.
+	Engine bool
 	// Seed of the flow table's hash; if not 0, sequence numbers have no secret
 	// either, so that a test sees the same ones always.
 	Seed uint64
@@ -44,6 +49,15 @@ func NewOn(bed Bed, boot spec.Boot, tunables spec.Tunables, log *slog.Logger) (*
 
 // Lanes returns the workers, to be breathed by hand.
 func (d *Director) Lanes() []*worker.Worker { return d.workers }
+
+// Engine returns the second engine, nil if there is none.
+func (d *Director) Engine() *afxdp.Engine { return d.offload.engine }
+
+// Facts returns those of all ports, by their numbers.
+func (d *Director) Facts() *[port.Max]port.Facts { return d.snapshot.Load().Ports }
+
+// Flows returns the flow table.
+func (d *Director) Flows() *flow.Table { return d.shared.Flows }
 
 func (d *Director) openBedPorts() {
 	for i := range d.bed.Ports {

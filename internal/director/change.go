@@ -91,6 +91,9 @@ func (d *Director) apply(next *spec.Spec) error {
 	d.snapshot.Store(c.snap)
 	d.probes = c.probes
 	d.joinGroups()
+	if err := d.followOffload(); err != nil {
+		d.log.Error(err.Error())
+	}
 	d.forgetUnwanted(next)
 	d.watch(next)
 	d.populateWide(next)

@@ -46,6 +46,7 @@ type Director struct {
 	announcer int              // worker that announces addresses, in turn
 
 	mu       sync.Mutex // guards what follows: one change at a time
+	offload  offload
 	spec     *spec.Spec
 	tunables spec.Tunables
 	dests    destRegistry
@@ -150,6 +151,9 @@ func (d *Director) start() error {
 		return err
 	}
 	if err := d.bringUp(left, boot); err != nil {
+		return err
+	}
+	if err := d.startOffload(); err != nil {
 		return err
 	}
 	d.KeepBonds(context.Background()) // a bond whose links are up carries traffic at once, if it needs no LACP
@@ -263,6 +267,9 @@ func (d *Director) Close() error {
 	for _, w := range d.workers {
 		w.Close()
 		err = errors.Join(err, w.Pool().Close())
+	}
+	if d.offload.engine != nil {
+		err = errors.Join(err, d.offload.engine.Close())
 	}
 	if d.shared != nil {
 		d.closeTables()

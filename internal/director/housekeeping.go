@@ -43,6 +43,7 @@ func (d *Director) runHousekeeping(ctx context.Context) {
 // does it by hand.
 func (d *Director) KeepHouse() {
 	d.settleAddresses()
+	d.keepOffload()
 	idle := d.longestIdle()
 	d.forgetNeighbours(idle)
 	d.forgetPaths()
@@ -117,6 +118,9 @@ func (d *Director) forgetDests() {
 	}
 	for _, dest := range gone {
 		d.shared.ZeroFormer(dest.Index)
+		if d.offload.engine != nil {
+			d.offload.engine.ZeroDest(dest.Index)
+		}
 		d.shared.Dests[dest.Index].Store(nil)
 		d.dests.reuse(dest.Index)
 	}

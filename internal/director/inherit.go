@@ -56,7 +56,7 @@ func (d *Director) flowConfig(workers int) flow.Config {
 
 // openTable makes the flow table, or maps that of the director before.
 func (d *Director) openTable(workers int) (found bool, err error) {
-	flows, found, err := flow.Open(d.flowConfig(workers))
+	flows, found, err := d.makeTable(d.flowConfig(workers))
 	if err != nil {
 		return false, stale(err)
 	}

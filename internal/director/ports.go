@@ -30,6 +30,7 @@ type openPort struct {
 	over     *openPort     // which is this
 	groups   *port.Groups  // nil on a bed, and where Linux gives none
 	twin     *twin         // nil: there is none (kni off)
+	offload  offloadOf     // what the second engine does on it
 
 	bond   *openBond // of the port of a bond
 	master *openBond // of a member of one
@@ -128,7 +129,7 @@ func (d *Director) openPort(id uint16, dev spec.Device) (_ *openPort, err error)
 		d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", dev.Name), "err", err)
 	}
 	if dev.Driver != spec.DriverAFPacket {
-		p.program, err = afxdp.Attach(l.Name, afxdp.Mode(dev.XDPMode))
+		p.program, err = afxdp.AttachTo(d.engineFor(p, dev), id, l.Name, afxdp.Mode(dev.XDPMode))
 		switch {
 		case err == nil:
 			p.facts = p.program.Facts(id, dev.Name)

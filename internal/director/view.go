@@ -121,6 +121,15 @@ func (d *Director) counts(index []uint32) ([]Count, error) {
 			return nil, err
 		}
 	}
+	if d.offload.engine != nil {
+		for i, dest := range index {
+			c, s := d.offload.engine.Dest(dest), &sum[i]
+			s.InPkts += c.InPkts
+			s.InBytes += c.InBytes
+			s.OutPkts += c.OutPkts
+			s.OutBytes += c.OutBytes
+		}
+	}
 	return sum, nil
 }
 
@@ -137,6 +146,9 @@ func (d *Director) Zero(keep func(spec.ServiceKey) bool) error {
 	}
 	for _, i := range index {
 		d.shared.ZeroFormer(i)
+		if d.offload.engine != nil {
+			d.offload.engine.ZeroDest(i)
+		}
 	}
 	return d.ask(func(_ int, w *worker.Worker) {
 		for _, i := range index {
@@ -254,6 +266,9 @@ func (d *Director) Ports() ([]PortView, error) {
 			out[j].Used += uint64(w.Pool().Frames() - w.Pool().FreeFrames())
 		}
 	})
+	for i, p := range ports {
+		d.carried(p, d.ports, &out[i].Counters)
+	}
 	return out, err
 }
 
@@ -334,6 +349,7 @@ func (d *Director) Workers() ([]WorkerView, error) {
 			for _, p := range d.withMembers(d.ports) {
 				v.Ports.Drops[packet.PortRxNoQueue] += p.unserved()
 			}
+			d.offloadDrops(d.ports, &v.Ports.Drops)
 		}
 		v.PoolFree, v.PoolTotal = w.Pool().FreeFrames(), w.Pool().Frames()
 		v.Timers, v.Resting = w.Flows().Timers(), w.Flows().Resting()
@@ -360,6 +376,9 @@ func (d *Director) Drops() (sum [packet.NumReasons]uint64, err error) {
 	for _, p := range d.devices(d.portList()) {
 		sum[packet.PortRxNoQueue] += p.unserved()
 	}
+	d.mu.Lock()
+	d.offloadDrops(d.ports, &sum)
+	d.mu.Unlock()
 	return sum, err
 }
 

@@ -43,13 +43,16 @@ type Header struct {
 	ProbeMax  uint32 // 52
 	TickShift uint32 // 56 a tick is 2^TickShift ns of CLOCK_MONOTONIC
 	WideSize  uint32 // 60
-	_         [32]byte
-	Fresh     uint32 // 96 atomic: connection indexes below it were given out at least once
-	Alive     uint32 // 100 atomic: tick of the latest breath of any worker
-	Takeovers uint32 // 104 how often a director found the table and went on with it
-	Died      uint32 // 108 tick of the last breath before the latest takeover
-	Away      uint32 // 112 ticks of takeovers up to that one, in which nobody was there
-	_         [12]byte
+	// PathsKnown is not 0 once a router told of a path to the end of a tunnel that takes
+	// less than its next hop: the workers know them.
+	PathsKnown uint32   // 64 atomic
+	_          [28]byte // of the XDP engine
+	Fresh      uint32   // 96 atomic: connection indexes below it were given out at least once
+	Alive      uint32   // 100 atomic: tick of the latest breath of any worker
+	Takeovers  uint32   // 104 how often a director found the table and went on with it
+	Died       uint32   // 108 tick of the last breath before the latest takeover
+	Away       uint32   // 112 ticks of takeovers up to that one, in which nobody was there
+	_          [12]byte
 }
 
 // Half is a half-flow: one direction of a connection. A packet touches its own

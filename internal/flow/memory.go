@@ -98,6 +98,12 @@ func populate(stop <-chan struct{}, all ...[]byte) error {
 // Bytes is the size of what Populate takes.
 func (t *Table) Bytes() int { return len(t.mem.halves.Bytes) + len(t.mem.conns.Bytes) }
 
+// SharedBytes is the size of what an XDP program reads of a BPFArray table for so many
+// connections.
+func SharedBytes(conns int) int {
+	return HeaderSize + slotsFor(conns)*(HalfSize+WideSize) + MaxNextHops*NextHopSize
+}
+
 // WideBytes is the size of what PopulateWide takes.
 func (t *Table) WideBytes() int { return len(t.mem.wides.Bytes) }
 

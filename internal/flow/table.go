@@ -100,11 +100,17 @@ func (c *Config) sizes() (slots, conns int, err error) {
 	if c.Workers < 1 || c.Workers > MaxWorkers {
 		return 0, 0, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
 	}
-	slots = 1024
-	for slots*RatedFill/8/2 < c.Conns {
+	slots = slotsFor(c.Conns)
+	return slots, slots * RatedFill / 8 / 2, nil
+}
+
+// slotsFor is how many slots so many connections need.
+func slotsFor(conns int) int {
+	slots := 1024
+	for slots*RatedFill/8/2 < conns {
 		slots <<= 1
 	}
-	return slots, slots * RatedFill / 8 / 2, nil
+	return slots
 }
 
 // header is what a table of these sizes says of itself, but for Magic.

@@ -42,6 +42,7 @@ func (b *Balancer) learnPath(to flow.Addr, mtu uint16) {
 	// Lost to another worker's, it is learnt from the next packet's error.
 	w.CompareAndSwap(was, tag|uint64(mtu)<<16|uint64(b.Second))
 	b.sh.Paths.known.Store(true)
+	atomic.StoreUint32(&b.flows.Header().PathsKnown, 1)
 }
 
 func (b *Balancer) believed(w, tag uint64) bool {

@@ -46,6 +46,30 @@ func Housekeep(hops *flow.NextHops, now clock.Tick, backIdle uint32) int {
 	return n
 }
 
+// InUse lists the resolved neighbours that something was sent to within the last second
+// or so, and that are asked now and then whether they are there: a worker asks those it
+// sends to itself, the XDP engine asks nobody.
+func InUse(hops *flow.NextHops, now clock.Tick) (refs []flow.NextHopRef) {
+	hops.Range(func(ref flow.NextHopRef, h *flow.NextHop) bool {
+		if atomic.LoadUint32(&h.Flags)&(flow.HopStatic|flow.HopBack) == 0 && h.Resolved() &&
+			atomic.LoadUint32(&h.Used) != 0 && since(now, &h.Used) <= 2*clock.PerSecond {
+			refs = append(refs, ref)
+		}
+		return true
+	})
+	return refs
+}
+
+// Confirm asks those of the neighbours that were not heard of for long whether they are
+// there, as Output does for those that packets go to.
+func (c *Cache) Confirm(refs []flow.NextHopRef) {
+	for _, ref := range refs {
+		if h, current := c.hops.Current(ref); current && h.Resolved() && !c.fresh(h) {
+			c.confirm(h)
+		}
+	}
+}
+
 // AddStatic sets a neighbour's MAC by hand: it is never asked for, does not
 // change and does not expire. src is the port's own MAC, mtu the port's.
 func AddStatic(hops *flow.NextHops, on uint16, addr netip.Addr, mac, src port.MAC, mtu uint16) error {

@@ -2,6 +2,7 @@ package neigh
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 
@@ -124,5 +125,47 @@ func shareTheNeighbour(t *testing.T, neighbour netip.Addr, answer func(*packet.P
 		if err := w.pool.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A neighbour to whom the XDP engine alone sends is asked whether it is there, as one is to
+// whom a worker sends; one to whom nobody sends is not.
+func TestConfirmAsksForTheEngine(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		neighbour netip.Addr
+		used      bool
+	}{
+		{"IPv4", x, true}, {"IPv6", x6, true},
+		{"IPv4, idle", x, false}, {"IPv6, idle", x6, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBed(t, 8)
+			_, h := b.hop(row.neighbour)
+			h.SetDest(macX)
+			h.SetNUD(flow.NUDReachable, true)
+			h.Confirmed, h.Used = uint32(start), uint32(start)
+			states, asked := "", 0
+			for second := range 70 {
+				b.pass(1)
+				if row.used {
+					h.Used = uint32(b.now) // as the engine does
+				}
+				b.Confirm(InUse(&b.table.Hops, b.now))
+				asked += len(b.outbox())
+				if s := b.state(row.neighbour); second == 58 && s != "REACHABLE 0200000000aa" {
+					t.Errorf("after a minute less a second it is %s", s)
+				} else if !strings.HasSuffix(states, s+" ") {
+					states += s + " "
+				}
+			}
+			want, most := "REACHABLE 0200000000aa DELAY 0200000000aa PROBE 0200000000aa SEND ", 4
+			if !row.used {
+				want, most = "REACHABLE 0200000000aa ", 0
+			}
+			if states != want || asked != most {
+				t.Errorf("it was %sand asked %d times, want %sand %d", states, asked, want, most)
+			}
+		})
 	}
 }

@@ -107,12 +107,14 @@ const (
 	LBLateRewrite       // the connection changed hands while the packet was in flight
 
 	// Ports, sending.
-	BondNoMember // no member of the bond may send
-	PortTxFull   // the transmit ring stayed full
-	PortTxError  // the kernel refused the frame
-	PortTxTooBig // frame larger than the port's MTU
-	PortDown     // the port is down or gone
-	HandoffFull  // the ring to the worker that owns the port's queue is full
+	BondNoMember   // no member of the bond may send
+	PortTxFull     // the transmit ring stayed full
+	PortTxError    // the kernel refused the frame
+	PortTxTooBig   // frame larger than the port's MTU
+	PortDown       // the port is down or gone
+	OffloadFull    // the XDP engine sent it, and the driver had no room
+	OffloadRefused // the XDP engine sent it, and the driver would not take it
+	HandoffFull    // the ring to the worker that owns the port's queue is full
 
 	PuntFull  // for Linux, but more wait for its twin already than a worker keeps
 	WalkFault // a defect in the director met while walking this packet: please report
@@ -214,6 +216,8 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortTxError:         {"port_tx_error", "the kernel refused the frame"},
 	PortTxTooBig:        {"port_tx_too_big", "frame larger than the port's MTU"},
 	PortDown:            {"port_down", "the port is down"},
+	OffloadFull:         {"offload_full", "sent by XDP, and the driver, or on veth the other end, had no room: it is too slow for what comes"},
+	OffloadRefused:      {"offload_refused", "sent by XDP, and the driver would not take it: the port went down, or on veth the other end's GRO was switched off: weir offload"},
 	HandoffFull:         {"handoff_full", "the ring to another worker, which sends on this port or puts fragments together, was full"},
 	PuntFull:            {"punt_full", "for the host's own kernel, but it takes them too slowly: a flood of packets that no service wants, or too much traffic on the .kni twin"},
 	WalkFault:           {"walk_fault", "a defect in weir met while handling this packet: please report it"},

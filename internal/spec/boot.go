@@ -21,12 +21,23 @@ type Boot struct {
 
 	KNI bool // every port gets a Linux twin (kni)
 
+	Offload Offload // whether packets are forwarded in the driver too (offload)
 	// Keep is the folder of a bpffs where the flow table, and what belongs to it, outlive
 	// the process, for the next one to go on with; "": nothing does. Fresh: what is there
 	// is thrown away. Neither is of dpvs.conf.
 	Keep  string
 	Fresh bool
 }
+
+// Offload says whether the XDP engine forwards plain packets of established flows.
+type Offload string
+
+// The values of offload. "" is OffloadOff.
+const (
+	OffloadAuto Offload = "auto" // where it pays and can be
+	OffloadOn   Offload = "on"   // wherever it can be; it is an error if it can nowhere
+	OffloadOff  Offload = "off"
+)
 
 // LocalPorts returns the ports that local addresses use.
 func (b *Boot) LocalPorts() (first, last uint16) {

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,8 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 	packet.PortDown:       {"PortDown", "drops_test.go"},
 	packet.HandoffFull:    {"HandoffFull", "drops_test.go"},
 	packet.WalkFault:      {"WalkFault", "drops_test.go"},
+	packet.OffloadFull:    {"OffloadFull", "../port/engine_test.go"},
+	packet.OffloadRefused: {"OffloadRefused", "../port/engine_test.go"},
 	packet.LBConnRace:     {"LBConnRace", "../lb/race_test.go"},
 	packet.LBLateRewrite:  {"LBLateRewrite", "../lb/race_test.go"},
 	packet.LBMappingsFull: {"LBMappingsFull", "../lb/mapping_test.go"},
@@ -34,6 +37,33 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 // kernelOnly are reasons that stand for counters of the kernel (struct
 // xdp_statistics, tpacket, the redirect program's map): no packet of the walk.
 var kernelOnly = map[packet.Reason]bool{packet.PortRxTruncated: true, packet.PortRxError: true, packet.PortRxNoQueue: true}
+
+// TestEngines tells the stories once more, and shows each frame to the XDP engine first:
+// what that forwards must be what the workers send, and the rest be as it was.
+func TestEngines(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	tally := story.Tally{Kinds: map[string]int{}}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { story.RunShadowed(t, file, &tally) })
+	}
+	t.Logf("%d frames shown, %d taken: %v", tally.Shown, tally.Taken, tally.Kinds)
+}
+
+// TestEnginesModel shows random frames to both engines, and frames cut at every length.
+func TestEnginesModel(t *testing.T) {
+	tally := story.Tally{Kinds: map[string]int{}}
+	story.RunModel(t, *modelSeed, *modelFrames, &tally)
+	story.RunCuts(t, &tally)
+	t.Logf("%d frames shown, %d taken: %v", tally.Shown, tally.Taken, tally.Kinds)
+}
+
+var (
+	modelSeed   = flag.Uint64("model-seed", 1, "of TestEnginesModel")
+	modelFrames = flag.Int("model-frames", 12000, "of TestEnginesModel")
+)
 
 // TestStories tells each story of testdata. `go test ./internal/worker -run
 // TestStories -rewrite` writes down what the director does now: review the diff.

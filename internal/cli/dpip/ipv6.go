@@ -46,7 +46,11 @@ func parseIPv6Show(_ family, words []string) (action, error) {
 		switch all := stats.Msg.Ipv6; {
 		case each:
 			for _, w := range all {
-				s.printf("cpu%d: %s\n", w.Cpu, w.Worker)
+				if w.Cpu == ^uint32(0) {
+					s.printf("%s:\n", w.Worker) // what no worker did
+				} else {
+					s.printf("cpu%d: %s\n", w.Cpu, w.Worker)
+				}
 				s.printIPv6(w)
 			}
 		case cpu >= 0:

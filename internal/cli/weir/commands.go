@@ -25,7 +25,7 @@ func Commands() []*cobra.Command {
 }
 
 func commands(socket string, dir weirv1.DirectorClient) []*cobra.Command {
-	cmds := []*cobra.Command{statsCommand(dir), workerCommand(dir), connCommand(dir), versionCommand(dir)}
+	cmds := []*cobra.Command{statsCommand(dir), offloadCommand(dir), workerCommand(dir), connCommand(dir), versionCommand(dir)}
 	for _, cmd := range cmds {
 		prepare(cmd, socket)
 	}

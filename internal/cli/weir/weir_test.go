@@ -24,6 +24,7 @@ type fake struct {
 	weirv1.UnimplementedDirectorHandler
 
 	stats   *weirv1.GetStatsResponse
+	offload *weirv1.GetOffloadResponse
 	workers []*weirv1.Worker
 	lots    [][]*weirv1.Connection
 	broken  error // ends the stream of connections
@@ -35,6 +36,10 @@ type fake struct {
 
 func (f *fake) GetStats(context.Context, *connect.Request[weirv1.GetStatsRequest]) (*connect.Response[weirv1.GetStatsResponse], error) {
 	return connect.NewResponse(f.stats), nil
+}
+
+func (f *fake) GetOffload(context.Context, *connect.Request[weirv1.GetOffloadRequest]) (*connect.Response[weirv1.GetOffloadResponse], error) {
+	return connect.NewResponse(f.offload), nil
 }
 
 func (f *fake) ListWorkers(context.Context, *connect.Request[weirv1.ListWorkersRequest]) (*connect.Response[weirv1.ListWorkersResponse], error) {
@@ -347,4 +352,77 @@ func TestOutputLost(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestOffload: what the XDP engine does, or why there is none.
+func TestOffload(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer     *weirv1.GetOffloadResponse
+		line, want string
+	}{
+		"off": {&weirv1.GetOffloadResponse{Wanted: "off", Why: "dpvs.conf says offload off", ByWorkers: 7}, "offload",
+			"offload off: the XDP engine does not run: dpvs.conf says offload off\nforwarded by XDP 0, by the workers 7\n"},
+		"quiet": {&weirv1.GetOffloadResponse{Wanted: "auto", Running: true, Bytes: 5 << 20, Ports: []*weirv1.OffloadPort{{Device: "dpdk0"}}}, "offload", `offload auto: the XDP engine runs, 5 MiB with the flow table
+forwarded by XDP 0, by the workers 0
+
+PORT   TAKEN  SENT  LOST  WHAT COMES  WHAT LEAVES
+dpdk0      0     0     0  XDP         XDP
+`},
+		"busy": {someOffload(), "offload", `offload on: the XDP engine runs, 1540 MiB with the flow table
+forwarded by XDP 30, by the workers 4
+
+PORT   TAKEN  SENT  LOST  WHAT COMES             WHAT LEAVES
+dpdk0     10    20     3  XDP                    workers: it is down
+dpdk1     20    10     0  workers: it is a bond  XDP
+
+PORT   LEFT TO WORKERS  PACKETS  MEANING
+dpdk0  no_flow                4  first packets
+`},
+		"JSON": {someOffload(), "offload --json", `{
+  "wanted": "on",
+  "running": true,
+  "why": "",
+  "bytes": 1614807040,
+  "by_xdp": 30,
+  "by_workers": 4,
+  "ports": [
+    {
+      "port": "dpdk0",
+      "not_taken": "",
+      "not_sent": "it is down",
+      "taken": 10,
+      "sent": 20,
+      "full": 1,
+      "refused": 2,
+      "passed": {
+        "no_flow": 4
+      }
+    },
+    {
+      "port": "dpdk1",
+      "not_taken": "it is a bond",
+      "not_sent": "",
+      "taken": 20,
+      "sent": 10,
+      "full": 0,
+      "refused": 0,
+      "passed": {}
+    }
+  ]
+}
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := weir(t, serve(t, &fake{offload: tc.answer}), tc.line); err != nil || got != tc.want {
+				t.Errorf("error %v, got\n%s\nwant\n%s", err, got, tc.want)
+			}
+		})
+	}
+}
+
+func someOffload() *weirv1.GetOffloadResponse {
+	return &weirv1.GetOffloadResponse{Wanted: "on", Running: true, Bytes: 1540 << 20, ByXdp: 30, ByWorkers: 4, Ports: []*weirv1.OffloadPort{
+		{Device: "dpdk0", NotSent: "it is down", Taken: 10, Sent: 20, Full: 1, Refused: 2, Passed: []*weirv1.Drop{{Reason: "no_flow", Text: "first packets", Total: 4}}},
+		{Device: "dpdk1", NotTaken: "it is a bond", Taken: 20, Sent: 10},
+	}}
 }

@@ -63,6 +63,7 @@ func defaults() Config {
 			Fragments:  spec.DefaultFragments(),
 			IPv6:       spec.IPv6{AddrGenMode: spec.AddrGenEUI64},
 			KNI:        true,
+			Offload:    spec.OffloadAuto,
 		},
 		Tunables: spec.Tunables{
 			LogLevel:     DefaultLogLevel,

@@ -98,7 +98,7 @@ func TestDefaults(t *testing.T) {
 				{Name: "cpu0", Type: "master"},
 				{Name: "cpu1", Type: "slave", CPU: 1, Ports: []spec.WorkerPort{{Port: "dpdk0"}}},
 			},
-			ConnPool: 2097151, PktPool: 16384, NeighQueue: 128, KNI: true,
+			ConnPool: 2097151, PktPool: 16384, NeighQueue: 128, KNI: true, Offload: spec.OffloadAuto,
 			Fragments: spec.Fragments{Buckets: 4096, BucketEntries: 16, Entries: 4096, TTL: 1},
 			IPv6:      spec.IPv6{AddrGenMode: "eui64"},
 		},
@@ -156,7 +156,7 @@ func TestWholeGrammar(t *testing.T) {
 					{Port: "dpdk0", RxQueues: []int{7, 3}},
 				}},
 			},
-			ConnPool: 4194304, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
+			Offload: spec.OffloadOn, ConnPool: 4194304, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
 			Fragments: spec.Fragments{Buckets: 8192, BucketEntries: 8, Entries: 2048, TTL: 30},
 			IPv6: spec.IPv6{Disable: true, AddrGenMode: "stable-privacy", StableSecret: [16]byte{
 				0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff,

@@ -21,6 +21,9 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if a.KNI != b.KNI {
 		needRestart = append(needRestart, "kni")
 	}
+	if a.Offload != b.Offload {
+		needRestart = append(needRestart, "offload")
+	}
 	if a.PktPool != b.PktPool {
 		needRestart = append(needRestart, "pktpool_size")
 	}

@@ -61,6 +61,7 @@ func (r *reader) global() rules {
 		"kni":                 r.flag(&r.cfg.Boot.KNI),
 		"lldp":                r.later(),
 		"busy_poll":           r.flag(&t.BusyPoll),
+		"offload":             choice(r, &r.cfg.Boot.Offload, spec.OffloadAuto, spec.OffloadOn, spec.OffloadOff),
 	}
 }
 

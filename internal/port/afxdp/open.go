@@ -118,7 +118,7 @@ func (pr *Program) Open(queue int, u *UMEM, o Options) (*Queue, error) {
 	q.drops = pr.drops(queue)
 	q.tooBigBefore = atomicLoad(&q.drops.TooBig)
 	q.refill()
-	if err := pr.objects.Xsks.Put(uint32(queue), uint32(q.fd)); err != nil {
+	if err := pr.xsks.Put(uint32(queue), uint32(q.fd)); err != nil {
 		return nil, errors.Join(fmt.Errorf("AF_XDP on interface %q queue %d: register the socket: %w", pr.at.Name, queue, err), q.shut(), pr.leave())
 	}
 	u.queues = append(u.queues, q)

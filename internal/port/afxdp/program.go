@@ -3,6 +3,7 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"unsafe"
 
@@ -49,9 +50,11 @@ type Program struct {
 	only   Mode   // what the caller allowed
 	why    string // why it isn't native
 
-	objects bpf.XskRedirectObjects
-	link    link.Link
-	mapped  []byte // the drops, as the kernel counts them
+	engine *Engine // nil: the workers forward all
+	id     uint16  // the port's number in the engine
+	program
+	link   link.Link
+	mapped []byte // the drops, as the kernel counts them
 
 	mu     sync.Mutex // guards what follows
 	driver string
@@ -59,11 +62,24 @@ type Program struct {
 	closed bool
 }
 
+// program is what was loaded: xsk_redirect, or forward where the second engine runs.
+type program struct {
+	xdp    *ebpf.Program
+	xsks   *ebpf.Map
+	counts *ebpf.Map // drops
+	loaded io.Closer // all of it
+}
+
 // Attach puts the program on an interface of the calling thread's network
 // namespace. From then on Linux sees no frame that arrives there. The error
 // says why AF_XDP can't be used and what to do; afpacket drives such an
 // interface too.
-func Attach(ifname string, mode Mode) (*Program, error) {
+func Attach(ifname string, mode Mode) (*Program, error) { return AttachTo(nil, 0, ifname, mode) }
+
+// AttachTo is Attach with an engine's program for the port of that number: what it does
+// not forward comes to the sockets. Where the driver knows no native XDP, the engine is
+// left out (Forwards).
+func AttachTo(e *Engine, id uint16, ifname string, mode Mode) (*Program, error) {
 	at, err := port.FindLink(ifname)
 	if err != nil {
 		return nil, err
@@ -82,22 +98,35 @@ func Attach(ifname string, mode Mode) (*Program, error) {
 	default:
 		return nil, fmt.Errorf("no AF_XDP mode is called %q: it is one of %s, %s, %s, %s", mode, Auto, ZeroCopy, Native, Generic)
 	}
-	pr := &Program{at: at, only: mode}
-	if err := pr.load(); err != nil {
-		return nil, fmt.Errorf("load the XDP program for interface %q: %w", ifname, err)
-	}
+	pr := &Program{at: at, only: mode, id: id}
 	for _, flags := range try {
-		pr.link, err = link.AttachXDP(link.XDPOptions{Program: pr.objects.XskRedirect, Interface: at.Index, Flags: flags})
+		pr.native = flags == link.XDPDriverMode
+		if pr.engine = nil; pr.native {
+			pr.engine = e
+		}
+		if err := pr.load(); err != nil {
+			return nil, fmt.Errorf("load the XDP program for interface %q: %w", ifname, err)
+		}
+		pr.link, err = link.AttachXDP(link.XDPOptions{Program: pr.xdp, Interface: at.Index, Flags: flags})
 		if err == nil {
-			pr.native = flags == link.XDPDriverMode
 			pr.driver = "afxdp " + pr.modeName(false)
 			return pr, nil
 		}
-		err = attachError(ifname, flags, err)
+		err = errors.Join(attachError(ifname, flags, err), pr.unload())
 		pr.why = err.Error()
 	}
-	return nil, errors.Join(err, pr.unload())
+	return nil, err
 }
+
+// ZeroCopy reports whether the queues that are open got zero-copy.
+func (pr *Program) ZeroCopy() bool {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	return pr.driver == "afxdp "+pr.modeName(true)
+}
+
+// Forwards reports whether the port's program is an engine's.
+func (pr *Program) Forwards() bool { return pr.engine != nil }
 
 // load makes the maps and loads the program into the kernel.
 func (pr *Program) load() error {
@@ -105,29 +134,49 @@ func (pr *Program) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 	}
-	spec, err := bpf.LoadXskRedirect()
-	if err != nil {
-		return err
-	}
-	queues := uint32(pr.at.RxQueues)
-	spec.Maps["xsks"].MaxEntries = queues
-	spec.Maps["drops"].MaxEntries = queues
-	if err := spec.Variables["room"].Set(uint32(Room)); err != nil {
-		return err
-	}
-	if err := spec.LoadAndAssign(&pr.objects, nil); err != nil {
+	if err := pr.loadProgram(); err != nil {
 		if errors.Is(err, unix.EPERM) {
 			return fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 		}
 		return err
 	}
-	size := int(queues) * int(unsafe.Sizeof(bpf.XskRedirectDrops{}))
-	pr.mapped, err = unix.Mmap(pr.objects.Drops.FD(), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	size := pr.at.RxQueues * int(unsafe.Sizeof(bpf.XskRedirectDrops{}))
+	var err error
+	pr.mapped, err = unix.Mmap(pr.counts.FD(), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return errors.Join(fmt.Errorf("map the counters: %w", err), pr.objects.Close())
+		return errors.Join(fmt.Errorf("map the counters: %w", err), pr.loaded.Close())
 	}
 	return nil
 }
+
+func (pr *Program) loadProgram() error {
+	if pr.engine != nil {
+		var o bpf.ForwardObjects
+		if err := pr.engine.load(pr.id, pr.at.RxQueues, &o); err != nil {
+			return err
+		}
+		pr.program = program{o.Forward, o.Xsks, o.ForwardMaps.Drops, &o}
+		return nil
+	}
+	spec, err := bpf.LoadXskRedirect()
+	if err != nil {
+		return err
+	}
+	queues := uint32(pr.at.RxQueues)
+	spec.Maps[bpf.XskRedirectMapXsks].MaxEntries = queues
+	spec.Maps[bpf.XskRedirectMapDrops].MaxEntries = queues
+	if err := spec.Variables[bpf.XskRedirectVarRoom].Set(uint32(Room)); err != nil {
+		return err
+	}
+	var o bpf.XskRedirectObjects
+	if err := spec.LoadAndAssign(&o, nil); err != nil {
+		return err
+	}
+	pr.program = program{o.XskRedirect, o.Xsks, o.XskRedirectMaps.Drops, &o}
+	return nil
+}
+
+var _ = [1]struct{}{}[unsafe.Sizeof(bpf.ForwardDrops{})-unsafe.Sizeof(bpf.XskRedirectDrops{})] // they are the same
 
 func attachError(ifname string, flags link.XDPAttachFlags, err error) error {
 	where := "natively"
@@ -242,7 +291,7 @@ func (pr *Program) leave() error {
 func (pr *Program) unload() error {
 	err := unix.Munmap(pr.mapped)
 	pr.mapped = nil
-	return errors.Join(err, pr.objects.Close())
+	return errors.Join(err, pr.loaded.Close())
 }
 
 func (pr *Program) modeName(zeroCopy bool) string {

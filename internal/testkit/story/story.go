@@ -42,6 +42,7 @@ type Story struct {
 	nanos    uint64
 	tunables spec.Tunables
 	last     counters
+	shadow   *shadow // nil: there is one engine
 }
 
 // reached are the reasons that any story met.
@@ -189,7 +190,13 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 			s.stations[w[1]] = p.Facts().MAC
 			at := director.BedPort{
 				Facts: p.Facts(), Owners: owners,
-				Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) },
+				Open: func(queue int, pool *packet.Pool) (port.Queue, error) {
+					q, err := p.Queue(queue, pool)
+					if err != nil || s.shadow == nil {
+						return q, err
+					}
+					return s.shadow.open(q, p.Facts().ID), nil
+				},
 			}
 			if slices.Contains(w, "twin") {
 				k := pipe.New(p.Facts().ID, w[1]+".kni", p.Facts().MAC, 1<<16).Queues(number("workers", 1)).Offloads(true, true, false)
@@ -210,12 +217,16 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 	s.tunables = spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3}
 	s.nanos = epoch()
 	bed.ByHand, bed.Clock, bed.Seed = true, func() uint64 { return s.nanos }, 1
+	bed.Engine = s.shadow != nil
 	var err error
 	if s.outside, err = packet.NewPool(256, 64); err != nil {
 		return "", err
 	}
 	if s.d, err = director.NewOn(bed, boot, s.tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
 		return "", err
+	}
+	if s.shadow != nil {
+		s.shadow.d = s.d
 	}
 	s.last = s.count()
 	err = s.change(rest)
@@ -276,6 +287,9 @@ func newPort(id int, w []string) (*pipe.Port, []int, error) {
 func (s *Story) close() {
 	if s.d == nil {
 		return
+	}
+	if s.shadow != nil {
+		s.shadow.close()
 	}
 	if err := s.d.Close(); err != nil {
 		s.t.Error(err)

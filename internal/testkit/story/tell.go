@@ -28,10 +28,10 @@ const rounds = 12
 // tell has the workers breathe until they are done, and says what came of it.
 func (s *Story) tell(quiet bool) string {
 	var frames []string
-	for n := 0; n < rounds || s.waitsForLinux(); n++ {
+	for n := 0; n < rounds || s.waitsForLinux() || s.shadow != nil; n++ {
 		busy := false
 		for _, w := range s.d.Lanes() {
-			busy = w.Breathe() || busy
+			busy = s.breathe(w) || busy
 		}
 		frames = append(frames, s.takeFrames()...)
 		if !busy {
@@ -51,6 +51,16 @@ func (s *Story) tell(quiet bool) string {
 		return ""
 	}
 	return strings.Join(frames, "\n") + "\n"
+}
+
+// breathe is a worker's breath; beside a second engine one frame comes in each.
+func (s *Story) breathe(w *worker.Worker) (busy bool) {
+	if s.shadow == nil {
+		return w.Breathe()
+	}
+	s.shadow.next()
+	busy = w.Breathe()
+	return s.shadow.done() || busy
 }
 
 // waitsForLinux reports whether there are punts that no twin has got yet: it is a few

@@ -1,0 +1,456 @@
+package afxdp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"weir/bpf"
+	"weir/internal/flow"
+	"weir/internal/pinned"
+	"weir/internal/port"
+)
+
+// Engine is the second engine: what the XDP programs of all its ports share
+// (bpf/forward.bpf.c), the program that counts what the kernel loses (bpf/lost.bpf.c),
+// and the counters of both. The director sets its rules; nothing of it is used on the walk.
+//
+// All that has to outlive the process to go on forwarding is here and in Program: Maps,
+// the tracing programs' links, and of each port its program, its link and its two maps.
+type Engine struct {
+	table *flow.Table
+	cpus  int // how many have counters
+
+	maps    map[string]*ebpf.Map // by the names of forward.bpf.c
+	lost    bpf.LostObjects
+	tracing []link.Link
+
+	rules  []bpf.ForwardRule   // mapped, as all that follows
+	ways   []bpf.ForwardWay    // cpu << 14 | family << 12 | in << 6 | out
+	served []bpf.ForwardServed // cpu << 16 | real server
+	passed []bpf.ForwardPassed // cpu << 6 | port
+	losses []bpf.LostLost      // cpu << 6 | port
+	mapped [][]byte
+	kept   []pinned.Memory // the counters of real servers, which a successor goes on with
+
+	mu    sync.Mutex          // guards what follows
+	zero  []bpf.ForwardServed // what real servers' counters were when they were cleared
+	vlans map[uint64]uint32
+}
+
+// MaxDests is how many real servers have counters: service.MaxDests.
+const MaxDests = 1 << 16
+
+// Rule is what the engine knows of a port.
+type Rule struct {
+	MAC     port.MAC
+	Takes   bool   // looks at its frames
+	Sends   bool   // may send by it
+	OpenSum bool   // frames may come whose checksum their sender left open: Facts.RxPartial
+	Link    uint16 // of a VLAN: the port whose device carries its frames; else itself
+	Tag     uint32 // of a VLAN: as in Facts; else 0
+}
+
+// Flags of bpf.ForwardRule.
+const (
+	ruleTakes = 1 << iota
+	ruleSends
+	ruleOpenSum
+)
+
+// shared are the maps that the programs of all ports share, and that are not the flow table's.
+var shared = []string{
+	bpf.ForwardMapRules, bpf.ForwardMapVlans, bpf.ForwardMapDevices,
+	bpf.ForwardMapWays, bpf.ForwardMapDests, bpf.ForwardMapPassed,
+}
+
+// EngineBytes is how much memory an engine takes beside the flow table: what its
+// counters take on each processor.
+func EngineBytes() int {
+	return processors() * (1<<14*int(unsafe.Sizeof(bpf.ForwardWay{})) + MaxDests*int(unsafe.Sizeof(bpf.ForwardServed{})) +
+		port.Max*int(unsafe.Sizeof(bpf.ForwardPassed{})+unsafe.Sizeof(bpf.LostLost{})))
+}
+
+// Supported returns nil where the engine can run. Its loads of a record have to stay in
+// order, as they do on amd64 (docs/flow-table.md).
+func Supported() error {
+	if runtime.GOARCH != "amd64" {
+		return fmt.Errorf("the XDP engine runs on amd64, and this is %s", runtime.GOARCH)
+	}
+	return nil
+}
+
+// NewEngine makes the engine of a flow table whose memory is flow.BPFArray. It forwards
+// nothing before a program was attached (AttachTo) and SetRules allows it.
+// Counters of real servers outlive the process in keep, if that is not nil.
+func NewEngine(t *flow.Table, keep *pinned.Dir) (*Engine, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
+	if len(t.Maps()) == 0 {
+		return nil, errors.New("the XDP engine needs a flow table that the kernel sees")
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
+	}
+	e := &Engine{table: t, cpus: processors(), maps: map[string]*ebpf.Map{}, vlans: map[uint64]uint32{}}
+	for i, name := range []string{bpf.ForwardMapHeader, bpf.ForwardMapHalves, bpf.ForwardMapWides, bpf.ForwardMapHops} {
+		e.maps[name] = t.Maps()[i]
+	}
+	if err := e.make(keep); err != nil {
+		return nil, errors.Join(fmt.Errorf("the XDP engine: %w", err), e.Close())
+	}
+	return e, nil
+}
+
+func (e *Engine) make(keep *pinned.Dir) error {
+	spec, err := bpf.LoadForward()
+	if err != nil {
+		return err
+	}
+	e.size(spec)
+	if err := e.keep(keep); err != nil {
+		return err
+	}
+	for _, name := range shared {
+		if e.maps[name] != nil {
+			continue
+		}
+		m := spec.Maps[name].Copy()
+		m.Name = "weir_" + name
+		if e.maps[name], err = ebpf.NewMap(m); err != nil {
+			return fmt.Errorf("map %s: %w", name, err)
+		}
+	}
+	if err := e.watch(); err != nil {
+		return err
+	}
+	return errors.Join(
+		mapArray(e, e.maps[bpf.ForwardMapRules], &e.rules),
+		mapArray(e, e.maps[bpf.ForwardMapWays], &e.ways),
+		mapArray(e, e.maps[bpf.ForwardMapPassed], &e.passed),
+		mapArray(e, e.lost.Lost, &e.losses),
+	)
+}
+
+// keep makes the counters of real servers, or finds those of the engine before. One with
+// counters for another number of processors is an error, *pinned.Sizes.
+func (e *Engine) keep(keep *pinned.Dir) error {
+	size := int(unsafe.Sizeof(bpf.ForwardServed{}))
+	served, err := keep.Array("served", e.cpus<<16, size)
+	if keep == nil && err == nil {
+		served.Close()
+		served, err = pinned.Array("served", e.cpus<<16, size)
+	}
+	if err != nil {
+		return err
+	}
+	e.kept = append(e.kept, served)
+	zero, err := keep.Array("served_before", MaxDests, size)
+	if err != nil {
+		return err
+	}
+	e.kept = append(e.kept, zero)
+	e.maps[bpf.ForwardMapDests] = served.Map
+	e.served = unsafe.Slice((*bpf.ForwardServed)(unsafe.Pointer(unsafe.SliceData(served.Bytes))), e.cpus<<16)
+	e.zero = unsafe.Slice((*bpf.ForwardServed)(unsafe.Pointer(unsafe.SliceData(zero.Bytes))), MaxDests)
+	return nil
+}
+
+// size gives the maps of forward.bpf.c the sizes they have here.
+func (e *Engine) size(spec *ebpf.CollectionSpec) {
+	spec.Maps[bpf.ForwardMapHalves].MaxEntries = uint32(e.table.Slots())
+	spec.Maps[bpf.ForwardMapWides].MaxEntries = uint32(e.table.Slots())
+	spec.Maps[bpf.ForwardMapWays].MaxEntries = uint32(e.cpus) << 14
+	spec.Maps[bpf.ForwardMapDests].MaxEntries = uint32(e.cpus) << 16
+	spec.Maps[bpf.ForwardMapPassed].MaxEntries = uint32(e.cpus) << 6
+}
+
+// watch loads the programs that count what is lost. Without them losses would be silent,
+// so that there is no engine without.
+func (e *Engine) watch() error {
+	spec, err := bpf.LoadLost()
+	if err != nil {
+		return err
+	}
+	info, err := e.maps[bpf.ForwardMapDevices].Info()
+	if err != nil {
+		return err
+	}
+	id, ok := info.ID()
+	if !ok {
+		return errors.New("a map has no number: it needs Linux 5.11 or newer")
+	}
+	spec.Maps[bpf.LostMapLost].MaxEntries = uint32(e.cpus) << 6
+	err = errors.Join(spec.Variables[bpf.LostVarCpus].Set(uint32(e.cpus)), spec.Variables[bpf.LostVarDevicesId].Set(uint32(id)))
+	if err != nil {
+		return err
+	}
+	if err := spec.LoadAndAssign(&e.lost, nil); err != nil {
+		return fmt.Errorf("count what is lost at the redirect (it needs CONFIG_DEBUG_INFO_BTF): %w", err)
+	}
+	for _, p := range []*ebpf.Program{e.lost.Sent, e.lost.Refused} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			return fmt.Errorf("count what is lost at the redirect: %w", err)
+		}
+		e.tracing = append(e.tracing, l)
+	}
+	return nil
+}
+
+// mapArray maps a map's values.
+func mapArray[T any](e *Engine, m *ebpf.Map, into *[]T) error {
+	n := int(m.MaxEntries())
+	size := n * int(unsafe.Sizeof(*new(T)))
+	b, err := unix.Mmap(m.FD(), 0, (size+4095)&^4095, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map the counters: %w", err)
+	}
+	e.mapped = append(e.mapped, b)
+	*into = unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+	return nil
+}
+
+// Close ends the engine. The programs that use it have to be gone.
+func (e *Engine) Close() (err error) {
+	for _, l := range e.tracing {
+		err = errors.Join(err, l.Close())
+	}
+	if e.lost.Lost != nil {
+		err = errors.Join(err, e.lost.Close())
+	}
+	for _, b := range e.mapped {
+		err = errors.Join(err, unix.Munmap(b))
+	}
+	for _, name := range shared {
+		if m := e.maps[name]; m != nil && name != bpf.ForwardMapDests {
+			err = errors.Join(err, m.Close())
+		}
+	}
+	for i := range e.kept {
+		e.kept[i].Close()
+	}
+	e.kept, e.zero = nil, nil
+	e.tracing, e.mapped, e.maps = nil, nil, map[string]*ebpf.Map{}
+	e.rules, e.ways, e.served, e.passed, e.losses = nil, nil, nil, nil, nil
+	return err
+}
+
+// load loads the program of a port.
+func (e *Engine) load(id uint16, queues int, into *bpf.ForwardObjects) error {
+	spec, err := bpf.LoadForward()
+	if err != nil {
+		return err
+	}
+	e.size(spec)
+	spec.Maps[bpf.ForwardMapXsks].MaxEntries = uint32(queues)
+	spec.Maps[bpf.ForwardMapDrops].MaxEntries = uint32(queues)
+	for name, value := range map[string]any{
+		bpf.ForwardVarMask: uint32(e.table.Slots() - 1), bpf.ForwardVarSeed: e.table.Seed(),
+		bpf.ForwardVarPort: uint32(id), bpf.ForwardVarCpus: uint32(e.cpus), bpf.ForwardVarRoom: uint32(Room),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return err
+		}
+	}
+	return spec.LoadAndAssign(into, &ebpf.CollectionOptions{MapReplacements: e.maps})
+}
+
+// AddDevice makes an interface of the calling thread's network namespace the one of a port.
+func (e *Engine) AddDevice(id uint16, ifindex int) error {
+	place, err := placeOf(ifindex)
+	if err == nil {
+		err = errors.Join(
+			e.lost.Places.Put(place, uint32(id)),
+			e.maps[bpf.ForwardMapDevices].Put(uint32(id), uint32(ifindex)))
+	}
+	if err != nil {
+		return fmt.Errorf("the XDP engine: port %d: %w", id, err)
+	}
+	return nil
+}
+
+// placeOf is how lost.bpf.c knows an interface.
+func placeOf(ifindex int) (bpf.LostPlace, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		return bpf.LostPlace{}, fmt.Errorf("which network namespace this is: %w", err)
+	}
+	return bpf.LostPlace{Netns: uint32(st.Ino), Ifindex: uint32(ifindex)}, nil
+}
+
+// SetRules puts the rules of all ports in force. It may be called at any time.
+func (e *Engine) SetRules(rules *[port.Max]Rule) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wanted := map[uint64]uint32{}
+	for i := range rules {
+		r, w := &rules[i], &e.rules[i]
+		var mac uint64
+		for j, b := range r.MAC {
+			mac |= uint64(b) << (8 * j)
+		}
+		flags := uint32(0)
+		for f, on := range map[uint32]bool{ruleTakes: r.Takes, ruleSends: r.Sends, ruleOpenSum: r.OpenSum} {
+			if on {
+				flags |= f
+			}
+		}
+		tag := tagOnWire(r.Tag)
+		if r.Tag != 0 {
+			wanted[uint64(r.Link)<<32|uint64(tag)] = uint32(i)
+		}
+		if w.Mac == mac && w.Link == uint32(r.Link) && w.Tag == tag {
+			atomic.StoreUint32(&w.Flags, flags)
+			continue
+		}
+		atomic.StoreUint32(&w.Flags, 0) // nobody reads the rest meanwhile but who began before
+		atomic.StoreUint64(&w.Mac, mac)
+		atomic.StoreUint32(&w.Link, uint32(r.Link))
+		atomic.StoreUint32(&w.Tag, tag)
+		atomic.StoreUint32(&w.Flags, flags)
+	}
+	var err error
+	m := e.maps[bpf.ForwardMapVlans]
+	for key := range e.vlans {
+		if _, stays := wanted[key]; !stays {
+			err = errors.Join(err, m.Delete(key))
+		}
+	}
+	for key, id := range wanted {
+		if was, there := e.vlans[key]; !there || was != id {
+			err = errors.Join(err, m.Put(key, id))
+		}
+	}
+	e.vlans = wanted
+	if err != nil {
+		return fmt.Errorf("the XDP engine: VLANs: %w", err)
+	}
+	return nil
+}
+
+// tagOnWire is a tag of Facts as it lies on the wire, read little-endian.
+func tagOnWire(tag uint32) uint32 {
+	return tag>>24 | tag>>8&0xff00 | tag<<8&0xff0000 | tag<<24
+}
+
+// Carried is what the engine forwarded from one port to another.
+type Carried struct {
+	Packets          uint64
+	RxBytes, TxBytes uint64 // of frames, link header and tag included
+}
+
+// Way returns what came in on one port and left by another: of what came as IPv4 and
+// left as IPv4, came as IPv6 and left as IPv4, IPv4 and IPv6, IPv6 and IPv6. What was
+// lost after that (Lost) is in it.
+func (e *Engine) Way(in, out uint16) (by [4]Carried) {
+	for cpu := range e.cpus {
+		for family := range by {
+			w, c := &e.ways[cpu<<14|family<<12|int(in)<<6|int(out)], &by[family]
+			c.Packets += atomicLoad(&w.Packets)
+			c.RxBytes += atomicLoad(&w.RxBytes)
+			c.TxBytes += atomicLoad(&w.TxBytes)
+		}
+	}
+	return by
+}
+
+// Lost returns how many frames of a port the kernel lost after the engine had sent
+// them: for want of room in the driver, or because it would not take them.
+func (e *Engine) Lost(id uint16) (full, refused uint64) {
+	for cpu := range e.cpus {
+		l := &e.losses[cpu<<6|int(id)]
+		full += atomicLoad(&l.Full)
+		refused += atomicLoad(&l.Refused)
+	}
+	return full, refused
+}
+
+// Passed is why frames of a port went to the workers, by the numbers of PassedNames.
+func (e *Engine) Passed(id uint16) (n [len(PassedNames)]uint64) {
+	for cpu := range e.cpus {
+		for i := range n {
+			n[i] += atomicLoad(&e.passed[cpu<<6|int(id)].Why[i])
+		}
+	}
+	return n
+}
+
+// PassedNames are the reasons of enum why in forward.bpf.c, and what they mean.
+var PassedNames = [...]struct{ Name, Text string }{
+	{"taken", ""},
+	{"link", "no IPv4 or IPv6 for the port's own MAC address, or a tag for which there is no VLAN device"},
+	{"header", "IP options, extension headers, a fragment, malformed"},
+	{"protocol", "neither TCP nor UDP"},
+	{"flags", "TCP SYN, FIN or RST, or TCP options other than timestamps and SACK"},
+	{"open_checksum", "the sender left the checksum to its card, and on a virtual link there is none: ethtool -K IF tx off at the sender"},
+	{"no_flow", "first packets, and what belongs to no flow"},
+	{"slow_flow", "the flow's packets are the workers': handshake, client address still to be told, PROXY, moved sequence numbers, lists"},
+	{"mode", "the flow's way of forwarding is the workers'"},
+	{"changed", "the flow changed while it was looked at"},
+	{"next_hop", "the route is to be looked up anew, or the neighbour is not known"},
+	{"port", "the way out takes no frames from XDP"},
+	{"ttl", "TTL or hop limit ran out"},
+	{"size", "longer than the way out takes"},
+	{"room", "no room in front of the packet for a longer header"},
+}
+
+// Dest is what the engine carried to and from a real server.
+type Dest struct{ InPkts, InBytes, OutPkts, OutBytes uint64 }
+
+// Dest returns the counts of a real server since they were cleared.
+func (e *Engine) Dest(i uint32) Dest {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, z := e.sum(i), e.zero[i%MaxDests]
+	return Dest{
+		InPkts: s.Way[0].Packets - z.Way[0].Packets, InBytes: s.Way[0].Bytes - z.Way[0].Bytes,
+		OutPkts: s.Way[1].Packets - z.Way[1].Packets, OutBytes: s.Way[1].Bytes - z.Way[1].Bytes,
+	}
+}
+
+// ZeroDest clears them: the programs' own counters go on.
+func (e *Engine) ZeroDest(i uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.zero[i%MaxDests] = e.sum(i)
+}
+
+func (e *Engine) sum(i uint32) (s bpf.ForwardServed) {
+	for cpu := range e.cpus {
+		c := &e.served[uint32(cpu)<<16|i%MaxDests]
+		for way := range s.Way {
+			s.Way[way].Packets += atomicLoad(&c.Way[way].Packets)
+			s.Way[way].Bytes += atomicLoad(&c.Way[way].Bytes)
+		}
+	}
+	return s
+}
+
+// processors is one more than the highest number of a processor that is on. Frames
+// that come on one that is switched on later go to the workers.
+func processors() int {
+	text, err := os.ReadFile("/sys/devices/system/cpu/online")
+	if err != nil {
+		return runtime.NumCPU()
+	}
+	list := strings.FieldsFunc(strings.TrimSpace(string(text)), func(r rune) bool { return r == '-' || r == ',' })
+	if len(list) > 0 {
+		if last, err := strconv.Atoi(list[len(list)-1]); err == nil {
+			return last + 1
+		}
+	}
+	return runtime.NumCPU()
+}
