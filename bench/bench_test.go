@@ -19,9 +19,9 @@ import (
 	"weir/internal/wire"
 )
 
-// The second process of veth is this binary.
+// The second processes of veth and of peers are this binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "veth-part" {
+	if len(os.Args) > 1 && (os.Args[1] == "veth-part" || os.Args[1] == "peers-part") {
 		if err := run(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
@@ -173,7 +173,7 @@ func TestVethInterrupted(t *testing.T) {
 	if err := allPaths[0].set(ctx, n); err != nil {
 		t.Fatal(errors.Join(err, n.close()))
 	}
-	part, err := n.startPart(allPaths[0])
+	part, err := n.startVeth(allPaths[0])
 	if err != nil {
 		t.Fatal(errors.Join(err, n.close()))
 	}

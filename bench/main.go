@@ -37,12 +37,16 @@ func run(args []string) error {
 		return veth(args)
 	case "veth-part":
 		return vethPart(args)
+	case "peers":
+		return peers(args)
+	case "peers-part":
+		return peersPart(args)
 	case "rs":
 		return rs(args)
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, peers or rs", what)
 }
 
 func walk(args []string) error {

@@ -34,6 +34,7 @@ type vethOptions struct {
 	reps  int
 	flows int
 	paths []*path
+	pace  bool // measure delays at half of the load that nothing was lost at
 }
 
 func veth(args []string) error {
@@ -118,6 +119,8 @@ type result struct {
 	flood  phase // as fast as the generator can
 	steady phase // with the window: nothing overflows
 	where  losses
+	paced  *phase // at half of steady, if that was asked for
+	memory uint64 // bytes of the kernel's that the flows took; 0 where none were seen
 }
 
 // runPath sets a path up in a new network, measures it and takes all down.
@@ -130,14 +133,23 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 	if err := p.set(ctx, n); err != nil {
 		return r, err
 	}
-	part, err := n.startPart(p)
+	part, err := n.startVeth(p)
 	if err != nil {
 		return r, err
 	}
 	order := order{Window: window, Flows: o.flows, For: o.time, Director: n.pid()}
+	empty, err := kernelMemory()
+	if err != nil {
+		return r, err
+	}
 	if r.steady, err = part.do(ctx, order); err != nil {
 		return r, err
 	}
+	full, err := kernelMemory()
+	if err != nil {
+		return r, err
+	}
+	r.memory = full - min(empty, full)
 	before, err := n.losses(ctx)
 	if err != nil {
 		return r, err
@@ -151,7 +163,13 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 		return r, err
 	}
 	r.where = after.since(before)
-	return r, r.check()
+	if err := r.check(); err != nil || !o.pace {
+		return r, err
+	}
+	order.Interval = time.Duration(2 * float64(r.steady.Took) / float64(r.steady.Sunk))
+	paced, err := part.do(ctx, order)
+	r.paced = &paced
+	return r, err
 }
 
 // check tells a measurement from a mistake.
