@@ -210,6 +210,9 @@ func TestRefusals(t *testing.T) {
 		"no flows":              {[]string{"veth", "-flows", "0"}, "-flows"},
 		"more flows than ports": {[]string{"veth", "-flows", "100000"}, "nft can't carry 100000"},
 		"no repetition":         {[]string{"veth", "-reps", "0"}, "-reps"},
+		"no such peer":          {[]string{"peers", "-peers", "forward,dpvs"}, `"dpvs" is none of weir-afxdp, weir-afpacket`},
+		"peers without flows":   {[]string{"peers", "-flows", "1,0"}, `"0" is no number within 1-1048576`},
+		"peers never":           {[]string{"peers", "-reps", "0"}, "-reps"},
 		"no flows to walk":      {[]string{"walk", "-flows", "x"}, "-flows"},
 	} {
 		t.Run(name, func(t *testing.T) {

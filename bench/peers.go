@@ -45,6 +45,7 @@ type peersOptions struct {
 	flows []int
 	fill  []int // connections that memory is told of
 	held  int
+	rough bool // only prove that it works
 	peers []*peer
 }
 
@@ -57,13 +58,13 @@ func peers(args []string) error {
 	quick := fs.Bool("quick", false, "a moment of each, to prove that it works: the figures are worth nothing")
 	into := fs.String("write", "", "write the results into docs/performance.md, docs/performance.svg and README.md of this folder")
 	raw := fs.String("raw", "", "write every single figure to this file, as JSON")
-	against := fs.String("against", "", "compare the ratios with those of a file that -raw wrote")
+	against := fs.String("against", "", "compare the ratios with those of this file, which -raw wrote, if it is there")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	o := peersOptions{time: time.Duration(*seconds * float64(time.Second)), reps: *reps, fill: []int{manyFlows, 10 * manyFlows}, held: heldConns}
 	if *quick {
-		o.time, o.reps, o.fill, o.held = 300*time.Millisecond, 1, []int{20000, 100000}, 500
+		o.time, o.reps, o.fill, o.held, o.rough = 300*time.Millisecond, 1, []int{20000, 100000}, 500, true
 		*flows = strconv.Itoa(pacedFlows)
 	}
 	var err error
@@ -86,6 +87,12 @@ func peers(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var before *catch
+	if *against != "" {
+		if before, err = loadCatch(*against); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	c, err := measurePeers(ctx, o)
 	if err != nil {
 		return err
@@ -96,11 +103,7 @@ func peers(args []string) error {
 		}
 	}
 	fmt.Print(c.page())
-	if *against != "" {
-		before, err := loadCatch(*against)
-		if err != nil {
-			return err
-		}
+	if before != nil {
 		fmt.Print(c.compare(before))
 	}
 	if *into != "" {
@@ -213,11 +216,11 @@ func (c *catch) attempt(ctx context.Context, o peersOptions, rep int, name, what
 // datagrams measures one number of flows for all, and first what generator, cable and
 // sink cost by themselves.
 func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, rep, flows int) error {
-	vo := vethOptions{time: o.time, flows: flows, pace: flows == pacedFlows}
+	vo := vethOptions{time: o.time, flows: flows, rough: o.rough, pace: flows == pacedFlows}
 	what := fmt.Sprintf("%d flows of UDP", flows)
 	var own float64
 	if err := c.attempt(ctx, o, rep, baseline.name, what, func() error {
-		r, err := runPath(ctx, bin, baseline, vethOptions{time: o.time, flows: flows})
+		r, err := runPath(ctx, bin, baseline, vethOptions{time: o.time, flows: flows, rough: o.rough})
 		if err == nil {
 			own = perFrame(&r.flood, r.flood.Receive)
 		}

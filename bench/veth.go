@@ -34,6 +34,7 @@ type vethOptions struct {
 	reps  int
 	flows int
 	paths []*path
+	rough bool // figures need not be right, if only there are some
 	pace  bool // measure delays at half of the load that nothing was lost at
 }
 
@@ -163,7 +164,7 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 		return r, err
 	}
 	r.where = after.since(before)
-	if err := r.check(); err != nil || !o.pace {
+	if err := r.check(o.rough); err != nil || !o.pace {
 		return r, err
 	}
 	order.Interval = time.Duration(2 * float64(r.steady.Took) / float64(r.steady.Sunk))
@@ -173,7 +174,7 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 }
 
 // check tells a measurement from a mistake.
-func (r *result) check() error {
+func (r *result) check(rough bool) error {
 	for _, ph := range []*phase{&r.steady, &r.flood} {
 		switch {
 		case ph.Bad != 0:
@@ -186,7 +187,7 @@ func (r *result) check() error {
 			return fmt.Errorf("%d frames arrived otherwise than they should, and %d as they should", ph.AllOthers, ph.AllSunk)
 		}
 	}
-	if lost := lostOf(&r.steady); lost > r.steady.AllSent/100 {
+	if lost := lostOf(&r.steady); lost > r.steady.AllSent/100 && !rough {
 		return fmt.Errorf("%d of %d frames were lost though the generator held back: what it cost can't be told", lost, r.steady.AllSent)
 	}
 	return nil
