@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/internal/flow"
 )
 
 // Weir and its peers in one run: the same generators and sinks, the same cables, all
@@ -155,8 +157,8 @@ func peersPart(args []string) error {
 		return peersServer()
 	case len(args) == 1 && args[0] == "client":
 		return peersClient()
-	case len(args) == 2 && args[0] == "fill":
-		return peersFill(args[1])
+	case len(args) == 3 && args[0] == "fill":
+		return peersFill(args[1], args[2])
 	}
 	return fmt.Errorf("peers-part: %q is no part", args)
 }
@@ -178,8 +180,10 @@ func measurePeers(ctx context.Context, o peersOptions) (c *catch, err error) {
 	}
 	defer func() { err = errors.Join(err, room()) }()
 	for _, n := range o.fill {
-		if err := c.filled(ctx, o, n); err != nil {
-			return nil, err
+		for _, table := range []flow.Backing{flow.Anonymous, flow.BPFArray} {
+			if err := c.filled(ctx, o, n, table); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for rep := range o.reps {
@@ -283,6 +287,8 @@ func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) 
 	defer func() { err = errors.Join(err, b.close()) }()
 	figures := map[string]float64{}
 	var kept, each float64
+	// Cable and peer take turns within a repetition too: what is wanted is a difference.
+	turn := o.time / turns
 	if p.proxy() {
 		if each, err = b.memory(ctx, o.held); err != nil {
 			return err
@@ -292,14 +298,18 @@ func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) 
 		key   string
 		close bool
 	}{{"kept", false}, {"closed", true}} {
-		order := webOrder{Conns: webConns, Close: kind.close, For: o.time}
-		alone, err := b.do(ctx, order, true)
-		if err != nil {
-			return fmt.Errorf("by the cable alone: %w", err)
-		}
-		through, err := b.do(ctx, order, false)
-		if err != nil {
-			return err
+		order := webOrder{Conns: webConns, Close: kind.close, For: turn}
+		var alone, through webPhase
+		for range turns {
+			ph, err := b.do(ctx, order, true)
+			if err != nil {
+				return fmt.Errorf("by the cable alone: %w", err)
+			}
+			alone.add(&ph)
+			if ph, err = b.do(ctx, order, false); err != nil {
+				return err
+			}
+			through.add(&ph)
 		}
 		rate := float64(through.Requests) / through.Took.Seconds()
 		cost := float64(through.all())/float64(through.Requests) - float64(alone.all())/float64(alone.Requests)
@@ -331,7 +341,10 @@ func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) 
 }
 
 // leastCost of a request is a bound in ns: what costs less can't be told from nothing.
-const leastCost = 100
+const leastCost = 200
+
+// turns is how often cable and peer take turns in a repetition.
+const turns = 4
 
 func (p *peer) proxy() bool { return p.udp == nil }
 

@@ -42,6 +42,15 @@ type webPhase struct {
 // all is the processor time of all who worked on the requests.
 func (w *webPhase) all() time.Duration { return w.Ends + w.Balancer + w.Softirqd }
 
+// add makes one phase of two.
+func (w *webPhase) add(o *webPhase) {
+	w.Took += o.Took
+	w.Requests += o.Requests
+	w.Ends += o.Ends
+	w.Balancer += o.Balancer
+	w.Softirqd += o.Softirqd
+}
+
 // webPatience is how long an order may go without any answer.
 const webPatience = 15 * time.Second
 

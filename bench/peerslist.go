@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+
+	"weir/internal/flow"
 )
 
 // peer is a balancer: Weir in one of its variants, or what one would have in its place.
@@ -11,17 +13,19 @@ type peer struct {
 	name, text string
 	udp        *path // the way of datagrams; nil: it is a proxy of TCP
 	web        func(context.Context, *webBed) error
-	to         netip.Addr // where the web's clients go
-	fill       bool       // its memory is that of Weir's table
-	conntrack  bool       // its memory is that of the kernel's table, from the datagrams' run
-	version    []string   // the command that says its version
+	to         netip.Addr   // where the web's clients go
+	fill       bool         // its memory is that of Weir's table,
+	table      flow.Backing // which is in memory of this kind
+	conntrack  bool         // its memory is that of the kernel's table, from the datagrams' run
+	version    []string     // the command that says its version
 }
 
 // variants are the ways to run Weir. What is here is a row of the report.
 var variants = []struct {
 	name, text string
 	variant
-	frames bool // established flows leave as XDP's frames: the sink takes those
+	frames bool         // established flows leave as XDP's frames: the sink takes those
+	table  flow.Backing // what the flow table is in
 }{
 	{name: "weir-afxdp", text: "Weir, full-NAT, `driver afxdp`: its workers in Go by AF_XDP", variant: variant{device: "driver afxdp"}},
 	{name: "weir-afpacket", text: "Weir, full-NAT, `driver afpacket`: the same by packet sockets", variant: variant{device: "driver afpacket"}},
@@ -34,7 +38,7 @@ const forwardName, nftName = "forward", "nft"
 func peersOf() (list []*peer) {
 	for _, v := range variants {
 		list = append(list, &peer{
-			name: v.name, text: v.text, to: vip, fill: true,
+			name: v.name, text: v.text, to: vip, fill: true, table: v.table,
 			udp: &path{name: v.name, text: v.text, set: serving(v.variant), dst: vip, seen: locals, frames: v.frames},
 			web: func(ctx context.Context, b *webBed) error { return b.weirServes(ctx, v.variant) },
 		})

@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+
+	"weir/internal/flow"
 )
 
 // memory is what a connection takes at a proxy: of its processes, and of the kernel for
@@ -54,13 +58,16 @@ func (b *webBed) own() (sum uint64, err error) {
 }
 
 // filled has another process fill Weir's table, and adds what it then takes.
-func (c *catch) filled(ctx context.Context, o peersOptions, conns int) error {
+func (c *catch) filled(ctx context.Context, o peersOptions, conns int, table flow.Backing) error {
+	if !slices.ContainsFunc(o.peers, func(p *peer) bool { return p.fill && p.table == table }) {
+		return nil
+	}
 	var out, stderr bytes.Buffer
 	name, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, name, "peers-part", "fill", strconv.Itoa(conns))
+	cmd := exec.CommandContext(ctx, name, "peers-part", "fill", strconv.Itoa(conns), strconv.Itoa(int(table)))
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("fill a table with %d connections: %w: %s", conns, err, &stderr)
@@ -70,7 +77,7 @@ func (c *catch) filled(ctx context.Context, o peersOptions, conns int) error {
 		return fmt.Errorf("fill a table with %d connections: it said %q", conns, &out)
 	}
 	for _, p := range o.peers {
-		if p.fill {
+		if p.fill && p.table == table {
 			c.add(memoryKey(conns), p, float64(n))
 		}
 	}
@@ -79,12 +86,13 @@ func (c *catch) filled(ctx context.Context, o peersOptions, conns int) error {
 
 // peersFill fills a table with UDP connections by the walk in memory, and prints what
 // memory this process then has.
-func peersFill(text string) error {
-	conns, err := strconv.Atoi(text)
-	if err != nil || conns < 1 {
-		return fmt.Errorf("fill: %q is no number of connections", text)
+func peersFill(number, kind string) error {
+	conns, err1 := strconv.Atoi(number)
+	table, err2 := strconv.Atoi(kind)
+	if err := errors.Join(err1, err2); err != nil || conns < 1 {
+		return fmt.Errorf("fill: %q connections in a table of kind %q can't be", number, kind)
 	}
-	r, err := newUDPRun(conns)
+	r, err := newUDPRunIn(flow.Backing(table), conns)
 	if err != nil {
 		return err
 	}
