@@ -104,9 +104,9 @@ func peers(args []string) error {
 			return err
 		}
 	}
-	fmt.Print(c.page())
+	fmt.Fprint(os.Stdout, c.page())
 	if before != nil {
-		fmt.Print(c.compare(before))
+		fmt.Fprint(os.Stdout, c.compare(before))
 	}
 	if *into != "" {
 		return c.write(*into)

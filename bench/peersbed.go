@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -233,7 +234,7 @@ func (b *webBed) balancer(ctx context.Context, config, text string, words ...str
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-p.Done():
-			return fmt.Errorf("%s ended: %v\n%s", words[0], p.Err(), &b.log)
+			return fmt.Errorf("%s ended: %w\n%s", words[0], p.Err(), &b.log)
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not listen: %w\n%s", words[0], err, &b.log)
 		}
@@ -303,7 +304,7 @@ func (b *webBed) iperf(ctx context.Context, span time.Duration) (float64, error)
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-deadline.Done():
-			return 0, fmt.Errorf("iperf3: %v: %s%s\n%s", err, report.Error, out, &log)
+			return 0, fmt.Errorf("iperf3: %w\n%s\n%s", cmp.Or(err, context.Cause(deadline)), cmp.Or(report.Error, out), &log)
 		}
 	}
 }

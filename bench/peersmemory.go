@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/internal/flow"
 )
@@ -62,6 +63,7 @@ func (c *catch) filled(ctx context.Context, o peersOptions, conns int, table flo
 	if !slices.ContainsFunc(o.peers, func(p *peer) bool { return p.fill && p.table == table }) {
 		return nil
 	}
+	fmt.Fprintf(os.Stderr, "\r\033[K%s memory of %d connections", time.Now().Format(time.TimeOnly), conns)
 	var out, stderr bytes.Buffer
 	name, err := os.Executable()
 	if err != nil {
@@ -104,6 +106,6 @@ func peersFill(number, kind string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(n)
+	fmt.Fprintln(os.Stdout, n)
 	return r.lost()
 }
