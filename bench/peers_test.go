@@ -82,7 +82,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"| | weir-afxdp | forward | nft |\n|---|---|---|---|\n",
 		"| UDP, 1 k flows: Mpps, flooded | 3.00 (2.50-3.50) | 1.00 (1.00-1.50) | 1.00 (1.00-1.00) |\n",
-		"| UDP, 1 k flows: Mpps, flooded | 2.00 / 3.00 | 1.00 / 1.00 | 1.00 / 1.00 |\n",
+		"| UDP, 1 k flows: Mpps, flooded: of forward / of nft | 2.00 / 3.00 | 1.00 / 1.00 | 1.00 / 1.00 |\n",
 		"- weir-afxdp: Weir\n",
 	} {
 		if !strings.Contains(page, want) {

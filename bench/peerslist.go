@@ -31,8 +31,8 @@ var variants = []struct {
 	{name: "weir-afpacket", text: "Weir, full-NAT, `driver afpacket`: the same by packet sockets", variant: variant{device: "driver afpacket"}},
 }
 
-// The two that all others are compared with.
-const forwardName, nftName = "forward", "nft"
+// Those that others are compared with.
+const forwardName, nftName, haproxyName, nginxName = "forward", "nft", "haproxy", "nginx"
 
 // peersOf makes the list.
 func peersOf() (list []*peer) {
@@ -55,13 +55,13 @@ func peersOf() (list []*peer) {
 			web: func(ctx context.Context, b *webBed) error { return b.linuxTranslates(ctx) },
 		},
 		&peer{
-			name: "haproxy", text: "HAProxy, `mode tcp`, one thread", to: vip, version: []string{"haproxy", "-v"},
+			name: haproxyName, text: "HAProxy, `mode tcp`, one thread", to: vip, version: []string{"haproxy", "-v"},
 			web: func(ctx context.Context, b *webBed) error {
 				return b.balancer(ctx, "haproxy.cfg", haproxyConf(), "haproxy", "-q", "-db", "-f")
 			},
 		},
 		&peer{
-			name: "nginx", text: "nginx, `stream`, one worker", to: vip, version: []string{"nginx", "-v"},
+			name: nginxName, text: "nginx, `stream`, one worker", to: vip, version: []string{"nginx", "-v"},
 			web: func(ctx context.Context, b *webBed) error {
 				return b.balancer(ctx, "nginx.conf", nginxConf(b.dir), "nginx", "-e", "stderr", "-p", b.dir, "-c")
 			},

@@ -20,7 +20,7 @@ func (c *catch) page() string {
 	fmt.Fprintf(&b, "%s; %s. Load of the machine at the beginning: %s. %s.\n\n", c.Machine, c.When, c.Load, strings.Join(c.Versions, "; "))
 	fmt.Fprintf(&b, "%d repetitions of all in turn, %g s for each figure. Median, and in brackets the quartiles.\n\n", c.Reps, c.Seconds)
 	c.figures(&b, c.rows(), true)
-	b.WriteString("\nThe same as times of IP forwarding's / of nftables' (medians of the repetitions' ratios):\n\n")
+	b.WriteString("\nThe same as multiples of others' (medians of the repetitions' ratios):\n\n")
 	c.ratios(&b)
 	b.WriteByte('\n')
 	for _, name := range c.Peers {
@@ -74,13 +74,13 @@ func (c *catch) figures(b *strings.Builder, rows []figure, spread bool) {
 func (c *catch) ratios(b *strings.Builder) {
 	c.head(b)
 	for _, f := range c.rows() {
-		if !f.ratio {
+		if f.beside == nil {
 			continue
 		}
-		fmt.Fprintf(b, "| %s |", f.label)
+		fmt.Fprintf(b, "| %s: of %s |", f.label, strings.Join(f.beside, " / of "))
 		for _, name := range c.Peers {
 			var cell []string
-			for _, other := range []string{forwardName, nftName} {
+			for _, other := range f.beside {
 				if r, ok := c.ratio(f.key, name, other); ok {
 					cell = append(cell, fmt.Sprintf("%.2f", r))
 				} else {
