@@ -315,6 +315,9 @@ func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) 
 		cost := float64(through.all())/float64(through.Requests) - float64(alone.all())/float64(alone.Requests)
 		figures[kind.key+" rate"] = rate
 		figures[kind.key+" cost"] = cost / 1e3
+		if through.Balancer > 0 {
+			figures[kind.key+" own"] = float64(through.Balancer) / float64(through.Requests) / 1e3
+		}
 		figures[kind.key+" per cpu"] = 1e9 / max(cost, leastCost)
 		if !kind.close {
 			kept = rate

@@ -42,6 +42,10 @@ func TestPeers(t *testing.T) {
 				if ok {
 					t.Errorf("%s of %s: %v", f.label, p.name, v)
 				}
+			case strings.HasSuffix(f.key, "own") && p.udp != nil && !p.fill:
+				if ok {
+					t.Errorf("%s of %s, which has no process: %v", f.label, p.name, v)
+				}
 			case len(v) != 1:
 				t.Errorf("%s of %s: %v, want one figure", f.label, p.name, v)
 			case strings.HasSuffix(f.key, "cost"), strings.HasPrefix(f.key, "udp cpu"), f.key == "udp lost":

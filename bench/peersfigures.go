@@ -113,9 +113,11 @@ func (c *catch) rows() (rows []figure) {
 		figure{key: "udp lost", label: "UDP at half load: lost, %", digits: 3, scale: 1, less: true},
 		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux},
 		figure{key: "kept cost", label: "HTTP keep-alive: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
+		figure{key: "kept own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
 		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true},
 		figure{key: "closed rate", label: "HTTP close: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux, short: true},
 		figure{key: "closed cost", label: "HTTP close: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
+		figure{key: "closed own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
 		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true})
 	for _, at := range delayParts {
 		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true})
