@@ -26,7 +26,8 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 NEED := scripts/need.sh
 FOR_DEMO := curl nginx-light
 FOR_BENCH := iproute2 ethtool nftables
-FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived frr openssh-server openssh-client
+FOR_PEERS := $(FOR_BENCH) haproxy nginx-light libnginx-mod-stream iperf3
+FOR_TEST := $(FOR_DEMO) iproute2 iputils-ping iputils-arping ethtool haproxy libnginx-mod-stream gcc libc6-dev python3 tcpdump tshark iperf3 dnsmasq-base dnsutils nftables clang llvm libbpf-dev protobuf-compiler ca-certificates user-mode-linux kmod net-tools traceroute keepalived frr openssh-server openssh-client
 FOR_LONG := $(FOR_TEST) openvswitch-switch
 FOR_RACE := $(FOR_TEST) gcc libc6-dev
 FOR_GENERATE := clang llvm libbpf-dev protobuf-compiler ca-certificates
@@ -85,6 +86,15 @@ bench: ## what a packet costs: the walk in memory, then veth beside Linux's own 
 	@$(NEED) root go $(FOR_BENCH)
 	$(GO) run ./bench walk
 	$(GO) run ./bench veth
+
+# Where what bench-peers measured is kept, for the next run to be compared with.
+PEERS_RAW := docs/performance.json
+.PHONY: bench-peers
+bench-peers: ## Weir, Linux's own ways, HAProxy and nginx in one run: rewrites docs/performance.md (root)
+	@$(NEED) root go $(FOR_PEERS)
+	@mkdir -p bin
+	$(GO) build -o bin/bench ./bench
+	bin/bench peers -write . -raw $(PEERS_RAW) -against $(PEERS_RAW) $(PEERS)
 
 .PHONY: benchmarks
 benchmarks: ## the benchmarks beside the code, BENCHTIME=1x each (PKG=./internal/... for a part)

@@ -78,6 +78,48 @@ func TestDropsLawCanFail(t *testing.T) {
 	}
 }
 
+// badMarks says what is wrong with the lines of a page between which a command writes.
+func badMarks(page, name string) string {
+	begin, end := "<!-- "+name+" -->", "<!-- /"+name+" -->"
+	i, j := strings.Index(page, begin), strings.Index(page, end)
+	switch {
+	case strings.Count(page, begin) != 1 || strings.Count(page, end) != 1:
+		return fmt.Sprintf("want the lines %s and %s, each once", begin, end)
+	case j < i:
+		return fmt.Sprintf("%s stands before %s", end, begin)
+	}
+	return ""
+}
+
+func TestPagesHaveRoomForResults(t *testing.T) {
+	for _, name := range []string{"README.md", "docs/performance.md"} {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bad := badMarks(string(page), "bench-peers"); bad != "" {
+			t.Errorf("%s, which make bench-peers rewrites: %s", name, bad)
+		}
+	}
+}
+
+func TestMarksLawCanFail(t *testing.T) {
+	tests := []struct{ name, page, want string }{
+		{"fine", "a\n<!-- x -->\nb\n<!-- /x -->\n", ""},
+		{"none", "a\n", "each once"},
+		{"not closed", "<!-- x -->\n", "each once"},
+		{"twice", "<!-- x --><!-- /x --><!-- x --><!-- /x -->", "each once"},
+		{"the wrong way round", "<!-- /x --><!-- x -->", "stands before"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := badMarks(tt.page, "x"); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("law says %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // place is a Go file and perhaps what it declares, as ARCHITECTURE.md writes it:
 // `worker/walk.go` or `worker/breathe.go inhale`.
 var place = regexp.MustCompile("`([a-z0-9_./]+\\.go)(?: ([A-Za-z0-9_.]+))?`")

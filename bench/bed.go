@@ -53,8 +53,11 @@ type bed struct {
 
 // newBed makes room for conns connections and gives the service locals local
 // addresses.
-func newBed(conns, locals int) (*bed, error) {
-	flows, err := flow.New(flow.Config{Conns: conns, Workers: 1})
+func newBed(conns, locals int) (*bed, error) { return newBedIn(flow.Anonymous, conns, locals) }
+
+// newBedIn has the flow table in memory of a kind.
+func newBedIn(memory flow.Backing, conns, locals int) (*bed, error) {
+	flows, err := flow.New(flow.Config{Conns: conns, Workers: 1, Backing: memory})
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,9 @@ import (
 	"weir/internal/wire"
 )
 
-// The second process of veth is this binary.
+// The second processes of veth and of peers are this binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "veth-part" {
+	if len(os.Args) > 1 && (os.Args[1] == "veth-part" || os.Args[1] == "peers-part") {
 		if err := run(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
@@ -173,7 +173,7 @@ func TestVethInterrupted(t *testing.T) {
 	if err := allPaths[0].set(ctx, n); err != nil {
 		t.Fatal(errors.Join(err, n.close()))
 	}
-	part, err := n.startPart(allPaths[0])
+	part, err := n.startVeth(allPaths[0])
 	if err != nil {
 		t.Fatal(errors.Join(err, n.close()))
 	}
@@ -210,6 +210,9 @@ func TestRefusals(t *testing.T) {
 		"no flows":              {[]string{"veth", "-flows", "0"}, "-flows"},
 		"more flows than ports": {[]string{"veth", "-flows", "100000"}, "nft can't carry 100000"},
 		"no repetition":         {[]string{"veth", "-reps", "0"}, "-reps"},
+		"no such peer":          {[]string{"peers", "-peers", "forward,dpvs"}, `"dpvs" is none of weir-afxdp, weir-afpacket`},
+		"peers without flows":   {[]string{"peers", "-flows", "1,0"}, `"0" is no number within 1-1048576`},
+		"peers never":           {[]string{"peers", "-reps", "0"}, "-reps"},
 		"no flows to walk":      {[]string{"walk", "-flows", "x"}, "-flows"},
 	} {
 		t.Run(name, func(t *testing.T) {

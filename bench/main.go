@@ -39,12 +39,16 @@ func run(args []string) error {
 		return vethPart(args)
 	case "xdp":
 		return xdp(args)
+	case "peers":
+		return peers(args)
+	case "peers-part":
+		return peersPart(args)
 	case "rs":
 		return rs(args)
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {

@@ -46,8 +46,10 @@ type udpRun struct {
 	sent    [2]uint64
 }
 
-func newUDPRun(flows int) (*udpRun, error) {
-	b, err := newBed(flows+flows/8+4096, flows/60000+1)
+func newUDPRun(flows int) (*udpRun, error) { return newUDPRunIn(flow.Anonymous, flows) }
+
+func newUDPRunIn(memory flow.Backing, flows int) (*udpRun, error) {
+	b, err := newBedIn(memory, flows+flows/8+4096, flows/60000+1)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -21,7 +22,11 @@ import (
 
 // patience is how long the director may take to start or to end, and a command
 // to be carried out.
-const patience = 20 * time.Second
+const (
+	patience = 20 * time.Second
+	// patienceFlow is what each flow may take, besides, to be opened.
+	patienceFlow = 40 * time.Microsecond
+)
 
 // course is the network of one run:
 //
@@ -98,11 +103,30 @@ func (n *course) pid() int {
 
 func (n *course) socket() string { return filepath.Join(n.dir, "weir.sock") }
 
-// serve starts the real daemon with the least configuration there is, and waits
-// until it says that it is ready.
-func (n *course) serve(ctx context.Context, driver, offload string) error {
+// variant is a way to run the director: what differs in dpvs.conf.
+type variant struct {
+	device string // lines of each device
+	global string // lines of global_defs
+	ipvs   string // lines of ipvs_defs
+}
+
+// conf is the least configuration there is with a variant's lines.
+func (v variant) conf() string {
+	text := ""
+	if v.global != "" {
+		text += "global_defs {\n" + v.global + "\n}\n"
+	}
+	text += fmt.Sprintf("netif_defs {\n    device dpdk0 {\n%[1]s\n    }\n    device dpdk1 {\n%[1]s\n    }\n}\n", v.device)
+	if v.ipvs != "" {
+		text += "ipvs_defs {\n" + v.ipvs + "\n}\n"
+	}
+	return text
+}
+
+// serve starts the real daemon, and waits until it says that it is ready.
+func (n *course) serve(ctx context.Context, v variant) error {
 	conf := filepath.Join(n.dir, "dpvs.conf")
-	text := fmt.Sprintf("global_defs {\n    offload %[2]s\n}\nnetif_defs {\n    device dpdk0 {\n        driver %[1]s\n    }\n    device dpdk1 {\n        driver %[1]s\n    }\n}\n", driver, offload)
+	text := v.conf()
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return err
 	}
@@ -227,4 +251,20 @@ func (n *course) losses(ctx context.Context) (losses, error) {
 		l["weir "+d.Reason] = d.Total
 	}
 	return l, nil
+}
+
+// startPart starts a process of ours in a namespace.
+func startPart(space *netns.Namespace, cmd *exec.Cmd) (*partProcess, error) {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := space.Start(cmd); err != nil {
+		return nil, err
+	}
+	return &partProcess{orders: json.NewEncoder(in), answers: json.NewDecoder(bufio.NewReader(out))}, nil
 }

@@ -25,6 +25,7 @@ type sample struct {
 	generator, daemon time.Duration // processor time
 	softirqd          time.Duration
 	user, system      uint64 // of the daemon, in whatever unit: their ratio counts
+	delays            delays // with an interval
 }
 
 // measure lets the generator run, waits until all flows are open, and measures.
@@ -32,15 +33,20 @@ func (p *part) measure(o order) (ph phase, err error) {
 	if err := p.clock.find(); err != nil {
 		return ph, err
 	}
+	p.paced = o.Interval > 0
 	if err := errors.Join(
 		p.obj.Sent.Set(bpf.GenerateSent{}), p.obj.Sunk.Set(bpf.GenerateSunk{}),
-		p.obj.Flows.Set(uint32(o.Flows)), p.obj.Window.Set(uint32(o.Window)), p.obj.Stop.Set(uint32(0)),
+		p.obj.Flows.Set(uint32(o.Flows)), p.obj.Window.Set(uint32(o.Window)),
+		p.obj.Interval.Set(uint64(o.Interval)), p.obj.Delays.Set([classes]uint64{}), p.obj.Stop.Set(uint32(0)),
 	); err != nil {
 		return ph, err
 	}
 	stopped, ended := make(chan struct{}), make(chan error, 1)
-	repeat := uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30))
-	go func() { ended <- p.generate(repeat, stopped) }()
+	repeat, batch := uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30)), uint32(64)
+	if o.Interval > 0 {
+		repeat, batch = repeatPaced, batchPaced
+	}
+	go func() { ended <- p.generate(repeat, batch, stopped) }()
 	a, b, err := p.span(o, ended)
 	close(stopped)
 	err = errors.Join(err, p.obj.Stop.Set(uint32(1)), <-ended)
@@ -48,6 +54,9 @@ func (p *part) measure(o order) (ph phase, err error) {
 		return ph, err
 	}
 	ph = between(&a, &b)
+	if o.Interval > 0 {
+		ph.Delays = b.delays.since(a.delays)
+	}
 	last, err := p.rest(o)
 	ph.AllSent, ph.AllSunk, ph.AllOthers, ph.Bad = last.sent.Frames, last.sunk.Frames, last.sunk.Others, last.sunk.Bad
 	return ph, err
@@ -65,7 +74,7 @@ func (p *part) span(o order, ended <-chan error) (a, b sample, err error) {
 		if a, err = p.sample(o.Director); err != nil {
 			return a, b, err
 		}
-		if time.Since(begun) > patience {
+		if time.Since(begun) > patience+time.Duration(o.Flows)*patienceFlow {
 			return a, b, fmt.Errorf("%d frames were sent, but only %d arrived as they should and %d otherwise", a.sent.Frames, a.sunk.Frames, a.sunk.Others)
 		}
 	}
@@ -86,6 +95,10 @@ func (p *part) rest(o order) (s sample, err error) {
 
 func (p *part) sample(director int) (s sample, err error) {
 	err = errors.Join(p.obj.Sent.Get(&s.sent), p.obj.Sunk.Get(&s.sunk), p.clock.read(&s, director))
+	if p.paced {
+		s.delays = make(delays, classes)
+		err = errors.Join(err, p.obj.Delays.Get(s.delays))
+	}
 	return s, err
 }
 
@@ -101,6 +114,30 @@ func between(a, b *sample) phase {
 	}
 	ph.System = daemon - ph.User
 	return ph
+}
+
+// kernelMemory is what the kernel's small objects take, in bytes: connections that it
+// tracks and sockets are among them.
+func kernelMemory() (uint64, error) { return kilobytes("/proc/meminfo", "Slab:") }
+
+// residentMemory is the memory of a process, in bytes.
+func residentMemory(pid int) (uint64, error) {
+	return kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:")
+}
+
+// kilobytes reads a line of a file of /proc, in bytes.
+func kilobytes(file, name string) (uint64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == name && f[2] == "kB" {
+			n, err := strconv.ParseUint(f[1], 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, fmt.Errorf("%s has no line %s", file, name)
 }
 
 // processors reads what processes and interrupts have used. A softirq is charged

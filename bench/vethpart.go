@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -36,7 +35,8 @@ type order struct {
 	Window   int // frames on their way at most; 0: as many as can be
 	Flows    int
 	For      time.Duration
-	Director int // process id of the director; 0: none
+	Director int           // process id of the director; 0: none
+	Interval time.Duration // between two frames, whose delays are measured; 0: no such pace
 }
 
 // phase is what was measured. Frames and times are those of the measured span;
@@ -48,6 +48,7 @@ type phase struct {
 	Receive                     time.Duration // generator's processor time less its waiting, and that of ksoftirqd and interrupts
 	User, System                time.Duration // of the director
 	AllSent, AllSunk, AllOthers uint64
+	Delays                      delays `json:",omitempty"` // with an interval
 }
 
 const (
@@ -55,6 +56,9 @@ const (
 	// measurement, and at least those. It has a beginning and an end of some ms,
 	// and goes on idly to its end when the generator is told to stop.
 	repeatSecond, repeatLeast = 4 << 20, 1 << 18
+	// With an interval most of a call's frames are not sent: it is not due, and the
+	// generator looks at the clock again. A batch is sent when it is full, so it is small.
+	repeatPaced, batchPaced = 1 << 24, 8
 
 	warmUp = 200 * time.Millisecond
 	// calm is how long no frame must have come for all to have come.
@@ -67,8 +71,8 @@ type partProcess struct {
 	answers *json.Decoder
 }
 
-// startPart starts the second process for a path.
-func (n *course) startPart(p *path) (*partProcess, error) {
+// startVeth starts the second process for a path.
+func (n *course) startVeth(p *path) (*partProcess, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -77,45 +81,44 @@ func (n *course) startPart(p *path) (*partProcess, error) {
 	if p.short {
 		at = n.weir.String() + "/dpdk1"
 	}
-	cmd := exec.Command(self, "veth-part", "-sink", at, "-swallow="+strconv.FormatBool(p.short), "-from", n.genMAC.String(), "-to", n.wanMAC.String(),
+	cmd := exec.Command(self, "veth-part", "-sink", at, "-swallow="+strconv.FormatBool(p.short || p.frames), "-from", n.genMAC.String(), "-to", n.wanMAC.String(),
 		"-dst", p.dst.String(), "-want", rip.String(), "-seen", p.seen.String())
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := n.gen.Start(cmd); err != nil {
-		return nil, err
-	}
-	return &partProcess{orders: json.NewEncoder(in), answers: json.NewDecoder(bufio.NewReader(out))}, nil
+	return startPart(n.gen, cmd)
 }
 
-// do has a phase measured. When ctx ends the answer is not waited for: the
-// process ends with its network.
-func (p *partProcess) do(ctx context.Context, o order) (ph phase, err error) {
+// do has a phase measured.
+func (p *partProcess) do(ctx context.Context, o order) (phase, error) {
+	ph := new(phase)
+	err := p.ask(ctx, o, ph)
+	if err == nil && ph.Err != "" {
+		err = errors.New(ph.Err)
+	}
+	if ctx.Err() != nil {
+		return phase{}, err
+	}
+	if err != nil {
+		err = fmt.Errorf("generator and sink: %w", err)
+	}
+	return *ph, err
+}
+
+// ask sends an order and waits for its answer. When ctx ends the answer is not waited
+// for, and must not be looked at: the process ends with its network.
+func (p *partProcess) ask(ctx context.Context, order, answer any) error {
 	done := make(chan error, 1)
 	go func() {
-		err := p.orders.Encode(o)
+		err := p.orders.Encode(order)
 		if err == nil {
-			err = p.answers.Decode(&ph)
+			err = p.answers.Decode(answer)
 		}
 		done <- err
 	}()
 	select {
 	case err := <-done:
-		if err == nil && ph.Err != "" {
-			err = errors.New(ph.Err)
-		}
-		if err != nil {
-			err = fmt.Errorf("generator and sink: %w", err)
-		}
-		return ph, err
+		return err
 	case <-ctx.Done():
-		return phase{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
@@ -124,12 +127,13 @@ type part struct {
 	obj   bpf.GenerateObjects
 	model [64]byte
 	clock processors
+	paced bool // delays are counted
 }
 
 func vethPart(args []string) error {
 	fs := flag.NewFlagSet("veth-part", flag.ContinueOnError)
 	sink := fs.String("sink", "", "NAMESPACE/LINK of the sink")
-	swallow := fs.Bool("swallow", false, "the sink gets the generator's own frames, not skbs")
+	swallow := fs.Bool("swallow", false, "the sink gets frames of XDP, not skbs")
 	from := fs.String("from", "", "MAC address to send from")
 	to := fs.String("to", "", "MAC address to send to")
 	dst := fs.String("dst", "", "IP address to send to")
@@ -237,7 +241,7 @@ func (p *part) attach(at string, swallow bool) (l link.Link, err error) {
 }
 
 // generate sends until it is told to stop, by calls of so many frames.
-func (p *part) generate(repeat uint32, stopped <-chan struct{}) error {
+func (p *part) generate(repeat, batch uint32, stopped <-chan struct{}) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var set unix.CPUSet
@@ -252,7 +256,7 @@ func (p *part) generate(repeat uint32, stopped <-chan struct{}) error {
 		default:
 		}
 		_, err := p.obj.Generate.Run(&ebpf.RunOptions{
-			Data: p.model[:frameSize], Repeat: repeat, Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES, BatchSize: 64,
+			Data: p.model[:frameSize], Repeat: repeat, Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES, BatchSize: batch,
 		})
 		if err != nil {
 			return fmt.Errorf("run the generator: %w", err)

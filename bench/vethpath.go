@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // path is a way from generator to sink.
@@ -15,12 +16,15 @@ type path struct {
 	dst        netip.Addr   // where the generator sends to
 	seen       netip.Prefix // source addresses at the sink
 	short      bool         // the sink is at the director's end of the first cable
+	frames     bool         // frames reach the sink as XDP sends them, not as skbs
 }
 
 var (
 	clients = netip.MustParsePrefix("10.16.0.0/12")
 	locals  = netip.MustParsePrefix("192.168.100.0/24")
 	local   = netip.MustParseAddr("192.168.100.200") // the first of them
+
+	lastLocal = netip.MustParseAddr("192.168.100.254")
 )
 
 // baseline is the generator and its cable alone.
@@ -30,9 +34,9 @@ var baseline = &path{
 }
 
 var allPaths = []*path{
-	{name: "afxdp", text: "weir, full-NAT, driver afxdp", set: serving("afxdp", "off"), dst: vip, seen: locals},
-	{name: "afpacket", text: "weir, full-NAT, driver afpacket", set: serving("afpacket", "off"), dst: vip, seen: locals},
-	{name: "xdp", text: "weir, full-NAT, forwarded by XDP", set: serving("afxdp", "on"), dst: vip, seen: locals},
+	{name: "afxdp", text: "weir, full-NAT, driver afxdp", set: serving(variant{device: "driver afxdp", global: "offload off"}), dst: vip, seen: locals},
+	{name: "afpacket", text: "weir, full-NAT, driver afpacket", set: serving(variant{device: "driver afpacket", global: "offload off"}), dst: vip, seen: locals},
+	{name: "xdp", text: "weir, full-NAT, forwarded by XDP", set: serving(variant{device: "driver afxdp", global: "offload on"}), dst: vip, seen: locals, frames: true},
 	{name: "forward", text: "Linux, IP forwarding", set: forwarding, dst: rip, seen: clients},
 	{name: "nft", text: "Linux, nftables DNAT and masquerade", flows: masqueraded, set: translating, dst: vip, seen: locals},
 }
@@ -44,22 +48,16 @@ func pathNames() (names []string) {
 	return names
 }
 
-// serving has the real director serve a UDP service. All but the driver and the XDP
-// engine is as it is without being said.
-func serving(driver, offload string) func(context.Context, *course) error {
+// serving has the real director serve a UDP service. All but the variant's lines is as
+// it is without being said.
+func serving(v variant) func(context.Context, *course) error {
 	return func(ctx context.Context, n *course) error {
-		if driver == "afpacket" {
+		if strings.Contains(v.device, "afpacket") {
 			if err := n.receive(ctx); err != nil {
 				return err
 			}
 		}
-		if offload == "on" {
-			// The sink's end takes frames from XDP, as a card would.
-			if _, err := n.sink.Run(ctx, "ethtool", "-K", "s0", "gro", "on"); err != nil {
-				return err
-			}
-		}
-		if err := n.serve(ctx, driver, offload); err != nil {
+		if err := n.serve(ctx, v); err != nil {
 			return err
 		}
 		service := fmt.Sprintf("-u %s:%d", vip, servicePort)
@@ -114,9 +112,20 @@ func translating(ctx context.Context, n *course) error {
 	if err := forwarding(ctx, n); err != nil {
 		return err
 	}
+	return n.translate(ctx, "udp dport "+strconv.Itoa(servicePort))
+}
+
+// translate has nftables send what comes to the VIP for some ports to the real server.
+// Where one address is not enough for all flows, a range stands in the place of
+// masquerade: but for the choice, which a flow's first packet makes, both do the same.
+func (n *course) translate(ctx context.Context, ports string) error {
+	hide := "masquerade"
+	if n.flows > masqueraded {
+		hide = "snat to " + local.String() + "-" + lastLocal.String()
+	}
 	return n.linux(ctx, "nft", "add table ip bench;"+
 		"add chain ip bench pre { type nat hook prerouting priority dstnat; };"+
 		"add chain ip bench post { type nat hook postrouting priority srcnat; };"+
-		"add rule ip bench pre ip daddr "+vip.String()+" udp dport "+strconv.Itoa(servicePort)+" dnat to "+rip.String()+";"+
-		"add rule ip bench post oifname dpdk0 masquerade")
+		"add rule ip bench pre ip daddr "+vip.String()+" "+ports+" dnat to "+rip.String()+";"+
+		"add rule ip bench post oifname dpdk0 "+hide)
 }

@@ -10,6 +10,9 @@
 // With a window, it holds back while that many frames are on their way, so that
 // nothing overflows; the time it spends waiting is counted, to be taken off its
 // processor time.
+//
+// With an interval it sends one frame in so many ns, whatever becomes of them, and
+// writes the time into each; the sink counts how long they were on their way.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -28,6 +31,9 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 #define CLIENTS 0x0a100000     // 10.16.0.0/12
 #define CLIENT_MASK 0xfffff
 #define CLIENT_PORT 1024
+#define STAMP 44               // where the time lies in a frame, in two halves
+#define LATE 64                // intervals that the generator catches up with at most
+#define DELAYS 1024            // classes of delays: 16 to a power of two
 
 // Orders.
 __u8 model[64];   // the frame, with source address and port 0
@@ -35,6 +41,7 @@ __u32 out = 0;    // interface index
 __u32 flows = 1;
 __u32 window = 0; // frames; 0: none, send as fast as can be
 __u32 stop = 1;
+__u64 interval = 0; // ns between two frames; 0: no such pace
 __u32 want_dst = 0; // as on the wire: what the sink counts
 __u32 want_src = 0; // and want_src of its source under src_mask
 __u32 src_mask = 0;
@@ -46,8 +53,9 @@ struct sent {
 	__u64 waited;    // ns
 	__u64 forgotten; // frames that the window waits for no more
 	__u64 since;     // ns: waiting since then; 0: not
+	__u64 next;      // ns: when the next frame is due, with an interval
 	__u32 flow;      // of the next frame
-	__u8 pad[92];
+	__u8 pad[84];
 } __attribute__((aligned(128))) sent;
 
 // What the sink saw.
@@ -57,6 +65,43 @@ struct sunk {
 	__u64 bad;    // wrong checksum
 	__u8 pad[104];
 } __attribute__((aligned(128))) sunk;
+
+// How many frames were on their way how long; see class.
+__u64 delays[DELAYS];
+
+// class tells the class of a delay in ns: below 16 they are themselves, above it
+// each power of two has 16.
+static __always_inline __u32 class(__u64 ns)
+{
+	__u32 power = 4;
+
+	if (ns >> 40)
+		return DELAYS - 1;
+	if (ns < 16)
+		return ns;
+	if (ns >> (power + 16))
+		power += 16;
+	if (ns >> (power + 8))
+		power += 8;
+	if (ns >> (power + 4))
+		power += 4;
+	if (ns >> (power + 2))
+		power += 2;
+	if (ns >> (power + 1))
+		power += 1;
+	return (power - 3) * 16 + ((ns >> (power - 4)) & 15);
+}
+
+// early reports whether the next frame is not due yet.
+static __always_inline int early(__u64 now)
+{
+	if (now < sent.next)
+		return 1;
+	if (now - sent.next > LATE * interval)
+		sent.next = now;
+	sent.next += interval;
+	return 0;
+}
 
 // full reports whether the window has no room for another chunk.
 static __always_inline int full(void)
@@ -106,11 +151,17 @@ int generate(struct xdp_md *ctx)
 	__u64 *to = (void *)d, *from = (void *)model;
 	__u32 address, flow, sum;
 	__u16 port, check;
+	__u64 now = 0;
 
 	if (d + FRAME > (__u8 *)(long)ctx->data_end)
 		return XDP_DROP;
 	if (sent.frames % CHUNK == 0 && held())
 		return XDP_DROP;
+	if (interval) {
+		now = bpf_ktime_get_ns();
+		if (*(volatile __u32 *)&stop || early(now))
+			return XDP_DROP;
+	}
 	flow = sent.flow;
 	sent.flow = flow + 1 < flows ? flow + 1 : 0;
 	to[0] = from[0];
@@ -124,6 +175,11 @@ int generate(struct xdp_md *ctx)
 	*(__u16 *)(d + 34) = port;
 	sum = (address & 0xffff) + (address >> 16);
 	*(__u16 *)(d + 24) = ~folded((__u16) ~*(__u16 *)(model + 24) + sum);
+	if (now) {
+		*(__u32 *)(d + STAMP) = now;
+		*(__u32 *)(d + STAMP + 4) = now >> 32;
+		sum += (now & 0xffff) + (now >> 16 & 0xffff) + (now >> 32 & 0xffff) + (now >> 48);
+	}
 	check = ~folded((__u16) ~*(__u16 *)(model + 40) + sum + port);
 	*(__u16 *)(d + 40) = check ? check : 0xffff; // 0 would say: none
 	sent.frames++;
@@ -158,6 +214,11 @@ static __always_inline void count(__u8 *d, __u8 *end)
 	if (sunk.frames % PROBE == 0 && !sound(d))
 		sunk.bad++;
 	sunk.frames++;
+	if (interval) {
+		__u64 then = *(__u32 *)(d + STAMP) | (__u64) * (__u32 *)(d + STAMP + 4) << 32;
+
+		delays[class(bpf_ktime_get_ns() - then) % DELAYS]++;
+	}
 }
 
 // sink ends frames behind a cable whose other end sends skbs: XDP would first copy

@@ -19,8 +19,9 @@ type GenerateSent struct {
 	Waited    uint64
 	Forgotten uint64
 	Since     uint64
+	Next      uint64
 	Flow      uint32
-	Pad       [92]uint8
+	Pad       [84]uint8
 }
 
 type GenerateSunk struct {
@@ -38,7 +39,9 @@ const (
 	GenerateProgGenerate = "generate"
 	GenerateProgSink     = "sink"
 	GenerateProgSwallow  = "swallow"
+	GenerateVarDelays    = "delays"
 	GenerateVarFlows     = "flows"
+	GenerateVarInterval  = "interval"
 	GenerateVarModel     = "model"
 	GenerateVarOut       = "out"
 	GenerateVarSent      = "sent"
@@ -108,7 +111,9 @@ type GenerateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GenerateVariableSpecs struct {
+	Delays   *ebpf.VariableSpec `ebpf:"delays"`
 	Flows    *ebpf.VariableSpec `ebpf:"flows"`
+	Interval *ebpf.VariableSpec `ebpf:"interval"`
 	Model    *ebpf.VariableSpec `ebpf:"model"`
 	Out      *ebpf.VariableSpec `ebpf:"out"`
 	Sent     *ebpf.VariableSpec `ebpf:"sent"`
@@ -151,7 +156,9 @@ func (m *GenerateMaps) Close() error {
 //
 // It can be passed to LoadGenerateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GenerateVariables struct {
+	Delays   *ebpf.Variable `ebpf:"delays"`
 	Flows    *ebpf.Variable `ebpf:"flows"`
+	Interval *ebpf.Variable `ebpf:"interval"`
 	Model    *ebpf.Variable `ebpf:"model"`
 	Out      *ebpf.Variable `ebpf:"out"`
 	Sent     *ebpf.Variable `ebpf:"sent"`

@@ -20,6 +20,7 @@ proof() {
 	iputils-ping) echo ping ;;
 	libbpf-dev) echo /usr/include/bpf/bpf_helpers.h ;;
 	libc6-dev) echo /usr/include/stdio.h ;;
+	libnginx-mod-stream) echo /usr/lib/nginx/modules/ngx_stream_module.so ;;
 	llvm) echo llvm-strip ;;
 	keepalived) echo /usr/sbin/keepalived ;;
 	kmod) echo modprobe ;;

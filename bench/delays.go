@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"slices"
+	"time"
+)
+
+// classes is how many classes of delays there are. Below 16 ns they are the delays
+// themselves, above it each power of two has 16: bpf/generate.bpf.c counts the same.
+const classes = 1024
+
+// delays counts by class.
+type delays []uint64
+
+func classOf(d time.Duration) int {
+	ns := uint64(max(d, 0))
+	switch power := bits.Len64(ns) - 1; {
+	case ns>>40 != 0:
+		return classes - 1
+	case ns < 16:
+		return int(ns)
+	default:
+		return (power-3)*16 + int(ns>>(power-4)&15)
+	}
+}
+
+// middle is the delay that stands for a class.
+func middle(class int) time.Duration {
+	if class < 16 {
+		return time.Duration(class)
+	}
+	power := class/16 + 3
+	width := int64(1) << (power - 4)
+	return time.Duration(int64(16+class%16)*width + width/2)
+}
+
+func (d delays) since(before delays) delays {
+	diff := slices.Clone(d)
+	for i, n := range before {
+		diff[i] -= n
+	}
+	return diff
+}
+
+// at is the delay that a part of all was at most.
+func (d delays) at(part float64) (time.Duration, error) {
+	var all, sum uint64
+	for _, n := range d {
+		all += n
+	}
+	if all == 0 {
+		return 0, fmt.Errorf("no delay was measured")
+	}
+	want := uint64(math.Ceil(part * float64(all)))
+	for i, n := range d {
+		if sum += n; sum >= want {
+			return middle(i), nil
+		}
+	}
+	return middle(classes - 1), nil
+}

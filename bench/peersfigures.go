@@ -1,0 +1,203 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// catch is all that was measured.
+type catch struct {
+	When, Machine string
+	Versions      []string
+	Load          string // of the machine at the beginning
+	Seconds       float64
+	Reps          int
+	Flows         []int
+	Fill          []int
+	Held          int
+	Peers         []string
+	// Figures are by key, then by peer, in the order of the repetitions.
+	Figures map[string]map[string][]float64
+
+	texts map[string]string
+}
+
+func newCatch(o peersOptions) *catch {
+	c := &catch{
+		When: time.Now().UTC().Format("2006-01-02"), Load: loadAverage(), Seconds: o.time.Seconds(), Reps: o.reps, Flows: o.flows, Fill: o.fill, Held: o.held,
+		Peers: namesOf(o.peers), Figures: map[string]map[string][]float64{}, texts: map[string]string{},
+	}
+	for _, p := range o.peers {
+		c.texts[p.name] = p.text
+	}
+	return c
+}
+
+func (c *catch) add(key string, p *peer, v float64) {
+	if c.Figures[key] == nil {
+		c.Figures[key] = map[string][]float64{}
+	}
+	c.Figures[key][p.name] = append(c.Figures[key][p.name], v)
+}
+
+func (c *catch) save(name string) error {
+	text, err := json.MarshalIndent(c, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(text, '\n'), 0o644)
+}
+
+func loadCatch(name string) (*catch, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	c := new(catch)
+	if err := json.Unmarshal(text, c); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, nil
+}
+
+// delayParts are the points of a distribution that are told. What befalls one packet in
+// a hundred on a shared machine is as often its doing as the peer's: no ratio is made of it.
+var delayParts = []struct {
+	name   string
+	part   float64
+	beside []string
+}{{"p50", 0.5, toLinux}, {"p99", 0.99, nil}, {"p99.9", 0.999, nil}}
+
+func udpKey(what string, flows int) string { return fmt.Sprintf("udp %s %d", what, flows) }
+func memoryKey(conns int) string           { return fmt.Sprintf("memory %d", conns) }
+
+// figure is one row of the report.
+type figure struct {
+	key, label string
+	digits     int
+	scale      float64
+	beside     []string // names of the peers whose figures it is divided by
+	short      bool     // is in the README's table as well
+	plot       bool     // is in the picture
+	less       bool     // the less the better
+}
+
+// What ratios are made with: Linux's own ways; where the figure is a small difference for
+// those, the proxies.
+var (
+	toLinux   = []string{forwardName, nftName}
+	toProxies = []string{haproxyName, nginxName}
+)
+
+// rows are all figures that there may be, in the report's order.
+func (c *catch) rows() (rows []figure) {
+	for _, n := range c.Flows {
+		first := n == pacedFlows
+		last := n == slices.Max(c.Flows)
+		at := fmt.Sprintf("UDP, %s: ", flowsText(n))
+		rows = append(rows,
+			figure{key: udpKey("flood", n), label: at + "Mpps, flooded", digits: 2, scale: 1, beside: toLinux, short: first || last, plot: first || last},
+			figure{key: udpKey("steady", n), label: at + "Mpps, nothing lost", digits: 2, scale: 1, beside: toLinux},
+			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: toLinux, short: first || last, plot: first || last, less: true})
+	}
+	rows = append(rows, figure{key: "udp load", label: "UDP at half load: Mpps", digits: 2, scale: 1})
+	for _, at := range delayParts {
+		rows = append(rows, figure{key: "udp " + at.name, label: "UDP at half load: one way, µs, " + at.name, digits: 1, scale: 1, beside: at.beside, less: true})
+	}
+	rows = append(rows,
+		figure{key: "udp lost", label: "UDP at half load: lost, %", digits: 3, scale: 1, less: true},
+		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux},
+		figure{key: "kept cost", label: "HTTP keep-alive: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
+		figure{key: "kept own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
+		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true},
+		figure{key: "closed rate", label: "HTTP close: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux, short: true},
+		figure{key: "closed cost", label: "HTTP close: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
+		figure{key: "closed own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
+		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true})
+	for _, at := range delayParts {
+		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true})
+	}
+	rows = append(rows, figure{key: "iperf", label: "iperf3, one TCP stream: Gbit/s", digits: 2, scale: 1, beside: toLinux, short: true, plot: true})
+	for _, n := range c.Fill {
+		rows = append(rows, figure{key: memoryKey(n), label: fmt.Sprintf("Memory of %s connections: MiB", thousands(n)), digits: 0, scale: 1.0 / (1 << 20), short: true, less: true})
+	}
+	return slices.DeleteFunc(rows, func(f figure) bool { return c.Figures[f.key] == nil })
+}
+
+func flowsText(n int) string {
+	if n == 1 {
+		return "1 flow"
+	}
+	return thousands(n) + " flows"
+}
+
+// thousands writes 100000 as "100 k".
+func thousands(n int) string {
+	switch {
+	case n >= 1_000_000 && n%1_000_000 == 0:
+		return strconv.Itoa(n/1_000_000) + " M"
+	case n >= 1000 && n%1000 == 0:
+		return strconv.Itoa(n/1000) + " k"
+	}
+	return strconv.Itoa(n)
+}
+
+// quarters are a quarter's, the half's and three quarters' way through sorted figures.
+func quarters(v []float64) (q [3]float64) {
+	v = slices.Sorted(slices.Values(v))
+	for i := range q {
+		at := float64(i+1) / 4 * float64(len(v)-1)
+		low := int(at)
+		high := min(low+1, len(v)-1)
+		q[i] = v[low] + (v[high]-v[low])*(at-float64(low))
+	}
+	return q
+}
+
+// ratio is how many times another's figure a peer's is: each repetition's by itself,
+// for what disturbs one disturbs its neighbours too, and the median of those.
+func (c *catch) ratio(key, name, other string) (float64, bool) {
+	a, b := c.Figures[key][name], c.Figures[key][other]
+	if len(a) == 0 || len(a) != len(b) {
+		return 0, false
+	}
+	r := make([]float64, len(a))
+	for i := range a {
+		if b[i] <= 0 {
+			return 0, false
+		}
+		r[i] = a[i] / b[i]
+	}
+	return quarters(r)[1], true
+}
+
+// agreement is how far two runs' ratios may lie from each other.
+const agreement = 0.10
+
+// compare says which ratios differ from another run's by more than that.
+func (c *catch) compare(before *catch) string {
+	var b strings.Builder
+	all, bad := 0, 0
+	for _, f := range c.rows() {
+		for _, name := range c.Peers {
+			for _, other := range f.beside {
+				now, ok := c.ratio(f.key, name, other)
+				then, was := before.ratio(f.key, name, other)
+				if !ok || !was || name == other {
+					continue
+				}
+				all++
+				if now > then*(1+agreement) || now < then/(1+agreement) {
+					bad++
+					fmt.Fprintf(&b, "- %s: %s is %.2f times %s, and was %.2f\n", f.label, name, now, other, then)
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("\nOf %d ratios %d differ by more than %.0f %% from the other run's.\n\n%s", all, bad, 100*agreement, &b)
+}

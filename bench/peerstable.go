@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Between these lines a file's text is ours.
+const (
+	markBegin = "<!-- bench-peers -->"
+	markEnd   = "<!-- /bench-peers -->"
+)
+
+// page is the whole report, as Markdown.
+func (c *catch) page() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s; %s. Load of the machine at the beginning: %s. %s.\n\n", c.Machine, c.When, c.Load, strings.Join(c.Versions, "; "))
+	fmt.Fprintf(&b, "%d repetitions of all in turn, %g s for each figure. Median, and in brackets the quartiles.\n\n", c.Reps, c.Seconds)
+	c.figures(&b, c.rows(), true)
+	b.WriteString("\nThe same as multiples of others' (medians of the repetitions' ratios):\n\n")
+	c.ratios(&b)
+	b.WriteByte('\n')
+	for _, name := range c.Peers {
+		if text := c.texts[name]; text != "" {
+			fmt.Fprintf(&b, "- %s: %s\n", name, text)
+		}
+	}
+	return b.String()
+}
+
+// summary is what the README has of it.
+func (c *catch) summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s; %s; %s. Medians of %d repetitions of all in turn.\n\n", c.Machine, c.When, strings.Join(c.Versions, "; "), c.Reps)
+	var rows []figure
+	for _, f := range c.rows() {
+		if f.short {
+			rows = append(rows, f)
+		}
+	}
+	c.figures(&b, rows, false)
+	return b.String()
+}
+
+// head is the first two lines of a table with a column for each peer.
+func (c *catch) head(b *strings.Builder) {
+	fmt.Fprintf(b, "| | %s |\n|---|%s\n", strings.Join(c.Peers, " | "), strings.Repeat("---|", len(c.Peers)))
+}
+
+func (c *catch) figures(b *strings.Builder, rows []figure, spread bool) {
+	c.head(b)
+	for _, f := range rows {
+		fmt.Fprintf(b, "| %s |", f.label)
+		for _, name := range c.Peers {
+			v := c.Figures[f.key][name]
+			if len(v) == 0 {
+				b.WriteString(" - |")
+				continue
+			}
+			q := quarters(v)
+			fmt.Fprintf(b, " %.*f", f.digits, q[1]*f.scale)
+			if spread && len(v) > 1 {
+				fmt.Fprintf(b, " (%.*f-%.*f)", f.digits, q[0]*f.scale, f.digits, q[2]*f.scale)
+			}
+			b.WriteString(" |")
+		}
+		b.WriteByte('\n')
+	}
+}
+
+func (c *catch) ratios(b *strings.Builder) {
+	c.head(b)
+	for _, f := range c.rows() {
+		if f.beside == nil {
+			continue
+		}
+		fmt.Fprintf(b, "| %s: of %s |", f.label, strings.Join(f.beside, " / of "))
+		for _, name := range c.Peers {
+			var cell []string
+			for _, other := range f.beside {
+				if r, ok := c.ratio(f.key, name, other); ok {
+					cell = append(cell, fmt.Sprintf("%.2f", r))
+				} else {
+					cell = append(cell, "-")
+				}
+			}
+			fmt.Fprintf(b, " %s |", strings.Join(cell, " / "))
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// write puts report and picture where readers find them.
+func (c *catch) write(dir string) error {
+	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+	return errors.Join(
+		rewrite(at("docs/performance.md"), "\n"+c.page()+"\n![The same as bars](performance.svg)\n\n"),
+		rewrite(at("README.md"), "\n"+c.summary()+"\n![The same as bars](docs/performance.svg)\n\n"),
+		os.WriteFile(at("docs/performance.svg"), []byte(c.plot()), 0o644),
+	)
+}
+
+// rewrite replaces what is between the marks of a file.
+func rewrite(name, text string) error {
+	old, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok1 := strings.Cut(string(old), markBegin)
+	_, after, ok2 := strings.Cut(rest, markEnd)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s has not the lines %s and %s, between which the results go", name, markBegin, markEnd)
+	}
+	return os.WriteFile(name, []byte(before+markBegin+"\n"+text+markEnd+after), 0o644)
+}
