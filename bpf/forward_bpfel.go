@@ -68,23 +68,28 @@ type ForwardWeirHalf struct {
 }
 
 type ForwardWeirHeader struct {
-	_          structs.HostLayout
-	Magic      uint64
-	Version    uint32
-	HalfSize   uint32
-	Slots      uint64
-	Seed       uint64
-	Conns      uint32
-	ConnSize   uint32
-	NextHops   uint32
-	HopSize    uint32
-	ProbeFast  uint32
-	ProbeMax   uint32
-	TickShift  uint32
-	WideSize   uint32
-	PathsKnown uint32
-	Reserved68 [28]uint8
-	Reserved96 [32]uint8
+	_           structs.HostLayout
+	Magic       uint64
+	Version     uint32
+	HalfSize    uint32
+	Slots       uint64
+	Seed        uint64
+	Conns       uint32
+	ConnSize    uint32
+	NextHops    uint32
+	HopSize     uint32
+	ProbeFast   uint32
+	ProbeMax    uint32
+	TickShift   uint32
+	WideSize    uint32
+	PathsKnown  uint32
+	Reserved68  [28]uint8
+	Fresh       uint32
+	Alive       uint32
+	Takeovers   uint32
+	Died        uint32
+	Away        uint32
+	Reserved116 [12]uint8
 }
 
 type ForwardWeirNextHop struct {
