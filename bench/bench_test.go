@@ -212,6 +212,7 @@ func TestRefusals(t *testing.T) {
 		"no repetition":         {[]string{"veth", "-reps", "0"}, "-reps"},
 		"no such peer":          {[]string{"peers", "-peers", "forward,dpvs"}, `"dpvs" is none of weir-afxdp, weir-afpacket`},
 		"peers without flows":   {[]string{"peers", "-flows", "1,0"}, `"0" is no number within 1-1048576`},
+		"peers unconnected":     {[]string{"peers", "-conns", "0"}, "-conns: 0 is not within 1-5000"},
 		"peers never":           {[]string{"peers", "-reps", "0"}, "-reps"},
 		"no flows to walk":      {[]string{"walk", "-flows", "x"}, "-flows"},
 	} {

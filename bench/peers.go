@@ -24,8 +24,6 @@ import (
 // peers in turn, over and over. What comes out is docs/performance.md's table.
 
 const (
-	// webConns is how many connections the web's client has at a time.
-	webConns = 64
 	// webSources is how many addresses it has.
 	webSources = 64
 	// webFlows is for how many connections addresses are laid out towards the server:
@@ -47,6 +45,7 @@ type peersOptions struct {
 	flows []int
 	fill  []int // connections that memory is told of
 	held  int
+	conns int  // that the web's client has at a time
 	rough bool // only prove that it works
 	peers []*peer
 }
@@ -57,6 +56,7 @@ func peers(args []string) error {
 	reps := fs.Int("reps", 5, "repetitions, of which the median counts")
 	flows := fs.String("flows", "1,1000,100000,1000000", "numbers of UDP flows")
 	only := fs.String("peers", "", "what to measure, by name, comma between; nothing: all")
+	conns := fs.Int("conns", 1000, "connections that the web's client has at a time")
 	quick := fs.Bool("quick", false, "a moment of each, to prove that it works: the figures are worth nothing")
 	into := fs.String("write", "", "write the results into docs/performance.md, docs/performance.svg and README.md of this folder")
 	raw := fs.String("raw", "", "write every single figure to this file, as JSON")
@@ -64,7 +64,7 @@ func peers(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	o := peersOptions{time: time.Duration(*seconds * float64(time.Second)), reps: *reps, fill: []int{manyFlows, 10 * manyFlows}, held: heldConns}
+	o := peersOptions{time: time.Duration(*seconds * float64(time.Second)), reps: *reps, fill: []int{manyFlows, 10 * manyFlows}, held: heldConns, conns: *conns}
 	if *quick {
 		o.time, o.reps, o.fill, o.held, o.rough = 300*time.Millisecond, 1, []int{20000, 100000}, 500, true
 		*flows = strconv.Itoa(pacedFlows)
@@ -81,6 +81,8 @@ func peers(args []string) error {
 		return errors.New("peers makes network namespaces and needs root: run it with sudo")
 	case runtime.NumCPU() <= workerCPU:
 		return errors.New("peers needs two processors: one for the generator, one for the balancer")
+	case o.conns < 1 || o.conns > heldConns:
+		return fmt.Errorf("-conns: %d is not within 1-%d", o.conns, heldConns)
 	case o.reps < 1 || o.time <= 0:
 		return errors.New("-reps and -seconds must be more than 0")
 	}
@@ -298,7 +300,7 @@ func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) 
 		key   string
 		close bool
 	}{{"kept", false}, {"closed", true}} {
-		order := webOrder{Conns: webConns, Close: kind.close, For: turn}
+		order := webOrder{Conns: o.conns, Close: kind.close, For: turn}
 		var alone, through webPhase
 		for range turns {
 			ph, err := b.do(ctx, order, true)
@@ -323,7 +325,7 @@ func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) 
 			kept = rate
 		}
 	}
-	paced, err := b.do(ctx, webOrder{Conns: webConns, Every: time.Duration(2e9 / kept), For: o.time}, false)
+	paced, err := b.do(ctx, webOrder{Conns: o.conns, Every: time.Duration(2e9 / kept), For: o.time}, false)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 func TestPeers(t *testing.T) {
 	const held, fill = 200, 5000
 	o := peersOptions{
-		time: 200 * time.Millisecond, reps: 1, flows: []int{pacedFlows}, fill: []int{fill}, held: held, rough: true, peers: peersOf(),
+		time: 200 * time.Millisecond, reps: 1, flows: []int{pacedFlows}, fill: []int{fill}, held: held, conns: 64, rough: true, peers: peersOf(),
 	}
 	room, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_max")
 	if err != nil {
