@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
 	"weir/internal/packet"
+	"weir/internal/pinned"
 	"weir/internal/port"
 	"weir/internal/port/afxdp"
 	"weir/internal/testkit/netns"
@@ -41,14 +44,27 @@ type engineBed struct {
 
 func newEngine(t testing.TB) *engineBed {
 	t.Helper()
+	b := openEngine(t, nil)
+	t.Cleanup(func() { b.close(t) })
+	return b
+}
+
+func (b *engineBed) close(t testing.TB) {
+	check(t, b.engine.Close())
+	b.table.Close()
+}
+
+// openEngine makes one in a folder, or goes on with what is there.
+func openEngine(t testing.TB, keep *pinned.Dir) *engineBed {
+	t.Helper()
 	b := &engineBed{now: clock.Now()}
-	var err error
-	b.table, err = flow.New(flow.Config{Conns: 300, Workers: 1, Backing: flow.BPFArray, Seed: 1})
+	table, found, err := flow.Open(flow.Config{Conns: 300, Workers: 1, Backing: flow.BPFArray, Keep: keep, Seed: 1})
 	check(t, err)
-	t.Cleanup(b.table.Close)
-	b.engine, err = afxdp.NewEngine(b.table, nil)
+	if b.table = table; found {
+		b.table.TakeOver(b.now)
+	}
+	b.engine, err = afxdp.NewEngine(b.table, keep)
 	check(t, err)
-	t.Cleanup(func() { check(t, b.engine.Close()) })
 	b.hop = b.table.Hops.Back(1, engineNext, port.MAC{2, 0, 0, 0, 0, 0xb0}, 1500)
 	var rules [port.Max]afxdp.Rule
 	rules[0] = afxdp.Rule{MAC: engineMAC, Takes: true}
@@ -91,6 +107,51 @@ func engineFrame(src, dst netip.Addr, sport, dport uint16, to, from port.MAC, tt
 	ip.ComputeChecksum()
 	wire.CompleteL4(ip)
 	return f
+}
+
+// What real servers were sent by the engine is counted on by the next one, from where it
+// was cleared last.
+func TestEngineCountsGoOn(t *testing.T) {
+	w, err := netns.New("weirport" + strconv.FormatUint(worlds.Add(1), 10))
+	check(t, err)
+	t.Cleanup(func() { check(t, w.Close()) })
+	pins, err := w.Pins("engine")
+	check(t, err)
+	frame := engineFrame(engineClient, engineVIP, 1024, 53, engineMAC, port.MAC{2, 0, 0, 0, 0, 0xa1}, 64)
+	total := uint64(0)
+	for life := range 3 {
+		keep, err := pinned.Open(filepath.Join(pins, "weir"))
+		check(t, err)
+		b := openEngine(t, keep)
+		check(t, b.engine.AddDevice(1, 1))
+		if life == 0 {
+			_, err := b.insert(engineLIP, engineRS, 1025, 5353)
+			check(t, err)
+		}
+		if got := b.engine.Dest(0).InPkts; got != total {
+			t.Errorf("engine %d begins with %d packets, want %d", life, got, total)
+		}
+		if life == 1 {
+			b.engine.ZeroDest(0)
+			total = 0
+		}
+		trial, err := b.engine.Try(0)
+		check(t, err)
+		for range 3 {
+			_, taken, err := trial.Run(bytes.Clone(frame))
+			check(t, err)
+			if !taken {
+				t.Fatalf("engine %d leaves the flow to the workers: %v", life, b.engine.Passed(0))
+			}
+			total++
+		}
+		if got := b.engine.Dest(0).InPkts; got != total {
+			t.Errorf("engine %d has counted %d packets, want %d", life, got, total)
+		}
+		check(t, trial.Close())
+		b.close(t)
+		check(t, keep.Close())
+	}
 }
 
 // A record is rewritten over and over for another real server while the engine reads it:
