@@ -8,7 +8,7 @@ import (
 
 // Sizes of the picture, in its own units.
 const (
-	plotWidth  = 460 // of a panel
+	plotWidth  = 560 // of a panel
 	plotNames  = 100 // of which the names take
 	plotValues = 90  // and the figures behind the bars
 	barHeight  = 18
