@@ -181,6 +181,7 @@ func (s segment) toa() (client netip.AddrPort, found int) {
 // where it belongs and nowhere else, every checksum is right, every frame fits, and
 // the client's address is in no IP header.
 func TestCapture(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range drivers {
 		t.Run(s.String(), func(t *testing.T) {
 			d := newDirector(t, s)

@@ -76,6 +76,7 @@ func TestServerSilent(t *testing.T) {
 // What keeps a service from serving is counted under its own name, and ends as soon
 // as the operator mends it.
 func TestServiceCannotServe(t *testing.T) {
+	t.Parallel() // it waits for what is refused
 	const service = "-t 10.0.0.100:80"
 	for _, row := range []struct{ name, reason, harm, mend string }{
 		{"no local address", "lb_no_laddr",
