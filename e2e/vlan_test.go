@@ -61,6 +61,7 @@ func (d *director) vlans() {
 // TestVLAN runs the section "VLAN Device", and on its devices the sections "Simple
 // Full-NAT" and "SNAT".
 func TestVLAN(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	two := drivers[0]
 	two.workers, two.queues = 2, 2
 	for _, s := range []setup{two, drivers[2]} {
