@@ -120,6 +120,7 @@ func (d *director) curlAnyPort() {
 
 // SNAT over VLANs, and a large transfer: super-frames with tags.
 func TestVLANSNAT(t *testing.T) {
+	t.Parallel() // it asks little of the machine
 	for _, s := range []setup{drivers[0], drivers[2]} {
 		t.Run(s.String(), func(t *testing.T) {
 			d := newDirector(t, s)
