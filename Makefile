@@ -126,12 +126,12 @@ generate: ## code from the API's schema, C and the flow table's layout
 	$(GO) generate ./...
 
 .PHONY: long
-long: ## what does not fit into the 30 minutes of make test: the sections over bonds, Open vSwitch, the peers' benchmark, a narrow tunnel (root)
+long: ## what does not fit into the 30 minutes of make test: the sections over bonds, Open vSwitch, forwarding by XDP, restarts, the peers' benchmark, a narrow tunnel (root)
 	@$(NEED) root go $(FOR_LONG)
 	@$(MAKE) --no-print-directory build
 	$(GO) vet -tags long ./e2e ./bench
 	$(GO) test -tags long -count=1 -timeout 10m -run 'TestPeers$$' ./bench
-	$(GO) test -tags long -count=1 -timeout 25m -run 'TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$|TestTunnelPathMTU' ./e2e
+	WEIR_E2E_FULL=1 $(GO) test -tags long -count=1 -timeout 25m -run 'TestTraffic$$|TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$|TestTunnelPathMTU' ./e2e
 
 .PHONY: generate-check
 generate-check: generate ## fails if generated files are not what make generate writes

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -329,4 +330,14 @@ func (d *director) twoArm() {
 	d.do("./dpip addr add 10.0.0.100/32 dev dpdk1")
 	d.do("./dpip route add 10.0.0.0/16 dev dpdk1")
 	d.do("./dpip route add 192.168.100.0/24 dev dpdk0")
+}
+
+// pins mounts a bpffs for the bed's director.
+func (b *bed) pins() string {
+	b.t.Helper()
+	dir, err := b.net.World.Pins("pins")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return filepath.Join(dir, "weir")
 }

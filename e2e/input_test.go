@@ -143,7 +143,6 @@ func (d *director) wrongReload() {
 // Fifty commands at a time change services under traffic: each is carried out once,
 // and the traffic of another service notices nothing.
 func TestConcurrentCommands(t *testing.T) {
-	t.Parallel()
 	const commands = 50
 	d := failing(t, two)
 	kept := d.steady("10.0.0.100:80", 16, "kept")

@@ -1,3 +1,5 @@
+//go:build long
+
 package e2e
 
 import (
@@ -20,16 +22,6 @@ import (
 	"testing"
 	"time"
 )
-
-// pins mounts a bpffs for the bed's director.
-func (b *bed) pins() string {
-	b.t.Helper()
-	dir, err := b.net.World.Pins("pins")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return filepath.Join(dir, "weir")
-}
 
 // kill is kill -9 of the daemon, which has ended then.
 func (d *director) kill() {
