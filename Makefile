@@ -131,7 +131,7 @@ long: ## what does not fit into the 30 minutes of make test: the sections over b
 	@$(MAKE) --no-print-directory build
 	$(GO) vet -tags long ./e2e ./bench
 	$(GO) test -tags long -count=1 -timeout 10m -run 'TestPeers$$' ./bench
-	WEIR_E2E_FULL=1 $(GO) test -tags long -count=1 -timeout 25m -run 'TestTraffic$$|TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$|TestTunnelPathMTU' ./e2e
+	WEIR_E2E_FULL=1 $(GO) test -tags long -count=1 -timeout 50m -run 'TestTraffic$$|TestBond(Keepalived|FullNAT|SNAT|OSPF|OpenVSwitch)$$|TestTunnelPathMTU|TestOffload|TestRestart' ./e2e
 
 .PHONY: generate-check
 generate-check: generate ## fails if generated files are not what make generate writes
