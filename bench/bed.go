@@ -39,16 +39,17 @@ var (
 
 const servicePort = 80
 
-// bed is a director of one worker between two pipes, with one service and one
-// real server.
+// bed is a worker of a director between two pipes, with one service and one real
+// server.
 type bed struct {
 	shared   *lb.Shared
 	worker   *worker.Worker
 	pool     *packet.Pool
-	snapshot atomic.Pointer[worker.Snapshot]
+	snapshot *atomic.Pointer[worker.Snapshot]
 	queues   [2][]*pipe.Queue // of each side: of a bond, its members'
 	closers  []io.Closer      // of these, and of bonds
 	locals   []netip.Addr
+	guest    bool // the flow table is another bed's
 }
 
 // newBed makes room for conns connections and gives the service locals local
@@ -57,7 +58,16 @@ func newBed(conns, locals int) (*bed, error) { return newBedIn(flow.Anonymous, c
 
 // newBedIn has the flow table in memory of a kind.
 func newBedIn(memory flow.Backing, conns, locals int) (*bed, error) {
-	flows, err := flow.New(flow.Config{Conns: conns, Workers: 1, Backing: memory})
+	beds, err := newBeds(memory, conns, locals, 1)
+	if err != nil {
+		return nil, err
+	}
+	return beds[0], nil
+}
+
+// newBeds makes a director of several workers, each between two pipes of its own.
+func newBeds(memory flow.Backing, conns, locals, workers int) ([]*bed, error) {
+	flows, err := flow.New(flow.Config{Conns: conns, Workers: workers, Backing: memory})
 	if err != nil {
 		return nil, err
 	}
@@ -66,36 +76,42 @@ func newBedIn(memory flow.Backing, conns, locals int) (*bed, error) {
 	if err := flows.Populate(nil); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
-	b := &bed{shared: &lb.Shared{Flows: flows}}
-	if b.shared.Locals, err = laddr.NewSet(laddr.FirstPort, laddr.LastPort); err != nil {
+	shared := &lb.Shared{Flows: flows}
+	if shared.Locals, err = laddr.NewSet(laddr.FirstPort, laddr.LastPort); err != nil {
 		return nil, err
 	}
-	if b.pool, err = packet.NewPool(4096, 0); err != nil {
-		return nil, err
-	}
+	first := &bed{shared: shared, snapshot: new(atomic.Pointer[worker.Snapshot])}
 	facts := &[port.Max]port.Facts{}
 	var named []route.Port
 	for i, name := range []string{"dpdk0", "dpdk1"} {
 		facts[i] = port.Facts{ID: uint16(i), Name: name, MAC: portMACs[i], MTU: 1500}
 		named = append(named, route.Port{ID: uint16(i), Name: name, MTU: 1500})
 	}
-	snap, err := b.compile(facts, named, locals)
+	snap, err := first.compile(facts, named, locals)
 	if err != nil {
 		return nil, err
 	}
-	b.snapshot.Store(snap)
-	b.worker = worker.New(worker.Config{Name: "bench", Pool: b.pool, Shared: b.shared, Snapshot: &b.snapshot, Conflicts: &neigh.Conflicts{}})
-	for side := range b.queues {
-		if err := b.open(uint16(side), nil); err != nil {
+	first.snapshot.Store(snap)
+	var beds []*bed
+	for i := range workers {
+		b := &bed{shared: shared, snapshot: first.snapshot, locals: first.locals, guest: i > 0}
+		if b.pool, err = packet.NewPool(4096, 0); err != nil {
 			return nil, err
 		}
+		b.worker = worker.New(worker.Config{Name: "bench", ID: i, Pool: b.pool, Shared: shared, Snapshot: b.snapshot, Conflicts: &neigh.Conflicts{}})
+		for side := range b.queues {
+			if err := b.open(uint16(side), nil); err != nil {
+				return nil, err
+			}
+		}
+		beds = append(beds, b)
 	}
 	for i, a := range []netip.Addr{rip, gateway} {
 		if err := neigh.AddStatic(&flows.Hops, uint16(i), a, peerMACs[i], portMACs[i], 1500); err != nil {
 			return nil, err
 		}
 	}
-	return b, nil
+	return beds, nil
 }
 
 func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals int) (*worker.Snapshot, error) {
@@ -141,7 +157,9 @@ func (b *bed) close() {
 	for _, c := range b.closers {
 		_ = c.Close()
 	}
-	b.shared.Flows.Close()
+	if !b.guest {
+		b.shared.Flows.Close()
+	}
 	_ = b.pool.Close()
 }
 

@@ -80,7 +80,7 @@ func (c *contest) run(args []string) error {
 		}
 	}
 	fmt.Printf("%s\n\n", machine())
-	fmt.Printf("%s: UDP, %d bytes of data, %d flows visited cyclically.\n", c.what, udpPayload, *flows)
+	fmt.Printf("%s: UDP where nothing else is said, %d bytes of data, %d flows visited cyclically.\n", c.what, udpPayload, *flows)
 	fmt.Println("Cycles a packet, medians of runs that took turns, the harness's own cost taken off.")
 	fmt.Println()
 	return c.print(runs)

@@ -31,6 +31,8 @@ func run(args []string) error {
 		return walk(args)
 	case "modes":
 		return compareModes(args)
+	case "scale":
+		return scale(args)
 	case "devices":
 		return compareDevices(args)
 	case "veth":
@@ -48,7 +50,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, scale, modes, devices, veth, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {
@@ -122,6 +124,11 @@ func pin(cpu int) {
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
 	runtime.LockOSThread()
+	bind(cpu)
+}
+
+// bind binds this thread to a processor.
+func bind(cpu int) {
 	var set unix.CPUSet
 	set.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {

@@ -17,24 +17,27 @@ type mode struct {
 	name             string
 	forward          spec.Forward
 	client6, server6 bool
+	tcp              bool
 }
 
 // The first one is what the others are compared with.
 var modes = []mode{
-	{"full-NAT 4-4", spec.FullNAT, false, false},
-	{"full-NAT 6-6", spec.FullNAT, true, true},
-	{"NAT64", spec.FullNAT, true, false},
-	{"NAT46", spec.FullNAT, false, true},
-	{"NAT 4", spec.Masq, false, false},
-	{"NAT 6", spec.Masq, true, true},
-	{"DR 4", spec.DirectRoute, false, false},
-	{"DR 6", spec.DirectRoute, true, true},
-	{"Tunnel 4in4", spec.Tunnel, false, false},
-	{"Tunnel 6in6", spec.Tunnel, true, true},
-	{"Tunnel 6in4", spec.Tunnel, true, false},
-	{"Tunnel 4in6", spec.Tunnel, false, true},
-	{"SNAT 4", spec.SNAT, false, false},
-	{"SNAT 6", spec.SNAT, true, true},
+	{"full-NAT 4-4", spec.FullNAT, false, false, false},
+	{"full-NAT 6-6", spec.FullNAT, true, true, false},
+	{"full-NAT 4-4, TCP", spec.FullNAT, false, false, true},
+	{"full-NAT 6-6, TCP", spec.FullNAT, true, true, true},
+	{"NAT64", spec.FullNAT, true, false, false},
+	{"NAT46", spec.FullNAT, false, true, false},
+	{"NAT 4", spec.Masq, false, false, false},
+	{"NAT 6", spec.Masq, true, true, false},
+	{"DR 4", spec.DirectRoute, false, false, false},
+	{"DR 6", spec.DirectRoute, true, true, false},
+	{"Tunnel 4in4", spec.Tunnel, false, false, false},
+	{"Tunnel 6in6", spec.Tunnel, true, true, false},
+	{"Tunnel 6in4", spec.Tunnel, true, false, false},
+	{"Tunnel 4in6", spec.Tunnel, false, true, false},
+	{"SNAT 4", spec.SNAT, false, false, false},
+	{"SNAT 6", spec.SNAT, true, true, false},
 }
 
 // oneWay: the real server answers past the director.
@@ -86,11 +89,38 @@ func newModeRun(m mode, on device, flows int) (*modeRun, error) {
 	from, to := m.from()
 	for i := range flows {
 		f := m.frame(from, i)
+		if m.tcp {
+			f = segment(f, syn, clientISN, 0)
+		}
 		if from == wan {
 			f = on.wrap(f)
 		}
 		r.frames[from] = append(r.frames[from], f)
 	}
+	caught, err := r.opening(from)
+	if err != nil {
+		return nil, err
+	}
+	r.collect(b.sink)
+	if m.oneWay() {
+		return r, nil
+	}
+	for _, f := range caught {
+		r.frames[to] = append(r.frames[to], answer(to, f))
+	}
+	if m.tcp {
+		if err := r.establish(from, to, caught); err != nil {
+			return nil, err
+		}
+	}
+	r.pass(flows, to)
+	r.pass(flows, from)
+	return r, r.lost()
+}
+
+// opening sends the first packet of each flow, and returns what left.
+func (r *modeRun) opening(from int) ([][]byte, error) {
+	flows := len(r.frames[from])
 	r.collect(r.catch)
 	r.pass(flows, from)
 	if err := r.lost(); err != nil {
@@ -99,16 +129,68 @@ func newModeRun(m mode, on device, flows int) (*modeRun, error) {
 	if len(r.caught) != flows || r.shared.Flows.Len() != flows {
 		return nil, fmt.Errorf("%d packets left and %d flows were made of %d", len(r.caught), r.shared.Flows.Len(), flows)
 	}
-	r.collect(b.sink)
-	if m.oneWay() {
-		return r, nil
+	return r.caught, nil
+}
+
+// establish takes TCP connections whose SYNs left as caught through their handshake, a
+// request and an answer, so that nothing is left to decide, and puts segments of data into
+// frames for both ways.
+func (r *modeRun) establish(from, to int, caught [][]byte) error {
+	each := func(in int, f func(i int) []byte) {
+		for i := range r.frames[in] {
+			r.frames[in][i] = f(i)
+		}
+		r.pass(len(r.frames[in]), in)
 	}
-	for _, f := range r.caught {
-		r.frames[to] = append(r.frames[to], answer(to, f))
+	isn := func(i int) uint32 { return tcpOf(caught[i]).Seq() }
+	each(to, func(i int) []byte { return segment(answer(to, caught[i]), syn|ack, serverISN, isn(i)+1) })
+	each(from, func(i int) []byte { return segment(r.frames[from][i], ack, clientISN+1, serverISN+1) })
+	each(to, func(i int) []byte { return segment(r.frames[to][i], ack, serverISN+1, isn(i)+1) })
+	const answered = serverISN + 1 + udpPayload
+	each(from, func(i int) []byte { return segment(r.frames[from][i], ack, clientISN+1, answered) })
+	for i, f := range r.frames[to] {
+		r.frames[to][i] = segment(f, ack, answered, isn(i)+1)
 	}
-	r.pass(flows, to)
-	r.pass(flows, from)
-	return r, r.lost()
+	return r.lost()
+}
+
+// tcpOf is the TCP header of a frame without IP options or extension headers.
+func tcpOf(f []byte) wire.TCP {
+	if binary.BigEndian.Uint16(f[12:]) == wire.EtherTypeIPv6 {
+		return wire.TCP(f[wire.EthernetLen+wire.IPv6Len:])
+	}
+	return wire.TCP(f[wire.EthernetLen+wire.IPv4MinLen:])
+}
+
+// segment makes a TCP segment of a frame, with the same addresses and ports and as many
+// bytes of data, or none with SYN.
+func segment(f []byte, flags uint8, seq, ackn uint32) []byte {
+	data := udpPayload
+	if flags&syn != 0 {
+		data = 0
+	}
+	head := len(f) - len(tcpOf(f))
+	g := make([]byte, head+wire.TCPMinLen+data)
+	copy(g, f[:head+4])
+	t := tcpOf(g)
+	t.SetSeq(seq)
+	t.SetAck(ackn)
+	t.SetDataOffset(wire.TCPMinLen)
+	t.SetFlags(flags)
+	t.SetWindow(65535)
+	if binary.BigEndian.Uint16(g[12:]) == wire.EtherTypeIPv6 {
+		ip := wire.IPv6(g[wire.EthernetLen:])
+		ip.SetPayloadLength(uint16(len(t)))
+		ip.SetNextHeader(wire.ProtoTCP)
+		wire.CompleteL4Over6(ip)
+		return g
+	}
+	ip := wire.IPv4(g[wire.EthernetLen:])
+	ip.SetTotalLength(uint16(len(ip)))
+	ip.SetProtocol(wire.ProtoTCP)
+	ip.ComputeChecksum()
+	wire.CompleteL4(ip)
+	return g
 }
 
 // catch keeps what was sent.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"weir/internal/flow"
 	"weir/internal/lb"
@@ -32,7 +33,7 @@ func newModeBed(m mode, on device, flows int) (*bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bed{shared: &lb.Shared{Flows: t}}
+	b := &bed{shared: &lb.Shared{Flows: t}, snapshot: new(atomic.Pointer[worker.Snapshot])}
 	if b.shared.Locals, err = laddr.NewSet(laddr.FirstPort, laddr.LastPort); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func newModeBed(m mode, on device, flows int) (*bed, error) {
 		return nil, err
 	}
 	b.snapshot.Store(snap)
-	b.worker = worker.New(worker.Config{Name: "bench", Pool: b.pool, Shared: b.shared, Snapshot: &b.snapshot, Conflicts: &neigh.Conflicts{}})
+	b.worker = worker.New(worker.Config{Name: "bench", Pool: b.pool, Shared: b.shared, Snapshot: b.snapshot, Conflicts: &neigh.Conflicts{}})
 	if err := b.open(lan, nil); err != nil {
 		return nil, err
 	}
@@ -74,6 +75,9 @@ func (b *bed) compileMode(m mode, flows int, l *laid) (*worker.Snapshot, error) 
 		routes[0].Via, routes[1].Via = netip.Addr{}, netip.Addr{}
 	}
 	key := spec.ServiceKey{Proto: spec.UDP, Virtual: netip.AddrPortFrom(vip, servicePort)}
+	if m.tcp {
+		key.Proto = spec.TCP
+	}
 	if m.client6 {
 		key.Virtual = netip.AddrPortFrom(vip6, servicePort)
 	}
@@ -81,7 +85,7 @@ func (b *bed) compileMode(m mode, flows int, l *laid) (*worker.Snapshot, error) 
 	if m.server6 {
 		real = netip.AddrPortFrom(rip6, servicePort)
 	}
-	svc := &service.Service{Scheduler: sched.RR, GCD: 1, Modes: []spec.Forward{m.forward}, State: &service.State{}}
+	svc := &service.Service{Scheduler: sched.RR, GCD: 1, Modes: []spec.Forward{m.forward}, State: &service.State{}, Tell: service.TellOf(m.tcp, "", "")}
 	dest := &service.Dest{}
 	if m.forward == spec.SNAT {
 		// Inside hosts come through a router.

@@ -245,6 +245,26 @@ func (s *Stack) key6(p *packet.Packet, h *[wire.IPv6Len]byte, l4 []byte) packet.
 	return packet.Continue
 }
 
+// MarkPartial6 is MarkPartial4 for IPv6 without extension headers.
+func (s *Stack) MarkPartial6(p *packet.Packet) {
+	if s.rxPartial>>(p.In%port.Max)&1 != 0 {
+		s.markPartial6(p)
+	}
+}
+
+func (s *Stack) markPartial6(p *packet.Packet) {
+	l4 := p.Data[p.L4:]
+	at := 16
+	if p.Proto == wire.ProtoUDP {
+		at = 6
+		l4 = l4[:binary.BigEndian.Uint16(l4[4:6])]
+	}
+	h := (*[wire.IPv6Len]byte)(p.Data[p.L3:])
+	if wire.Fold(pseudo6(h, p.Proto, len(l4))) == binary.LittleEndian.Uint16(l4[at:at+2]) {
+		p.Flags |= packet.CsumPartial
+	}
+}
+
 // pseudo6 is the sum of a pseudo-header, of words read little-endian.
 func pseudo6(h *[wire.IPv6Len]byte, proto uint8, length int) uint64 {
 	sum := uint64(proto)<<8 + uint64(bits.ReverseBytes16(uint16(length)))

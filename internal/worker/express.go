@@ -26,6 +26,7 @@ var stagesOnly bool
 // What a plain frame's words say, read little-endian.
 const (
 	leIPv4      = wire.EtherTypeIPv4>>8 | wire.EtherTypeIPv4&0xff<<8
+	leIPv6      = wire.EtherTypeIPv6>>8 | wire.EtherTypeIPv6&0xff<<8
 	ipv4Plain   = 0x45   // version 4, no options
 	fragMaskLE  = 0xff3f // more fragments, and the offset
 	tcpTurns    = 1<<0 | 1<<1 | 1<<2
@@ -35,17 +36,20 @@ const (
 	keyed       = packet.Keyed | packet.Plain
 )
 
-// glance4 is arrive for an IPv4 frame to this port's own address with nothing special
-// about it. It reports false, and has changed nothing, if it is not sure of that.
-func (w *Worker) glance4(p *packet.Packet) bool {
+// glance is arrive for a frame to this port's own address with nothing special about
+// it. It reports false, and has changed nothing, if it is not sure of that.
+func (w *Worker) glance(p *packet.Packet) bool {
 	if len(p.Data) < glanceBytes || p.Flags&packet.GSO != 0 {
 		return false
 	}
 	f := (*[glanceBytes]byte)(p.Data)
 	own := w.ether.Own(p.In)
 	dst, src := binary.LittleEndian.Uint64(f[0:8]), binary.LittleEndian.Uint64(f[6:14])
-	if (dst^own)<<16 != 0 || (src^own)<<16 == 0 || uint16(src>>48) != leIPv4 {
+	if (dst^own)<<16 != 0 || (src^own)<<16 == 0 {
 		return false
+	}
+	if kind := uint16(src >> 48); kind != leIPv4 {
+		return kind == leIPv6 && w.glance6(p)
 	}
 	w0 := binary.LittleEndian.Uint64(f[l3 : l3+8])    // version, IHL, TOS, length, id, fragment
 	w1 := binary.LittleEndian.Uint64(f[l3+8 : l3+16]) // TTL, protocol, checksum, source
@@ -128,37 +132,42 @@ func (w *Worker) head(way *wayOut, ref flow.NextHopRef) bool {
 // express4 takes a packet that boards from its connection to its port's tray. It reports
 // false, and has changed nothing, if the stages have to.
 func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
-	h, key1 := w.flows.Find(p.Key0, p.Key1, p.Hash)
-	if h == nil || key1&(flow.FlagFast|flow.FlagCross|flow.FlagTunnel) != flow.FlagFast {
+	h, key1 := w.flows.Here(p.Hash)
+	if !flow.Matches(key1, p.Key1) || !h.Bears(p.Key0) {
+		if h, key1 = w.flows.Find(p.Key0, p.Key1, p.Hash); h == nil {
+			return false
+		}
+	}
+	if key1&(flow.FlagFast|flow.FlagCross|flow.FlagTunnel) != flow.FlagFast {
 		return false
 	}
-	pub := h.Load()
-	if pub.NextHop != way.ref && !w.head(way, pub.NextHop) {
+	addrs, rest, hop, dest := h.Rewrite()
+	if hop != way.ref && !w.head(way, hop) {
 		return false
 	}
 	n := len(p.Data) - l3
-	f := (*[glanceBytes]byte)(p.Data[:glanceBytes])
+	f := (*[glanceBytes]byte)(p.Data[:glanceBytes]) // a datagram may be shorter: its memory is not
 	if !h.Same(key1) || f[l3+8] <= 1 || n > way.mtu {
 		return false
 	}
-	w.lb.Note(h, key1, pub.Dest, n)
+	w.lb.Note(h, key1, dest, n)
 	binary.LittleEndian.PutUint64(f[0:8], way.dstSrc)
 	binary.LittleEndian.PutUint32(f[8:12], way.srcRest)
 	f[l3+8]--
 	ipSum := f[l3+10 : l3+12]
-	binary.LittleEndian.PutUint16(ipSum, moved(binary.LittleEndian.Uint16(ipSum), pub.DeltaIP))
-	binary.LittleEndian.PutUint64(f[l3+12:l4], pub.Addrs)
-	binary.LittleEndian.PutUint32(f[l4:l4+4], pub.Ports)
+	binary.LittleEndian.PutUint16(ipSum, moved(binary.LittleEndian.Uint16(ipSum), uint16(rest>>32)))
+	binary.LittleEndian.PutUint64(f[l3+12:l4], addrs)
+	binary.LittleEndian.PutUint32(f[l4:l4+4], uint32(rest))
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
 		if key1&flow.FlagReply != 0 {
 			w.lb.Remember(p, h, p.Data[l3:])
 		}
 		if sum := f[l4+16 : l4+18]; !partial {
-			binary.LittleEndian.PutUint16(sum, moved(binary.LittleEndian.Uint16(sum), pub.DeltaL4))
+			binary.LittleEndian.PutUint16(sum, moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))
 		}
 	} else if sum := f[l4+6 : l4+8]; !partial && binary.LittleEndian.Uint16(sum) != 0 {
-		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), pub.DeltaL4))
+		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))
 	}
 	p.Out, p.NextHop = way.out, way.ref
 	w.stats.Express++

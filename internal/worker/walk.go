@@ -19,7 +19,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	for i := w.in; i < len(burst); i++ {
 		w.in = i
 		p := burst[i]
-		if express && w.glance4(p) {
+		if express && w.glance(p) {
 			plain |= 1 << i
 			continue
 		}

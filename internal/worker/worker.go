@@ -47,6 +47,7 @@ type Worker struct {
 	clock    func() uint64 // nanoseconds
 	now      clock.Tick
 	prefetch flow.Prefetcher
+	fold     flow.Folder
 	burst    [port.Burst]*packet.Packet
 	made     [port.Burst]*packet.Packet // out of the outbox
 	segments [ip.MaxSegments]*packet.Packet
@@ -89,6 +90,7 @@ func New(c Config) *Worker {
 	if w.clock == nil {
 		w.clock = clock.Nanos
 	}
+	w.fold = flow.NewFolder(w.flows.Seed())
 	w.snap = c.Snapshot.Load()
 	hops := &c.Shared.Flows.Hops
 	w.ether = ether.New(hops, w.snap.Ports, &w.stats.Virtual)

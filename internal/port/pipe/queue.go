@@ -38,11 +38,13 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 	}
 	if q.Source != nil {
 		n := q.Source(burst)
+		bytes := uint64(0)
 		for _, p := range burst[:n] {
 			p.In = q.id
-			q.counts.RxBytes += uint64(len(p.Data))
+			bytes += uint64(len(p.Data))
 		}
 		q.counts.RxPackets += uint64(n)
+		q.counts.RxBytes += bytes
 		return n
 	}
 	if q.woken {
@@ -57,10 +59,12 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 
 // Tx puts a burst on the wire, or gives it to Sink.
 func (q *Queue) Tx(burst []*packet.Packet) {
-	q.counts.TxPackets += uint64(len(burst))
+	bytes := uint64(0)
 	for _, p := range burst {
-		q.counts.TxBytes += uint64(len(p.Data))
+		bytes += uint64(len(p.Data))
 	}
+	q.counts.TxPackets += uint64(len(burst))
+	q.counts.TxBytes += bytes
 	if q.Sink != nil {
 		q.Sink(burst)
 		return
