@@ -37,6 +37,8 @@ var expressLines = []struct {
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 PA seq=1001 ack=5002 data=100"},
 	{true, "ip6 2001:db8:1::2 > 2001:db8:1::200 / tcp 80 > 1025 PA seq=5001 ack=1101 data=400"},
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 A seq=1101 ack=5402 <nop,nop,ts 1 2>"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 53 data=100 csum=open"},
+	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / tcp 40000 > 80 PA seq=1001 ack=5402 data=100 csum=open"},
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 62 data=100"},
 	{false, "ip 1.2.3.4 > 10.0.0.100 / udp 5353 > 46 data=100"},
 	{false, "ip6 2001:db8:f::9 > 2001:db8::100 / udp 5353 > 66 data=100"},
@@ -110,6 +112,11 @@ func altered(rnd *rand.Rand, data []byte) words.Frame {
 	case 12: // from or to an address that is none
 		if four {
 			l3[12+4*rnd.IntN(2)] = []byte{0, 127, 224, 255}[rnd.IntN(4)]
+		} else {
+			a := l3[8+16*rnd.IntN(2):][:16]
+			if a[0] = []byte{0, 255}[rnd.IntN(2)]; rnd.IntN(2) == 0 {
+				clear(a[1:15])
+			}
 		}
 	case 13: // options in disorder
 		if n := len(l4); tcp && l4[12] == 0x80 {
