@@ -37,6 +37,15 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// Two workers on one table, and a whole director with calls to its API beside.
+func TestScaleAndPause(t *testing.T) {
+	for _, args := range []string{"scale -flows 100 -packets 4096 -reps 1", "pause -flows 1000 -pps 20000 -seconds 1 -reps 1"} {
+		if err := run(strings.Fields(args)); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
 // Every mode carries packets both ways, loses none and allocates nothing.
 func TestModes(t *testing.T) {
 	for _, m := range modes {

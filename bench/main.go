@@ -31,6 +31,8 @@ func run(args []string) error {
 		return walk(args)
 	case "modes":
 		return compareModes(args)
+	case "pause":
+		return pause(args)
 	case "scale":
 		return scale(args)
 	case "devices":
@@ -50,7 +52,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, scale, modes, devices, veth, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, scale, pause, modes, devices, veth, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {
