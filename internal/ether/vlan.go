@@ -90,8 +90,10 @@ func (l *Link) tagged(p *packet.Packet) packet.Verdict {
 
 // Untag takes the outer tag off a frame that has one: the addresses move over it.
 func Untag(p *packet.Packet) {
-	h := p.Data[:wire.EthernetLen+TagLen]
-	copy(h[TagLen:], h[:12])
+	h := (*[wire.EthernetLen + TagLen]byte)(p.Data)
+	dst, src := binary.LittleEndian.Uint64(h[0:8]), binary.LittleEndian.Uint32(h[8:12])
+	binary.LittleEndian.PutUint64(h[4:12], dst)
+	binary.LittleEndian.PutUint32(h[12:16], src)
 	p.TrimFront(TagLen)
 }
 
@@ -101,8 +103,10 @@ func Tag(p *packet.Packet, tag uint32) bool {
 	if !p.Prepend(TagLen) {
 		return false
 	}
-	h := p.Data[:wire.EthernetLen+TagLen]
-	copy(h[:12], h[TagLen:])
+	h := (*[wire.EthernetLen + TagLen]byte)(p.Data)
+	dst, src := binary.LittleEndian.Uint64(h[4:12]), binary.LittleEndian.Uint32(h[12:16])
+	binary.LittleEndian.PutUint64(h[0:8], dst)
+	binary.LittleEndian.PutUint32(h[8:12], src)
 	binary.BigEndian.PutUint32(h[12:], tag)
 	p.L3 += TagLen
 	if p.L4 != 0 {

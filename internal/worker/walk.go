@@ -48,7 +48,11 @@ func (w *Worker) walk(burst []*packet.Packet) {
 
 // arrive is the way in: link layer, then IP.
 func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
-	v := w.ether.Input(p) // MAC, ethertype
+	on := p.In
+	v := w.ether.Input(p) // MAC, ethertype, tag
+	if v == packet.Continue && p.In != on && !stagesOnly && w.glance(p) {
+		return v // it was its tag alone that was special
+	}
 	if v == packet.Continue {
 		v = w.ip.Input(p) // header, tuple
 		if v == packet.Continue && p.Is(packet.Keyed) {
