@@ -46,6 +46,13 @@ func TestScaleAndPause(t *testing.T) {
 	}
 }
 
+// A director that has next to nothing to do.
+func TestIdle(t *testing.T) {
+	if err := run([]string{"idle", "-seconds", "1", "-paths", "afxdp"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Every mode carries packets both ways, loses none and allocates nothing.
 func TestModes(t *testing.T) {
 	for _, m := range modes {

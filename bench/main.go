@@ -39,6 +39,8 @@ func run(args []string) error {
 		return compareDevices(args)
 	case "veth":
 		return veth(args)
+	case "idle":
+		return idle(args)
 	case "veth-part":
 		return vethPart(args)
 	case "xdp":
@@ -52,7 +54,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, scale, pause, modes, devices, veth, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, scale, pause, modes, devices, veth, idle, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {
