@@ -85,15 +85,15 @@ func rarely(ctx context.Context, bin string, p *path, o vethOptions) (ph phase, 
 	if err != nil {
 		return ph, err
 	}
-	if err := settle(ctx, n.pid()); err != nil {
+	if err := comeToRest(ctx, n.pid()); err != nil {
 		return ph, err
 	}
 	return part.do(ctx, order{Flows: 1, For: o.time, Director: n.pid(), Interval: idleEvery})
 }
 
-// settle waits until a director that has just started has its table in memory, which it
+// comeToRest waits until a director that has just started has its table in memory, which it
 // goes on with while it already forwards.
-func settle(ctx context.Context, pid int) error {
+func comeToRest(ctx context.Context, pid int) error {
 	if pid == 0 {
 		return nil
 	}
