@@ -122,7 +122,7 @@ var fences = map[string][]string{
 	"golang.org/x/net/ipv6":           {"internal/health"},
 	"golang.org/x/sync":               {"internal/director", "internal/control", "internal/demo", "cmd/weir"},
 
-	"connectrpc.com/connect":            {"api/...", "internal/control", "internal/cli/...", "internal/keepalived"},
+	"connectrpc.com/connect":            {"api/...", "internal/control", "internal/cli/...", "internal/keepalived", "bench"},
 	"google.golang.org/protobuf":        {"api/...", "internal/control"},
 	"github.com/spf13/cobra":            {"internal/cli/weir", "internal/cli/weirrs", "cmd/weir", "cmd/weir-rs"},
 	"github.com/spf13/pflag":            {"internal/cli/ipvsadm", "internal/cli/weir", "cmd/weir"},

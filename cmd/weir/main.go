@@ -51,6 +51,7 @@ func serve() *cobra.Command {
 	}
 	c.Flags().StringVarP(&o.Config, "config", "c", "/etc/dpvs.conf", "the configuration file")
 	c.Flags().StringVarP(&o.Socket, "socket", "x", client.SocketPath(), "the Unix socket of the API")
+	c.Flags().StringVar(&o.Metrics, "metrics", "", "ADDRESS:PORT where Prometheus finds /metrics; nothing: nowhere")
 	c.Flags().StringVar(&o.Keep, "pin", "", "folder of a bpffs where connections and services outlive weir, for the next start to go on with; auto: one of this socket's under /sys/fs/bpf/weir")
 	c.Flags().BoolVar(&o.Fresh, "fresh", false, "throw away the connections and services that the weir before left")
 	return c

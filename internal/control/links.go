@@ -141,7 +141,9 @@ func (s *Server) GetStats(context.Context, *connect.Request[weirv1.GetStatsReque
 	if err != nil {
 		return nil, failure(err)
 	}
-	out.Gauges = gauges(s.director.Gauges(), workers, xdp.Forwarded)
+	for _, f := range director.Figures(s.director.Gauges(), workers, xdp.Forwarded) {
+		out.Gauges = append(out.Gauges, &weirv1.Gauge{Name: f.Name, Value: f.Value, Text: f.Text})
+	}
 	for i := range workers {
 		w := &workers[i]
 		out.Ipv6 = append(out.Ipv6, &weirv1.IPv6Counters{Worker: w.Name, Cpu: uint32(max(w.CPU, 0)), Counters: ipv6Counters(&w.Stats)})
@@ -179,76 +181,4 @@ func (s *Server) GetOffload(context.Context, *connect.Request[weirv1.GetOffloadR
 		out.Ports = append(out.Ports, o)
 	}
 	return connect.NewResponse(out), nil
-}
-
-// gauges are the figures of the director and of its workers; xdp is what the second
-// engine forwarded.
-func gauges(g director.Gauges, workers []director.WorkerView, xdp uint64) []*weirv1.Gauge {
-	var sum director.WorkerView
-	for i := range workers {
-		w := &workers[i]
-		sum.Stats.Add(&w.Stats)
-		sum.PoolFree += w.PoolFree
-		sum.PoolTotal += w.PoolTotal
-		sum.Held += w.Held
-		sum.Resting += w.Resting
-	}
-	var out []*weirv1.Gauge
-	for _, v := range []struct {
-		name  string
-		value uint64
-		text  string
-	}{
-		{"conns", g.Conns, "connections"},
-		{"conns_max", g.ConnsMax, "most connections at once (conn_pool_size, rounded up)"},
-		{"conns_half_open", g.HalfOpen, "connections whose handshake is not complete"},
-		{"conns_new", sum.Stats.NewConns, "connections made since the start"},
-		{"conns_expired", sum.Stats.Expired, "connections that ended by their timeout"},
-		{"conns_resting", uint64(sum.Resting), "ended connections that wait a second to be forgotten"},
-		{"conns_half_open_evicted", sum.Stats.HalfOpenEvicted, "half-open connections ended early because the table was full"},
-		{"templates_made", sum.Stats.TemplatesMade, "persistence templates made"},
-		{"templates_moved", sum.Stats.TemplatesMoved, "persistence templates whose real server was unavailable and that got another"},
-		{"templates_evicted", sum.Stats.TemplatesEvicted, "persistence templates that went before their time to make room"},
-		{"templates_full", sum.Stats.TemplatesFull, "connections made without a persistence template: the store was full"},
-		{"conns_quiescent_ended", sum.Stats.QuiescentEnded, "connections ended because their real server was deleted, had no weight or was inhibited (--expire-quiescent)"},
-		{"conns_taken_over", sum.Stats.TakenOver, "connections that began in their middle: DR and tunnel, a scheduler that hashes, and they came by another director before"},
-		{"dests_down", sum.Stats.DestsDown, "times that a real server was found down (--dest-check)"},
-		{"templates", g.Templates, "persistence templates in use"},
-		{"templates_max", g.TemplatesMax, "persistence templates at most"},
-		{"mappings", g.Mappings, "endpoint-independent mappings of SNAT in use"},
-		{"mappings_max", g.MappingsMax, "endpoint-independent mappings of SNAT at most"},
-		{"forwarded", sum.Stats.Forwarded + xdp, "packets forwarded"},
-		{"forwarded_workers", sum.Stats.Forwarded, "of them, by the workers"},
-		{"forwarded_xdp", xdp, "of them, in the driver, by XDP (weir offload)"},
-		{"answered", sum.Stats.Answered, "packets the director made itself: ARP, neighbour discovery, ICMP, RST"},
-		{"punt", sum.Stats.Punted(), "packets given to the host's own kernel, on .kni twins"},
-		{"from_kni", sum.Stats.FromLinux, "packets of the host's own kernel, sent on .kni twins, that left"},
-		{"arp_consumed", sum.Stats.Consumed, "ARP packets learnt from"},
-		{"nd_consumed", sum.Stats.ConsumedND, "neighbour discovery (IPv6) learnt from"},
-		{"toa_sent", sum.Stats.TOASent, "packets that told the real server the client's address"},
-		{"toa_failed", sum.Stats.TOAFailed, "packets that had no room for the client's address"},
-		{"uoa_sent", sum.Stats.UOASent, "datagrams that told the real server the client's address"},
-		{"uoa_failed", sum.Stats.UOAFailed, "datagrams that should have told it and could not: out of packet memory"},
-		{"proxy_sent", sum.Stats.ProxySent, "packets that carried a PROXY header"},
-		{"proxy_taken", sum.Stats.ProxyTaken, "PROXY headers of clients that were taken out or replaced"},
-		{"sent_ahead", sum.Stats.SentAhead, "packets made to tell the client's address ahead of one that had no room for it"},
-		{"claims_taken", sum.Stats.ClaimsTaken, "TOA and UOA that clients claimed for themselves, taken out"},
-		{"rst_sent", sum.Stats.RSTSent, "TCP resets sent"},
-		{"express", sum.Stats.Express, "of the forwarded packets, those of established connections about which nothing was to decide"},
-		{"routed_anew", sum.Stats.RoutedAnew, "flows that looked their route up again"},
-		{"csum_completed", sum.Stats.CsumCompleted, "checksums completed in software"},
-		{"gso_segmented", sum.Stats.GSOSegmented, "super-frames cut up in software"},
-		{"reassembled", sum.Stats.Reassembled, "datagrams put together from IP fragments"},
-		{"fragments_joined", sum.Stats.FragmentsJoined, "IP fragments they came in"},
-		{"fragmented", sum.Stats.Fragmented, "datagrams that left in IP fragments"},
-		{"fragments_made", sum.Stats.FragmentsMade, "IP fragments they left in"},
-		{"neighbours", g.Neighbours, "neighbours known"},
-		{"neighbours_max", g.NeighboursMax, "most neighbours"},
-		{"packets_waiting", uint64(sum.Held), "packets that wait for a neighbour's answer"},
-		{"frames_free", uint64(sum.PoolFree), "free packet frames (pktpool_size)"},
-		{"frames", uint64(sum.PoolTotal), "packet frames in all"},
-	} {
-		out = append(out, &weirv1.Gauge{Name: v.name, Value: v.value, Text: v.text})
-	}
-	return out
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -25,6 +26,7 @@ import (
 	"weir/internal/config/dpvsconf"
 	"weir/internal/control"
 	"weir/internal/director"
+	"weir/internal/metrics"
 	"weir/internal/pinned"
 )
 
@@ -33,6 +35,7 @@ type Options struct {
 	Config  string // path of dpvs.conf
 	Socket  string // path of the API's socket
 	Version string
+	Metrics string // host:port where Prometheus finds /metrics; "": nowhere
 
 	// Keep is the folder of a bpffs where connections and services outlive the process;
 	// "": they don't; KeepAuto: one that goes by the socket. Fresh: what an earlier one
@@ -73,6 +76,14 @@ func Serve(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = os.Remove(o.Socket); _ = os.Remove(o.Socket + ".lock"); _ = lock.Close() }()
+	var scraped net.Listener
+	if o.Metrics != "" {
+		if scraped, err = metrics.Listen(o.Metrics); err != nil {
+			_ = listener.Close()
+			return err
+		}
+		defer func() { _ = scraped.Close() }() // of a start that fails; else it is closed by then
+	}
 	if os.Geteuid() != 0 && !capable() {
 		_ = listener.Close()
 		return errors.New("weir needs root, or the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF")
@@ -91,9 +102,18 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	served := make(chan error, 1)
+	served, scrapes := make(chan error, 1), make(chan struct{})
 	serving, endServing := context.WithCancel(context.Background())
 	go func() { served <- control.New(d, o.Version).Serve(serving, listener) }()
+	go func() {
+		defer close(scrapes)
+		if scraped == nil {
+			return
+		}
+		if err := metrics.Serve(serving, scraped, d, o.Version); err != nil {
+			log.Error(err.Error())
+		}
+	}()
 	tell(systemd.SdNotifyReady)
 	log.Log(ctx, director.Notice, "weir is ready", "version", o.Version, "api", o.Socket, "config", o.Config)
 
@@ -103,6 +123,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err == nil {
 		err = <-served
 	}
+	<-scrapes
 	return errors.Join(err, d.Close())
 }
 

@@ -134,4 +134,10 @@ func TestServeRefused(t *testing.T) {
 			}
 		})
 	}
+	if err := os.WriteFile(path, []byte(conf("", "", "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Serve(t.Context(), Options{Config: path, Socket: sock, Metrics: "here"}); err == nil || !strings.Contains(err.Error(), "--metrics here: want ADDRESS:PORT") {
+		t.Errorf("an address of metrics that is none: %v", err)
+	}
 }
