@@ -94,7 +94,7 @@ func peersFill(number, kind string) error {
 	if err := errors.Join(err1, err2); err != nil || conns < 1 {
 		return fmt.Errorf("fill: %q connections in a table of kind %q can't be", number, kind)
 	}
-	r, err := newUDPRunIn(flow.Backing(table), conns)
+	r, err := newUDPRunIn(flow.Backing(table), conns, conns)
 	if err != nil {
 		return err
 	}
