@@ -163,9 +163,7 @@ func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
 	if r == nil {
 		return 0, false
 	}
-	pos := r.head.Load()
-	w := r.cells[pos&(ringSize-1)].word.Load()
-	return uint16(w >> 16), uint32(w>>32) == pos+1
+	return r.peek()
 }
 
 // Give puts a port back, with what the real server expected next on it (0 for a

@@ -41,7 +41,7 @@ func TestRestoreRing(t *testing.T) {
 			if r.tail.Load() != r.head.Load() {
 				pos := r.tail.Load() - 1
 				torn = uint16(r.cells[pos&(ringSize-1)].word.Load() >> 16)
-				r.cells[pos&(ringSize-1)].word.Store(uint64(pos) << 32)
+				r.cells[pos&(ringSize-1)].word.Store(uint64(turn(pos)) << 32)
 			}
 		case 2:
 			if r.tail.Load() != r.head.Load() {
@@ -55,8 +55,11 @@ func TestRestoreRing(t *testing.T) {
 			torn = last // or any other
 		}
 		var order []free
+		for p := r.unused.Load(); p <= r.last; p++ {
+			order = append(order, free{port: uint16(p)})
+		}
 		for pos := r.head.Load(); pos != r.tail.Load(); pos++ {
-			if w := r.cells[pos&(ringSize-1)].word.Load(); uint32(w>>32) == pos+1 {
+			if w := r.cells[pos&(ringSize-1)].word.Load(); uint32(w>>32) == turn(pos)+1 {
 				order = append(order, free{uint16(w >> 16), uint16(w), r.cells[pos&(ringSize-1)].seen})
 			}
 		}
