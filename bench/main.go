@@ -37,6 +37,8 @@ func run(args []string) error {
 		return veth(args)
 	case "veth-part":
 		return vethPart(args)
+	case "expire":
+		return expire(args)
 	case "xdp":
 		return xdp(args)
 	case "peers":
@@ -48,7 +50,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, expire, modes, devices, veth, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {

@@ -15,7 +15,8 @@ import (
 func TestRestoreRing(t *testing.T) {
 	const first, last = 1000, 1040
 	for round := range 200 {
-		r := newRing(first, last)
+		r := &ring{}
+		r.begin(first, last)
 		taken := map[uint16]bool{}
 		for i := range uint16(rand.IntN(200)) {
 			if port, _, _, ok := r.take(); ok {

@@ -35,16 +35,16 @@ type cell struct {
 
 const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
 
-// ringBytes is the size of a ring in memory that is kept.
+// ringBytes is the size of a ring.
 const ringBytes = int(unsafe.Sizeof(ring{}))
 
-// ringAt is the ring that lies in such memory.
+// ringAt is the ring that lies in some memory.
 func ringAt(m *pinned.Memory) *ring { return (*ring)(unsafe.Pointer(unsafe.SliceData(m.Bytes))) }
 
-func newRing(first, last uint16) *ring {
-	r := &ring{last: uint32(last)}
+// begin makes a ring of zeros one of ports that nobody has used.
+func (r *ring) begin(first, last uint16) {
+	r.last = uint32(last)
 	r.unused.Store(uint32(first))
-	return r
 }
 
 // turn is the one in which a cell is empty for whoever puts something at a position.
