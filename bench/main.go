@@ -43,6 +43,8 @@ func run(args []string) error {
 		return idle(args)
 	case "veth-part":
 		return vethPart(args)
+	case "expire":
+		return expire(args)
 	case "xdp":
 		return xdp(args)
 	case "peers":
@@ -54,12 +56,13 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, scale, pause, modes, devices, veth, idle, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, expire, scale, pause, modes, devices, veth, idle, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {
 	fs := flag.NewFlagSet("walk", flag.ContinueOnError)
 	flows := fs.String("flows", "1,1000,100000,1000000,10000000", "numbers of flows")
+	fill := fs.Int("fill", 66, "how full they make the table, in percent of the connections it has room for: 1 to 100")
 	packets := fs.Int("packets", 4<<20, "packets of one repetition")
 	reps := fs.Int("reps", 7, "repetitions, of which the median counts")
 	seconds := fs.Float64("tcp", 20, "seconds of TCP connections; 0: none")
@@ -67,6 +70,9 @@ func walk(args []string) error {
 	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if *fill < 1 || *fill > 100 {
+		return fmt.Errorf("-fill %d: want 1 to 100", *fill)
 	}
 	pin(*cpu)
 	debug.SetGCPercent(-1)
@@ -82,7 +88,8 @@ func walk(args []string) error {
 	}
 	fmt.Printf("%s\n\n", machine())
 	fmt.Println("The whole walk, pipe to pipe: UDP full-NAT, 60-byte frames, flows visited cyclically,")
-	fmt.Println("clients spread over a /12, one real server. Medians, the harness's own cost taken off.")
+	fmt.Printf("clients spread over a /12, one real server. They are %d %% of what the table has room for.\n", *fill)
+	fmt.Println("Medians, the harness's own cost taken off.")
 	fmt.Println()
 	fmt.Printf("%10s  %22s  %22s  %14s  %s\n", "", "one way", "both ways", "harness", "table")
 	fmt.Printf("%10s  %10s %11s  %10s %11s  %14s  %s\n", "flows", "cycles/pkt", "ns/pkt", "cycles/pkt", "ns/pkt", "cycles/pkt", "bytes/conn at the rated fill")
@@ -94,7 +101,7 @@ func walk(args []string) error {
 		if err != nil || n < 1 {
 			return fmt.Errorf("-flows: %q is no number of flows", s)
 		}
-		if err := walkRow(n, max(*packets, min(2*n, 4*(*packets))), *reps); err != nil {
+		if err := walkRow(n, *fill, max(*packets, min(2*n, 4*(*packets))), *reps); err != nil {
 			return err
 		}
 	}
@@ -104,8 +111,8 @@ func walk(args []string) error {
 	return nil
 }
 
-func walkRow(flows, packets, reps int) error {
-	r, err := newUDPRun(flows)
+func walkRow(flows, percent, packets, reps int) error {
+	r, err := newUDPRun(flows, percent)
 	if err != nil {
 		return err
 	}
@@ -115,8 +122,7 @@ func walkRow(flows, packets, reps int) error {
 	}
 	one, harness := r.measure(packets, reps, wan)
 	both, _ := r.measure(packets, reps, wan, lan)
-	h := r.shared.Flows.Header()
-	perConn := float64(h.Slots*uint64(h.HalfSize)+uint64(h.Conns)*uint64(h.ConnSize)) / float64(h.Conns)
+	perConn := float64(r.shared.Flows.Bytes()) / float64(r.shared.Flows.Conns())
 	fmt.Printf("%10d  %10.0f %11.1f  %10.0f %11.1f  %14.0f  %.0f\n", flows, one.cycles, one.ns, both.cycles, both.ns, harness.cycles, perConn)
 	return r.lost()
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"weir/internal/flow"
 )
@@ -86,15 +87,16 @@ func (c *catch) filled(ctx context.Context, o peersOptions, conns int, table flo
 	return nil
 }
 
-// peersFill fills a table with UDP connections by the walk in memory, and prints what
-// memory this process then has.
+// peersFill fills a table with as many UDP connections as it has room for, by the walk in
+// memory, and prints what memory this process then has, less the list of answers, which is
+// the benchmark's own. None may be refused.
 func peersFill(number, kind string) error {
 	conns, err1 := strconv.Atoi(number)
 	table, err2 := strconv.Atoi(kind)
 	if err := errors.Join(err1, err2); err != nil || conns < 1 {
 		return fmt.Errorf("fill: %q connections in a table of kind %q can't be", number, kind)
 	}
-	r, err := newUDPRunIn(flow.Backing(table), conns)
+	r, err := newUDPRunIn(flow.Backing(table), conns, conns)
 	if err != nil {
 		return err
 	}
@@ -106,6 +108,6 @@ func peersFill(number, kind string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stdout, n)
+	fmt.Fprintln(os.Stdout, n-uint64(len(r.replies))*uint64(unsafe.Sizeof(tuple{})))
 	return r.lost()
 }

@@ -47,10 +47,13 @@ type udpRun struct {
 	sent    [2]uint64
 }
 
-func newUDPRun(flows int) (*udpRun, error) { return newUDPRunIn(flow.Anonymous, flows) }
+// newUDPRun has room for more connections than flows, so that they fill some percent of it.
+func newUDPRun(flows, percent int) (*udpRun, error) {
+	return newUDPRunIn(flow.Anonymous, flows, flows*100/percent)
+}
 
-func newUDPRunIn(memory flow.Backing, flows int) (*udpRun, error) {
-	b, err := newBedIn(memory, flows+flows/8+4096, flows/60000+1)
+func newUDPRunIn(memory flow.Backing, flows, room int) (*udpRun, error) {
+	b, err := newBedIn(memory, room, flows/60000+1)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@
  * LayoutVersion is raised with every change of this file that another engine
  * could notice.
  */
-#define WEIR_LAYOUT_VERSION 3
+#define WEIR_LAYOUT_VERSION 4
 
 /* Magic begins a table's header: "WEIRFLOW" in memory. */
 #define WEIR_MAGIC 0x574f4c4652494557ULL
@@ -29,17 +29,19 @@
 /*
  * ProbeFast is how many slots the XDP engine looks at for a key, ProbeMax how
  * many the workers do. What does not find a place within ProbeFast is never
- * flagged Fast, so that both engines agree.
+ * flagged Fast, so that both engines agree. Behind the last slot where a search may
+ * begin there are ProbeMax more, so that no search comes to the end of its array.
  */
 #define WEIR_PROBE_FAST 16
-#define WEIR_PROBE_MAX 128
+#define WEIR_PROBE_MAX 256
 
 /* Header describes a table to whoever maps it. */
 struct weir_header {
 	__u64 magic; /* 0 */
 	__u32 version; /* 8 */
 	__u32 half_size; /* 12 */
-	__u64 slots; /* 16 half-flow slots, a power of two; and as many wide ones */
+	__u32 homes; /* 16 half-flow slots where a search may begin; there are ProbeMax more */
+	__u32 wide_homes; /* 20 the same of the wide array */
 	__u64 seed; /* 24 secret of the hash */
 	__u32 conns; /* 32 connections at most */
 	__u32 conn_size; /* 36 */
@@ -62,7 +64,8 @@ _Static_assert(sizeof(struct weir_header) == 128, "size of struct weir_header");
 _Static_assert(__builtin_offsetof(struct weir_header, magic) == 0, "Magic");
 _Static_assert(__builtin_offsetof(struct weir_header, version) == 8, "Version");
 _Static_assert(__builtin_offsetof(struct weir_header, half_size) == 12, "HalfSize");
-_Static_assert(__builtin_offsetof(struct weir_header, slots) == 16, "Slots");
+_Static_assert(__builtin_offsetof(struct weir_header, homes) == 16, "Homes");
+_Static_assert(__builtin_offsetof(struct weir_header, wide_homes) == 20, "WideHomes");
 _Static_assert(__builtin_offsetof(struct weir_header, seed) == 24, "Seed");
 _Static_assert(__builtin_offsetof(struct weir_header, conns) == 32, "Conns");
 _Static_assert(__builtin_offsetof(struct weir_header, conn_size) == 36, "ConnSize");
@@ -156,6 +159,15 @@ static inline __u64 weir_hash(__u64 seed, __u64 k0, __u64 k1)
 
 /* foldHalf is half a word. */
 #define WEIR_FOLD_HALF 0xffffffffULL
+
+/*
+ * Home is the slot where a search begins in an array that has so many of them (Header.Homes,
+ * WideHomes): the low half of the hash is a fraction of 2^32. They need not be a power of two.
+ */
+static inline __u64 weir_home(__u64 hash, __u64 homes)
+{
+	return (((hash & WEIR_FOLD_HALF) * homes) >> 32);
+}
 
 /*
  * FoldWords makes of the source and destination address of an IPv6 packet, two words

@@ -48,7 +48,8 @@ enum why {
 };
 
 // What the loader knows when it loads: the table's, and the port this is attached to.
-const volatile __u32 mask = 0;  // slots - 1
+const volatile __u32 homes = 0;      // weir_header.homes
+const volatile __u32 wide_homes = 0; // weir_header.wide_homes
 const volatile __u64 seed = 0;  // of the hash
 const volatile __u32 port = 0;  // the number of the port
 const volatile __u32 cpus = 1;  // how many have counters
@@ -412,8 +413,9 @@ static __always_inline void copy(struct verdict *v, struct weir_half *h)
 static __always_inline enum why find4(struct packet *p, struct verdict *v, __u32 *hop)
 {
 	__u64 want = p->key1 | WEIR_FLAG_VALID;
+	__u32 home = weir_home(p->hash, homes);
 	for (__u32 n = 0; n < WEIR_PROBE_FAST; n++) {
-		__u32 slot = (p->hash + n) & mask;
+		__u32 slot = home + n;
 		struct weir_half *h = bpf_map_lookup_elem(&halves, &slot);
 		if (!h)
 			return NO_FLOW;
@@ -426,7 +428,7 @@ static __always_inline enum why find4(struct packet *p, struct verdict *v, __u32
 			*hop = READ(h->next_hop);
 			if (key1 & WEIR_FLAG_CROSS) {
 				// What it becomes is what the other direction bears, turned round.
-				slot = v->addrs & mask;
+				slot = v->addrs;
 				struct weir_wide *back = bpf_map_lookup_elem(&wides, &slot);
 				if (!back)
 					return CHANGED;
@@ -447,8 +449,9 @@ static __always_inline enum why find4(struct packet *p, struct verdict *v, __u32
 static __always_inline enum why find6(struct packet *p, struct verdict *v, __u32 *hop)
 {
 	__u64 want = p->key1 | WEIR_FLAG_VALID;
+	__u32 home = weir_home(p->hash, wide_homes);
 	for (__u32 n = 0; n < WEIR_PROBE_FAST; n++) {
-		__u32 slot = (p->hash + n) & mask;
+		__u32 slot = home + n;
 		struct weir_wide *w = bpf_map_lookup_elem(&wides, &slot);
 		if (!w)
 			return NO_FLOW;

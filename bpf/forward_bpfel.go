@@ -72,7 +72,8 @@ type ForwardWeirHeader struct {
 	Magic       uint64
 	Version     uint32
 	HalfSize    uint32
-	Slots       uint64
+	Homes       uint32
+	WideHomes   uint32
 	Seed        uint64
 	Conns       uint32
 	ConnSize    uint32
@@ -137,24 +138,25 @@ type ForwardWeirWide struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ForwardMapDests    = "dests"
-	ForwardMapDevices  = "devices"
-	ForwardMapDrops    = "drops"
-	ForwardMapHalves   = "halves"
-	ForwardMapHeader   = "header"
-	ForwardMapHops     = "hops"
-	ForwardMapPassed   = "passed"
-	ForwardMapRules    = "rules"
-	ForwardMapVlans    = "vlans"
-	ForwardMapWays     = "ways"
-	ForwardMapWides    = "wides"
-	ForwardMapXsks     = "xsks"
-	ForwardProgForward = "forward"
-	ForwardVarCpus     = "cpus"
-	ForwardVarMask     = "mask"
-	ForwardVarPort     = "port"
-	ForwardVarRoom     = "room"
-	ForwardVarSeed     = "seed"
+	ForwardMapDests     = "dests"
+	ForwardMapDevices   = "devices"
+	ForwardMapDrops     = "drops"
+	ForwardMapHalves    = "halves"
+	ForwardMapHeader    = "header"
+	ForwardMapHops      = "hops"
+	ForwardMapPassed    = "passed"
+	ForwardMapRules     = "rules"
+	ForwardMapVlans     = "vlans"
+	ForwardMapWays      = "ways"
+	ForwardMapWides     = "wides"
+	ForwardMapXsks      = "xsks"
+	ForwardProgForward  = "forward"
+	ForwardVarCpus      = "cpus"
+	ForwardVarHomes     = "homes"
+	ForwardVarPort      = "port"
+	ForwardVarRoom      = "room"
+	ForwardVarSeed      = "seed"
+	ForwardVarWideHomes = "wide_homes"
 )
 
 // LoadForward returns the embedded CollectionSpec for Forward.
@@ -224,11 +226,12 @@ type ForwardMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ForwardVariableSpecs struct {
-	Cpus *ebpf.VariableSpec `ebpf:"cpus"`
-	Mask *ebpf.VariableSpec `ebpf:"mask"`
-	Port *ebpf.VariableSpec `ebpf:"port"`
-	Room *ebpf.VariableSpec `ebpf:"room"`
-	Seed *ebpf.VariableSpec `ebpf:"seed"`
+	Cpus      *ebpf.VariableSpec `ebpf:"cpus"`
+	Homes     *ebpf.VariableSpec `ebpf:"homes"`
+	Port      *ebpf.VariableSpec `ebpf:"port"`
+	Room      *ebpf.VariableSpec `ebpf:"room"`
+	Seed      *ebpf.VariableSpec `ebpf:"seed"`
+	WideHomes *ebpf.VariableSpec `ebpf:"wide_homes"`
 }
 
 // ForwardObjects contains all objects after they have been loaded into the kernel.
@@ -286,11 +289,12 @@ func (m *ForwardMaps) Close() error {
 //
 // It can be passed to LoadForwardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ForwardVariables struct {
-	Cpus *ebpf.Variable `ebpf:"cpus"`
-	Mask *ebpf.Variable `ebpf:"mask"`
-	Port *ebpf.Variable `ebpf:"port"`
-	Room *ebpf.Variable `ebpf:"room"`
-	Seed *ebpf.Variable `ebpf:"seed"`
+	Cpus      *ebpf.Variable `ebpf:"cpus"`
+	Homes     *ebpf.Variable `ebpf:"homes"`
+	Port      *ebpf.Variable `ebpf:"port"`
+	Room      *ebpf.Variable `ebpf:"room"`
+	Seed      *ebpf.Variable `ebpf:"seed"`
+	WideHomes *ebpf.Variable `ebpf:"wide_homes"`
 }
 
 // ForwardPrograms contains all programs after they have been loaded into the kernel.

@@ -47,7 +47,7 @@ func (d *Director) makeTable(config flow.Config) (t *flow.Table, found bool, err
 	shared := config
 	shared.Backing = flow.BPFArray
 	// What is kept lies in such memory anyway.
-	if need, free := flow.SharedBytes(config.Conns), memAvailable(); config.Keep == nil && d.boot.Offload == spec.OffloadAuto && d.bed == nil && free < 2*uint64(need) {
+	if need, free := config.SharedBytes(), memAvailable(); config.Keep == nil && d.boot.Offload == spec.OffloadAuto && d.bed == nil && free < 2*uint64(need) {
 		d.offload.why = fmt.Sprintf("it would take %d MiB for the flow table at the start, and %d MiB are free: a smaller conn_pool_size takes less, and offload on takes it all the same", need>>20, free>>20)
 		return flow.Open(config)
 	}
@@ -381,7 +381,7 @@ func (d *Director) Offload() (OffloadView, error) {
 		return v, nil
 	}
 	e := d.offload.engine
-	v.Bytes = afxdp.EngineBytes() + flow.SharedBytes(d.shared.Flows.Conns())
+	v.Bytes = afxdp.EngineBytes() + d.shared.Flows.SharedBytes()
 	ports := slices.DeleteFunc(slices.Clone(d.ports), func(p *openPort) bool { return p.facts.Kind == port.Tunnel })
 	for _, p := range ports {
 		o := OffloadPort{Name: p.facts.Name, Passed: e.Passed(p.facts.ID)}

@@ -43,11 +43,11 @@ func Open(c Config) (t *Table, found bool, err error) {
 		t, err = New(c)
 		return t, false, err
 	}
-	slots, conns, err := c.sizes()
+	z, err := c.sizes()
 	if err != nil {
 		return nil, false, err
 	}
-	if found, err = c.look(slots, conns); err != nil {
+	if found, err = c.look(z); err != nil {
 		return nil, false, err
 	}
 	if !found {
@@ -58,11 +58,11 @@ func Open(c Config) (t *Table, found bool, err error) {
 		t, err = New(c)
 		return t, false, err
 	}
-	mem, err := mapMemory(c.Backing, c.Keep, slots, conns)
+	mem, err := mapMemory(c.Backing, c.Keep, z)
 	if err != nil {
 		return nil, false, err
 	}
-	for _, p := range mem.parts(slots, conns) {
+	for _, p := range mem.parts(z) {
 		if !p.into.Found {
 			mem.close()
 			return nil, false, &Differs{"the flow table that is kept in " + c.Keep.Path() + " is not complete: it has no " + p.name}
@@ -73,16 +73,16 @@ func Open(c Config) (t *Table, found bool, err error) {
 
 // Check says what Open would about a table that is kept and that it can't go on with.
 func (c *Config) Check() error {
-	slots, conns, err := c.sizes()
+	z, err := c.sizes()
 	if err != nil || c.Keep == nil {
 		return err
 	}
-	_, err = c.look(slots, conns)
+	_, err = c.look(z)
 	return err
 }
 
 // look reports whether there is a table, and whether it is one to go on with.
-func (c *Config) look(slots, conns int) (found bool, err error) {
+func (c *Config) look(z sizes) (found bool, err error) {
 	if names, err := c.Keep.Names(pinned.Head); err != nil || len(names) == 0 {
 		return false, err
 	}
@@ -101,18 +101,18 @@ func (c *Config) look(slots, conns int) (found bool, err error) {
 	if atomic.LoadUint64(&h.Magic) == 0 {
 		return false, nil
 	}
-	return true, h.suits(slots, conns)
+	return true, h.suits(z)
 }
 
 // suits says why a table is not one of this program with these sizes.
-func (h *Header) suits(slots, conns int) error {
-	want := header(slots, conns)
+func (h *Header) suits(z sizes) error {
+	want := z.header()
 	switch {
 	case h.Magic != Magic:
 		return &Differs{"what is kept is no flow table of weir"}
 	case h.Version != want.Version:
 		return &Differs{fmt.Sprintf("the flow table that is kept has layout %d, and this weir has layout %d", h.Version, want.Version)}
-	case h.Slots != want.Slots || h.Conns != want.Conns:
+	case h.Homes != want.Homes || h.Conns != want.Conns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections, and conn_pool_size wants %d", h.Conns, want.Conns)}
 	}
 	if is := h; is.HalfSize != want.HalfSize || is.WideSize != want.WideSize || is.ConnSize != want.ConnSize || is.HopSize != want.HopSize ||

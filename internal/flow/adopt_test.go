@@ -140,8 +140,8 @@ func TestTakeOverDiffers(t *testing.T) {
 		change func(h *Header, c *Config)
 		says   string
 	}{
-		{"layout", func(h *Header, _ *Config) { h.Version++ }, "has layout 4, and this weir has layout 3"},
-		{"room", func(_ *Header, c *Config) { c.Conns = 100_000 }, "has room for 1536 connections, and conn_pool_size wants 196608"},
+		{"layout", func(h *Header, _ *Config) { h.Version++ }, "has layout 5, and this weir has layout 4"},
+		{"room", func(_ *Header, c *Config) { c.Conns = 100_000 }, "has room for 1000 connections, and conn_pool_size wants 100000"},
 		{"magic", func(h *Header, _ *Config) { h.Magic++ }, "no flow table of weir"},
 		{"records", func(h *Header, _ *Config) { h.ConnSize = 128 }, "records of other sizes"},
 		{"a part", func(*Header, *Config) { _ = keep.Unpin("wides") }, "is not complete: it has no wides"},

@@ -156,7 +156,12 @@ func free(tab *Table) int {
 func allSlots(tab *Table) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		for i := range uint32(tab.Slots()) {
-			if !yield(i) || !yield(i|WideBit) {
+			if !yield(i) {
+				return
+			}
+		}
+		for i := range uint32(tab.WideSlots()) {
+			if !yield(i | WideBit) {
 				return
 			}
 		}
@@ -216,8 +221,7 @@ func checkTable(t testing.TB, tab *Table, live map[uint32]uint32, flows flowsOf)
 			t.Fatalf("slot %#x lies %d behind its home", i, far(tab, i))
 		}
 		for n := range far(tab, i) {
-			// Backwards, by an arithmetic of its own.
-			if s := i&WideBit | (i-uint32(n)-1)&uint32(tab.mask); tab.Half(s).Key1 == 0 {
+			if s := i - uint32(n) - 1; tab.Half(s).Key1 == 0 {
 				t.Fatalf("slot %#x is valid, and slot %#x between it and its home is empty", i, s)
 			}
 		}
@@ -254,5 +258,9 @@ func slotOf(t *Table, h *Half) uint32 {
 // far is how far behind its home a slot's half-flow lies.
 func far(t *Table, slot uint32) uint64 {
 	h := t.Half(slot)
-	return (uint64(slot) - t.Hash(h.Key0, h.Key1)) & t.mask
+	homes := t.hdr.Homes
+	if slot&WideBit != 0 {
+		homes = t.hdr.WideHomes
+	}
+	return uint64(slot&^WideBit) - uint64(uint32(t.Hash(h.Key0, h.Key1)))*uint64(homes)>>32
 }

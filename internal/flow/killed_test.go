@@ -235,7 +235,7 @@ type arrays struct {
 func mapArrays(t *testing.T, path string) (a arrays) {
 	t.Helper()
 	m := memory{}
-	for _, p := range m.parts(0, 0) {
+	for _, p := range m.parts(sizes{}) {
 		if p.name == "hops" {
 			continue
 		}
@@ -324,7 +324,7 @@ func TestKilledBetweenTwoStores(t *testing.T) {
 func copyOf(t *testing.T, a arrays, copies [][]byte, hops []byte) *Table {
 	t.Helper()
 	m := &memory{}
-	for _, p := range m.parts(0, 0) {
+	for _, p := range m.parts(sizes{}) {
 		p.into.Bytes = hops
 		for i, name := range a.names {
 			if name == p.name {

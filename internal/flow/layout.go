@@ -6,7 +6,7 @@ package flow
 
 // LayoutVersion is raised with every change of this file that another engine
 // could notice.
-const LayoutVersion = 3
+const LayoutVersion = 4
 
 // Magic begins a table's header: "WEIRFLOW" in memory.
 const Magic uint64 = 0x574f4c4652494557
@@ -22,10 +22,11 @@ const (
 
 // ProbeFast is how many slots the XDP engine looks at for a key, ProbeMax how
 // many the workers do. What does not find a place within ProbeFast is never
-// flagged Fast, so that both engines agree.
+// flagged Fast, so that both engines agree. Behind the last slot where a search may
+// begin there are ProbeMax more, so that no search comes to the end of its array.
 const (
 	ProbeFast = 16
-	ProbeMax  = 128
+	ProbeMax  = 256
 )
 
 // Header describes a table to whoever maps it.
@@ -33,7 +34,8 @@ type Header struct {
 	Magic     uint64 // 0
 	Version   uint32 // 8
 	HalfSize  uint32 // 12
-	Slots     uint64 // 16 half-flow slots, a power of two; and as many wide ones
+	Homes     uint32 // 16 half-flow slots where a search may begin; there are ProbeMax more
+	WideHomes uint32 // 20 the same of the wide array
 	Seed      uint64 // 24 secret of the hash
 	Conns     uint32 // 32 connections at most
 	ConnSize  uint32 // 36
@@ -127,6 +129,10 @@ func Hash(seed, k0, k1 uint64) uint64 {
 
 // foldHalf is half a word.
 const foldHalf = 1<<32 - 1
+
+// Home is the slot where a search begins in an array that has so many of them (Header.Homes,
+// WideHomes): the low half of the hash is a fraction of 2^32. They need not be a power of two.
+func Home(hash, homes uint64) uint64 { return (hash & foldHalf) * homes >> 32 }
 
 // FoldWords makes of the source and destination address of an IPv6 packet, two words
 // each, read little-endian, the number that stands for them in Key0. It is NH

@@ -113,12 +113,15 @@ func TestHashGolden(t *testing.T) {
 		if strings.HasPrefix(s.Text(), "#") {
 			continue
 		}
-		var seed, k0, k1, want uint64
-		if _, err := fmt.Sscanf(s.Text(), "%x %x %x %x", &seed, &k0, &k1, &want); err != nil {
+		var seed, k0, k1, want, homes, home uint64
+		if _, err := fmt.Sscanf(s.Text(), "%x %x %x %x %x %x", &seed, &k0, &k1, &want, &homes, &home); err != nil {
 			t.Fatalf("%q: %v", s.Text(), err)
 		}
 		if got := Hash(seed, k0, k1); got != want {
 			t.Errorf("Hash(%#x, %#x, %#x) = %#x, want %#x", seed, k0, k1, got, want)
+		}
+		if got := Home(want, homes); got != home || got >= homes {
+			t.Errorf("Home(%#x, %#x) = %#x, want %#x", want, homes, got, home)
 		}
 		rows++
 	}
@@ -133,21 +136,21 @@ func TestHeader(t *testing.T) {
 		tab := newTable(t, Config{Conns: 1000, Workers: 1, Backing: b, Seed: 77})
 		h := tab.Header()
 		want := Header{
-			Magic: Magic, Version: LayoutVersion, HalfSize: 64, Slots: 4096, Seed: 77, Conns: 1536, ConnSize: 64,
+			Magic: Magic, Version: LayoutVersion, HalfSize: 64, Homes: 2752, WideHomes: 2752, Seed: 77, Conns: 1000, ConnSize: 64,
 			NextHops: MaxNextHops, HopSize: 64, ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: 20, WideSize: 128,
 		}
 		is := *h
 		if is.Alive = 0; is != want || h.Alive == 0 {
 			t.Errorf("header %+v, want %+v and the time", *h, want)
 		}
-		if tab.Slots() != 4096 || tab.Conns() != 1536 || tab.Seed() != 77 {
+		if tab.Slots() != 3008 || tab.WideSlots() != 3008 || tab.Conns() != 1000 || tab.Seed() != 77 {
 			t.Errorf("%d slots, %d connections, seed %d", tab.Slots(), tab.Conns(), tab.Seed())
 		}
 		if n := len(tab.Maps()); n != map[Backing]int{Anonymous: 0, BPFArray: 4}[b] {
 			t.Errorf("%d maps", n)
 		}
 		for slot, there := range map[uint32]bool{
-			0: true, 4095: true, 4096: false, WideBit: true, WideBit | 4095: true, WideBit | 4096: false, None: false,
+			0: true, 3007: true, 3008: false, WideBit: true, WideBit | 3007: true, WideBit | 3008: false, None: false,
 		} {
 			if tab.Has(slot) != there {
 				t.Errorf("Has(%#x) is %t", slot, !there)
@@ -176,7 +179,7 @@ func TestNewRefuses(t *testing.T) {
 // At the table's rated fill a connection of IPv4 takes 256 bytes at most, one of IPv6
 // 416: an array none of whose slots is in use takes no memory, except of BPF.
 func TestMemoryPerConnection(t *testing.T) {
-	for _, conns := range []int{384, 1_000_000, 3_000_000, 12_000_000} {
+	for _, conns := range []int{20_000, 1_000_000, 2_097_151, 10_000_000, 12_345_678} {
 		tab := newTable(t, Config{Conns: conns, Workers: 1})
 		if n := (tab.Slots()*HalfSize + tab.Conns()*ConnSize) / tab.Conns(); n > 256 {
 			t.Errorf("%d connections: %d bytes each, want 256 at most", tab.Conns(), n)
@@ -184,7 +187,10 @@ func TestMemoryPerConnection(t *testing.T) {
 		if n := (tab.Slots()*WideSize + tab.Conns()*ConnSize) / tab.Conns(); n > 416 {
 			t.Errorf("%d connections of IPv6: %d bytes each, want 416 at most", tab.Conns(), n)
 		}
-		if h, w := tab.Bytes(), tab.WideBytes(); h != tab.Slots()*HalfSize+tab.Conns()*ConnSize || w != tab.Slots()*WideSize {
+		if tab.Conns() != conns {
+			t.Errorf("room for %d connections, want %d", tab.Conns(), conns)
+		}
+		if h, w := tab.Bytes(), tab.WideBytes(); h-(tab.Slots()*HalfSize+tab.Conns()*ConnSize) >= 4096 || w != tab.WideSlots()*WideSize {
 			t.Errorf("%d connections: %d bytes and %d for IPv6, which is not what the records take", tab.Conns(), h, w)
 		}
 	}

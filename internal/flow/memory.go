@@ -34,20 +34,20 @@ type part struct {
 	shared  bool // an engine in the kernel reads it too
 }
 
-func (m *memory) parts(slots, conns int) []part {
+func (m *memory) parts(z sizes) []part {
 	return []part{
 		{pinned.Head, &m.header, 1, HeaderSize, true},
-		{"halves", &m.halves, slots, HalfSize, true},
-		{"wides", &m.wides, slots, WideSize, true},
+		{"halves", &m.halves, z.slots, HalfSize, true},
+		{"wides", &m.wides, z.wides, WideSize, true},
 		{"hops", &m.hops, MaxNextHops, NextHopSize, true},
-		{"conns", &m.conns, conns, ConnSize, false},
+		{"conns", &m.conns, z.conns, ConnSize, false},
 	}
 }
 
 // mapMemory makes new arrays, which outlive the process in keep unless that is nil.
-func mapMemory(b Backing, keep *pinned.Dir, slots, conns int) (*memory, error) {
+func mapMemory(b Backing, keep *pinned.Dir, z sizes) (*memory, error) {
 	m := &memory{}
-	for _, r := range m.parts(slots, conns) {
+	for _, r := range m.parts(z) {
 		var err error
 		switch {
 		case keep != nil:
@@ -98,17 +98,36 @@ func populate(stop <-chan struct{}, all ...[]byte) error {
 // Bytes is the size of what Populate takes.
 func (t *Table) Bytes() int { return len(t.mem.halves.Bytes) + len(t.mem.conns.Bytes) }
 
-// SharedBytes is the size of what an XDP program reads of a BPFArray table for so many
-// connections.
-func SharedBytes(conns int) int {
-	return HeaderSize + slotsFor(conns)*(HalfSize+WideSize) + MaxNextHops*NextHopSize
+// SharedBytes is the size of what an XDP program reads of a BPFArray table that is made like
+// this.
+func (c *Config) SharedBytes() int {
+	z, err := c.sizes()
+	if err != nil {
+		return 0 // there is no such table
+	}
+	return z.shared()
+}
+
+func (z sizes) shared() (n int) {
+	for _, p := range new(memory).parts(z) {
+		if p.shared {
+			n += p.entries * p.size
+		}
+	}
+	return n
+}
+
+// SharedBytes is the size of what an XDP program reads of a table.
+func (t *Table) SharedBytes() int {
+	z := sizes{t.Slots(), t.WideSlots(), t.Conns()}
+	return z.shared()
 }
 
 // WideBytes is the size of what PopulateWide takes.
 func (t *Table) WideBytes() int { return len(t.mem.wides.Bytes) }
 
 func (m *memory) close() {
-	for _, r := range m.parts(0, 0) {
+	for _, r := range m.parts(sizes{}) {
 		r.into.Close()
 	}
 }

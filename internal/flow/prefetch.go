@@ -30,7 +30,7 @@ func (f *Prefetcher) Want(t *Table, key1, hash uint64) {
 // WantWide is Want for an IPv6 packet: beyond 64.
 func (f *Prefetcher) WantWide(t *Table, hash uint64) {
 	if f.nwide < len(f.wides) {
-		f.wides[f.nwide] = unsafe.Pointer(t.wide(hash))
+		f.wides[f.nwide] = unsafe.Pointer(t.wideHome(hash))
 		f.nwide++
 	}
 }
@@ -57,7 +57,7 @@ func (f *Prefetcher) backs(t *Table) (n int) {
 		h := (*Half)(at)
 		w := atomic.LoadUint64(&h.Key1)
 		if (w^f.keys[i])&KeyMask != 0 {
-			if h, w = t.near(h, f.keys[i]); h == nil {
+			if h, w = near(h, f.keys[i]); h == nil {
 				continue
 			}
 		}
@@ -71,10 +71,10 @@ func (f *Prefetcher) backs(t *Table) (n int) {
 
 // near looks for packets' half-flow in the three places behind their home, where those
 // are that are not at home.
-func (t *Table) near(home *Half, key1 uint64) (*Half, uint64) {
-	slot := (uintptr(unsafe.Pointer(home)) - uintptr(t.halves)) / HalfSize
-	for n := range uintptr(3) {
-		h := (*Half)(t.Home(uint64(slot + n + 1)))
+func near(home *Half, key1 uint64) (*Half, uint64) {
+	h := home
+	for range 3 {
+		h = h.next()
 		w := atomic.LoadUint64(&h.Key1)
 		if (w^key1)&KeyMask == 0 {
 			return h, w
@@ -108,11 +108,11 @@ func (t *Table) Touch(f *Flow) {
 	addrs := [2]unsafe.Pointer{}
 	if f.Wide {
 		k0 := FoldWords(t.seed, f.Src.Hi, f.Src.Lo, f.Dst.Hi, f.Dst.Lo)
-		w := unsafe.Pointer(t.wide(t.Hash(k0, f.Key1)))
+		w := unsafe.Pointer(t.wideHome(t.Hash(k0, f.Key1)))
 		addrs[0], addrs[1] = w, unsafe.Add(w, HalfSize)
 	} else {
-		home := t.Hash(f.Key0, f.Key1)
-		addrs[0], addrs[1] = t.Home(home), t.Home(home+1)
+		h := t.Home(t.Hash(f.Key0, f.Key1))
+		addrs[0], addrs[1] = h, unsafe.Add(h, HalfSize)
 	}
 	prefetch(&addrs[0], 2)
 }

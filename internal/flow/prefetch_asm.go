@@ -9,8 +9,7 @@ import "unsafe"
 //go:noescape
 func prefetch(addrs *unsafe.Pointer, n int)
 
-// prefetch2 asks for two lines at each of n addresses, prefetch4 for four. What lies
-// behind the table's end is no fault.
+// prefetch2 asks for two lines at each of n addresses, prefetch4 for four.
 //
 //go:noescape
 func prefetch2(addrs *unsafe.Pointer, n int)

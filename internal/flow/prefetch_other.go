@@ -15,8 +15,7 @@ func prefetch(addrs *unsafe.Pointer, n int) {
 	touched = s
 }
 
-// prefetch2 and prefetch4 load the first line alone: the next one may lie behind the
-// table's end.
+// prefetch2 and prefetch4 load the first line alone: this is the slow way anyway.
 func prefetch2(addrs *unsafe.Pointer, n int) { prefetch(addrs, n) }
 
 func prefetch4(addrs *unsafe.Pointer, n int) { prefetch(addrs, n) }

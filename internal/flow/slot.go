@@ -26,11 +26,11 @@ func (w *Worker) place(f *Flow, conn, dest uint32, named *uint32, now clock.Tick
 	if f.Wide {
 		f.Key0 = FoldWords(t.seed, f.Src.Hi, f.Src.Lo, f.Dst.Hi, f.Dst.Lo)
 	}
-	home := t.home(f)
+	home := t.home(f.Wide, f.Key0, f.Key1)
 again:
 	spot, word := uint64(ProbeMax), uint64(0)
 	for n := range uint64(ProbeMax) {
-		h := t.Half(t.past(home, n))
+		h := t.Half(home + uint32(n))
 		k := atomic.LoadUint64(&h.Key1)
 		if taken(k) {
 			if h.bears(k, f) {
@@ -48,7 +48,7 @@ again:
 	if spot == ProbeMax {
 		return None, ErrFull
 	}
-	slot := t.past(home, spot)
+	slot := home + uint32(spot)
 	h := t.Half(slot)
 	gen := word &^ (genOne - 1)
 	if gen == 0 {
@@ -95,18 +95,14 @@ again:
 	return slot, nil
 }
 
-// home is the slot where a search for f begins.
-func (t *Table) home(f *Flow) uint32 {
-	home := uint32(t.Hash(f.Key0, f.Key1) & t.mask)
-	if f.Wide {
-		home |= WideBit
+// home is the slot where a search for a key begins. Those it goes through have the numbers
+// that follow: no search comes to the end of its array (ProbeMax).
+func (t *Table) home(wide bool, k0, k1 uint64) uint32 {
+	hash := t.Hash(k0, k1)
+	if wide {
+		return uint32(Home(hash, t.wideHomes)) | WideBit
 	}
-	return home
-}
-
-// past is the n-th slot behind another one of the same array.
-func (t *Table) past(slot uint32, n uint64) uint32 {
-	return slot&WideBit | uint32((uint64(slot)+n)&t.mask)
+	return uint32(Home(hash, t.homes))
 }
 
 // hold makes sure that the slots between home and a claimed spot are not 0, and
@@ -115,7 +111,7 @@ func (t *Table) past(slot uint32, n uint64) uint32 {
 // is still about to empty this one has marked it, and we take the mark away.
 func (t *Table) hold(home uint32, spot uint64) {
 	for n := spot; n > 0; {
-		h := t.Half(t.past(home, n-1))
+		h := t.Half(home + uint32(n) - 1)
 		w := atomic.LoadUint64(&h.Key1)
 		if !taken(w) && (w == 0 || w&KeyMask != 0) && !atomic.CompareAndSwapUint64(&h.Key1, w, w&^KeyMask|FlagDead) {
 			continue
@@ -132,7 +128,7 @@ func (t *Table) alone(f *Flow, home uint32, spot uint64) bool {
 		if n == spot {
 			continue
 		}
-		h := t.Half(t.past(home, n))
+		h := t.Half(home + uint32(n))
 		w := atomic.LoadUint64(&h.Key1)
 		if taken(w) && h.bears(w, f) {
 			return false
@@ -185,7 +181,7 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 	w.marks++
 	mark := uint64(w.id+1)<<32 | uint64(w.marks)
 	for range emptyBudget {
-		h, next := w.t.Half(slot), w.t.Half(w.t.past(slot, 1))
+		h, next := w.t.Half(slot), w.t.Half(slot+1) // nobody lives in the last one, so there is a next one
 		k := atomic.LoadUint64(&h.Key1)
 		if k&FlagDead == 0 || !rested(h, now) || atomic.LoadUint64(&next.Key1) != 0 {
 			return
@@ -201,7 +197,10 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 		if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
 			continue
 		}
-		slot = w.t.past(slot, w.t.mask) // the one before
+		if slot&^WideBit == 0 {
+			return
+		}
+		slot--
 	}
 }
 

@@ -26,14 +26,15 @@ const None = ^uint32(0)
 
 // Table is the half-flow table of a director, shared by all its workers.
 type Table struct {
-	halves unsafe.Pointer
-	mask   uint64
-	wides  unsafe.Pointer // as many
-	seed   uint64
-	conns  unsafe.Pointer
-	nconns uint32
-	chain  uint32 // see freelist.go
-	Hops   NextHops
+	halves    unsafe.Pointer
+	homes     uint64 // of halves; slots are ProbeMax more
+	wides     unsafe.Pointer
+	wideHomes uint64
+	seed      uint64
+	conns     unsafe.Pointer
+	nconns    uint32
+	chain     uint32 // see freelist.go
+	Hops      NextHops
 
 	crossing atomic.Bool // there were IPv4 half-flows that become IPv6
 
@@ -50,8 +51,7 @@ type Table struct {
 
 // Config of a new table.
 type Config struct {
-	// Conns is how many connections must fit. The table is a power of two, so
-	// that it may hold more: Conns() tells.
+	// Conns is how many connections fit, 384 at least.
 	Conns   int
 	Workers int
 	Backing Backing
@@ -61,17 +61,22 @@ type Config struct {
 	Keep *pinned.Dir
 }
 
-// RatedFill is the greatest share of slots in use, in eighths.
-const RatedFill = 6
+// The half-flows of a full table are in 8 of 11 slots, so that of ten million connections
+// none is without a place: docs/flow-table.md has what other shares would cost.
+const (
+	slotsOf4      = 11 // for 4 connections, two half-flows each
+	leastConns    = 384
+	slotsTogether = 64 // they come in whole pages
+)
 
 // New makes a table. Memory is touched, and so taken, only as it fills (not so
 // with BPFArray).
 func New(c Config) (*Table, error) {
-	slots, conns, err := c.sizes()
+	z, err := c.sizes()
 	if err != nil {
 		return nil, err
 	}
-	mem, err := mapMemory(c.Backing, c.Keep, slots, conns)
+	mem, err := mapMemory(c.Backing, c.Keep, z)
 	if err != nil {
 		return nil, err
 	}
@@ -85,39 +90,41 @@ func New(c Config) (*Table, error) {
 		seed = binary.LittleEndian.Uint64(b[:])
 	}
 	h := (*Header)(base(&mem.header))
-	*h = header(slots, conns)
+	*h = z.header()
 	h.Seed, h.Alive = seed, uint32(clock.Now())
 	t := assemble(mem, c.Workers)
 	atomic.StoreUint64(&h.Magic, Magic) // last: now it is a table
 	return t, nil
 }
 
-// sizes are how many slots and connections the table is to have.
-func (c *Config) sizes() (slots, conns int, err error) {
+// sizes are those of a table's arrays, in records.
+type sizes struct{ slots, wides, conns int }
+
+// sizes are those that the table is to have.
+func (c *Config) sizes() (z sizes, err error) {
 	if c.Conns < 1 || c.Conns > 1<<27 {
-		return 0, 0, fmt.Errorf("flow table: %d connections: must be 1 to %d", c.Conns, 1<<27)
+		return z, fmt.Errorf("flow table: %d connections: must be 1 to %d", c.Conns, 1<<27)
 	}
 	if c.Workers < 1 || c.Workers > MaxWorkers {
-		return 0, 0, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
+		return z, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
 	}
-	slots = slotsFor(c.Conns)
-	return slots, slots * RatedFill / 8 / 2, nil
+	z.conns = max(c.Conns, leastConns)
+	z.slots = slotsFor(z.conns)
+	z.wides = z.slots
+	return z, nil
 }
 
-// slotsFor is how many slots so many connections need.
+// slotsFor is how many slots the half-flows of so many connections need.
 func slotsFor(conns int) int {
-	slots := 1024
-	for slots*RatedFill/8/2 < conns {
-		slots <<= 1
-	}
-	return slots
+	slots := ProbeMax + (conns*slotsOf4+3)/4
+	return (slots + slotsTogether - 1) / slotsTogether * slotsTogether
 }
 
 // header is what a table of these sizes says of itself, but for Magic.
-func header(slots, conns int) Header {
+func (z sizes) header() Header {
 	return Header{
-		Version: LayoutVersion, HalfSize: HalfSize, Slots: uint64(slots),
-		Conns: uint32(conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
+		Version: LayoutVersion, HalfSize: HalfSize, Homes: uint32(z.slots - ProbeMax), WideHomes: uint32(z.wides - ProbeMax),
+		Conns: uint32(z.conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
 		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift, WideSize: WideSize,
 	}
 }
@@ -126,7 +133,7 @@ func header(slots, conns int) Header {
 func assemble(mem *memory, workers int) *Table {
 	h := (*Header)(base(&mem.header))
 	t := &Table{
-		halves: base(&mem.halves), wides: base(&mem.wides), mask: h.Slots - 1, seed: h.Seed,
+		halves: base(&mem.halves), homes: uint64(h.Homes), wides: base(&mem.wides), wideHomes: uint64(h.WideHomes), seed: h.Seed,
 		conns: base(&mem.conns), nconns: h.Conns, chain: chainLen(int(h.Conns), workers),
 		mem: mem, hdr: h, nwork: workers,
 		fresh: (*atomic.Uint32)(unsafe.Pointer(&h.Fresh)), newest: (*atomic.Uint32)(unsafe.Pointer(&h.Alive)),
@@ -163,9 +170,11 @@ func (t *Table) Seed() uint64 { return t.seed }
 // Hash of a tuple in this table.
 func (t *Table) Hash(k0, k1 uint64) uint64 { return Hash(t.seed, k0, k1) }
 
-// Slots and Conns are the bounds: half-flow slots for each IP family, and
-// connections.
-func (t *Table) Slots() int { return int(t.mask + 1) }
+// Slots returns how many half-flow slots there are for IPv4.
+func (t *Table) Slots() int { return int(t.homes) + ProbeMax }
+
+// WideSlots returns how many there are for IPv6.
+func (t *Table) WideSlots() int { return int(t.wideHomes) + ProbeMax }
 
 // Conns returns how many connections may exist at once.
 func (t *Table) Conns() int { return int(t.nconns) }
@@ -177,16 +186,21 @@ func (t *Table) Len() int { return int(t.live.Load()) }
 // lie below it.
 func (t *Table) Used() uint32 { return min(t.fresh.Load(), t.nconns) }
 
-// Half returns the half-flow in a slot.
+// Half returns the half-flow in a slot, which must be one that there is.
 func (t *Table) Half(slot uint32) *Half {
 	if slot&WideBit != 0 {
-		return &t.wide(uint64(slot)).Half
+		return &t.wide(uint64(slot &^ WideBit)).Half
 	}
-	return (*Half)(unsafe.Add(t.halves, uintptr(uint64(slot)&t.mask)*HalfSize))
+	return (*Half)(unsafe.Add(t.halves, uintptr(slot)*HalfSize))
 }
 
 // Has reports whether there is a slot of that number: it is not None.
-func (t *Table) Has(slot uint32) bool { return uint64(slot&^WideBit) <= t.mask }
+func (t *Table) Has(slot uint32) bool {
+	if slot&WideBit != 0 {
+		return uint64(slot&^WideBit) < t.wideHomes+ProbeMax
+	}
+	return uint64(slot) < t.homes+ProbeMax
+}
 
 // Conn returns a connection by its index.
 func (t *Table) Conn(i uint32) *Conn {
@@ -196,15 +210,18 @@ func (t *Table) Conn(i uint32) *Conn {
 // Home returns the address of the slot where a search for hash begins, to be
 // touched ahead of Find.
 func (t *Table) Home(hash uint64) unsafe.Pointer {
-	return unsafe.Add(t.halves, uintptr(hash&t.mask)*HalfSize)
+	return unsafe.Add(t.halves, uintptr(Home(hash, t.homes))*HalfSize)
 }
+
+// next is the half-flow behind one of IPv4.
+func (h *Half) next() *Half { return (*Half)(unsafe.Add(unsafe.Pointer(h), HalfSize)) }
 
 // Find returns the half-flow of a tuple and its Key1 as it was found, or nil.
 // The caller copies the published words it needs and then asks Same.
 func (t *Table) Find(k0, k1, hash uint64) (*Half, uint64) {
 	want := k1 | FlagValid
-	for n := range uint64(ProbeMax) {
-		h := (*Half)(unsafe.Add(t.halves, uintptr((hash+n)&t.mask)*HalfSize))
+	h := (*Half)(t.Home(hash))
+	for range ProbeMax {
 		w := atomic.LoadUint64(&h.Key1)
 		if (w^want)&matchMask == 0 && atomic.LoadUint64(&h.Key0) == k0 {
 			return h, w
@@ -212,6 +229,7 @@ func (t *Table) Find(k0, k1, hash uint64) (*Half, uint64) {
 		if w == 0 {
 			return nil, 0
 		}
+		h = h.next()
 	}
 	return nil, 0
 }
@@ -261,8 +279,7 @@ func (t *Table) SetFast(slot uint32, fast bool) bool {
 		}
 		n := w &^ FlagFast
 		if fast {
-			home := t.Hash(atomic.LoadUint64(&h.Key0), w) & t.mask
-			if (uint64(slot)-home)&t.mask < ProbeFast {
+			if slot-t.home(slot&WideBit != 0, atomic.LoadUint64(&h.Key0), w) < ProbeFast {
 				n |= FlagFast
 			}
 		}

@@ -7,18 +7,23 @@ import (
 	"unsafe"
 )
 
-// Half-flows of IPv6 packets lie in an array of their own, with as many slots as
-// there are for IPv4, each of two lines. Its first line is a Half, and moves in and
+// Half-flows of IPv6 packets lie in an array of their own, in slots of two lines. Its first line is a Half, and moves in and
 // out as all do (slot.go); the second one has the addresses.
 
 func (t *Table) wide(slot uint64) *Wide {
-	return (*Wide)(unsafe.Add(t.wides, uintptr(slot&t.mask)*WideSize))
+	return (*Wide)(unsafe.Add(t.wides, uintptr(slot)*WideSize))
 }
+
+// wideHome is where a search for hash begins.
+func (t *Table) wideHome(hash uint64) *Wide { return t.wide(Home(hash, t.wideHomes)) }
+
+// next is the half-flow behind one.
+func (w *Wide) next() *Wide { return (*Wide)(unsafe.Add(unsafe.Pointer(w), WideSize)) }
 
 // Wide returns the wide half-flow that a half is the first line of, or nil for one
 // of IPv4.
 func (t *Table) Wide(h *Half) *Wide {
-	if at := uintptr(unsafe.Pointer(h)) - uintptr(t.wides); at < uintptr(t.mask+1)*WideSize {
+	if at := uintptr(unsafe.Pointer(h)) - uintptr(t.wides); at < uintptr(t.wideHomes+ProbeMax)*WideSize {
 		return (*Wide)(unsafe.Pointer(h))
 	}
 	return nil
@@ -28,8 +33,8 @@ func (t *Table) Wide(h *Half) *Wide {
 // They are compared themselves, not what they fold to.
 func (t *Table) FindWide(k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {
 	want := k1 | FlagValid
-	for n := range uint64(ProbeMax) {
-		w := t.wide(hash + n)
+	w := t.wideHome(hash)
+	for range ProbeMax {
 		k := atomic.LoadUint64(&w.Half.Key1)
 		if (k^want)&matchMask == 0 && w.Bears(addrs) {
 			return w, k
@@ -37,6 +42,7 @@ func (t *Table) FindWide(k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {
 		if k == 0 {
 			return nil, 0
 		}
+		w = w.next()
 	}
 	return nil, 0
 }
@@ -45,7 +51,7 @@ func (t *Table) FindWide(k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {
 // its Key1. It is the one of an IPv6 packet's tuple if Matches and Bears say so: for
 // nearly all packets, which are spared a call of FindWide.
 func (t *Table) Nearest(hash uint64) (*Wide, uint64) {
-	w := t.wide(hash)
+	w := t.wideHome(hash)
 	return w, atomic.LoadUint64(&w.Half.Key1)
 }
 
@@ -131,8 +137,11 @@ func (t *Table) Gets(h *Half, key1 uint64) (src, dst Addr) {
 }
 
 // Back returns the other half of the connection of an IPv4 half-flow with FlagCross
-// whose NewAddrs was read. Its key, turned round, is what packets get.
-func (t *Table) Back(newAddrs uint64) *Wide { return t.wide(newAddrs) }
+// whose NewAddrs was read. Its key, turned round, is what packets get. What was read may be
+// another tenant's by now, and no slot: then it is some other one, and Same tells.
+func (t *Table) Back(newAddrs uint64) *Wide {
+	return t.wide(min(newAddrs, t.wideHomes+ProbeMax-1))
+}
 
 // Fold is FoldWords of the addresses as they lie in an IPv6 header. Two pairs fold
 // to one number once in 2^64, and nobody who does not know the seed can look for such.

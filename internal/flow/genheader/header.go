@@ -59,7 +59,7 @@ func generate(source []byte) ([]byte, error) {
 func (l *layout) decl(d ast.Decl) error {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
-		if d.Name.Name == "Hash" || d.Name.Name == "FoldWords" {
+		if d.Name.Name == "Hash" || d.Name.Name == "Home" || d.Name.Name == "FoldWords" {
 			return l.function(d)
 		}
 		return nil // Go's own way to pack a tuple

@@ -72,11 +72,12 @@ func TestCAgreesWithGo(t *testing.T) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		var seed, k0, k1, h uint64
-		if _, err := fmt.Sscanf(line, "%x %x %x %x", &seed, &k0, &k1, &h); err != nil {
+		var seed, k0, k1, h, homes, home uint64
+		if _, err := fmt.Sscanf(line, "%x %x %x %x %x %x", &seed, &k0, &k1, &h, &homes, &home); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		say(fmt.Sprintf("weir_hash(0x%xULL, 0x%xULL, 0x%xULL)", seed, k0, k1), h)
+		say(fmt.Sprintf("weir_home(0x%xULL, 0x%xULL)", h, homes), home)
 		// The same words in other places, of addresses.
 		for _, w := range [][4]uint64{{k0, k1, h, 0}, {0, h, k0, k1}, {h, k0, ^k1, ^k0}, {^k0, ^h, k0 << 32, k1 << 24}} {
 			say(fmt.Sprintf("weir_fold_words(0x%xULL, 0x%xULL, 0x%xULL, 0x%xULL, 0x%xULL)", seed, w[0], w[1], w[2], w[3]),

@@ -74,7 +74,7 @@ type Address struct {
 
 	held    [Pools + mappedPools]*ports // those that connections were found with (Hold), until Prepare
 	making  sync.Mutex                  // guards what follows; never taken on the walk
-	mapping []pinned.Memory             // that the pools lie in, if they are kept
+	mapping []pinned.Memory             // that the pools lie in
 }
 
 // PoolOf returns the pool for a real server, given as on the wire, its port read
@@ -92,18 +92,22 @@ func (a *Address) Prepare(pool uint8) error {
 		return nil
 	}
 	s := a.set
+	var m pinned.Memory
+	var err error
 	if s.keep == nil {
-		a.pools[pool].Store(newRing(s.first, s.last))
-		return nil
-	}
-	m, err := s.keep.Array(a.keptAs(pool), 1, ringBytes)
-	if err != nil {
+		m = pinned.Sparse(ringBytes)
+	} else if m, err = s.keep.Array(a.keptAs(pool), 1, ringBytes); err != nil {
 		return fmt.Errorf("ports of local address %s: %w", a.IP, err)
 	}
 	a.making.Lock()
 	a.mapping = append(a.mapping, m)
 	a.making.Unlock()
 	r := ringAt(&m)
+	if s.keep == nil {
+		r.begin(s.first, s.last)
+		a.pools[pool].Store(r)
+		return nil
+	}
 	held := a.held[pool]
 	if held == nil {
 		held = &ports{}
@@ -163,9 +167,7 @@ func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
 	if r == nil {
 		return 0, false
 	}
-	pos := r.head.Load()
-	w := r.cells[pos&(ringSize-1)].word.Load()
-	return uint16(w >> 16), uint32(w>>32) == pos+1
+	return r.peek()
 }
 
 // Give puts a port back, with what the real server expected next on it (0 for a
@@ -307,7 +309,7 @@ func (s *Set) Numbers() map[uint32]netip.Addr {
 	return all
 }
 
-// Close unmaps what is kept. Nobody may take or give back any more.
+// Close unmaps the pools. Nobody may take or give back any more.
 func (s *Set) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 func TestRestoreRing(t *testing.T) {
 	const first, last = 1000, 1040
 	for round := range 200 {
-		r := newRing(first, last)
+		r := &ring{}
+		r.begin(first, last)
 		taken := map[uint16]bool{}
 		for i := range uint16(rand.IntN(200)) {
 			if port, _, _, ok := r.take(); ok {
@@ -41,7 +42,7 @@ func TestRestoreRing(t *testing.T) {
 			if r.tail.Load() != r.head.Load() {
 				pos := r.tail.Load() - 1
 				torn = uint16(r.cells[pos&(ringSize-1)].word.Load() >> 16)
-				r.cells[pos&(ringSize-1)].word.Store(uint64(pos) << 32)
+				r.cells[pos&(ringSize-1)].word.Store(uint64(turn(pos)) << 32)
 			}
 		case 2:
 			if r.tail.Load() != r.head.Load() {
@@ -55,8 +56,11 @@ func TestRestoreRing(t *testing.T) {
 			torn = last // or any other
 		}
 		var order []free
+		for p := r.unused.Load(); p <= r.last; p++ {
+			order = append(order, free{port: uint16(p)})
+		}
 		for pos := r.head.Load(); pos != r.tail.Load(); pos++ {
-			if w := r.cells[pos&(ringSize-1)].word.Load(); uint32(w>>32) == pos+1 {
+			if w := r.cells[pos&(ringSize-1)].word.Load(); uint32(w>>32) == turn(pos)+1 {
 				order = append(order, free{uint16(w >> 16), uint16(w), r.cells[pos&(ringSize-1)].seen})
 			}
 		}

@@ -11,13 +11,21 @@ import (
 // ring is a queue of ports that any worker may put to and take from without a
 // lock: a bounded array queue whose cells carry their turn (after D. Vyukov's
 // MPMC queue). A cell's word is turn << 32 | port << 16 | second of its last
-// release; seen belongs to whom the turn says.
+// release; seen belongs to whom the turn says. A turn is how many positions lie before
+// this round of the ring, and one more while a port lies in the cell.
+//
+// Ports that nobody has used yet lie in no cell: they are given out before all others, by
+// their number. So a ring of zeros is an empty one, and takes memory only where ports come
+// back to.
 type ring struct {
-	head  atomic.Uint32
-	_     [60]byte
-	tail  atomic.Uint32
-	_     [60]byte
-	cells [ringSize]cell
+	head   atomic.Uint32
+	_      [60]byte
+	tail   atomic.Uint32
+	_      [60]byte
+	unused atomic.Uint32 // the first port that nobody has used; more than last: there is none
+	last   uint32        // of those that were given out by their number
+	_      [56]byte
+	cells  [ringSize]cell
 }
 
 type cell struct {
@@ -27,20 +35,20 @@ type cell struct {
 
 const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
 
-// ringBytes is the size of a ring in memory that is kept.
+// ringBytes is the size of a ring.
 const ringBytes = int(unsafe.Sizeof(ring{}))
 
-// ringAt is the ring that lies in such memory.
+// ringAt is the ring that lies in some memory.
 func ringAt(m *pinned.Memory) *ring { return (*ring)(unsafe.Pointer(unsafe.SliceData(m.Bytes))) }
 
-func newRing(first, last uint16) *ring {
-	r := &ring{}
-	r.fill(nil)
-	for p := uint32(first); p <= uint32(last); p++ {
-		r.put(uint16(p), never, 0)
-	}
-	return r
+// begin makes a ring of zeros one of ports that nobody has used.
+func (r *ring) begin(first, last uint16) {
+	r.last = uint32(last)
+	r.unused.Store(uint32(first))
 }
+
+// turn is the one in which a cell is empty for whoever puts something at a position.
+func turn(pos uint32) uint32 { return pos &^ (ringSize - 1) }
 
 // free is a port in a ring.
 type free struct {
@@ -50,16 +58,18 @@ type free struct {
 
 // fill makes a ring of some ports, in their order.
 func (r *ring) fill(in []free) {
+	r.unused.Store(1)
+	r.last = 0
 	r.head.Store(0)
 	r.tail.Store(uint32(len(in)))
 	for i := range r.cells {
 		c := &r.cells[i]
 		if i < len(in) {
 			c.seen = in[i].seen
-			c.word.Store(uint64(i+1)<<32 | uint64(in[i].port)<<16 | uint64(in[i].second))
+			c.word.Store(1<<32 | uint64(in[i].port)<<16 | uint64(in[i].second))
 			continue
 		}
-		c.word.Store(uint64(i) << 32)
+		c.word.Store(0)
 	}
 }
 
@@ -71,11 +81,16 @@ func (r *ring) restore(first, last uint16, held *ports, there bool, former uint1
 	known := *held
 	in := make([]free, 0, ringSize)
 	if there {
+		for p := max(r.unused.Load(), uint32(first)); p <= min(r.last, uint32(last)); p++ {
+			if known.add(uint16(p)) {
+				in = append(in, free{uint16(p), never, 0})
+			}
+		}
 		for pos, n := r.head.Load(), 0; pos != r.tail.Load() && n < ringSize; pos, n = pos+1, n+1 {
 			c := &r.cells[pos&(ringSize-1)]
 			w := c.word.Load()
 			f := free{uint16(w >> 16), uint16(w), c.seen}
-			if uint32(w>>32) == pos+1 && f.port >= first && f.port <= last && known.add(f.port) {
+			if uint32(w>>32) == turn(pos)+1 && f.port >= first && f.port <= last && known.add(f.port) {
 				in = append(in, f)
 			}
 		}
@@ -108,6 +123,16 @@ func (s *ports) len() (n int) {
 	return n
 }
 
+// peek returns the port that take would give.
+func (r *ring) peek() (port uint16, ok bool) {
+	if p := r.unused.Load(); p <= r.last {
+		return uint16(p), true
+	}
+	pos := r.head.Load()
+	w := r.cells[pos&(ringSize-1)].word.Load()
+	return uint16(w >> 16), uint32(w>>32) == turn(pos)+1
+}
+
 // put appends a port released in the given second.
 func (r *ring) put(port, second uint16, seen uint32) {
 	for {
@@ -116,9 +141,9 @@ func (r *ring) put(port, second uint16, seen uint32) {
 		// A cell of an earlier turn is still being left: by a taker that moved
 		// head and lost its core since, while others went round the whole ring.
 		// There are more cells than ports, so that it will be free: try again.
-		if uint32(cell.word.Load()>>32) == pos && r.tail.CompareAndSwap(pos, pos+1) {
+		if uint32(cell.word.Load()>>32) == turn(pos) && r.tail.CompareAndSwap(pos, pos+1) {
 			cell.seen = seen
-			cell.word.Store(uint64(pos+1)<<32 | uint64(port)<<16 | uint64(second))
+			cell.word.Store(uint64(turn(pos)+1)<<32 | uint64(port)<<16 | uint64(second))
 			return
 		}
 	}
@@ -126,15 +151,20 @@ func (r *ring) put(port, second uint16, seen uint32) {
 
 // take removes the oldest port.
 func (r *ring) take() (port, second uint16, seen uint32, ok bool) {
+	if r.unused.Load() <= r.last {
+		if p := r.unused.Add(1) - 1; p <= r.last {
+			return uint16(p), never, 0, true
+		}
+	}
 	for {
 		pos := r.head.Load()
 		cell := &r.cells[pos&(ringSize-1)]
 		w := cell.word.Load()
-		switch d := int32(uint32(w>>32) - (pos + 1)); {
+		switch d := int32(uint32(w>>32) - (turn(pos) + 1)); {
 		case d == 0:
 			if r.head.CompareAndSwap(pos, pos+1) {
 				seen = cell.seen
-				cell.word.Store(uint64(pos+ringSize) << 32)
+				cell.word.Store(uint64(turn(pos)+ringSize) << 32)
 				return uint16(w >> 16), uint16(w), seen, true
 			}
 		case d < 0:

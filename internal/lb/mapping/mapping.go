@@ -9,7 +9,12 @@
 // See: RFC 4787 (REQ-1), RFC 5382 (REQ-1), RFC 5508 (REQ-1).
 package mapping
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"weir/internal/pinned"
+)
 
 // Key names a mapping: an inside end, in one protocol, of one service. Address is the
 // words of a flow.Addr, Port as on the wire, read little-endian (of an echo its id).
@@ -78,13 +83,14 @@ type Store struct {
 }
 
 // New makes a store for n mappings: at least twice as many cells, so that a key's
-// are hardly ever all taken.
+// are hardly ever all taken. Memory is taken as mappings come, and stays with the process.
 func New(n int, seed uint64) *Store {
 	size := 2 * Ways
 	for size < 2*n {
 		size <<= 1
 	}
-	return &Store{cells: make([]cell, size), seed: seed}
+	m := pinned.Sparse(size * int(unsafe.Sizeof(cell{})))
+	return &Store{cells: unsafe.Slice((*cell)(unsafe.Pointer(unsafe.SliceData(m.Bytes))), size), seed: seed}
 }
 
 // Len is how many mappings there are that can be found.

@@ -11,6 +11,7 @@ package template
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/clock"
 	"weir/internal/pinned"
@@ -62,13 +63,16 @@ type Store struct {
 	cells  []cell
 	seed   uint64
 	count  atomic.Int64
-	memory pinned.Memory  // that the cells lie in, if they are kept
+	memory pinned.Memory  // that the cells lie in
 	used   *atomic.Uint64 // there, whether there ever was a template; else nil
 }
 
-// New makes a store of at least n templates: of the next power of two.
+// New makes a store of at least n templates: of the next power of two. Memory is taken as they
+// come.
 func New(n int, seed uint64) *Store {
-	return &Store{cells: make([]cell, sizeFor(n)), seed: seed}
+	size := sizeFor(n)
+	m := pinned.Sparse(size * int(unsafe.Sizeof(cell{})))
+	return &Store{cells: unsafe.Slice((*cell)(unsafe.Pointer(unsafe.SliceData(m.Bytes))), size), seed: seed, memory: m}
 }
 
 func sizeFor(n int) int {

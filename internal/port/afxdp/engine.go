@@ -258,7 +258,7 @@ func (e *Engine) load(id uint16, queues int, into *bpf.ForwardObjects) error {
 	spec.Maps[bpf.ForwardMapXsks].MaxEntries = uint32(queues)
 	spec.Maps[bpf.ForwardMapDrops].MaxEntries = uint32(queues)
 	for name, value := range map[string]any{
-		bpf.ForwardVarMask: uint32(e.table.Slots() - 1), bpf.ForwardVarSeed: e.table.Seed(),
+		bpf.ForwardVarHomes: e.table.Header().Homes, bpf.ForwardVarWideHomes: e.table.Header().WideHomes, bpf.ForwardVarSeed: e.table.Seed(),
 		bpf.ForwardVarPort: uint32(id), bpf.ForwardVarCpus: uint32(e.cpus), bpf.ForwardVarRoom: uint32(Room),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
