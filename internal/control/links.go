@@ -200,7 +200,7 @@ func gauges(g director.Gauges, workers []director.WorkerView, xdp uint64) []*wei
 		text  string
 	}{
 		{"conns", g.Conns, "connections"},
-		{"conns_max", g.ConnsMax, "most connections at once (conn_pool_size, rounded up)"},
+		{"conns_max", g.ConnsMax, "most connections at once (conn_pool_size)"},
 		{"conns_half_open", g.HalfOpen, "connections whose handshake is not complete"},
 		{"conns_new", sum.Stats.NewConns, "connections made since the start"},
 		{"conns_expired", sum.Stats.Expired, "connections that ended by their timeout"},
