@@ -58,7 +58,8 @@ struct weir_header {
 	__u32 takeovers; /* 104 how often a director found the table and went on with it */
 	__u32 died; /* 108 tick of the last breath before the latest takeover */
 	__u32 away; /* 112 ticks of takeovers up to that one, in which nobody was there */
-	__u8 reserved_116[12];
+	__u32 wide_conns; /* 116 connections at most both of whose half-flows are wide */
+	__u8 reserved_120[8];
 };
 _Static_assert(sizeof(struct weir_header) == 128, "size of struct weir_header");
 _Static_assert(__builtin_offsetof(struct weir_header, magic) == 0, "Magic");
@@ -81,6 +82,7 @@ _Static_assert(__builtin_offsetof(struct weir_header, alive) == 100, "Alive");
 _Static_assert(__builtin_offsetof(struct weir_header, takeovers) == 104, "Takeovers");
 _Static_assert(__builtin_offsetof(struct weir_header, died) == 108, "Died");
 _Static_assert(__builtin_offsetof(struct weir_header, away) == 112, "Away");
+_Static_assert(__builtin_offsetof(struct weir_header, wide_conns) == 116, "WideConns");
 
 /*
  * Half is a half-flow: one direction of a connection. A packet touches its own

@@ -90,7 +90,8 @@ type ForwardWeirHeader struct {
 	Takeovers   uint32
 	Died        uint32
 	Away        uint32
-	Reserved116 [12]uint8
+	WideConns   uint32
+	Reserved120 [8]uint8
 }
 
 type ForwardWeirNextHop struct {

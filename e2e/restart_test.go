@@ -403,7 +403,7 @@ func TestRestartRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := fails("weir.sock", "--pin", d.pins); strings.Count(out, "weir:") != 1 ||
-		!strings.Contains(out, "has room for 98304 connections, and conn_pool_size wants 393216: start the former weir again to go on, or begin without its connections and services: weir serve --fresh") {
+		!strings.Contains(out, "has room for 65536 connections, and conn_pool_size wants 200000: start the former weir again to go on, or begin without its connections and services: weir serve --fresh") {
 		t.Errorf("another size: %s", out)
 	}
 	d.serve() // as it was

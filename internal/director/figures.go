@@ -24,7 +24,7 @@ func Figures(g Gauges, workers []WorkerView, xdp uint64) []Figure {
 	}
 	return []Figure{
 		{"conns", g.Conns, "connections", false},
-		{"conns_max", g.ConnsMax, "most connections at once (conn_pool_size, rounded up)", false},
+		{"conns_max", g.ConnsMax, "most connections at once (conn_pool_size)", false},
 		{"conns_half_open", g.HalfOpen, "connections whose handshake is not complete", false},
 		{"conns_new", sum.NewConns, "connections made since the start", true},
 		{"conns_expired", sum.Expired, "connections that ended by their timeout", true},

@@ -47,7 +47,7 @@ func (d *Director) findLeft() (r *record, err error) {
 }
 
 func (d *Director) flowConfig(workers int) flow.Config {
-	config := flow.Config{Conns: d.boot.ConnPool, Workers: workers, Keep: d.keep}
+	config := flow.Config{Conns: d.boot.ConnPool, WideConns: d.boot.ConnPool6, Workers: workers, Keep: d.keep}
 	if d.bed != nil {
 		config.Seed = d.bed.Seed
 	}

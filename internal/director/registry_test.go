@@ -174,7 +174,7 @@ func TestZero(t *testing.T) {
 
 // More real servers than one question to a worker counts.
 func TestManyRealServers(t *testing.T) {
-	b := newSmall(t, shape{})
+	b := newSmall(t, shape{pool: 2 * countLot})
 	b.change(twoArm())
 	var edits []func(*spec.Spec) error
 	for i := range countLot + 10 {

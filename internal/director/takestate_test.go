@@ -265,7 +265,7 @@ func TestHeirRefuses(t *testing.T) {
 		change func(s *shape)
 		says   string
 	}{
-		{"another size", func(s *shape) { s.pool = 100_000 }, "has room for 1536 connections, and conn_pool_size wants 196608"},
+		{"another size", func(s *shape) { s.pool = 100_000 }, "has room for 1000 connections, and conn_pool_size wants 100000"},
 		{"no bpffs", func(s *shape) { s.keep = t.TempDir() + "/weir" }, "is no bpffs"},
 	} {
 		other := s

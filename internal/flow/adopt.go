@@ -115,6 +115,9 @@ func (h *Header) suits(z sizes) error {
 	case h.Homes != want.Homes || h.Conns != want.Conns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections, and conn_pool_size wants %d", h.Conns, want.Conns)}
 	}
+	if h.WideConns != want.WideConns || h.WideHomes != want.WideHomes {
+		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections of IPv6, and conn_pool_ipv6 wants %d", h.WideConns, want.WideConns)}
+	}
 	if is := h; is.HalfSize != want.HalfSize || is.WideSize != want.WideSize || is.ConnSize != want.ConnSize || is.HopSize != want.HopSize ||
 		is.NextHops != want.NextHops || is.ProbeFast != want.ProbeFast || is.ProbeMax != want.ProbeMax || is.TickShift != want.TickShift {
 		return &Differs{"the flow table that is kept has records of other sizes than those of this weir"}
@@ -272,6 +275,7 @@ func (w *Worker) inherit(used int, now clock.Tick) {
 			w.wheel.add(uint32(i), clock.Tick(c.Deadline))
 		}
 		w.owned++
+		w.t.wideUsed.Add(w.t.wideOf(w.t.Conn(uint32(i))))
 	}
 }
 

@@ -142,6 +142,7 @@ func TestTakeOverDiffers(t *testing.T) {
 	}{
 		{"layout", func(h *Header, _ *Config) { h.Version++ }, "has layout 5, and this weir has layout 4"},
 		{"room", func(_ *Header, c *Config) { c.Conns = 100_000 }, "has room for 1000 connections, and conn_pool_size wants 100000"},
+		{"room for IPv6", func(_ *Header, c *Config) { c.WideConns = 500 }, "has room for 1000 connections of IPv6, and conn_pool_ipv6 wants 500"},
 		{"magic", func(h *Header, _ *Config) { h.Magic++ }, "no flow table of weir"},
 		{"records", func(h *Header, _ *Config) { h.ConnSize = 128 }, "records of other sizes"},
 		{"a part", func(*Header, *Config) { _ = keep.Unpin("wides") }, "is not complete: it has no wides"},

@@ -156,8 +156,8 @@ func BenchmarkInsertRemove(b *testing.B) {
 	}
 }
 
-// A table takes as many connections as it says: at its rated fill hardly a tuple
-// finds no place, and few lie beyond the reach of the XDP engine.
+// A table takes as many connections as it says: none is refused before it has them, and few
+// lie beyond the reach of the XDP engine.
 func TestPlacesAtRatedFill(t *testing.T) {
 	for _, k := range kinds[:2] { // the others fill each array by half
 		for _, seed := range []uint64{4, 5, 1 << 63} {
@@ -183,13 +183,13 @@ func placesAtRatedFill(t *testing.T, flows flowsOf, seed uint64) {
 			}
 		}
 	}
-	t.Logf("%d connections at load 0.75: %d had no place within %d slots, %d half-flows of %d lie beyond %d",
+	t.Logf("%d connections at load 0.73: %d had no place within %d slots, %d half-flows of %d lie beyond %d",
 		tab.Len(), refused, ProbeMax, distant, 2*tab.Len(), ProbeFast)
-	if refused*500 > tab.Conns() {
-		t.Errorf("%d of %d connections had no place, want 1 in 500 at most", refused, tab.Conns())
+	if refused != 0 || tab.Conns() != 150_000 {
+		t.Errorf("%d of %d connections had no place", refused, tab.Conns())
 	}
-	if distant*20 > 2*tab.Len() {
-		t.Errorf("%d of %d half-flows are out of the fast engine's reach, want 1 in 20 at most", distant, 2*tab.Len())
+	if distant*50 > 2*tab.Len() {
+		t.Errorf("%d of %d half-flows are out of the fast engine's reach, want 1 in 50 at most", distant, 2*tab.Len())
 	}
 }
 

@@ -143,6 +143,9 @@ func (w *Worker) settle(now clock.Tick, budget int) {
 		w.t.ahead(w.restHead)
 		w.resting--
 		w.owned--
+		if n := w.t.wideOf(c); n != 0 {
+			w.t.wideUsed.Add(-n)
+		}
 		w.empty(c.In, now)
 		w.empty(c.Out, now)
 		w.give(i)

@@ -54,7 +54,8 @@ type Header struct {
 	Takeovers  uint32   // 104 how often a director found the table and went on with it
 	Died       uint32   // 108 tick of the last breath before the latest takeover
 	Away       uint32   // 112 ticks of takeovers up to that one, in which nobody was there
-	_          [12]byte
+	WideConns  uint32   // 116 connections at most both of whose half-flows are wide
+	_          [8]byte
 }
 
 // Half is a half-flow: one direction of a connection. A packet touches its own

@@ -136,7 +136,7 @@ func TestHeader(t *testing.T) {
 		tab := newTable(t, Config{Conns: 1000, Workers: 1, Backing: b, Seed: 77})
 		h := tab.Header()
 		want := Header{
-			Magic: Magic, Version: LayoutVersion, HalfSize: 64, Homes: 2752, WideHomes: 2752, Seed: 77, Conns: 1000, ConnSize: 64,
+			Magic: Magic, Version: LayoutVersion, HalfSize: 64, Homes: 2752, WideHomes: 2752, Seed: 77, Conns: 1000, WideConns: 1000, ConnSize: 64,
 			NextHops: MaxNextHops, HopSize: 64, ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: 20, WideSize: 128,
 		}
 		is := *h
@@ -179,7 +179,7 @@ func TestNewRefuses(t *testing.T) {
 // At the table's rated fill a connection of IPv4 takes 256 bytes at most, one of IPv6
 // 416: an array none of whose slots is in use takes no memory, except of BPF.
 func TestMemoryPerConnection(t *testing.T) {
-	for _, conns := range []int{20_000, 1_000_000, 2_097_151, 10_000_000, 12_345_678} {
+	for _, conns := range []int{100_000, 1_000_000, 2_097_151, 10_000_000, 12_345_678} {
 		tab := newTable(t, Config{Conns: conns, Workers: 1})
 		if n := (tab.Slots()*HalfSize + tab.Conns()*ConnSize) / tab.Conns(); n > 256 {
 			t.Errorf("%d connections: %d bytes each, want 256 at most", tab.Conns(), n)

@@ -119,7 +119,7 @@ func (z sizes) shared() (n int) {
 
 // SharedBytes is the size of what an XDP program reads of a table.
 func (t *Table) SharedBytes() int {
-	z := sizes{t.Slots(), t.WideSlots(), t.Conns()}
+	z := sizes{slots: t.Slots(), wides: t.WideSlots(), conns: t.Conns()}
 	return z.shared()
 }
 

@@ -30,13 +30,15 @@ type Table struct {
 	homes     uint64 // of halves; slots are ProbeMax more
 	wides     unsafe.Pointer
 	wideHomes uint64
+	wideMost  int64 // wide half-flows at most, if they are fewer than two for each connection; else 0
 	seed      uint64
 	conns     unsafe.Pointer
 	nconns    uint32
 	chain     uint32 // see freelist.go
 	Hops      NextHops
 
-	crossing atomic.Bool // there were IPv4 half-flows that become IPv6
+	wideUsed atomic.Int64 // wide half-flows of connections that exist or rest, if they are bounded
+	crossing atomic.Bool  // there were IPv4 half-flows that become IPv6
 
 	live   atomic.Int64   // connections that exist
 	fresh  *atomic.Uint32 // Header.Fresh
@@ -51,8 +53,10 @@ type Table struct {
 
 // Config of a new table.
 type Config struct {
-	// Conns is how many connections fit, 384 at least.
-	Conns   int
+	// Conns is how many connections fit, 384 at least; WideConns how many of these may be
+	// of IPv6 (of two families: twice as many), 0: all.
+	Conns, WideConns int
+
 	Workers int
 	Backing Backing
 	Seed    uint64 // of the hash; 0: a random one, which is right outside of tests
@@ -98,7 +102,7 @@ func New(c Config) (*Table, error) {
 }
 
 // sizes are those of a table's arrays, in records.
-type sizes struct{ slots, wides, conns int }
+type sizes struct{ slots, wides, conns, wideConns int }
 
 // sizes are those that the table is to have.
 func (c *Config) sizes() (z sizes, err error) {
@@ -109,8 +113,11 @@ func (c *Config) sizes() (z sizes, err error) {
 		return z, fmt.Errorf("flow table: %d workers: must be 1 to %d", c.Workers, MaxWorkers)
 	}
 	z.conns = max(c.Conns, leastConns)
-	z.slots = slotsFor(z.conns)
-	z.wides = z.slots
+	z.wideConns = z.conns
+	if c.WideConns != 0 {
+		z.wideConns = min(max(c.WideConns, leastConns), z.conns)
+	}
+	z.slots, z.wides = slotsFor(z.conns), slotsFor(z.wideConns)
 	return z, nil
 }
 
@@ -124,7 +131,7 @@ func slotsFor(conns int) int {
 func (z sizes) header() Header {
 	return Header{
 		Version: LayoutVersion, HalfSize: HalfSize, Homes: uint32(z.slots - ProbeMax), WideHomes: uint32(z.wides - ProbeMax),
-		Conns: uint32(z.conns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
+		Conns: uint32(z.conns), WideConns: uint32(z.wideConns), ConnSize: ConnSize, NextHops: MaxNextHops, HopSize: NextHopSize,
 		ProbeFast: ProbeFast, ProbeMax: ProbeMax, TickShift: clock.Shift, WideSize: WideSize,
 	}
 }
@@ -137,6 +144,9 @@ func assemble(mem *memory, workers int) *Table {
 		conns: base(&mem.conns), nconns: h.Conns, chain: chainLen(int(h.Conns), workers),
 		mem: mem, hdr: h, nwork: workers,
 		fresh: (*atomic.Uint32)(unsafe.Pointer(&h.Fresh)), newest: (*atomic.Uint32)(unsafe.Pointer(&h.Alive)),
+	}
+	if h.WideConns < h.Conns {
+		t.wideMost = 2 * int64(h.WideConns)
 	}
 	t.Hops.base = base(&mem.hops)
 	t.spare.Store(uint64(None))
@@ -178,6 +188,9 @@ func (t *Table) WideSlots() int { return int(t.wideHomes) + ProbeMax }
 
 // Conns returns how many connections may exist at once.
 func (t *Table) Conns() int { return int(t.nconns) }
+
+// WideConns returns how many of them may be of IPv6.
+func (t *Table) WideConns() int { return int(t.hdr.WideConns) }
 
 // Len returns how many connections exist.
 func (t *Table) Len() int { return int(t.live.Load()) }

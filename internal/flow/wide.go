@@ -29,6 +29,47 @@ func (t *Table) Wide(h *Half) *Wide {
 	return nil
 }
 
+// The wide array may have less room than there are connections. Then its half-flows are
+// counted, those that rest too, as connections are by their indexes, so that it is never
+// fuller than the other one.
+
+// wideOf is how many of a connection's half-flows are wide, if they are counted; else 0.
+func (t *Table) wideOf(c *Conn) (n int64) {
+	if t.wideMost == 0 {
+		return 0
+	}
+	n = int64(c.In >> 31)
+	if c.Out != c.In {
+		n += int64(c.Out >> 31)
+	}
+	return n
+}
+
+// admit counts the wide ones of half-flows that are to come; out may be nil. It reports how
+// many it counted, and false if there is no room for them.
+func (t *Table) admit(in, out *Flow) (n int64, ok bool) {
+	if t.wideMost == 0 {
+		return 0, true
+	}
+	if in.Wide {
+		n++
+	}
+	if out != nil && out.Wide {
+		n++
+	}
+	if n > 0 && t.wideUsed.Add(n) > t.wideMost {
+		t.wideUsed.Add(-n)
+		return 0, false
+	}
+	return n, true
+}
+
+// WideScarce reports whether less than an eighth of the room for IPv6 is free, if it has less
+// than there are connections.
+func (t *Table) WideScarce() bool {
+	return t.wideMost != 0 && t.wideUsed.Load() > t.wideMost-t.wideMost/8
+}
+
 // FindWide is Find for an IPv6 packet with these addresses, as they lie in its header.
 // They are compared themselves, not what they fold to.
 func (t *Table) FindWide(k1, hash uint64, addrs *[32]byte) (*Wide, uint64) {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -224,4 +225,87 @@ func TestBacks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A table that has less room for IPv6 takes as many connections of it as it says, those
+// that rest counted; of two families each is half a one. IPv4 has all its room.
+func TestWideConns(t *testing.T) {
+	c := Config{Conns: 3000, WideConns: 400, Workers: 2, Seed: 8, Keep: openKeep(t, newKeep(t))}
+	tab, _, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tab.WideConns() != 400 || tab.WideSlots() >= tab.Slots()/3 || tab.SharedBytes() != c.SharedBytes() {
+		t.Fatalf("%d connections of IPv6, %d slots and %d wide ones, %d bytes", tab.WideConns(), tab.Slots(), tab.WideSlots(), tab.SharedBytes())
+	}
+	now := clock.Tick(1 << 20)
+	startAt(tab, now)
+	last := uint32(0)
+	fill := func(flows flowsOf, want int) (all []uint32) {
+		t.Helper()
+		for {
+			last++
+			in, out := flows(last)
+			i, err := tab.Worker(int(last)%2).Insert(&in, &out, &NewConn{Timeout: 1 << 30}, now)
+			if err == nil {
+				all = append(all, i)
+				continue
+			}
+			if !errors.Is(err, ErrFull) || len(all) != want {
+				t.Fatalf("%d connections and then %v, want %d", len(all), err, want)
+			}
+			return all
+		}
+	}
+	end := func(all []uint32) {
+		for _, i := range all {
+			tab.Claim(i)
+			tab.Worker(0).Remove(i, now)
+		}
+	}
+	rest := func() {
+		for range 2 {
+			now += Rest + 1
+			for range 20 {
+				for i := range 2 {
+					tab.Worker(i).Begin(now)
+					tab.Worker(i).Advance(now, nil)
+				}
+			}
+		}
+	}
+	six := fill(broad, 400)
+	if !tab.WideScarce() {
+		t.Error("there is no room for IPv6, and it is not scarce")
+	}
+	end(six[:10])
+	fill(broad, 0) // those that ended rest
+	rest()
+	fill(nat64, 20)
+	end(six[10:60])
+	rest()
+	if tab.WideScarce() {
+		t.Error("an eighth is free, and IPv6 is scarce")
+	}
+	in, out := broad(last + 1000)
+	for _, want := range []error{nil, ErrExists, ErrExists} {
+		if i, err := tab.Worker(0).Insert(&in, &out, &NewConn{Timeout: 1 << 30}, now); !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		} else if err == nil {
+			six = append(six, i)
+		}
+	}
+	tab.Close()
+	tab, found, err := Open(c)
+	if err != nil || !found {
+		t.Fatalf("found %t, %v", found, err)
+	}
+	defer func() { tab.Close() }()
+	tab.TakeOver(now)
+	rest() // of some nobody knows whether they still did
+	six = append(six[60:], fill(broad, 49)...)
+	end(six)
+	rest()
+	fill(nat46, 780)
+	fill(narrow, 3000-800)
 }

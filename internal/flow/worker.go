@@ -87,7 +87,18 @@ type NewConn struct {
 // Insert makes a connection of two half-flows, or with out nil of one; this
 // worker owns it. With an error nothing has changed: ErrFull, ErrExists, ErrRace.
 // Another worker may have ended the connection already when Insert returns.
-func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
+func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (i uint32, err error) {
+	wides, ok := w.t.admit(in, out)
+	if !ok {
+		return None, ErrFull
+	}
+	if i, err = w.insert(in, out, n, now); err != nil && wides != 0 {
+		w.t.wideUsed.Add(-wides)
+	}
+	return i, err
+}
+
+func (w *Worker) insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
 	if out != nil {
 		t.Touch(out) // the inbound half's place was looked at a moment ago

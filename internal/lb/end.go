@@ -179,13 +179,14 @@ func (h *halfOpen) push(conn, born uint32) {
 }
 
 // makeRoom ends the oldest half-open connection for each new one while half-open
-// ones are more than a quarter of the table, or less than an eighth is free. An
+// ones are more than a quarter of the table, or less than an eighth is free, or of
+// its part for IPv6. An
 // ended connection rests for a second before its place is used again, so that a
 // flood has to be met early.
 func (b *Balancer) makeRoom() {
 	conns := b.flows.Conns()
 	free := conns - b.flows.Len() - b.own.Resting()
-	if free < conns/8 || int(b.sh.HalfOpen.Load()) >= conns/4 {
+	if free < conns/8 || b.flows.WideScarce() || int(b.sh.HalfOpen.Load()) >= conns/4 {
 		b.evictHalfOpen()
 	}
 }

@@ -206,7 +206,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	LBNoTunnelFrom:      {"lb_no_tunnel_source", "no address to send tunnelled packets from: dpip addr add, or a route with src"},
 	LBTunnelUnreachable: {"lb_tunnel_unreachable", "a router on the way to a tunnelled real server says that it can't be reached; the client was told"},
 	LBNoRouteBack:       {"lb_no_route_back", "no way back to the client"},
-	LBTableFull:         {"lb_table_full", "the flow table is full: raise conn_pool_size"},
+	LBTableFull:         {"lb_table_full", "the flow table is full: raise conn_pool_size, or conn_pool_ipv6"},
 	LBNATClash:          {"lb_nat_clash", "NAT: the same client port is connected to the same real server by another service already; answers could not be told apart"},
 	LBConnRace:          {"lb_conn_race", "two workers met the same new connection at once; the sender repeats"},
 	LBProxyWait:         {"lb_proxy_wait", "came before the client's first bytes, which may hold a PROXY header; the sender repeats"},

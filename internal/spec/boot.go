@@ -9,6 +9,7 @@ type Boot struct {
 	Workers []Worker
 
 	ConnPool   int // greatest number of connections (conn_pool_size)
+	ConnPool6  int // how many of them may be of IPv6 (conn_pool_ipv6); 0: all
 	PktPool    int // packet frames for each worker (pktpool_size)
 	NeighQueue int // packets that may wait for a neighbour (unres_queue_length)
 

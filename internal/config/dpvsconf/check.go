@@ -11,6 +11,9 @@ func (r *reader) check() {
 	r.checkDevices()
 	r.checkBonds()
 	r.checkSecret()
+	if b := &r.cfg.Boot; b.ConnPool6 > b.ConnPool {
+		r.errorf(*r.pool6, "conn_pool_ipv6 %d is more than conn_pool_size, which is %d: it is how many of these may be of IPv6", b.ConnPool6, b.ConnPool)
+	}
 	if len(r.cfg.Boot.Workers) == 0 && len(r.errors) == 0 {
 		r.cfg.Boot.Workers = r.defaultWorkers()
 		return

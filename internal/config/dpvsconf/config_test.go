@@ -156,7 +156,7 @@ func TestWholeGrammar(t *testing.T) {
 					{Port: "dpdk0", RxQueues: []int{7, 3}},
 				}},
 			},
-			Offload: spec.OffloadOn, ConnPool: 4194304, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
+			Offload: spec.OffloadOn, ConnPool: 4194304, ConnPool6: 1048576, PktPool: 32768, NeighQueue: 256, LocalFirst: 10000, LocalLast: 19999,
 			Fragments: spec.Fragments{Buckets: 8192, BucketEntries: 8, Entries: 2048, TTL: 30},
 			IPv6: spec.IPv6{Disable: true, AddrGenMode: "stable-privacy", StableSecret: [16]byte{
 				0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff,

@@ -48,6 +48,9 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if a.ConnPool != b.ConnPool {
 		needRestart = append(needRestart, "conn_pool_size")
 	}
+	if a.ConnPool6 != b.ConnPool6 {
+		needRestart = append(needRestart, "conn_pool_ipv6")
+	}
 	first, last := a.LocalPorts()
 	if f, l := b.LocalPorts(); f != first || l != last {
 		needRestart = append(needRestart, "port_range")

@@ -18,8 +18,8 @@ func TestDiff(t *testing.T) {
 		{"the same", base, base, nil},
 		{"only what a reload may change", base, base + "global_defs { log_level INFO }\nneigh_defs { timeout 5 }\nipvs_defs { udp { uoa_max_trail 9 } }", nil},
 		{
-			"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn { conn_pool_size 65536 } }\nglobal_defs { kni off }",
-			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size"},
+			"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn {\n conn_pool_size 65536\n conn_pool_ipv6 1024\n } }\nglobal_defs { kni off }",
+			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size", "conn_pool_ipv6"},
 		},
 		{"what is no size", base, base + "global_defs { log_with_timestamp on\n busy_poll on }", []string{"log_with_timestamp", "busy_poll"}},
 		{"ports of local addresses", base, base + "sa_pool { port_range 1025-2047 }", []string{"port_range"}},

@@ -69,7 +69,7 @@ func checkRunnable(t *testing.T, c *Config) {
 	if masters != 1 || len(b.Workers) < 2 {
 		t.Fatalf("%d masters of %d workers", masters, len(b.Workers))
 	}
-	if b.ConnPool < minConnPool || b.ConnPool > maxConnPool || b.PktPool < minPktPool || b.PktPool > capPktPool || b.NeighQueue < minNeighQueue {
+	if b.ConnPool < minConnPool || b.ConnPool > maxConnPool || b.ConnPool6 < 0 || b.ConnPool6 > b.ConnPool || b.PktPool < minPktPool || b.PktPool > capPktPool || b.NeighQueue < minNeighQueue {
 		t.Fatalf("sizes %+v", b)
 	}
 	if first, last := b.LocalPorts(); first == 0 || last < first {

@@ -1,6 +1,9 @@
 package dpvsconf
 
-import "weir/internal/spec"
+import (
+	"weir/internal/config/block"
+	"weir/internal/spec"
+)
 
 // This file is the grammar, in the order of the samples: every block and keyword
 // of dpvs.conf but those of device (device.go) and worker (worker.go).
@@ -10,6 +13,7 @@ const (
 	minPktPool, maxPktPool       = 1023, 134217727
 	capPktPool                   = 65535
 	minConnPool, maxConnPool     = 65536, 67108863
+	minConnPool6                 = 1024
 	minNeighQueue, maxNeighQueue = 16, 8192
 	maxFragEntries               = 65536 // 192 MiB a worker; DPVS names no bound
 )
@@ -119,6 +123,7 @@ func (r *reader) fragment() rules {
 func (r *reader) conn() rules {
 	return rules{
 		"conn_pool_size":            number(r, &r.cfg.Boot.ConnPool, minConnPool, maxConnPool, "2097151"),
+		"conn_pool_ipv6":            r.connPool6,
 		"conn_pool_cache":           r.unused(noDPDK),
 		"conn_init_timeout":         r.unused("a connection has a state, and its timeout, from its first packet on"),
 		"expire_quiescent_template": r.flag(&r.cfg.Tunables.QuiescentTemplates),
@@ -126,6 +131,12 @@ func (r *reader) conn() rules {
 		"redirect":                  r.unused("all workers share one connection table"),
 		"xmit_ttl":                  r.unused("the TTL is always decremented, as routers do"),
 	}
+}
+
+// connPool6 is Weir's own: the part of the connections that IPv6 may have.
+func (r *reader) connPool6(n *block.Node) {
+	r.pool6 = &n.Pos
+	number(r, &r.cfg.Boot.ConnPool6, minConnPool6, maxConnPool, "conn_pool_size")(n)
 }
 
 func (r *reader) udp() rules {

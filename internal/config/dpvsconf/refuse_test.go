@@ -52,6 +52,8 @@ func TestRefuse(t *testing.T) {
 		{"no carrier of UOA", quick + "ipvs_defs { udp {\n uoa_mode\n} }", "conf:6: uoa_mode needs a value"},
 		{"datagrams with UOA", quick + "ipvs_defs { udp {\n uoa_max_trail 256\n} }", "conf:6: uoa_max_trail 256 is not a number from 0 to 255 (default: 3)"},
 		{"less than no datagrams with UOA", quick + "ipvs_defs { udp {\n uoa_max_trail -1\n} }", "conf:6: uoa_max_trail -1 is not a number from 0 to 255 (default: 3)"},
+		{"connections of IPv6", quick + "ipvs_defs { conn {\n conn_pool_ipv6 0\n} }", "conf:6: conn_pool_ipv6 0 is not a number from 1024 to 67108863 (default: conn_pool_size)"},
+		{"more connections of IPv6 than of all", quick + "ipvs_defs { conn {\n conn_pool_ipv6 2097152\n} }", "conf:6: conn_pool_ipv6 2097152 is more than conn_pool_size, which is 2097151: it is how many of these may be of IPv6"},
 		{"connections", quick + "ipvs_defs { conn {\n conn_pool_size 1000\n} }", "conf:6: conn_pool_size 1000 is not a number from 65536 to 67108863 (default: 2097151)"},
 		{"frames", quick + "netif_defs {\n pktpool_size 9\n}", "conf:6: pktpool_size 9 is not a number from 1023 to 134217727 (default: 16384)"},
 		{"switch", quick + "global_defs {\n busy_poll yes\n}", "conf:6: busy_poll yes is neither on nor off (default: off)"},
