@@ -14,6 +14,7 @@ import (
 
 	"weir/bpf"
 	"weir/internal/packet"
+	"weir/internal/pinned"
 	"weir/internal/port"
 )
 
@@ -53,10 +54,13 @@ type Program struct {
 	engine *Engine // nil: the workers forward all
 	id     uint16  // the port's number in the engine
 	program
-	link   link.Link
-	mapped []byte // the drops, as the kernel counts them
+	keep   *pinned.Dir // where it may find the former's link, and leaves its own; or nil
+	mapped []byte      // the drops, as the kernel counts them
 
 	mu     sync.Mutex // guards what follows
+	link   link.Link  // of this program, or
+	waits  bool       // of the former's, in whose place it is to go
+	stays  bool       // when the process ends
 	driver string
 	open   int // queues
 	closed bool
@@ -80,14 +84,18 @@ func Attach(ifname string, mode Mode) (*Program, error) { return AttachTo(nil, 0
 // not forward comes to the sockets. Where the driver knows no native XDP, the engine is
 // left out (Forwards).
 func AttachTo(e *Engine, id uint16, ifname string, mode Mode) (*Program, error) {
-	at, err := port.FindLink(ifname)
+	return AttachAfter(nil, e, id, ifname, mode)
+}
+
+// look finds an interface, and how to try to attach to it.
+func look(ifname string, mode Mode) (at *port.Link, try []link.XDPAttachFlags, err error) {
+	at, err = port.FindLink(ifname)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if at.MTU > MaxMTU {
-		return nil, fmt.Errorf("interface %q has mtu %d and AF_XDP takes %d at most: lower the mtu or use the driver afpacket", ifname, at.MTU, MaxMTU)
+		return nil, nil, fmt.Errorf("interface %q has mtu %d and AF_XDP takes %d at most: lower the mtu or use the driver afpacket", ifname, at.MTU, MaxMTU)
 	}
-	var try []link.XDPAttachFlags
 	switch mode {
 	case Auto, "":
 		try = []link.XDPAttachFlags{link.XDPDriverMode, link.XDPGenericMode}
@@ -96,26 +104,30 @@ func AttachTo(e *Engine, id uint16, ifname string, mode Mode) (*Program, error) 
 	case Generic:
 		try = []link.XDPAttachFlags{link.XDPGenericMode}
 	default:
-		return nil, fmt.Errorf("no AF_XDP mode is called %q: it is one of %s, %s, %s, %s", mode, Auto, ZeroCopy, Native, Generic)
+		return nil, nil, fmt.Errorf("no AF_XDP mode is called %q: it is one of %s, %s, %s, %s", mode, Auto, ZeroCopy, Native, Generic)
 	}
-	pr := &Program{at: at, only: mode, id: id}
+	return at, try, nil
+}
+
+// attach puts the program on an interface that has none.
+func (pr *Program) attach(e *Engine, try []link.XDPAttachFlags) (err error) {
 	for _, flags := range try {
 		pr.native = flags == link.XDPDriverMode
 		if pr.engine = nil; pr.native {
 			pr.engine = e
 		}
 		if err := pr.load(); err != nil {
-			return nil, fmt.Errorf("load the XDP program for interface %q: %w", ifname, err)
+			return fmt.Errorf("load the XDP program for interface %q: %w", pr.at.Name, err)
 		}
-		pr.link, err = link.AttachXDP(link.XDPOptions{Program: pr.xdp, Interface: at.Index, Flags: flags})
+		pr.link, err = link.AttachXDP(link.XDPOptions{Program: pr.xdp, Interface: pr.at.Index, Flags: flags})
 		if err == nil {
 			pr.driver = "afxdp " + pr.modeName(false)
-			return pr, nil
+			return nil
 		}
-		err = errors.Join(attachError(ifname, flags, err), pr.unload())
+		err = errors.Join(attachError(pr.at.Name, flags, err), pr.unload())
 		pr.why = err.Error()
 	}
-	return nil, err
+	return err
 }
 
 // ZeroCopy reports whether the queues that are open got zero-copy.
@@ -186,7 +198,7 @@ func attachError(ifname string, flags link.XDPAttachFlags, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
-		hint = ": another XDP program is there; stop its owner or run: ip link set dev " + ifname + " xdp off"
+		hint = ": another XDP program is there; stop its owner or run: ip link set dev " + ifname + " xdp off; that of a weir with --pin goes with: weir purge"
 	case errors.Is(err, ebpf.ErrNotSupported):
 		hint = ": it needs Linux 5.9 or newer"
 	case errors.Is(err, unix.EOPNOTSUPP):
@@ -250,8 +262,9 @@ func (pr *Program) drops(queue int) *bpf.XskRedirectDrops {
 	return &all[queue]
 }
 
-// Close takes the program off the interface, which is Linux's again. Close it
-// before the queues: then no frame is on its way to them any more.
+// Close takes the program off the interface, which is Linux's again, unless it stays (Begin),
+// or still is the former director's. Close it before the queues: then no frame is on its way
+// to them any more, but of one that stays, from which the kernel takes them itself.
 func (pr *Program) Close() error {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()

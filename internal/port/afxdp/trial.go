@@ -18,6 +18,7 @@ type Trial struct {
 // The actions of a program that mean something here (linux/bpf.h).
 const (
 	xdpDrop     = 1
+	xdpPass     = 2
 	xdpRedirect = 4
 )
 
@@ -46,7 +47,7 @@ func (t *Trial) Run(frame []byte) (out []byte, taken bool, err error) {
 		return nil, false, err
 	case action == xdpRedirect:
 		return o.DataOut, true, nil
-	case action == xdpDrop:
+	case action == xdpDrop, action == xdpPass:
 		return o.DataOut, false, nil
 	}
 	return nil, false, fmt.Errorf("the program says %d", action)
