@@ -33,6 +33,9 @@ func AttachAfter(keep *pinned.Dir, e *Engine, id uint16, ifname string, mode Mod
 	}
 	pr := &Program{at: at, only: mode, id: id, keep: keep}
 	if former == nil {
+		if e != nil {
+			e.begin(id)
+		}
 		if err := pr.attach(e, try); err != nil {
 			return nil, err
 		}
@@ -103,8 +106,9 @@ func (pr *Program) Begin() error {
 	if pr.engine == nil {
 		return pr.keep.DropLink(pr.at.Index)
 	}
-	pr.engine.begin(pr.id)
-	if !was {
+	if was {
+		pr.engine.begin(pr.id)
+	} else {
 		if err := pr.keep.KeepLink(pr.at.Index, pr.link); err != nil {
 			return err
 		}
