@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -58,7 +57,7 @@ func (d *director) echoes(server, port int) {
 			mu.Lock()
 			taken = append(taken, c)
 			mu.Unlock()
-			all.Go(func() { defer c.Close(); _, _ = io.Copy(c, c) })
+			all.Go(func() { defer c.Close(); echo(c) })
 		}
 	})
 	all.Go(func() {
@@ -73,39 +72,92 @@ func (d *director) echoes(server, port int) {
 	})
 }
 
+// echoServer is a role: an echo of TCP on a port.
+func echoServer(args []string) error {
+	l, err := net.Listen("tcp", ":"+args[0])
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() { defer c.Close(); echo(c) }()
+	}
+}
+
+// echo is io.Copy from a connection to itself, with little memory: there may be thousands.
+func echo(c net.Conn) {
+	b := make([]byte, 2048)
+	for {
+		n, err := c.Read(b)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
 // longFlows are TCP connections whose ends check every byte: each sends lines at random
 // and hears them back.
 type longFlows struct {
-	conns    []net.Conn
-	failed   []error // by flow
-	lines    []atomic.Int64
-	slowest  atomic.Int64 // ns for a line to come back
-	stop     context.CancelFunc
-	all      sync.WaitGroup
-	pause    time.Duration
-	deadline time.Time
+	failed  []error // by flow
+	lines   []atomic.Int64
+	slowest atomic.Int64 // ns for a line to come back
+	late    atomic.Int64 // lines that took longer than gapBound
+	stop    context.CancelFunc
+	all     sync.WaitGroup
+	pause   time.Duration // between the lines of a flow
 }
+
+// gapBound is how long a line may take.
+const gapBound = 50 * time.Millisecond
 
 func (d *director) longFlows(address string, n int) *longFlows {
 	d.t.Helper()
+	return d.longFlowsEach(address, n, 40*time.Millisecond)
+}
+
+// longFlowsEach is longFlows with a time between the lines of a flow.
+func (d *director) longFlowsEach(address string, n int, pause time.Duration) *longFlows {
+	d.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	f := &longFlows{failed: make([]error, n), lines: make([]atomic.Int64, n), stop: stop, pause: 40 * time.Millisecond, deadline: time.Now().Add(5 * time.Minute)}
+	f := &longFlows{failed: make([]error, n), lines: make([]atomic.Int64, n), stop: stop, pause: pause}
 	d.t.Cleanup(func() { f.end() })
-	for i := range n {
-		c, err := d.client().Dial(within(d.t, patience), "tcp", address)
-		if err != nil {
-			d.t.Fatalf("flow %d: %v", i, err)
-		}
-		f.conns = append(f.conns, c)
-		f.all.Go(func() { f.failed[i] = f.talk(ctx, i, c) })
+	var dialling sync.WaitGroup
+	var next atomic.Int64
+	var refused atomic.Pointer[error]
+	for range min(n, 16) {
+		dialling.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				c, err := d.client().Dial(within(d.t, patience), "tcp", address)
+				if err != nil {
+					refused.Store(&err)
+					return
+				}
+				f.all.Go(func() { f.failed[i] = f.talk(ctx, i, c) })
+			}
+		})
+	}
+	dialling.Wait()
+	if err := refused.Load(); err != nil {
+		d.t.Fatalf("%d flows to %s: %v", n, address, *err)
 	}
 	return f
 }
 
 func (f *longFlows) talk(ctx context.Context, i int, c net.Conn) error {
 	defer c.Close()
-	r := bufio.NewReader(c)
 	said, heard := make([]byte, 600), make([]byte, 600)
+	// Not all at once.
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(rand.N(f.pause)):
+	}
 	tick := time.NewTicker(f.pause)
 	defer tick.Stop()
 	for {
@@ -125,11 +177,14 @@ func (f *longFlows) talk(ctx context.Context, i int, c net.Conn) error {
 		if _, err := c.Write(said[:n]); err != nil {
 			return err
 		}
-		if _, err := io.ReadFull(r, heard[:n]); err != nil {
+		if _, err := io.ReadFull(c, heard[:n]); err != nil {
 			return err
 		}
 		if !bytes.Equal(said[:n], heard[:n]) {
 			return fmt.Errorf("heard something else than what was said")
+		}
+		if time.Since(began) > gapBound {
+			f.late.Add(1)
 		}
 		for took := int64(time.Since(began)); ; {
 			was := f.slowest.Load()
