@@ -3,6 +3,7 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
@@ -34,9 +35,10 @@ type Engine struct {
 	table *flow.Table
 	cpus  int // how many have counters
 
-	maps    map[string]*ebpf.Map // by the names of forward.bpf.c
-	lost    bpf.LostObjects
-	tracing []link.Link
+	maps     map[string]*ebpf.Map // by the names of forward.bpf.c
+	lost     bpf.LostObjects
+	tracing  []link.Link
+	watching chan error // what becomes of watch, until AddDevice
 
 	rules  []bpf.ForwardRule   // mapped, as all that follows
 	ways   []bpf.ForwardWay    // cpu << 14 | family << 12 | in << 6 | out
@@ -136,15 +138,34 @@ func (e *Engine) make(keep *pinned.Dir) error {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	if err := e.watch(); err != nil {
-		return err
-	}
-	return errors.Join(
+	err = errors.Join(
 		mapArray(e, e.maps[bpf.ForwardMapRules], &e.rules),
 		mapArray(e, e.maps[bpf.ForwardMapWays], &e.ways),
 		mapArray(e, e.maps[bpf.ForwardMapPassed], &e.passed),
-		mapArray(e, e.lost.Lost, &e.losses),
 	)
+	if err != nil {
+		return err
+	}
+	e.watching = make(chan error, 1)
+	go func() { e.watching <- e.watch() }()
+	// It takes its time, and who succeeds another is in a hurry.
+	if former, err := keep.Links(); err != nil || len(former) == 0 {
+		return errors.Join(err, e.watched())
+	}
+	return nil
+}
+
+// watched waits until losses are counted.
+func (e *Engine) watched() error {
+	if e.watching == nil {
+		return nil
+	}
+	err := <-e.watching
+	e.watching = nil
+	if err != nil {
+		return err
+	}
+	return mapArray(e, e.lost.Lost, &e.losses)
 }
 
 // keep makes the counters that outlive the process, or finds those of the engine before. One
@@ -238,6 +259,10 @@ func mapArray[T any](e *Engine, m *ebpf.Map, into *[]T) error {
 
 // Close ends the engine. The programs that use it have to be gone.
 func (e *Engine) Close() (err error) {
+	if e.watching != nil {
+		<-e.watching
+		e.watching = nil
+	}
 	for _, l := range e.tracing {
 		err = errors.Join(err, l.Close())
 	}
@@ -261,28 +286,56 @@ func (e *Engine) Close() (err error) {
 	return err
 }
 
-// load loads the program of a port.
-func (e *Engine) load(id uint16, queues int, into *bpf.ForwardObjects) error {
+// own makes the maps that are a port's alone.
+func (e *Engine) own(queues int) (xsks, drops *ebpf.Map, err error) {
 	spec, err := bpf.LoadForward()
 	if err != nil {
-		return err
+		return nil, nil, err
+	}
+	for name, into := range map[string]**ebpf.Map{bpf.ForwardMapXsks: &xsks, bpf.ForwardMapDrops: &drops} {
+		m := spec.Maps[name].Copy()
+		m.Name, m.MaxEntries = "weir_"+name, uint32(queues)
+		var failed error
+		if *into, failed = ebpf.NewMap(m); failed != nil {
+			err = errors.Join(err, fmt.Errorf("map %s: %w", name, failed))
+		}
+	}
+	return xsks, drops, err
+}
+
+// load loads the program of a port that has these maps of its own. It may be called for
+// several ports at once.
+func (e *Engine) load(id uint16, xsks, drops *ebpf.Map) (*ebpf.Program, error) {
+	spec, err := bpf.LoadForward()
+	if err != nil {
+		return nil, err
 	}
 	e.size(spec)
-	spec.Maps[bpf.ForwardMapXsks].MaxEntries = uint32(queues)
-	spec.Maps[bpf.ForwardMapDrops].MaxEntries = uint32(queues)
+	maps := maps.Clone(e.maps)
+	maps[bpf.ForwardMapXsks], maps[bpf.ForwardMapDrops] = xsks, drops
+	spec.Maps[bpf.ForwardMapXsks].MaxEntries = xsks.MaxEntries()
+	spec.Maps[bpf.ForwardMapDrops].MaxEntries = drops.MaxEntries()
 	for name, value := range map[string]any{
 		bpf.ForwardVarMask: uint32(e.table.Slots() - 1), bpf.ForwardVarSeed: e.table.Seed(),
 		bpf.ForwardVarPort: uint32(id), bpf.ForwardVarCpus: uint32(e.cpus), bpf.ForwardVarRoom: uint32(Room),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return spec.LoadAndAssign(into, &ebpf.CollectionOptions{MapReplacements: e.maps})
+	var o struct {
+		Forward *ebpf.Program `ebpf:"forward"`
+	}
+	err = spec.LoadAndAssign(&o, &ebpf.CollectionOptions{MapReplacements: maps})
+	return o.Forward, err
 }
 
 // AddDevice makes an interface of the calling thread's network namespace the one of a port.
+// The first waits until losses are counted: without that there is no engine.
 func (e *Engine) AddDevice(id uint16, ifindex int) error {
+	if err := e.watched(); err != nil {
+		return fmt.Errorf("the XDP engine: %w", err)
+	}
 	place, err := placeOf(ifindex)
 	if err == nil {
 		err = errors.Join(

@@ -3,7 +3,6 @@ package afxdp
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"unsafe"
 
@@ -68,10 +67,26 @@ type Program struct {
 
 // program is what was loaded: xsk_redirect, or forward where the second engine runs.
 type program struct {
-	xdp    *ebpf.Program
-	xsks   *ebpf.Map
-	counts *ebpf.Map // drops
-	loaded io.Closer // all of it
+	xdp     *ebpf.Program
+	xsks    *ebpf.Map
+	counts  *ebpf.Map  // drops
+	loading chan error // what becomes of the program, if that is loaded meanwhile
+}
+
+// ready waits until it is loaded.
+func (p *program) ready() error {
+	if p.loading == nil {
+		return nil
+	}
+	err := <-p.loading
+	p.loading = nil
+	return err
+}
+
+// Close unloads it. What is nil is none.
+func (p *program) Close() error {
+	err := p.ready()
+	return errors.Join(err, p.xdp.Close(), p.xsks.Close(), p.counts.Close())
 }
 
 // Attach puts the program on an interface of the calling thread's network
@@ -146,28 +161,36 @@ func (pr *Program) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 	}
-	if err := pr.loadProgram(); err != nil {
+	err := pr.loadProgram()
+	if err == nil && !pr.waits {
+		err = pr.ready()
+	}
+	if err != nil {
 		if errors.Is(err, unix.EPERM) {
-			return fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
+			err = fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 		}
-		return err
+		return errors.Join(err, pr.program.Close())
 	}
 	size := pr.at.RxQueues * int(unsafe.Sizeof(bpf.XskRedirectDrops{}))
-	var err error
 	pr.mapped, err = unix.Mmap(pr.counts.FD(), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return errors.Join(fmt.Errorf("map the counters: %w", err), pr.loaded.Close())
+		return errors.Join(fmt.Errorf("map the counters: %w", err), pr.program.Close())
 	}
 	return nil
 }
 
-func (pr *Program) loadProgram() error {
+func (pr *Program) loadProgram() (err error) {
 	if pr.engine != nil {
-		var o bpf.ForwardObjects
-		if err := pr.engine.load(pr.id, pr.at.RxQueues, &o); err != nil {
+		p := &pr.program
+		if p.xsks, p.counts, err = pr.engine.own(pr.at.RxQueues); err != nil {
 			return err
 		}
-		pr.program = program{o.Forward, o.Xsks, o.ForwardMaps.Drops, &o}
+		p.loading = make(chan error, 1)
+		go func() {
+			var err error
+			p.xdp, err = pr.engine.load(pr.id, p.xsks, p.counts)
+			p.loading <- err
+		}()
 		return nil
 	}
 	spec, err := bpf.LoadXskRedirect()
@@ -184,7 +207,7 @@ func (pr *Program) loadProgram() error {
 	if err := spec.LoadAndAssign(&o, nil); err != nil {
 		return err
 	}
-	pr.program = program{o.XskRedirect, o.Xsks, o.XskRedirectMaps.Drops, &o}
+	pr.program = program{xdp: o.XskRedirect, xsks: o.Xsks, counts: o.XskRedirectMaps.Drops}
 	return nil
 }
 
@@ -304,7 +327,7 @@ func (pr *Program) leave() error {
 func (pr *Program) unload() error {
 	err := unix.Munmap(pr.mapped)
 	pr.mapped = nil
-	return errors.Join(err, pr.loaded.Close())
+	return errors.Join(err, pr.program.Close())
 }
 
 func (pr *Program) modeName(zeroCopy bool) string {

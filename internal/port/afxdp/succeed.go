@@ -46,10 +46,10 @@ func AttachAfter(keep *pinned.Dir, e *Engine, id uint16, ifname string, mode Mod
 	if pr.native {
 		pr.engine = e
 	}
+	pr.link, pr.waits = former, true
 	if err := pr.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("load the XDP program for interface %q: %w", ifname, err), former.Close())
 	}
-	pr.link, pr.waits = former, true
 	pr.driver = "afxdp " + pr.modeName(false)
 	return pr, nil
 }
@@ -94,6 +94,9 @@ func (pr *Program) Begin() error {
 		return fmt.Errorf("interface %q is closed", pr.at.Name)
 	}
 	was := pr.waits
+	if err := pr.ready(); err != nil {
+		return fmt.Errorf("load the XDP program for interface %q: %w", pr.at.Name, err)
+	}
 	if pr.waits {
 		if err := pr.replace(); err != nil {
 			return fmt.Errorf("put the XDP program of interface %q in the place of the former weir's: %w", pr.at.Name, err)
