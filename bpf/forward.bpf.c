@@ -270,7 +270,7 @@ static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *
 	if (!r || !(READ(r->flags) & TAKES))
 		return LINK;
 	p->in = in;
-	p->flags = READ(r->flags);
+	p->flags &= READ(r->flags);
 	p->kind = *(__u16 *)(data + 16);
 	p->l3 = data + ETH_HLEN + 4;
 	p->l2 = ETH_HLEN + 4;
@@ -822,7 +822,15 @@ int forward(struct xdp_md *frame)
 	__u32 flags = READ(r->flags);
 	if (!(flags & TAKES) || cpu >= cpus)
 		return to_worker(frame);
-	enum why why = walk(frame, r, flags, cpu);
+	enum why why;
+	// One checksum in 65,536 looks open and is not: a worker would find out, if there is one.
+#pragma nounroll
+	for (int n = 0; n < 2; n++) {
+		why = walk(frame, r, flags, cpu);
+		if (why != PARTIAL || has_socket(frame))
+			break;
+		flags &= ~OPEN_SUM;
+	}
 	if (why == TAKEN)
 		return XDP_REDIRECT;
 	i = cpu << 6 | port;

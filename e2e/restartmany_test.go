@@ -14,7 +14,7 @@ import (
 const manyFlows = 10000
 
 // TestRestartUnderTenThousand is the whole promise: 10,000 connections whose ends check every
-// byte, each with a line and its echo every second, while the daemon is killed and started
+// byte, each with a line and its echo every two seconds, while the daemon is killed and started
 // again 20 times, and replaced by another build 5 times. None fails, no segment of any of them is lost, so
 // that none waits for its repetition; new connections are made within a second of a start, and
 // counters go on. What it prints is the evidence of docs/operations.md.
@@ -33,11 +33,12 @@ func TestRestartUnderTenThousand(t *testing.T) {
 	d.xdpWaits()
 	began := time.Now()
 	all := []*longFlows{
-		d.longFlowsEach("10.0.0.100:7001", manyFlows/2, time.Second),
-		d.longFlowsEach("[2001:db8:10::100]:7001", manyFlows/2, time.Second),
+		d.longFlowsEach("10.0.0.100:7001", manyFlows/2, 2*time.Second),
+		d.longFlowsEach("[2001:db8:10::100]:7001", manyFlows/2, 2*time.Second),
 	}
 	t.Logf("%d connections were made in %v", manyFlows, time.Since(began))
-	gap := d.gapMeter("10.0.0.100:7000")
+	d.serviceOn("u", 7002, 1)
+	way := d.wayMeter("10.0.0.100:7002", 7002)
 	move := func(when string) {
 		t.Helper()
 		for _, f := range all {
@@ -56,62 +57,72 @@ func TestRestartUnderTenThousand(t *testing.T) {
 		list := d.do("./ipvsadm -ln --stats --exact")
 		return packets(list, "10.0.0.100:7001") + packets(list, "[2001:db8:10::100]:7001")
 	}
+	lost := func() int { return d.lostSegments(d.client()) + d.lostSegments(d.rs(1)) }
+	repeated := func() int {
+		return d.counterOf(d.client(), "Tcp:", "RetransSegs") + d.counterOf(d.rs(1), "Tcp:", "RetransSegs")
+	}
+	// tell prints what happened since the last call. Lines take as long as the machine is busy: the programs
+	// at both ends share it with the daemon.
+	gone, again := 0, 0
+	tell := func(when string) (segments int, datagrams uint64, longest time.Duration) {
+		slowest, late := took()
+		datagrams, longest = way.take(t)
+		segments, gone = lost()-gone, lost()
+		repeats := repeated() - again
+		again += repeats
+		t.Logf("%s: %d segments and %d datagrams lost, a datagram was %v on its way at most; %d segments repeated, the slowest line took %v, %d more than %v",
+			when, segments, datagrams, longest, repeats, slowest, late, gapBound)
+		return segments, datagrams, longest
+	}
 	move("at first")
 	move("at first")
-	took()
-	gap.take(t)
-	repeated := func() int { return d.repeated(d.client()) + d.repeated(d.rs(1)) }
-	atRest := repeated()
+	tell("at first")
 	move("left alone")
-	slowest, late := took()
-	t.Logf("left alone: the slowest line took %v, %d took more than %v, %d segments were repeated; datagrams had a gap of %v", slowest, late, gapBound, repeated()-atRest, gap.take(t))
+	tell("left alone")
 
 	var starts []time.Duration
-	total := 0
+	var worst time.Duration
+	totalSegments, totalDatagrams := 0, uint64(0)
 	counted := carried()
 	for round := range 25 {
-		way := "kill"
+		how := "kill"
 		if round%5 == 3 {
-			way = "upgrade"
+			how = "upgrade"
 			d.binary = map[bool]string{true: other}[d.binary == ""]
 		}
-		was := repeated()
 		d.kill()
 		began := time.Now()
 		d.serve()
 		ready := time.Since(began)
 		for _, address := range []string{"10.0.0.100:7001", "[2001:db8:10::100]:7001"} {
 			if err := d.dials(address, patience); err != nil {
-				t.Fatalf("a new connection to %s after %s %d: %v", address, way, round, err)
+				t.Fatalf("a new connection to %s after %s %d: %v", address, how, round, err)
 			}
 		}
 		fresh := time.Since(began)
 		starts = append(starts, fresh)
-		move(fmt.Sprintf("%s %d:", way, round))
-		slowest, late := took()
-		again := repeated() - was
-		total += again
-		t.Logf("%s %d: ready after %v, new connections after %v; the slowest line took %v, %d took more than %v, %d segments were repeated; datagrams had a gap of %v",
-			way, round, ready, fresh, slowest, late, gapBound, again, gap.take(t))
+		when := fmt.Sprintf("%s %d", how, round)
+		move(when)
+		segments, datagrams, longest := tell(fmt.Sprintf("%s: ready after %v, new connections after %v", when, ready.Round(time.Millisecond), fresh.Round(time.Millisecond)))
+		totalSegments, totalDatagrams, worst = totalSegments+segments, totalDatagrams+datagrams, max(worst, longest)
 		if want := map[bool]string{false: "dev", true: "other"}[d.binary != ""]; !strings.Contains(d.do("./weir version"), want) {
-			t.Errorf("%s: it is not version %s", way, want)
+			t.Errorf("%s: it is not version %s", when, want)
 		}
 		now := carried()
 		if now < counted+manyFlows {
-			t.Errorf("%s %d: counters were %d and are %d", way, round, counted, now)
+			t.Errorf("%s: counters were %d and are %d", when, counted, now)
 		}
 		counted = now
-		if n := d.stat("port_rx_nobody"); n > 0 {
-			t.Logf("%s %d: %d packets came that XDP does not forward, while no daemon ran", way, round, n)
-		}
+		t.Logf("%s: %d packets came so far that XDP does not forward, while no daemon ran; lost at the redirect: %d", when, d.stat("port_rx_nobody"), d.stat("offload_full")+d.stat("offload_refused"))
 	}
 	slices.Sort(starts)
-	t.Logf("new connections after %v at best, %v in the middle, %v at worst; %d segments were repeated in all", starts[0], starts[len(starts)/2], starts[len(starts)-1], total)
+	t.Logf("new connections after %v at best, %v in the middle, %v at worst; %d segments and %d datagrams lost in all, a datagram was %v on its way at most",
+		starts[0], starts[len(starts)/2], starts[len(starts)-1], totalSegments, totalDatagrams, worst)
 	if starts[len(starts)-1] > time.Second {
 		t.Errorf("new connections worked %v after a start", starts[len(starts)-1])
 	}
-	if total > 0 {
-		t.Errorf("%d segments had to be repeated", total)
+	if totalSegments > 0 || totalDatagrams > 0 || worst > gapBound {
+		t.Errorf("there was a gap")
 	}
 	for _, f := range all {
 		if failed, err := f.end(); failed > 0 {
