@@ -64,7 +64,7 @@ func TestRestartUnderTenThousand(t *testing.T) {
 	// tell prints what happened since the last call. Lines take as long as the machine is busy: the programs
 	// at both ends share it with the daemon.
 	gone, again := 0, 0
-	tell := func(when string) (segments int, datagrams uint64, longest time.Duration) {
+	tell := func(when string) (segments, datagrams int, longest time.Duration) {
 		slowest, late := took()
 		datagrams, longest = way.take(t)
 		segments, gone = lost()-gone, lost()
@@ -82,7 +82,7 @@ func TestRestartUnderTenThousand(t *testing.T) {
 
 	var starts []time.Duration
 	var worst time.Duration
-	totalSegments, totalDatagrams := 0, uint64(0)
+	totalSegments, totalDatagrams := 0, 0
 	counted := carried()
 	for round := range 25 {
 		how := "kill"
