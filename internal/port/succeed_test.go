@@ -116,10 +116,18 @@ func TestEngineStays(t *testing.T) {
 	_, err := first.insert(engineLIP, engineRS, 1025, 5353)
 	check(t, err)
 	check(t, first.engine.SetOwned([]netip.Addr{engineVIP, engineLIP, engineVIP6}))
+	var rules [port.Max]afxdp.Rule
+	rules[0] = afxdp.Rule{MAC: engineMAC, Takes: true, OpenSum: true}
+	rules[1] = afxdp.Rule{MAC: port.MAC{2, 0, 0, 0, 0, 0xb0}, Sends: true, Link: 1}
+	check(t, first.engine.SetRules(&rules))
 	check(t, first.program.Begin())
 	h.forwards(t, "at first")
 	first.end(t)
 	h.forwards(t, "without a director")
+	h.sender.send(seemsOpen(t))
+	if got := h.came.receive(make([]byte, 2048)); !bytes.Equal(got[30:34], engineRS.AsSlice()) {
+		t.Errorf("of a checksum that looks open there came %x", got)
+	}
 
 	dropped, passed := 0, 0
 	for _, row := range unattendedFrames() {
@@ -246,6 +254,30 @@ func TestEngineIsRemoved(t *testing.T) {
 	b.close(t)
 	check(t, keep.Remove())
 	h.gone(t)
+}
+
+// seemsOpen is a datagram of the flow whose checksum is right, and is what a sender writes
+// who leaves it to his card, too.
+func seemsOpen(t *testing.T) []byte {
+	f := bytes.Clone(heirFrame)
+	ip := wire.IPv4(f[14:])
+	pseudo := uint32(wire.ProtoUDP) + 26
+	for i := 12; i < 20; i += 2 {
+		pseudo += uint32(ip[i])<<8 | uint32(ip[i+1])
+	}
+	for pseudo > 0xffff {
+		pseudo = pseudo>>16 + pseudo&0xffff
+	}
+	for x := range 1 << 16 {
+		f[58], f[59] = byte(x>>8), byte(x)
+		f[40], f[41] = 0, 0
+		wire.CompleteL4(ip)
+		if uint32(f[40])<<8|uint32(f[41]) == pseudo {
+			return f
+		}
+	}
+	t.Fatal("there is none")
+	return nil
 }
 
 // untagged is a frame without the tag of a VLAN.
