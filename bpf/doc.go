@@ -7,8 +7,8 @@
 // does (ingress_drop).
 // Leaves: frames in AF_XDP receive rings; those that forward sends itself, on the port
 // that the flow table says.
-// Owns: its maps, for as long as the process that loaded them lives; nothing is pinned.
-// The flow table that forward reads is internal/flow's.
+// Owns: its maps, for as long as the process that loaded them lives, or, of forward, its
+// program is on an interface (afxdp.Program.Begin). The flow table that forward reads is internal/flow's.
 // Drops: xsk_redirect and forward count, by queue, frames that are too big and frames of
 // queues without socket; lost counts those that the kernel loses after forward sent them;
 // ingress_drop takes copies only, and counts nothing.

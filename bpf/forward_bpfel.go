@@ -19,6 +19,12 @@ type ForwardDrops struct {
 	NoSocket uint64
 }
 
+type ForwardNobody struct {
+	_       structs.HostLayout
+	Dropped uint64
+	Passed  uint64
+}
+
 type ForwardPassed struct {
 	_   structs.HostLayout
 	Why [16]uint64
@@ -48,6 +54,12 @@ type ForwardWay struct {
 	RxBytes uint64
 	TxBytes uint64
 	Pad     uint64
+}
+
+type ForwardWeirAddr struct {
+	_  structs.HostLayout
+	Hi uint64
+	Lo uint64
 }
 
 type ForwardWeirHalf struct {
@@ -111,28 +123,12 @@ type ForwardWeirNextHop struct {
 }
 
 type ForwardWeirWide struct {
-	_    structs.HostLayout
-	Half ForwardWeirHalf
-	Src  struct {
-		_  structs.HostLayout
-		Hi uint64
-		Lo uint64
-	}
-	Dst struct {
-		_  structs.HostLayout
-		Hi uint64
-		Lo uint64
-	}
-	NewSrc struct {
-		_  structs.HostLayout
-		Hi uint64
-		Lo uint64
-	}
-	NewDst struct {
-		_  structs.HostLayout
-		Hi uint64
-		Lo uint64
-	}
+	_      structs.HostLayout
+	Half   ForwardWeirHalf
+	Src    ForwardWeirAddr
+	Dst    ForwardWeirAddr
+	NewSrc ForwardWeirAddr
+	NewDst ForwardWeirAddr
 }
 
 // Names of all BPF objects in the ELF.
@@ -145,6 +141,8 @@ const (
 	ForwardMapHalves    = "halves"
 	ForwardMapHeader    = "header"
 	ForwardMapHops      = "hops"
+	ForwardMapNobody    = "nobody"
+	ForwardMapOwned     = "owned"
 	ForwardMapPassed    = "passed"
 	ForwardMapRules     = "rules"
 	ForwardMapVlans     = "vlans"
@@ -215,6 +213,8 @@ type ForwardMapSpecs struct {
 	Halves  *ebpf.MapSpec `ebpf:"halves"`
 	Header  *ebpf.MapSpec `ebpf:"header"`
 	Hops    *ebpf.MapSpec `ebpf:"hops"`
+	Nobody  *ebpf.MapSpec `ebpf:"nobody"`
+	Owned   *ebpf.MapSpec `ebpf:"owned"`
 	Passed  *ebpf.MapSpec `ebpf:"passed"`
 	Rules   *ebpf.MapSpec `ebpf:"rules"`
 	Vlans   *ebpf.MapSpec `ebpf:"vlans"`
@@ -261,6 +261,8 @@ type ForwardMaps struct {
 	Halves  *ebpf.Map `ebpf:"halves"`
 	Header  *ebpf.Map `ebpf:"header"`
 	Hops    *ebpf.Map `ebpf:"hops"`
+	Nobody  *ebpf.Map `ebpf:"nobody"`
+	Owned   *ebpf.Map `ebpf:"owned"`
 	Passed  *ebpf.Map `ebpf:"passed"`
 	Rules   *ebpf.Map `ebpf:"rules"`
 	Vlans   *ebpf.Map `ebpf:"vlans"`
@@ -277,6 +279,8 @@ func (m *ForwardMaps) Close() error {
 		m.Halves,
 		m.Header,
 		m.Hops,
+		m.Nobody,
+		m.Owned,
 		m.Passed,
 		m.Rules,
 		m.Vlans,

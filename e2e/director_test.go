@@ -200,6 +200,9 @@ func (d *director) end() {
 	if err := d.daemon.Stop(within(d.t, patience)); err != nil && !d.killed {
 		d.t.Errorf("the director did not end well: %v", err)
 	}
+	if d.pins != "" { // where its programs go on
+		d.run(d.net.Director, program("weir")+" purge --pin "+d.pins)
+	}
 	d.noXDP()
 }
 

@@ -45,6 +45,8 @@ func play(role string) int {
 		err = silentServer(words[1:])
 	case "proxy-server":
 		err = proxyServer()
+	case "echo-server":
+		err = echoServer(words[1:])
 	default:
 		err = fmt.Errorf("no such role: %s", role)
 	}

@@ -62,9 +62,9 @@ func purge() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "purge",
 		Short: "take away what an ended director has left for the next one",
-		Long: "Take away what a director that has ended left for the next one: its connections and services,\n" +
-			"and in this network namespace the .kni twins, with the addresses and routes that Linux has on\n" +
-			"them. Stop weir first.",
+		Long: "Take away what a director that has ended left for the next one: its connections and services, the\n" +
+			"XDP programs that go on forwarding, and in this network namespace the .kni twins, with the addresses\n" +
+			"and routes that Linux has on them. Stop weir first.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if folder == "" || folder == daemon.KeepAuto {

@@ -12,7 +12,7 @@ import (
 
 // Purge takes away what directors that have ended left to the next one: the .kni twins in
 // the network namespace of the caller, with their addresses and routes, and what is kept of
-// connections and services in a folder, "" for none. What one is running with stays, and is
+// connections and services in a folder, with the programs that go on forwarding, "" for none. What one is running with stays, and is
 // an error, as nobody asks to purge that.
 func Purge(out io.Writer, folder string) error {
 	kept, err := tap.AllKept()

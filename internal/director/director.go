@@ -156,6 +156,9 @@ func (d *Director) start() error {
 	if err := d.startOffload(); err != nil {
 		return err
 	}
+	if err := d.succeed(); err != nil {
+		return err
+	}
 	d.KeepBonds(context.Background()) // a bond whose links are up carries traffic at once, if it needs no LACP
 	d.askForAddresses()
 	if d.bed == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"weir/internal/flow"
@@ -171,6 +172,37 @@ func (d *Director) startOffload() error {
 	return d.followOffload()
 }
 
+// succeed puts our programs in the places of the former director's, now that all of ours is
+// ready: until now that one's forwarded what is established. What it left where we have no
+// program is taken away.
+func (d *Director) succeed() error {
+	var all []*afxdp.Program
+	for _, p := range d.withMembers(d.ports) {
+		if p.program == nil {
+			continue
+		}
+		if err := p.program.Begin(); err != nil {
+			return fmt.Errorf("device %s: %w", p.facts.Name, err)
+		}
+		all = append(all, p.program)
+	}
+	return afxdp.TakeAway(d.keep, all)
+}
+
+// owned are the addresses that are ours and not Linux's: those of devices, of services, and
+// those that connections still come back to.
+func (d *Director) owned() (all []netip.Addr) {
+	for _, a := range append(d.spec.Addresses[:len(d.spec.Addresses):len(d.spec.Addresses)], d.lingering...) {
+		all = append(all, a.Prefix.Addr())
+	}
+	for i := range d.spec.Services {
+		if v := d.spec.Services[i].Virtual; v.IsValid() {
+			all = append(all, v.Addr())
+		}
+	}
+	return all
+}
+
 // followOffload puts in force what the engine may do now: what drivers can changes, and
 // ports come and go. Ports whose turn it was are logged.
 func (d *Director) followOffload() error {
@@ -196,7 +228,10 @@ func (d *Director) followOffload() error {
 		}
 		rules[f.ID] = r
 	}
-	return e.SetRules(&rules)
+	if err := e.SetRules(&rules); err != nil {
+		return err
+	}
+	return e.SetOwned(d.owned())
 }
 
 // judge finds out what the engine may do on a port with queues of its own.
@@ -323,9 +358,11 @@ func (d *Director) carried(p *openPort, ports []*openPort, c *port.Counters) {
 	c.TxPackets -= min(full+refused, c.TxPackets)
 	c.Drops[packet.OffloadFull] += full
 	c.Drops[packet.OffloadRefused] += refused
+	c.Drops[packet.PortRxNobody] += e.Missed(id).Dropped
 }
 
-// offloadDrops adds what the kernel lost of what the engine sent.
+// offloadDrops adds what the kernel lost of what the engine sent, and what came while no
+// director ran.
 func (d *Director) offloadDrops(ports []*openPort, drops *[packet.NumReasons]uint64) {
 	if d.offload.engine == nil {
 		return
@@ -334,6 +371,7 @@ func (d *Director) offloadDrops(ports []*openPort, drops *[packet.NumReasons]uin
 		full, refused := d.offload.engine.Lost(p.facts.ID)
 		drops[packet.OffloadFull] += full
 		drops[packet.OffloadRefused] += refused
+		drops[packet.PortRxNobody] += d.offload.engine.Missed(p.facts.ID).Dropped
 	}
 }
 

@@ -129,7 +129,7 @@ func (d *Director) openPort(id uint16, dev spec.Device) (_ *openPort, err error)
 		d.log.Warn(fmt.Sprintf("device %s may not hear who looks for its IPv6 addresses: dpip link set dev %[1]s allmulticast on", dev.Name), "err", err)
 	}
 	if dev.Driver != spec.DriverAFPacket {
-		p.program, err = afxdp.AttachTo(d.engineFor(p, dev), id, l.Name, afxdp.Mode(dev.XDPMode))
+		p.program, err = afxdp.AttachAfter(d.keep, d.engineFor(p, dev), id, l.Name, afxdp.Mode(dev.XDPMode))
 		switch {
 		case err == nil:
 			p.facts = p.program.Facts(id, dev.Name)
@@ -312,7 +312,7 @@ func distinct(owners []int) []int {
 }
 
 // closePorts takes the drivers off the interfaces: programs first, so that no
-// frame is on its way to a queue that closes.
+// frame is on its way to a queue that closes. Those that outlive us stay.
 func (d *Director) closePorts() (err error) {
 	for _, p := range d.withMembers(d.ports) {
 		if p.program != nil {
@@ -329,7 +329,10 @@ func (d *Director) closePorts() (err error) {
 		for _, q := range p.queues {
 			err = errors.Join(err, q.queue.Close())
 		}
-		err = errors.Join(err, p.twin.close(), p.switchOn())
+		err = errors.Join(err, p.twin.close())
+		if p.program == nil || !p.program.Stays() { // else it needs what it was given
+			err = errors.Join(err, p.switchOn())
+		}
 		if p.takeover != nil {
 			err = errors.Join(err, p.takeover.Close())
 		}

@@ -15,6 +15,7 @@ const (
 	PortRxTooBig    // frame larger than a frame buffer (a GSO frame in generic XDP)
 	PortRxTruncated // the kernel gave a truncated frame
 	PortRxNoQueue   // arrived on a receive queue that nobody serves
+	PortRxNobody    // for an address or a connection of ours, while no director ran
 	PortRxError     // any other receive error of the kernel
 	PoolEmpty       // no free packet memory
 	BondInactive    // came on a member of a bond that may not receive
@@ -131,6 +132,7 @@ var reasonTexts = [NumReasons]struct{ name, text string }{
 	PortRxTooBig:        {"port_rx_too_big", "frame larger than a buffer: switch off offloads on the sender (ethtool -K IF tso off gso off gro off)"},
 	PortRxTruncated:     {"port_rx_truncated", "the kernel handed over a truncated frame"},
 	PortRxNoQueue:       {"port_rx_no_queue", "a frame came on a receive queue that nobody serves: a few at the start are normal; else queues were changed (ethtool -L): restart weir"},
+	PortRxNobody:        {"port_rx_nobody", "it came while no weir ran, for an address or a connection of it, and was no packet that XDP forwards"},
 	PortRxError:         {"port_rx_error", "the kernel counted a receive error"},
 	PoolEmpty:           {"pool_empty", "no free packet memory: raise pktpool_size"},
 	BondInactive:        {"bond_inactive", "came on a member of a bond that carries no traffic now: dpip link show BOND status"},

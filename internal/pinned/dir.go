@@ -107,9 +107,12 @@ func (d *Dir) Close() error {
 	return d.lock.Close()
 }
 
-// Clear unpins everything in the folder. Its memory is the kernel's again when nobody
-// maps it any more.
-func (d *Dir) Clear() error {
+// Clear unpins everything in the folder but the programs on interfaces (links): those go
+// when others are in their places. Its memory is the kernel's again when nobody uses it any
+// more.
+func (d *Dir) Clear() error { return d.clear(links) }
+
+func (d *Dir) clear(but string) error {
 	if d == nil {
 		return nil
 	}
@@ -122,6 +125,9 @@ func (d *Dir) Clear() error {
 		return fmt.Errorf("clear what outlived weir: %w", err)
 	}
 	for _, e := range entries {
+		if but != "" && strings.HasPrefix(e.Name(), but) {
+			continue
+		}
 		if err := os.RemoveAll(filepath.Join(d.path, e.Name())); err != nil {
 			return fmt.Errorf("clear what outlived weir: %w", err)
 		}
@@ -129,9 +135,10 @@ func (d *Dir) Clear() error {
 	return nil
 }
 
-// Remove clears the folder, takes it away and lets go of it.
+// Remove clears the folder, takes programs off their interfaces, takes it away and lets go
+// of it.
 func (d *Dir) Remove() error {
-	err := d.Clear()
+	err := d.clear("")
 	if err == nil {
 		if err = os.Remove(d.path); err != nil {
 			err = fmt.Errorf("clear what outlived weir: %w", err)

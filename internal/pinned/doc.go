@@ -1,6 +1,6 @@
-// Package pinned is memory that outlives the process: BPF array maps, pinned in a
-// folder of a bpffs that one director at a time holds. What `kill -9` leaves there the
-// next director finds.
+// Package pinned is what outlives the process: BPF array maps, and links of programs to
+// interfaces, pinned in a folder of a bpffs that one director at a time holds. What
+// `kill -9` leaves there the next director finds.
 //
 // Enters: the path of the folder; names and sizes of what is to be kept.
 // Leaves: mappings, shared with whoever maps the same, and with programs in the kernel;

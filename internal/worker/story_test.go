@@ -36,7 +36,7 @@ var elsewhere = map[packet.Reason]struct{ name, file string }{
 
 // kernelOnly are reasons that stand for counters of the kernel (struct
 // xdp_statistics, tpacket, the redirect program's map): no packet of the walk.
-var kernelOnly = map[packet.Reason]bool{packet.PortRxTruncated: true, packet.PortRxError: true, packet.PortRxNoQueue: true}
+var kernelOnly = map[packet.Reason]bool{packet.PortRxTruncated: true, packet.PortRxError: true, packet.PortRxNoQueue: true, packet.PortRxNobody: true}
 
 // TestEngines tells the stories once more, and shows each frame to the XDP engine first:
 // what that forwards must be what the workers send, and the rest be as it was.

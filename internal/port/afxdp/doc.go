@@ -8,12 +8,12 @@
 // that forwarding copies nothing.
 // Owns: a Program (one per interface) is shared, guarded by its lock, and never
 // used on the walk; so is an Engine, which the programs of all ports share. A UMEM (one per worker pool) and a Queue are worker-owned.
-// Nothing is pinned: when the process ends, however it ends, the program leaves
-// the interface.
-// Drops: PortRxTooBig, PortRxRingFull, PortRxNoFrame, PortRxError; PortTxFull,
+// When the process ends, however it ends, the program leaves the interface, unless it is
+// an engine's whose flow table is kept: that one goes on (Program.Begin).
+// Drops: PortRxNobody, PortRxTooBig, PortRxRingFull, PortRxNoFrame, PortRxError; PortTxFull,
 // PortTxTooBig, PortTxError, PortDown, PoolEmpty. Of an Engine: OffloadFull, OffloadRefused.
 // See: the kernel's Documentation/networking/af_xdp.rst; bpf/xsk_redirect.bpf.c,
-// bpf/forward.bpf.c, bpf/lost.bpf.c.
+// bpf/forward.bpf.c, bpf/nobody.h, bpf/lost.bpf.c.
 //
 // A frame's life: pool → fill ring → kernel → receive ring → packet → transmit
 // ring → kernel → completion ring → pool. A Packet struct is with it only

@@ -3,6 +3,8 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
@@ -26,15 +28,17 @@ import (
 // (bpf/forward.bpf.c), the program that counts what the kernel loses (bpf/lost.bpf.c),
 // and the counters of both. The director sets its rules; nothing of it is used on the walk.
 //
-// All that has to outlive the process to go on forwarding is here and in Program: Maps,
-// the tracing programs' links, and of each port its program, its link and its two maps.
+// What forwards outlives the process, if the table does (Program.Begin): each port's program,
+// and the maps that it uses. The successor has maps of its own, but the table's and those of
+// kept. The tracing programs end with the process.
 type Engine struct {
 	table *flow.Table
 	cpus  int // how many have counters
 
-	maps    map[string]*ebpf.Map // by the names of forward.bpf.c
-	lost    bpf.LostObjects
-	tracing []link.Link
+	maps     map[string]*ebpf.Map // by the names of forward.bpf.c
+	lost     bpf.LostObjects
+	tracing  []link.Link
+	watching chan error // what becomes of watch, until AddDevice
 
 	rules  []bpf.ForwardRule   // mapped, as all that follows
 	ways   []bpf.ForwardWay    // cpu << 14 | family << 12 | in << 6 | out
@@ -42,15 +46,15 @@ type Engine struct {
 	passed []bpf.ForwardPassed // cpu << 6 | port
 	losses []bpf.LostLost      // cpu << 6 | port
 	mapped [][]byte
-	kept   []pinned.Memory // the counters of real servers, which a successor goes on with
+	kept   []pinned.Memory // counters that a successor goes on with
+	nobody []bpf.ForwardNobody
 
-	mu    sync.Mutex          // guards what follows
-	zero  []bpf.ForwardServed // what real servers' counters were when they were cleared
-	vlans map[uint64]uint32
+	mu     sync.Mutex          // guards what follows
+	zero   []bpf.ForwardServed // what real servers' counters were when they were cleared
+	vlans  map[uint64]uint32
+	owned  map[netip.Addr]bool
+	missed [port.Max]Missed
 }
-
-// MaxDests is how many real servers have counters: service.MaxDests.
-const MaxDests = 1 << 16
 
 // Rule is what the engine knows of a port.
 type Rule struct {
@@ -73,6 +77,7 @@ const (
 var shared = []string{
 	bpf.ForwardMapRules, bpf.ForwardMapVlans, bpf.ForwardMapDevices,
 	bpf.ForwardMapWays, bpf.ForwardMapDests, bpf.ForwardMapPassed,
+	bpf.ForwardMapOwned, bpf.ForwardMapNobody,
 }
 
 // EngineBytes is how much memory an engine takes beside the flow table: what its
@@ -104,7 +109,7 @@ func NewEngine(t *flow.Table, keep *pinned.Dir) (*Engine, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 	}
-	e := &Engine{table: t, cpus: processors(), maps: map[string]*ebpf.Map{}, vlans: map[uint64]uint32{}}
+	e := &Engine{table: t, cpus: processors(), maps: map[string]*ebpf.Map{}, vlans: map[uint64]uint32{}, owned: map[netip.Addr]bool{}}
 	for i, name := range []string{bpf.ForwardMapHeader, bpf.ForwardMapHalves, bpf.ForwardMapWides, bpf.ForwardMapHops} {
 		e.maps[name] = t.Maps()[i]
 	}
@@ -133,38 +138,67 @@ func (e *Engine) make(keep *pinned.Dir) error {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	if err := e.watch(); err != nil {
-		return err
-	}
-	return errors.Join(
+	err = errors.Join(
 		mapArray(e, e.maps[bpf.ForwardMapRules], &e.rules),
 		mapArray(e, e.maps[bpf.ForwardMapWays], &e.ways),
 		mapArray(e, e.maps[bpf.ForwardMapPassed], &e.passed),
-		mapArray(e, e.lost.Lost, &e.losses),
 	)
+	if err != nil {
+		return err
+	}
+	e.watching = make(chan error, 1)
+	go func() { e.watching <- e.watch() }()
+	// It takes its time, and who succeeds another is in a hurry.
+	if former, err := keep.Links(); err != nil || len(former) == 0 {
+		return errors.Join(err, e.watched())
+	}
+	return nil
 }
 
-// keep makes the counters of real servers, or finds those of the engine before. One with
-// counters for another number of processors is an error, *pinned.Sizes.
+// watched waits until losses are counted.
+func (e *Engine) watched() error {
+	if e.watching == nil {
+		return nil
+	}
+	err := <-e.watching
+	e.watching = nil
+	if err != nil {
+		return err
+	}
+	return mapArray(e, e.lost.Lost, &e.losses)
+}
+
+// keep makes the counters that outlive the process, or finds those of the engine before. One
+// with counters for another number of processors is an error, *pinned.Sizes.
 func (e *Engine) keep(keep *pinned.Dir) error {
-	size := int(unsafe.Sizeof(bpf.ForwardServed{}))
-	served, err := keep.Array("served", e.cpus<<16, size)
-	if keep == nil && err == nil {
-		served.Close()
-		served, err = pinned.Array("served", e.cpus<<16, size)
+	array := func(name string, entries int, size uintptr) (m pinned.Memory, err error) {
+		if keep == nil {
+			m, err = pinned.Array(name, entries, int(size))
+		} else {
+			m, err = keep.Array(name, entries, int(size))
+		}
+		if err == nil {
+			e.kept = append(e.kept, m)
+		}
+		return m, err
 	}
+	size := unsafe.Sizeof(bpf.ForwardServed{})
+	served, err := array("served", e.cpus<<16, size)
 	if err != nil {
 		return err
 	}
-	e.kept = append(e.kept, served)
-	zero, err := keep.Array("served_before", MaxDests, size)
+	zero, err := array("served_before", MaxDests, size)
 	if err != nil {
 		return err
 	}
-	e.kept = append(e.kept, zero)
-	e.maps[bpf.ForwardMapDests] = served.Map
+	nobody, err := array("nobody", port.Max, unsafe.Sizeof(bpf.ForwardNobody{}))
+	if err != nil {
+		return err
+	}
+	e.maps[bpf.ForwardMapDests], e.maps[bpf.ForwardMapNobody] = served.Map, nobody.Map
 	e.served = unsafe.Slice((*bpf.ForwardServed)(unsafe.Pointer(unsafe.SliceData(served.Bytes))), e.cpus<<16)
 	e.zero = unsafe.Slice((*bpf.ForwardServed)(unsafe.Pointer(unsafe.SliceData(zero.Bytes))), MaxDests)
+	e.nobody = unsafe.Slice((*bpf.ForwardNobody)(unsafe.Pointer(unsafe.SliceData(nobody.Bytes))), port.Max)
 	return nil
 }
 
@@ -225,6 +259,10 @@ func mapArray[T any](e *Engine, m *ebpf.Map, into *[]T) error {
 
 // Close ends the engine. The programs that use it have to be gone.
 func (e *Engine) Close() (err error) {
+	if e.watching != nil {
+		<-e.watching
+		e.watching = nil
+	}
 	for _, l := range e.tracing {
 		err = errors.Join(err, l.Close())
 	}
@@ -235,41 +273,69 @@ func (e *Engine) Close() (err error) {
 		err = errors.Join(err, unix.Munmap(b))
 	}
 	for _, name := range shared {
-		if m := e.maps[name]; m != nil && name != bpf.ForwardMapDests {
+		if m := e.maps[name]; m != nil && name != bpf.ForwardMapDests && name != bpf.ForwardMapNobody {
 			err = errors.Join(err, m.Close())
 		}
 	}
 	for i := range e.kept {
 		e.kept[i].Close()
 	}
-	e.kept, e.zero = nil, nil
+	e.kept, e.zero, e.nobody = nil, nil, nil
 	e.tracing, e.mapped, e.maps = nil, nil, map[string]*ebpf.Map{}
 	e.rules, e.ways, e.served, e.passed, e.losses = nil, nil, nil, nil, nil
 	return err
 }
 
-// load loads the program of a port.
-func (e *Engine) load(id uint16, queues int, into *bpf.ForwardObjects) error {
+// own makes the maps that are a port's alone.
+func (e *Engine) own(queues int) (xsks, drops *ebpf.Map, err error) {
 	spec, err := bpf.LoadForward()
 	if err != nil {
-		return err
+		return nil, nil, err
+	}
+	for name, into := range map[string]**ebpf.Map{bpf.ForwardMapXsks: &xsks, bpf.ForwardMapDrops: &drops} {
+		m := spec.Maps[name].Copy()
+		m.Name, m.MaxEntries = "weir_"+name, uint32(queues)
+		var failed error
+		if *into, failed = ebpf.NewMap(m); failed != nil {
+			err = errors.Join(err, fmt.Errorf("map %s: %w", name, failed))
+		}
+	}
+	return xsks, drops, err
+}
+
+// load loads the program of a port that has these maps of its own. It may be called for
+// several ports at once.
+func (e *Engine) load(id uint16, xsks, drops *ebpf.Map) (*ebpf.Program, error) {
+	spec, err := bpf.LoadForward()
+	if err != nil {
+		return nil, err
 	}
 	e.size(spec)
-	spec.Maps[bpf.ForwardMapXsks].MaxEntries = uint32(queues)
-	spec.Maps[bpf.ForwardMapDrops].MaxEntries = uint32(queues)
+	maps := maps.Clone(e.maps)
+	maps[bpf.ForwardMapXsks], maps[bpf.ForwardMapDrops] = xsks, drops
+	spec.Maps[bpf.ForwardMapXsks].MaxEntries = xsks.MaxEntries()
+	spec.Maps[bpf.ForwardMapDrops].MaxEntries = drops.MaxEntries()
 	for name, value := range map[string]any{
 		bpf.ForwardVarHomes: e.table.Header().Homes, bpf.ForwardVarWideHomes: e.table.Header().WideHomes, bpf.ForwardVarSeed: e.table.Seed(),
 		bpf.ForwardVarPort: uint32(id), bpf.ForwardVarCpus: uint32(e.cpus), bpf.ForwardVarRoom: uint32(Room),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return spec.LoadAndAssign(into, &ebpf.CollectionOptions{MapReplacements: e.maps})
+	var o struct {
+		Forward *ebpf.Program `ebpf:"forward"`
+	}
+	err = spec.LoadAndAssign(&o, &ebpf.CollectionOptions{MapReplacements: maps})
+	return o.Forward, err
 }
 
 // AddDevice makes an interface of the calling thread's network namespace the one of a port.
+// The first waits until losses are counted: without that there is no engine.
 func (e *Engine) AddDevice(id uint16, ifindex int) error {
+	if err := e.watched(); err != nil {
+		return fmt.Errorf("the XDP engine: %w", err)
+	}
 	place, err := placeOf(ifindex)
 	if err == nil {
 		err = errors.Join(
@@ -344,99 +410,6 @@ func (e *Engine) SetRules(rules *[port.Max]Rule) error {
 // tagOnWire is a tag of Facts as it lies on the wire, read little-endian.
 func tagOnWire(tag uint32) uint32 {
 	return tag>>24 | tag>>8&0xff00 | tag<<8&0xff0000 | tag<<24
-}
-
-// Carried is what the engine forwarded from one port to another.
-type Carried struct {
-	Packets          uint64
-	RxBytes, TxBytes uint64 // of frames, link header and tag included
-}
-
-// Way returns what came in on one port and left by another: of what came as IPv4 and
-// left as IPv4, came as IPv6 and left as IPv4, IPv4 and IPv6, IPv6 and IPv6. What was
-// lost after that (Lost) is in it.
-func (e *Engine) Way(in, out uint16) (by [4]Carried) {
-	for cpu := range e.cpus {
-		for family := range by {
-			w, c := &e.ways[cpu<<14|family<<12|int(in)<<6|int(out)], &by[family]
-			c.Packets += atomicLoad(&w.Packets)
-			c.RxBytes += atomicLoad(&w.RxBytes)
-			c.TxBytes += atomicLoad(&w.TxBytes)
-		}
-	}
-	return by
-}
-
-// Lost returns how many frames of a port the kernel lost after the engine had sent
-// them: for want of room in the driver, or because it would not take them.
-func (e *Engine) Lost(id uint16) (full, refused uint64) {
-	for cpu := range e.cpus {
-		l := &e.losses[cpu<<6|int(id)]
-		full += atomicLoad(&l.Full)
-		refused += atomicLoad(&l.Refused)
-	}
-	return full, refused
-}
-
-// Passed is why frames of a port went to the workers, by the numbers of PassedNames.
-func (e *Engine) Passed(id uint16) (n [len(PassedNames)]uint64) {
-	for cpu := range e.cpus {
-		for i := range n {
-			n[i] += atomicLoad(&e.passed[cpu<<6|int(id)].Why[i])
-		}
-	}
-	return n
-}
-
-// PassedNames are the reasons of enum why in forward.bpf.c, and what they mean.
-var PassedNames = [...]struct{ Name, Text string }{
-	{"taken", ""},
-	{"link", "no IPv4 or IPv6 for the port's own MAC address, or a tag for which there is no VLAN device"},
-	{"header", "IP options, extension headers, a fragment, malformed"},
-	{"protocol", "neither TCP nor UDP"},
-	{"flags", "TCP SYN, FIN or RST, or TCP options other than timestamps and SACK"},
-	{"open_checksum", "the sender left the checksum to its card, and on a virtual link there is none: ethtool -K IF tx off at the sender"},
-	{"no_flow", "first packets, and what belongs to no flow"},
-	{"slow_flow", "the flow's packets are the workers': handshake, client address still to be told, PROXY, moved sequence numbers, lists"},
-	{"mode", "the flow's way of forwarding is the workers'"},
-	{"changed", "the flow changed while it was looked at"},
-	{"next_hop", "the route is to be looked up anew, or the neighbour is not known"},
-	{"port", "the way out takes no frames from XDP"},
-	{"ttl", "TTL or hop limit ran out"},
-	{"size", "longer than the way out takes"},
-	{"room", "no room in front of the packet for a longer header"},
-}
-
-// Dest is what the engine carried to and from a real server.
-type Dest struct{ InPkts, InBytes, OutPkts, OutBytes uint64 }
-
-// Dest returns the counts of a real server since they were cleared.
-func (e *Engine) Dest(i uint32) Dest {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s, z := e.sum(i), e.zero[i%MaxDests]
-	return Dest{
-		InPkts: s.Way[0].Packets - z.Way[0].Packets, InBytes: s.Way[0].Bytes - z.Way[0].Bytes,
-		OutPkts: s.Way[1].Packets - z.Way[1].Packets, OutBytes: s.Way[1].Bytes - z.Way[1].Bytes,
-	}
-}
-
-// ZeroDest clears them: the programs' own counters go on.
-func (e *Engine) ZeroDest(i uint32) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.zero[i%MaxDests] = e.sum(i)
-}
-
-func (e *Engine) sum(i uint32) (s bpf.ForwardServed) {
-	for cpu := range e.cpus {
-		c := &e.served[uint32(cpu)<<16|i%MaxDests]
-		for way := range s.Way {
-			s.Way[way].Packets += atomicLoad(&c.Way[way].Packets)
-			s.Way[way].Bytes += atomicLoad(&c.Way[way].Bytes)
-		}
-	}
-	return s
 }
 
 // processors is one more than the highest number of a processor that is on. Frames

@@ -3,7 +3,6 @@ package afxdp
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"unsafe"
 
@@ -14,6 +13,7 @@ import (
 
 	"weir/bpf"
 	"weir/internal/packet"
+	"weir/internal/pinned"
 	"weir/internal/port"
 )
 
@@ -53,10 +53,13 @@ type Program struct {
 	engine *Engine // nil: the workers forward all
 	id     uint16  // the port's number in the engine
 	program
-	link   link.Link
-	mapped []byte // the drops, as the kernel counts them
+	keep   *pinned.Dir // where it may find the former's link, and leaves its own; or nil
+	mapped []byte      // the drops, as the kernel counts them
 
 	mu     sync.Mutex // guards what follows
+	link   link.Link  // of this program, or
+	waits  bool       // of the former's, in whose place it is to go
+	stays  bool       // when the process ends
 	driver string
 	open   int // queues
 	closed bool
@@ -64,10 +67,26 @@ type Program struct {
 
 // program is what was loaded: xsk_redirect, or forward where the second engine runs.
 type program struct {
-	xdp    *ebpf.Program
-	xsks   *ebpf.Map
-	counts *ebpf.Map // drops
-	loaded io.Closer // all of it
+	xdp     *ebpf.Program
+	xsks    *ebpf.Map
+	counts  *ebpf.Map  // drops
+	loading chan error // what becomes of the program, if that is loaded meanwhile
+}
+
+// ready waits until it is loaded.
+func (p *program) ready() error {
+	if p.loading == nil {
+		return nil
+	}
+	err := <-p.loading
+	p.loading = nil
+	return err
+}
+
+// Close unloads it. What is nil is none.
+func (p *program) Close() error {
+	err := p.ready()
+	return errors.Join(err, p.xdp.Close(), p.xsks.Close(), p.counts.Close())
 }
 
 // Attach puts the program on an interface of the calling thread's network
@@ -80,14 +99,18 @@ func Attach(ifname string, mode Mode) (*Program, error) { return AttachTo(nil, 0
 // not forward comes to the sockets. Where the driver knows no native XDP, the engine is
 // left out (Forwards).
 func AttachTo(e *Engine, id uint16, ifname string, mode Mode) (*Program, error) {
-	at, err := port.FindLink(ifname)
+	return AttachAfter(nil, e, id, ifname, mode)
+}
+
+// look finds an interface, and how to try to attach to it.
+func look(ifname string, mode Mode) (at *port.Link, try []link.XDPAttachFlags, err error) {
+	at, err = port.FindLink(ifname)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if at.MTU > MaxMTU {
-		return nil, fmt.Errorf("interface %q has mtu %d and AF_XDP takes %d at most: lower the mtu or use the driver afpacket", ifname, at.MTU, MaxMTU)
+		return nil, nil, fmt.Errorf("interface %q has mtu %d and AF_XDP takes %d at most: lower the mtu or use the driver afpacket", ifname, at.MTU, MaxMTU)
 	}
-	var try []link.XDPAttachFlags
 	switch mode {
 	case Auto, "":
 		try = []link.XDPAttachFlags{link.XDPDriverMode, link.XDPGenericMode}
@@ -96,26 +119,30 @@ func AttachTo(e *Engine, id uint16, ifname string, mode Mode) (*Program, error) 
 	case Generic:
 		try = []link.XDPAttachFlags{link.XDPGenericMode}
 	default:
-		return nil, fmt.Errorf("no AF_XDP mode is called %q: it is one of %s, %s, %s, %s", mode, Auto, ZeroCopy, Native, Generic)
+		return nil, nil, fmt.Errorf("no AF_XDP mode is called %q: it is one of %s, %s, %s, %s", mode, Auto, ZeroCopy, Native, Generic)
 	}
-	pr := &Program{at: at, only: mode, id: id}
+	return at, try, nil
+}
+
+// attach puts the program on an interface that has none.
+func (pr *Program) attach(e *Engine, try []link.XDPAttachFlags) (err error) {
 	for _, flags := range try {
 		pr.native = flags == link.XDPDriverMode
 		if pr.engine = nil; pr.native {
 			pr.engine = e
 		}
 		if err := pr.load(); err != nil {
-			return nil, fmt.Errorf("load the XDP program for interface %q: %w", ifname, err)
+			return fmt.Errorf("load the XDP program for interface %q: %w", pr.at.Name, err)
 		}
-		pr.link, err = link.AttachXDP(link.XDPOptions{Program: pr.xdp, Interface: at.Index, Flags: flags})
+		pr.link, err = link.AttachXDP(link.XDPOptions{Program: pr.xdp, Interface: pr.at.Index, Flags: flags})
 		if err == nil {
 			pr.driver = "afxdp " + pr.modeName(false)
-			return pr, nil
+			return nil
 		}
-		err = errors.Join(attachError(ifname, flags, err), pr.unload())
+		err = errors.Join(attachError(pr.at.Name, flags, err), pr.unload())
 		pr.why = err.Error()
 	}
-	return nil, err
+	return err
 }
 
 // ZeroCopy reports whether the queues that are open got zero-copy.
@@ -134,28 +161,36 @@ func (pr *Program) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 	}
-	if err := pr.loadProgram(); err != nil {
+	err := pr.loadProgram()
+	if err == nil && !pr.waits {
+		err = pr.ready()
+	}
+	if err != nil {
 		if errors.Is(err, unix.EPERM) {
-			return fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
+			err = fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 		}
-		return err
+		return errors.Join(err, pr.program.Close())
 	}
 	size := pr.at.RxQueues * int(unsafe.Sizeof(bpf.XskRedirectDrops{}))
-	var err error
 	pr.mapped, err = unix.Mmap(pr.counts.FD(), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return errors.Join(fmt.Errorf("map the counters: %w", err), pr.loaded.Close())
+		return errors.Join(fmt.Errorf("map the counters: %w", err), pr.program.Close())
 	}
 	return nil
 }
 
-func (pr *Program) loadProgram() error {
+func (pr *Program) loadProgram() (err error) {
 	if pr.engine != nil {
-		var o bpf.ForwardObjects
-		if err := pr.engine.load(pr.id, pr.at.RxQueues, &o); err != nil {
+		p := &pr.program
+		if p.xsks, p.counts, err = pr.engine.own(pr.at.RxQueues); err != nil {
 			return err
 		}
-		pr.program = program{o.Forward, o.Xsks, o.ForwardMaps.Drops, &o}
+		p.loading = make(chan error, 1)
+		go func() {
+			var err error
+			p.xdp, err = pr.engine.load(pr.id, p.xsks, p.counts)
+			p.loading <- err
+		}()
 		return nil
 	}
 	spec, err := bpf.LoadXskRedirect()
@@ -172,7 +207,7 @@ func (pr *Program) loadProgram() error {
 	if err := spec.LoadAndAssign(&o, nil); err != nil {
 		return err
 	}
-	pr.program = program{o.XskRedirect, o.Xsks, o.XskRedirectMaps.Drops, &o}
+	pr.program = program{xdp: o.XskRedirect, xsks: o.Xsks, counts: o.XskRedirectMaps.Drops}
 	return nil
 }
 
@@ -186,7 +221,7 @@ func attachError(ifname string, flags link.XDPAttachFlags, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
-		hint = ": another XDP program is there; stop its owner or run: ip link set dev " + ifname + " xdp off"
+		hint = ": another XDP program is there; stop its owner or run: ip link set dev " + ifname + " xdp off; that of a weir with --pin goes with: weir purge"
 	case errors.Is(err, ebpf.ErrNotSupported):
 		hint = ": it needs Linux 5.9 or newer"
 	case errors.Is(err, unix.EOPNOTSUPP):
@@ -250,8 +285,9 @@ func (pr *Program) drops(queue int) *bpf.XskRedirectDrops {
 	return &all[queue]
 }
 
-// Close takes the program off the interface, which is Linux's again. Close it
-// before the queues: then no frame is on its way to them any more.
+// Close takes the program off the interface, which is Linux's again, unless it stays (Begin),
+// or still is the former director's. Close it before the queues: then no frame is on its way
+// to them any more, but of one that stays, from which the kernel takes them itself.
 func (pr *Program) Close() error {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
@@ -291,7 +327,7 @@ func (pr *Program) leave() error {
 func (pr *Program) unload() error {
 	err := unix.Munmap(pr.mapped)
 	pr.mapped = nil
-	return errors.Join(err, pr.loaded.Close())
+	return errors.Join(err, pr.program.Close())
 }
 
 func (pr *Program) modeName(zeroCopy bool) string {
