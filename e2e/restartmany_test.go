@@ -17,10 +17,11 @@ const manyFlows = 10000
 // byte, each with a line and its echo every three seconds, while the daemon is killed and started
 // again 20 times, and replaced by another build 5 times. None fails, no segment of any of them is lost, so
 // that none waits for its repetition; new connections are made within a second of a start, and
-// counters go on. What it prints is the evidence of docs/operations.md.
+// counters go on. What it prints is the evidence of docs/operations.md. The daemon goes before
+// what else runs on the machine (urgent): both ends of the connections do, and keep it busy.
 func TestRestartUnderTenThousand(t *testing.T) {
 	other := otherBuild(t)
-	d := newDirector(t, setup{driver: "afxdp", mode: "native", workers: 1, queues: 1, offload: "on", keep: true, conf: smallTable})
+	d := newDirector(t, setup{driver: "afxdp", mode: "native", workers: 1, queues: 1, offload: "on", keep: true, conf: smallTable, urgent: true})
 	d.echoServices()
 	for port, service := range []string{"10.0.0.100:7001", "[2001:db8:10::100]:7001"} {
 		local := []string{"192.168.100.200", "2001:db8:100::200"}[port]

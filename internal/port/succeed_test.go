@@ -203,8 +203,22 @@ func TestEngineStays(t *testing.T) {
 		l.end(t)
 	}
 
-	// Nobody drives it any more.
+	// What is kept is thrown away (--fresh): the program forwards until the next begins.
 	keep, err := pinned.Open(h.pins)
+	check(t, err)
+	was = h.program(t)
+	check(t, keep.Clear())
+	check(t, keep.Close())
+	h.forwards(t, "after all else was thrown away")
+	fresh := h.next(t, true, afxdp.Native)
+	check(t, fresh.program.Begin())
+	if id := h.program(t); id == was || id == 0 {
+		t.Errorf("after a fresh one began a0 has program %d, and had %d", id, was)
+	}
+	fresh.end(t)
+
+	// Nobody drives it any more.
+	keep, err = pinned.Open(h.pins)
 	check(t, err)
 	check(t, afxdp.TakeAway(keep, nil))
 	h.gone(t)
