@@ -414,7 +414,7 @@ static __always_inline enum why find4(struct packet *p, struct verdict *v)
 		if (!h)
 			return left(p, NO_FLOW);
 		__u64 key1 = READ(h->key1);
-		if (((key1 ^ want) & WEIR_MATCH_MASK) == 0 && READ(h->key0) == p->key0) {
+		if (!(((key1 ^ want) & WEIR_MATCH_MASK) | (READ(h->key0) ^ p->key0))) {
 			if (!(key1 & WEIR_FLAG_FAST))
 				return left(p, SLOW);
 			v->key1 = key1;
@@ -843,9 +843,9 @@ static __always_inline enum why walk4(struct xdp_md *frame, struct packet *p, __
 	enum why why;
 	if ((why = ipv4(p)) || (why = transport(p, 0)) || (why = find4(p, &v)))
 		return why;
-	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
-	case 0:
+	if (!(v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)))
 		return go_on(frame, p, &v, cpu, SAME4);
+	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
 	case WEIR_FLAG_TUNNEL:
 		return go_on(frame, p, &v, cpu, IN4);
 	case WEIR_FLAG_CROSS:
@@ -865,9 +865,9 @@ static __always_inline enum why walk6(struct xdp_md *frame, struct packet *p, __
 	enum why why;
 	if ((why = ipv6(p)) || (why = transport(p, 1)) || (why = find6(p, &v)))
 		return why;
-	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
-	case 0:
+	if (!(v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)))
 		return go_on(frame, p, &v, cpu, SAME6);
+	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
 	case WEIR_FLAG_CROSS:
 		return go_on(frame, p, &v, cpu, TO4);
 	case WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL:
