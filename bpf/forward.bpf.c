@@ -13,7 +13,7 @@
 // why the frame is not this engine's, TAKEN to go on.
 //
 // Needs Linux 5.11 (bpf_ktime_get_coarse_ns) and a little-endian machine on which
-// loads stay in order (amd64): see find.
+// loads stay in order (amd64): see load.
 
 #include "socket.h"
 
@@ -134,7 +134,7 @@ struct {
 struct way {
 	__u64 packets;
 	__u64 rx_bytes, tx_bytes; // of whole frames
-	__u64 pad;
+	__u64 clock;              // of the latest: the kernel's tick (jiffies) << 32 | ours
 };
 
 struct {
@@ -197,38 +197,61 @@ enum how {
 // Up to this length an IPv6 packet may become IPv4 fragments on its way (RFC 7915, 5.1).
 #define MAY_CUT 1280
 
-// A packet on its way through.
+// A packet on its way through. What its headers say is read again where it is needed:
+// helpers leave four registers alone, and what was read once would have to be kept in memory.
 struct packet {
+	volatile __u32 why; // it was left to the workers
 	void *end;     // of the frame
-	void *l3, *l4; // network and transport header
+	void *l3;      // network header; there is a transport header's first 8 bytes behind it
 	__u32 size;    // of the frame as it came, in bytes
 	__u32 length;  // of the IP packet
 	__u32 l2;      // length of the link header
 	__u32 in;      // the port it came in on
 	__u32 flags;   // of that port
 	__u16 kind;    // ethertype, as on the wire
-	__u8 proto, ttl;
-	__u32 seq, ack; // of TCP: the sender's next sequence number, and what it expects
+	__u8 proto;
 	__u64 key0, key1, hash;
-	__u64 addr[4];  // of IPv6: source and destination
-	__u64 pseudo;   // the sum of the pseudo-header's addresses
-	__u64 first;    // the first 8 bytes of the IP header, read little-endian
-	__u16 sum;      // the transport checksum
+	__u64 addr[4]; // of IPv6: source and destination
+	__u64 pseudo;  // the sum of the pseudo-header's addresses
+};
+
+// What the IP header of a packet said that gets another one.
+struct was {
+	__u64 first; // its first 8 bytes, read little-endian
+	__u8 ttl;
+	__u64 hash; // of its flow
 };
 
 // What becomes of it.
 struct verdict {
 	struct weir_half *half;
-	__u64 key1;
-	__u64 addrs, src_hi, src_lo, dst_hi, dst_lo; // new ones
+	__u64 key1;             // as it was when the half-flow was found; the protocol is in it
+	struct weir_wide *wide; // where IPv6 addresses lie: the half-flow itself, or the other direction's
+	struct weir_next_hop *hop;
+	__u32 state; // of the next hop, as it was when its port was read
+	__u32 out, link, tag;
+	struct served *served;
+	struct way *way;
+	__u32 now;
+	// What it gets.
+	__u64 addrs, src_hi, src_lo, dst_hi, dst_lo;
 	__u32 ports;
 	__u16 delta_ip, delta_l4;
-	__u32 dest;
-	struct weir_next_hop *hop;
-	__u64 dst_src;  // MACs
+	__u64 dst_src; // MACs
 	__u32 src_rest;
-	__u32 out, link, tag;
 };
+
+// proto is the IP protocol of the flow, and of the packet.
+static __always_inline __u8 proto(struct verdict *v) { return v->key1 >> 32; }
+
+// left says why a frame is left to the workers. It is written to memory here and nowhere
+// else, which is what volatile says: the compiler would write it down ahead of each test,
+// for the case that it fails.
+static __always_inline enum why left(struct packet *p, enum why why)
+{
+	p->why = why;
+	return why;
+}
 
 static __always_inline __u32 fold(__u64 s)
 {
@@ -239,6 +262,12 @@ static __always_inline __u32 fold(__u64 s)
 	return s;
 }
 
+// whole reports whether what adds up to s, which is below 2^35 and not 0, has a right
+// checksum in it: whether 65535 divides it. The product is the quotient if it does, and else
+// above all quotients (exact division: Granlund and Montgomery, 1994, section 9): the factor
+// is the inverse of 65535 modulo 2^64.
+static __always_inline int whole(__u64 s) { return s * 0xfffefffefffeffffULL < 1 << 20; }
+
 // link_layer reads the Ethernet header: is it for us, and of which port (ether.Input)?
 static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *p, struct rule *r)
 {
@@ -248,28 +277,28 @@ static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *
 	p->in = port;
 	p->l2 = ETH_HLEN;
 	if (data + ETH_HLEN > p->end)
-		return LINK;
+		return left(p, LINK);
 	const __u64 mac_mask = (1ULL << 48) - 1;
 	__u64 first = *(__u64 *)data;
 	__u64 mac = READ(r->mac);
 	__u64 src = first >> 48 | (__u64)*(__u32 *)(data + 8) << 16;
 	if ((first & mac_mask) != mac || src == mac)
-		return LINK;
+		return left(p, LINK);
 	p->kind = *(__u16 *)(data + 12);
 	p->l3 = data + ETH_HLEN;
 	if (p->kind != bpf_htons(ETH_P_8021Q) && p->kind != bpf_htons(ETH_P_8021AD))
 		return TAKEN;
 
 	if (data + ETH_HLEN + 4 > p->end)
-		return LINK;
+		return left(p, LINK);
 	__u64 key = (__u64)port << 32 | (*(__u32 *)(data + 12) & bpf_htonl(0xffff0fff));
 	__u32 *id = bpf_map_lookup_elem(&vlans, &key);
 	if (!id)
-		return LINK;
+		return left(p, LINK);
 	__u32 in = *id;
 	r = bpf_map_lookup_elem(&rules, &in);
 	if (!r || !(READ(r->flags) & TAKES))
-		return LINK;
+		return left(p, LINK);
 	p->in = in;
 	p->flags &= READ(r->flags);
 	p->kind = *(__u16 *)(data + 16);
@@ -283,27 +312,22 @@ static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *
 static __always_inline enum why ipv4(struct packet *p)
 {
 	void *ip = p->l3;
-	if (ip + 20 > p->end)
-		return HEADER;
-	__u64 w0 = *(__u32 *)ip | (__u64)*(__u32 *)(ip + 4) << 32;
-	__u64 w1 = *(__u32 *)(ip + 8) | (__u64)*(__u32 *)(ip + 12) << 32;
-	__u32 dst = *(__u32 *)(ip + 16);
+	if (ip + 20 + 8 > p->end)
+		return left(p, HEADER);
+	__u32 w0 = *(__u32 *)ip, w1 = *(__u32 *)(ip + 4), w2 = *(__u32 *)(ip + 8);
+	__u64 src = *(__u32 *)(ip + 12), dst = *(__u32 *)(ip + 16);
 	if ((w0 & 0xff) != 0x45)
-		return HEADER;
-	__u64 sum = (w0 & 0xffffffff) + (w0 >> 32) + (w1 & 0xffffffff) + (w1 >> 32) + dst;
-	if (fold(sum) != 0xffff)
-		return HEADER;
+		return left(p, HEADER);
+	p->pseudo = src + dst;
+	if (!whole(p->pseudo + w0 + w1 + w2))
+		return left(p, HEADER);
 	p->length = bpf_ntohs(w0 >> 16);
-	if (p->length < 20 || p->length > p->size - p->l2)
-		return HEADER;
-	if (w0 >> 48 & bpf_htons(0x3fff)) // a fragment
-		return HEADER;
-	p->ttl = w1;
-	p->proto = w1 >> 8;
-	p->l4 = ip + 20;
-	p->first = w0;
-	p->key0 = w1 >> 32 | (__u64)dst << 32;
-	p->pseudo = (w1 >> 32) + dst;
+	if (p->length - (20 + 8) > p->size - p->l2 - (20 + 8)) // shorter than both headers, too
+		return left(p, HEADER);
+	if (w1 & (__u32)bpf_htons(0x3fff) << 16) // a fragment
+		return left(p, HEADER);
+	p->proto = w2 >> 8;
+	p->key0 = src | dst << 32;
 	return TAKEN;
 }
 
@@ -311,17 +335,14 @@ static __always_inline enum why ipv4(struct packet *p)
 static __always_inline enum why ipv6(struct packet *p)
 {
 	void *ip = p->l3;
-	if (ip + 40 > p->end)
-		return HEADER;
+	if (ip + 40 + 8 > p->end)
+		return left(p, HEADER);
 	if (*(__u8 *)ip >> 4 != 6)
-		return HEADER;
+		return left(p, HEADER);
 	p->length = 40 + bpf_ntohs(*(__u16 *)(ip + 4));
 	if (p->length > p->size - p->l2)
-		return HEADER;
+		return left(p, HEADER);
 	p->proto = *(__u8 *)(ip + 6);
-	p->ttl = *(__u8 *)(ip + 7);
-	p->l4 = ip + 40;
-	p->first = *(__u32 *)ip | (__u64)*(__u32 *)(ip + 4) << 32;
 	p->pseudo = 0;
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
@@ -350,67 +371,42 @@ static __always_inline int usual(void *t, void *end, __u32 n)
 // transport checks the transport header and makes the key (key4 and key6 of internal/ip).
 static __always_inline enum why transport(struct packet *p, int six)
 {
-	void *l4 = p->l4;
+	void *l4 = p->l3 + (six ? 40 : 20);
 	__u32 rest = p->length - (six ? 40 : 20);
 	__u16 sum;
 	if (p->proto == 17) {
-		if (rest < 8 || l4 + 8 > p->end)
-			return HEADER;
 		__u32 n = bpf_ntohs(*(__u16 *)(l4 + 4));
 		sum = *(__u16 *)(l4 + 6);
 		if (n < 8 || n > rest || (six && sum == 0))
-			return HEADER;
+			return left(p, HEADER);
 		rest = n;
 	} else if (p->proto == 6) {
-		if (rest < 20 || l4 + 20 > p->end)
-			return HEADER;
+		if (l4 + 20 > p->end)
+			return left(p, HEADER);
 		__u32 n = (*(__u8 *)(l4 + 12) >> 4) << 2;
 		if (n < 20 || n > rest)
-			return HEADER;
+			return left(p, HEADER);
 		if (*(__u8 *)(l4 + 13) & 7) // FIN, SYN, RST
-			return FLAGS;
+			return left(p, FLAGS);
 		if (n != 20 && !usual(l4, p->end, n))
-			return FLAGS;
+			return left(p, FLAGS);
 		sum = *(__u16 *)(l4 + 16);
-		p->seq = bpf_ntohl(*(__u32 *)(l4 + 4)) + rest - n;
-		p->ack = bpf_ntohl(*(__u32 *)(l4 + 8));
 	} else {
-		return PROTO;
+		return left(p, PROTO);
 	}
 	if (p->flags & OPEN_SUM) {
 		__u64 pseudo = p->pseudo + ((__u32)p->proto << 8) + bpf_htons(rest);
 		if (fold(pseudo) == sum)
-			return PARTIAL;
+			return left(p, PARTIAL);
 	}
-	p->sum = sum;
 	p->key1 = *(__u32 *)l4 | (__u64)p->proto << 32;
 	p->hash = weir_hash(seed, p->key0, p->key1);
 	return TAKEN;
 }
 
-// same reports whether a record is still the one that was found.
-static __always_inline int same(struct weir_half *h, __u64 key1)
-{
-	barrier();
-	return READ(h->key1) == key1;
-}
-
-// copy takes the published words of a half-flow.
-static __always_inline void copy(struct verdict *v, struct weir_half *h)
-{
-	v->half = h;
-	v->addrs = READ(h->new_addrs);
-	__u64 w = READ(*(__u64 *)&h->new_ports);
-	v->ports = w;
-	v->delta_ip = w >> 32;
-	v->delta_l4 = w >> 48;
-	v->dest = READ(h->dest);
-}
-
-// find4 finds the half-flow and copies what it says (Find, Load and Same of
-// internal/flow). What was copied is of one tenant if key1 is the same afterwards: the
-// loads stay in order on amd64, where nothing but the compiler could move them.
-static __always_inline enum why find4(struct packet *p, struct verdict *v, __u32 *hop)
+// find4 finds the half-flow (Find of internal/flow). What it says is copied when all that
+// can be asked was asked (load).
+static __always_inline enum why find4(struct packet *p, struct verdict *v)
 {
 	__u64 want = p->key1 | WEIR_FLAG_VALID;
 	__u32 home = weir_home(p->hash, homes);
@@ -418,35 +414,23 @@ static __always_inline enum why find4(struct packet *p, struct verdict *v, __u32
 		__u32 slot = home + n;
 		struct weir_half *h = bpf_map_lookup_elem(&halves, &slot);
 		if (!h)
-			return NO_FLOW;
+			return left(p, NO_FLOW);
 		__u64 key1 = READ(h->key1);
-		if (((key1 ^ want) & WEIR_MATCH_MASK) == 0 && READ(h->key0) == p->key0) {
+		if (!(((key1 ^ want) & WEIR_MATCH_MASK) | (READ(h->key0) ^ p->key0))) {
 			if (!(key1 & WEIR_FLAG_FAST))
-				return SLOW;
+				return left(p, SLOW);
 			v->key1 = key1;
-			copy(v, h);
-			*hop = READ(h->next_hop);
-			if (key1 & WEIR_FLAG_CROSS) {
-				// What it becomes is what the other direction bears, turned round.
-				slot = v->addrs;
-				struct weir_wide *back = bpf_map_lookup_elem(&wides, &slot);
-				if (!back)
-					return CHANGED;
-				v->src_hi = READ(back->dst.hi);
-				v->src_lo = READ(back->dst.lo);
-				v->dst_hi = READ(back->src.hi);
-				v->dst_lo = READ(back->src.lo);
-			}
-			return same(h, key1) ? TAKEN : CHANGED;
+			v->half = h;
+			return TAKEN;
 		}
 		if (key1 == 0)
-			return NO_FLOW;
+			return left(p, NO_FLOW);
 	}
-	return NO_FLOW;
+	return left(p, NO_FLOW);
 }
 
 // find6 is find4 for IPv6.
-static __always_inline enum why find6(struct packet *p, struct verdict *v, __u32 *hop)
+static __always_inline enum why find6(struct packet *p, struct verdict *v)
 {
 	__u64 want = p->key1 | WEIR_FLAG_VALID;
 	__u32 home = weir_home(p->hash, wide_homes);
@@ -454,106 +438,162 @@ static __always_inline enum why find6(struct packet *p, struct verdict *v, __u32
 		__u32 slot = home + n;
 		struct weir_wide *w = bpf_map_lookup_elem(&wides, &slot);
 		if (!w)
-			return NO_FLOW;
+			return left(p, NO_FLOW);
 		struct weir_half *h = &w->half;
 		__u64 key1 = READ(h->key1);
 		if (((key1 ^ want) & WEIR_MATCH_MASK) == 0 &&
 		    READ(w->src.hi) == p->addr[0] && READ(w->src.lo) == p->addr[1] &&
 		    READ(w->dst.hi) == p->addr[2] && READ(w->dst.lo) == p->addr[3]) {
 			if (!(key1 & WEIR_FLAG_FAST))
-				return SLOW;
+				return left(p, SLOW);
 			v->key1 = key1;
-			copy(v, h);
-			v->src_hi = READ(w->new_src.hi);
-			v->src_lo = READ(w->new_src.lo);
-			v->dst_hi = READ(w->new_dst.hi);
-			v->dst_lo = READ(w->new_dst.lo);
-			*hop = READ(h->next_hop);
-			return same(h, key1) ? TAKEN : CHANGED;
+			v->half = h;
+			v->wide = w;
+			return TAKEN;
 		}
 		if (key1 == 0)
-			return NO_FLOW;
+			return left(p, NO_FLOW);
 	}
-	return NO_FLOW;
+	return left(p, NO_FLOW);
+}
+
+// other finds the half-flow whose addresses, turned round, the packets of an IPv4 one get
+// that become IPv6.
+static __always_inline enum why other(struct packet *p, struct verdict *v)
+{
+	__u32 slot = READ(v->half->new_addrs);
+	v->wide = bpf_map_lookup_elem(&wides, &slot);
+	return v->wide ? TAKEN : left(p, CHANGED);
 }
 
 // leave finds the way out: a neighbour that is known, on a port that takes frames from
 // here, for a packet that may go on (Current of internal/flow, fast of internal/lb,
-// neigh.Output). The entry may get another neighbour while it is read.
-static __always_inline enum why leave(struct packet *p, struct verdict *v, __u32 ref, enum how how)
+// neigh.Output).
+static __always_inline enum why leave(struct packet *p, struct verdict *v, enum how how)
 {
+	__u32 ref = READ(v->half->next_hop);
 	__u32 i = ref & (MAX_HOPS - 1);
 	struct weir_next_hop *h = bpf_map_lookup_elem(&hops, &i);
 	if (!h || ref == 0)
-		return NEXT_HOP;
+		return left(p, NEXT_HOP);
 	__u32 state = READ(h->state);
-	if (state >> 16 != ref >> 16 || !(state & WEIR_HOP_RESOLVED))
-		return NEXT_HOP;
+	if ((state ^ ref) >> 16 || !(state & WEIR_HOP_RESOLVED))
+		return left(p, NEXT_HOP);
 	v->hop = h;
-	v->dst_src = READ(h->dst_src);
-	v->src_rest = READ(h->src_rest);
+	v->state = state;
 	v->out = READ(h->port);
 	__u32 mtu = READ(h->mtu);
-	barrier();
-	state = READ(h->state);
-	if (state >> 16 != ref >> 16 || !(state & WEIR_HOP_RESOLVED))
-		return NEXT_HOP;
-	if (p->ttl <= 1)
-		return HOPS;
 	__u32 length = p->length + GROWS(how);
 	if (length > mtu && mtu != 0)
-		return SIZE;
+		return left(p, SIZE);
 	if (how == IN4 || how == IN4OF6 || how == IN6) {
 		// What routers told of a tunnel's path, the workers know.
 		__u32 zero = 0;
 		struct weir_header *t = bpf_map_lookup_elem(&header, &zero);
 		if (!t || (READ(t->paths_known) && (how == IN6 || length > LEAST_PATH)))
-			return SIZE;
+			return left(p, SIZE);
 	}
 	__u32 out = v->out;
 	struct rule *r = bpf_map_lookup_elem(&rules, &out);
 	if (!r || !(READ(r->flags) & SENDS))
-		return PORT;
+		return left(p, PORT);
 	v->link = READ(r->link);
 	v->tag = READ(r->tag);
 	if (bpf_redirect_map(&devices, v->link, XDP_DROP) != XDP_REDIRECT)
-		return PORT;
+		return left(p, PORT);
 	return TAKEN;
 }
 
-// count notes a packet that is about to leave (count and remember of internal/lb), and
-// returns its number on its way here. The counters of ports and real servers are this
-// processor's own. A half-flow's are of its packets' processor, too, but for the few that
-// a worker forwards: those may cost a packet's bytes in the sum, which nobody adds up.
-static __always_inline __u16 count(struct packet *p, struct verdict *v, __u32 cpu, enum how how, __u32 tx)
+// tick is the time. The kernel's coarse clock goes on with jiffies, which cost less to read.
+static __always_inline __u32 tick(struct way *w)
+{
+	__u64 jiffies = bpf_jiffies64() << 32, clock = w->clock;
+	if ((clock ^ jiffies) >> 32 || !clock)
+		w->clock = clock = jiffies | (__u32)(bpf_ktime_get_coarse_ns() >> 20);
+	return clock;
+}
+
+// counters finds what will be counted. The counters of ports and real servers are this
+// processor's own.
+static __always_inline enum why counters(struct packet *p, struct verdict *v, __u32 cpu, enum how how)
+{
+	__u32 i = cpu << 16 | (READ(v->half->dest) & (MAX_DESTS - 1));
+	v->served = bpf_map_lookup_elem(&dests, &i);
+	i = cpu << 14 | FROM6(how) << 12 | LEAVES6(how) << 13 | (p->in & (MAX_PORTS - 1)) << 6 | (v->out & (MAX_PORTS - 1));
+	v->way = bpf_map_lookup_elem(&ways, &i);
+	if (!v->served || !v->way) // never: the maps have room for all
+		return left(p, PORT);
+	v->now = tick(v->way);
+	return TAKEN;
+}
+
+// load copies what half-flow and next hop say (Load and Same of internal/flow), the last
+// thing that may fail. What was copied is of one tenant if key1 is still the same
+// afterwards: the loads stay in order on amd64, where nothing but the compiler could move
+// them. The next hop may get another neighbour meanwhile.
+static __always_inline enum why load(struct packet *p, struct verdict *v, enum how how)
 {
 	struct weir_half *h = v->half;
-	__u32 now = bpf_ktime_get_coarse_ns() >> 20;
-	h->last = now;
+	struct weir_wide *w = v->wide;
+	if (how == SAME4 || how == TO4 || how == IN4 || how == IN4OF6)
+		v->addrs = READ(h->new_addrs);
+	if (how == SAME6 || how == IN6) {
+		v->src_hi = READ(w->new_src.hi);
+		v->src_lo = READ(w->new_src.lo);
+		v->dst_hi = READ(w->new_dst.hi);
+		v->dst_lo = READ(w->new_dst.lo);
+	}
+	if (how == TO6) {
+		v->src_hi = READ(w->dst.hi);
+		v->src_lo = READ(w->dst.lo);
+		v->dst_hi = READ(w->src.hi);
+		v->dst_lo = READ(w->src.lo);
+	}
+	__u64 word = READ(*(__u64 *)&h->new_ports);
+	v->ports = word;
+	v->delta_ip = word >> 32;
+	v->delta_l4 = word >> 48;
+	v->dst_src = READ(v->hop->dst_src);
+	v->src_rest = READ(v->hop->src_rest);
+	barrier();
+	if (READ(h->key1) != v->key1)
+		return left(p, CHANGED);
+	if (READ(v->hop->state) != v->state)
+		return left(p, NEXT_HOP);
+	return TAKEN;
+}
+
+// remember notes the sequence number that a real server will use next, and what it expects
+// (remember of internal/lb).
+static __always_inline void remember(struct packet *p, struct verdict *v, void *l4, void *end, enum how how)
+{
+	if (proto(v) != 6 || !(v->key1 & WEIR_FLAG_REPLY) || l4 + 20 > end)
+		return;
+	struct weir_half *h = v->half;
+	__u32 n = (*(__u8 *)(l4 + 12) >> 4) << 2;
+	__u32 seq = bpf_ntohl(*(__u32 *)(l4 + 4)) + p->length - (FROM6(how) ? 40 : 20) - n;
+	__u32 ack = bpf_ntohl(*(__u32 *)(l4 + 8));
+	if ((__s32)(seq - h->seq) > 0)
+		h->seq = seq;
+	if ((__s32)(ack - h->ack) > 0)
+		h->ack = ack;
+}
+
+// count notes a packet that is about to leave (count of internal/lb), and returns its
+// number on its way here. A half-flow's counters are of its packets' processor, too, but
+// for the few that a worker forwards: those may cost a packet's bytes in the sum, which
+// nobody adds up.
+static __always_inline __u16 count(struct packet *p, struct verdict *v, __u32 tx)
+{
+	struct weir_half *h = v->half;
+	h->last = v->now;
 	h->bytes += p->length;
-	if ((__s32)(now - READ(v->hop->used)) > 0) // once in a tick
-		v->hop->used = now;
-	if (p->proto == 6 && (v->key1 & WEIR_FLAG_REPLY)) {
-		if ((__s32)(p->seq - h->seq) > 0)
-			h->seq = p->seq;
-		if ((__s32)(p->ack - h->ack) > 0)
-			h->ack = p->ack;
-	}
-	__u32 i = cpu << 16 | (v->dest & (MAX_DESTS - 1));
-	struct served *s = bpf_map_lookup_elem(&dests, &i);
-	if (s) {
-		if (v->key1 & WEIR_FLAG_REPLY) {
-			s->way[1].packets++;
-			s->way[1].bytes += p->length;
-		} else {
-			s->way[0].packets++;
-			s->way[0].bytes += p->length;
-		}
-	}
-	i = cpu << 14 | FROM6(how) << 12 | LEAVES6(how) << 13 | (p->in & (MAX_PORTS - 1)) << 6 | (v->out & (MAX_PORTS - 1));
-	struct way *w = bpf_map_lookup_elem(&ways, &i);
-	if (!w)
-		return 0;
+	if ((__s32)(v->now - READ(v->hop->used)) > 0) // once in a tick
+		v->hop->used = v->now;
+	__u64 reply = v->key1 / WEIR_FLAG_REPLY & 1;
+	v->served->way[reply].packets++;
+	v->served->way[reply].bytes += p->length;
+	struct way *w = v->way;
 	w->packets++;
 	w->rx_bytes += p->size;
 	w->tx_bytes += tx;
@@ -572,18 +612,19 @@ static __always_inline __u16 moved(__u16 sum, __u16 delta)
 // An open UDP checksum stays 0 (RFC 768); what became 0 is written as what means the same.
 static __always_inline void rewrite_l4(void *l4, void *end, struct packet *p, struct verdict *v, int never0)
 {
-	__u16 sum = moved(p->sum, v->delta_l4);
-	if (p->proto == 6) {
+	if (proto(v) == 6) {
 		if (l4 + 20 > end)
 			return;
+		__u16 sum = moved(*(__u16 *)(l4 + 16), v->delta_l4);
 		*(__u32 *)l4 = v->ports;
 		*(__u16 *)(l4 + 16) = sum || !never0 ? sum : 0xffff;
 		return;
 	}
 	if (l4 + 8 > end)
 		return;
+	__u16 was = *(__u16 *)(l4 + 6), sum = moved(was, v->delta_l4);
 	*(__u32 *)l4 = v->ports;
-	if (p->sum)
+	if (was)
 		*(__u16 *)(l4 + 6) = sum ? sum : 0xffff;
 }
 
@@ -605,30 +646,30 @@ static __always_inline void put_addresses6(void *l3, struct verdict *v)
 static __always_inline __u8 class6(__u64 first) { return first << 4 | (first >> 12 & 0xf); }
 
 // to4 writes the IPv4 header of a packet that was IPv6 (fast64 and toIPv4 of internal/lb).
-static __always_inline void to4(void *l3, void *end, struct packet *p, struct verdict *v, __u16 ident)
+static __always_inline void to4(void *l3, void *end, struct packet *p, struct was *was, struct verdict *v, __u16 ident)
 {
 	if (l3 + 20 > end)
 		return;
 	int may_cut = p->length <= MAY_CUT;
-	__u32 w0 = 0x45 | (__u32)class6(p->first) << 8 | (__u32)bpf_htons(p->length - 20) << 16;
+	__u32 w0 = 0x45 | (__u32)class6(was->first) << 8 | (__u32)bpf_htons(p->length - 20) << 16;
 	__u32 w1 = may_cut ? bpf_htons(ident) : (__u32)bpf_htons(0x4000) << 16;
-	__u32 ttl = p->ttl - 1;
+	__u32 ttl = was->ttl - 1;
 	// delta_ip is the sum of version and length, protocol, addresses.
 	__u32 s = v->delta_ip + ttl + (w0 & 0xff00) + (w0 >> 16) + (w1 & 0xffff) + (w1 >> 16);
 	*(__u32 *)l3 = w0;
 	*(__u32 *)(l3 + 4) = w1;
-	*(__u32 *)(l3 + 8) = ttl | (__u32)p->proto << 8 | (__u32)(__u16)~fold(s) << 16;
+	*(__u32 *)(l3 + 8) = ttl | (__u32)proto(v) << 8 | (__u32)(__u16)~fold(s) << 16;
 	put(l3 + 12, v->addrs);
 	rewrite_l4(l3 + 20, end, p, v, may_cut);
 }
 
 // to6 writes the IPv6 header of a packet that was IPv4 (fast46 of internal/lb).
-static __always_inline void to6(void *l3, void *end, struct packet *p, struct verdict *v)
+static __always_inline void to6(void *l3, void *end, struct packet *p, struct was *was, struct verdict *v)
 {
 	if (l3 + 40 > end)
 		return;
-	*(__u32 *)l3 = bpf_htonl(6U << 28 | (__u32)(__u8)(p->first >> 8) << 20);
-	*(__u32 *)(l3 + 4) = bpf_htonl((p->length - 20) << 16 | (__u32)p->proto << 8 | (p->ttl - 1));
+	*(__u32 *)l3 = bpf_htonl(6U << 28 | (__u32)(__u8)(was->first >> 8) << 20);
+	*(__u32 *)(l3 + 4) = bpf_htonl((p->length - 20) << 16 | (__u32)proto(v) << 8 | (was->ttl - 1));
 	put_addresses6(l3, v);
 	rewrite_l4(l3 + 40, end, p, v, 1);
 }
@@ -653,16 +694,16 @@ static __always_inline void inside(void *ip, void *end, int six)
 }
 
 // in4 puts an IPv4 header in front (encapsulate of internal/lb).
-static __always_inline void in4(void *l3, void *end, struct packet *p, struct verdict *v, int six)
+static __always_inline void in4(void *l3, void *end, struct packet *p, struct was *was, struct verdict *v, int six)
 {
 	if (l3 + 20 > end)
 		return;
-	__u8 class = six ? class6(p->first) : p->first >> 8;
-	__u16 id = six ? 0 : p->first >> 32;
-	__u16 df = six ? bpf_htons(0x4000) : (p->first >> 48) & bpf_htons(0x4000);
+	__u8 class = six ? class6(was->first) : was->first >> 8;
+	__u16 id = six ? 0 : was->first >> 32;
+	__u16 df = six ? bpf_htons(0x4000) : (was->first >> 48) & bpf_htons(0x4000);
 	__u32 w0 = 0x45 | (__u32)class << 8 | (__u32)bpf_htons(p->length + 20) << 16;
 	__u32 w1 = id | (__u32)df << 16;
-	__u32 w2 = (__u32)(p->ttl - 1) | (six ? 41U : 4U) << 8;
+	__u32 w2 = (__u32)(was->ttl - 1) | (six ? 41U : 4U) << 8;
 	__u16 sum = ~fold((__u64)w0 + w1 + w2 + (v->addrs & 0xffffffff) + (v->addrs >> 32));
 	*(__u32 *)l3 = w0;
 	*(__u32 *)(l3 + 4) = w1;
@@ -673,19 +714,19 @@ static __always_inline void in4(void *l3, void *end, struct packet *p, struct ve
 
 // in6 puts an IPv6 header in front of an IPv6 packet. Its flow label keeps a connection on
 // one way (RFC 6438).
-static __always_inline void in6(void *l3, void *end, struct packet *p, struct verdict *v)
+static __always_inline void in6(void *l3, void *end, struct packet *p, struct was *was, struct verdict *v)
 {
 	if (l3 + 40 > end)
 		return;
-	*(__u32 *)l3 = bpf_htonl(6U << 28 | (__u32)class6(p->first) << 20 | (p->hash >> 32 & 0xfffff));
-	*(__u32 *)(l3 + 4) = bpf_htonl(p->length << 16 | 41U << 8 | (p->ttl - 1));
+	*(__u32 *)l3 = bpf_htonl(6U << 28 | (__u32)class6(was->first) << 20 | (was->hash >> 32 & 0xfffff));
+	*(__u32 *)(l3 + 4) = bpf_htonl(p->length << 16 | 41U << 8 | (was->ttl - 1));
 	put_addresses6(l3, v);
 	inside(l3 + 40, end, 1);
 }
 
 // rewrite makes of the packet, whose IP header begins, or is to begin, at l3, what its
 // half-flow says.
-static __always_inline void rewrite(void *l3, void *end, struct packet *p, struct verdict *v, enum how how, __u16 ident)
+static __always_inline void rewrite(void *l3, void *end, struct packet *p, struct was *was, struct verdict *v, enum how how, __u16 ident)
 {
 	switch (how) {
 	case SAME4:
@@ -704,32 +745,69 @@ static __always_inline void rewrite(void *l3, void *end, struct packet *p, struc
 		rewrite_l4(l3 + 40, end, p, v, 0);
 		return;
 	case TO4:
-		to4(l3, end, p, v, ident);
+		to4(l3, end, p, was, v, ident);
 		return;
 	case TO6:
-		to6(l3, end, p, v);
+		to6(l3, end, p, was, v);
 		return;
 	case IN6:
-		in6(l3, end, p, v);
+		in6(l3, end, p, was, v);
 		return;
 	default:
-		in4(l3, end, p, v, how == IN4OF6);
+		in4(l3, end, p, was, v, how == IN4OF6);
 	}
 }
 
-// send rewrites the packet and puts the link header in front of it. Nothing was
-// changed so far, and once there is room for a longer header nothing fails.
-static __always_inline enum why send(struct xdp_md *frame, struct packet *p, struct verdict *v, __u32 cpu, enum how how)
+// trim takes what stands behind the packet off: nothing is forwarded that no header
+// speaks of. It can't fail: what stays is no shorter than a link header.
+static __always_inline void trim(struct xdp_md *frame, struct packet *p)
 {
-	__u32 l2 = v->tag ? ETH_HLEN + 4 : ETH_HLEN;
 	__u32 padding = p->size - p->l2 - p->length;
-	int longer = (int)l2 - (int)p->l2 + GROWS(how);
-
-	if (longer && bpf_xdp_adjust_head(frame, -longer))
-		return ROOM;
-	__u16 ident = count(p, v, cpu, how, l2 + p->length + GROWS(how));
-	if (padding) // it can't fail: what stays is no shorter than a link header
+	if (padding)
 		bpf_xdp_adjust_tail(frame, -(int)padding);
+}
+
+// send rewrites a packet that keeps the length of its headers and has no tag, where it is.
+static __always_inline enum why send(struct xdp_md *frame, struct packet *p, struct verdict *v, enum how how)
+{
+	void *l3 = p->l3, *l4 = l3 + (how == SAME6 ? 40 : 20);
+	if (*(__u8 *)(l3 + (how == SAME6 ? 7 : 8)) <= 1)
+		return left(p, HOPS);
+	enum why why = load(p, v, how);
+	if (why)
+		return why;
+	void *end = (void *)(long)frame->data_end;
+	remember(p, v, l4, end, how);
+	count(p, v, ETH_HLEN + p->length);
+	put(l3 - ETH_HLEN, v->dst_src);
+	*(__u32 *)(l3 - ETH_HLEN + 8) = v->src_rest;
+	rewrite(l3, end, p, 0, v, how, 0);
+	trim(frame, p);
+	return TAKEN;
+}
+
+// send_moved is send for all others: it moves the beginning of the frame and puts a link
+// header in front. Nothing was changed so far, and once there is room for a longer
+// header nothing fails.
+static __always_inline enum why send_moved(struct xdp_md *frame, struct packet *p, struct verdict *v, enum how how)
+{
+	void *l3 = p->l3;
+	struct was was = {
+		.first = *(__u32 *)l3 | (__u64)*(__u32 *)(l3 + 4) << 32,
+		.ttl = *(__u8 *)(l3 + (FROM6(how) ? 7 : 8)),
+		.hash = p->hash,
+	};
+	if (was.ttl <= 1)
+		return left(p, HOPS);
+	enum why why = load(p, v, how);
+	if (why)
+		return why;
+	remember(p, v, l3 + (FROM6(how) ? 40 : 20), (void *)(long)frame->data_end, how);
+	__u32 l2 = v->tag ? ETH_HLEN + 4 : ETH_HLEN;
+	int longer = (int)l2 - (int)p->l2 + GROWS(how);
+	if (longer && bpf_xdp_adjust_head(frame, -longer))
+		return left(p, ROOM);
+	__u16 ident = count(p, v, l2 + p->length + GROWS(how));
 
 	void *data = (void *)(long)frame->data;
 	void *end = (void *)(long)frame->data_end;
@@ -741,74 +819,84 @@ static __always_inline enum why send(struct xdp_md *frame, struct packet *p, str
 	if (v->tag) {
 		*(__u32 *)(data + 12) = v->tag;
 		*(__u16 *)(data + 16) = kind;
-		rewrite(data + ETH_HLEN + 4, end, p, v, how, ident);
+		rewrite(data + ETH_HLEN + 4, end, p, &was, v, how, ident);
 	} else {
 		*(__u16 *)(data + 12) = kind;
-		rewrite(data + ETH_HLEN, end, p, v, how, ident);
+		rewrite(data + ETH_HLEN, end, p, &was, v, how, ident);
 	}
+	trim(frame, p);
 	return TAKEN;
 }
 
 // go_on takes a packet from its half-flow to its way out.
-static __always_inline enum why go_on(struct xdp_md *frame, struct packet *p, struct verdict *v, __u32 hop, __u32 cpu, enum how how)
+static __always_inline enum why go_on(struct xdp_md *frame, struct packet *p, struct verdict *v, __u32 cpu, enum how how)
 {
-	enum why why = leave(p, v, hop, how);
-	return why ? why : send(frame, p, v, cpu, how);
+	enum why why;
+	if ((why = leave(p, v, how)) || (why = counters(p, v, cpu, how)))
+		return why;
+	if ((how == SAME4 || how == SAME6) && v->tag == 0 && p->l2 == ETH_HLEN)
+		return send(frame, p, v, how);
+	return send_moved(frame, p, v, how);
 }
 
 // walk4 takes an IPv4 packet from its header on.
 static __always_inline enum why walk4(struct xdp_md *frame, struct packet *p, __u32 cpu)
 {
 	struct verdict v = {};
-	__u32 hop = 0;
 	enum why why;
-	if ((why = ipv4(p)) || (why = transport(p, 0)) || (why = find4(p, &v, &hop)))
+	if ((why = ipv4(p)) || (why = transport(p, 0)) || (why = find4(p, &v)))
 		return why;
+	if (!(v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)))
+		return go_on(frame, p, &v, cpu, SAME4);
 	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
-	case 0:
-		return go_on(frame, p, &v, hop, cpu, SAME4);
 	case WEIR_FLAG_TUNNEL:
-		return go_on(frame, p, &v, hop, cpu, IN4);
+		return go_on(frame, p, &v, cpu, IN4);
 	case WEIR_FLAG_CROSS:
-		if (p->proto == 17 && p->sum == 0) // over IPv6 there has to be a checksum
-			return MODE;
-		return go_on(frame, p, &v, hop, cpu, TO6);
+		if (proto(&v) == 17 && *(__u16 *)(p->l3 + 20 + 6) == 0) // over IPv6 there has to be a checksum
+			return left(p, MODE);
+		if ((why = other(p, &v)))
+			return why;
+		return go_on(frame, p, &v, cpu, TO6);
 	}
-	return MODE; // into IPv6: its record has no room for the addresses
+	return left(p, MODE); // into IPv6: its record has no room for the addresses
 }
 
 // walk6 takes an IPv6 packet from its header on.
 static __always_inline enum why walk6(struct xdp_md *frame, struct packet *p, __u32 cpu)
 {
 	struct verdict v = {};
-	__u32 hop = 0;
 	enum why why;
-	if ((why = ipv6(p)) || (why = transport(p, 1)) || (why = find6(p, &v, &hop)))
+	if ((why = ipv6(p)) || (why = transport(p, 1)) || (why = find6(p, &v)))
 		return why;
+	if (!(v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)))
+		return go_on(frame, p, &v, cpu, SAME6);
 	switch (v.key1 & (WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL)) {
-	case 0:
-		return go_on(frame, p, &v, hop, cpu, SAME6);
 	case WEIR_FLAG_CROSS:
-		return go_on(frame, p, &v, hop, cpu, TO4);
+		return go_on(frame, p, &v, cpu, TO4);
 	case WEIR_FLAG_CROSS | WEIR_FLAG_TUNNEL:
-		return go_on(frame, p, &v, hop, cpu, IN4OF6);
+		return go_on(frame, p, &v, cpu, IN4OF6);
 	}
-	if (!(v.src_hi | v.src_lo)) // there was no address to send from
-		return MODE;
-	return go_on(frame, p, &v, hop, cpu, IN6);
+	if (!(READ(v.wide->new_src.hi) | READ(v.wide->new_src.lo))) // there was no address to send from
+		return left(p, MODE);
+	return go_on(frame, p, &v, cpu, IN6);
+}
+
+static __always_inline enum why walk_any(struct xdp_md *frame, struct packet *p, struct rule *r, __u32 cpu)
+{
+	enum why why = link_layer(frame, p, r);
+	if (why)
+		return why;
+	if (p->kind == bpf_htons(ETH_P_IP))
+		return walk4(frame, p, cpu);
+	if (p->kind == bpf_htons(ETH_P_IPV6))
+		return walk6(frame, p, cpu);
+	return left(p, LINK);
 }
 
 static __always_inline enum why walk(struct xdp_md *frame, struct rule *r, __u32 flags, __u32 cpu)
 {
 	struct packet p = {.flags = flags};
-	enum why why = link_layer(frame, &p, r);
-	if (why)
-		return why;
-	if (p.kind == bpf_htons(ETH_P_IP))
-		return walk4(frame, &p, cpu);
-	if (p.kind == bpf_htons(ETH_P_IPV6))
-		return walk6(frame, &p, cpu);
-	return LINK;
+	return walk_any(frame, &p, r, cpu) ? p.why : TAKEN;
 }
 
 #include "nobody.h"

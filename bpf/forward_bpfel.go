@@ -53,7 +53,7 @@ type ForwardWay struct {
 	Packets uint64
 	RxBytes uint64
 	TxBytes uint64
-	Pad     uint64
+	Clock   uint64
 }
 
 type ForwardWeirAddr struct {

@@ -53,11 +53,12 @@ static __always_inline int owned6(void *at)
 }
 
 // has_ports makes the key of what has ports, whatever else its header says.
-static __always_inline int has_ports(struct packet *p)
+static __always_inline int has_ports(struct packet *p, int six)
 {
-	if ((p->proto != 6 && p->proto != 17 && p->proto != 132) || p->l4 + 4 > p->end)
+	void *l4 = p->l3 + (six ? 40 : 20);
+	if ((p->proto != 6 && p->proto != 17 && p->proto != 132) || l4 + 4 > p->end)
 		return 0;
-	p->key1 = *(__u32 *)p->l4 | (__u64)p->proto << 32;
+	p->key1 = *(__u32 *)l4 | (__u64)p->proto << 32;
 	p->hash = weir_hash(seed, p->key0, p->key1);
 	return 1;
 }
@@ -66,12 +67,11 @@ static __always_inline int has_ports(struct packet *p)
 static __always_inline int for_director4(struct packet *p)
 {
 	struct verdict v = {};
-	__u32 hop;
 	if (p->l3 + 20 > p->end)
 		return 0;
 	if (owned4(*(__u32 *)(p->l3 + 16)))
 		return 1;
-	return ipv4(p) == TAKEN && has_ports(p) && find4(p, &v, &hop) != NO_FLOW;
+	return ipv4(p) == TAKEN && has_ports(p, 0) && find4(p, &v) != NO_FLOW;
 }
 
 #define NEXT_ICMP6 58
@@ -80,7 +80,6 @@ static __always_inline int for_director4(struct packet *p)
 static __always_inline int for_director6(struct packet *p)
 {
 	struct verdict v = {};
-	__u32 hop;
 	void *ip = p->l3;
 	if (ip + 40 > p->end)
 		return 0;
@@ -89,7 +88,7 @@ static __always_inline int for_director6(struct packet *p)
 	// It asks a group who has an address.
 	if (*(__u8 *)(ip + 6) == NEXT_ICMP6 && ip + 64 <= p->end && *(__u8 *)(ip + 40) == NEIGHBOUR_SOLICITATION)
 		return owned6(ip + 48);
-	return ipv6(p) == TAKEN && has_ports(p) && find6(p, &v, &hop) != NO_FLOW;
+	return ipv6(p) == TAKEN && has_ports(p, 1) && find6(p, &v) != NO_FLOW;
 }
 
 // for_director says whether a frame would have been the director's. The tag of a VLAN is

@@ -67,5 +67,5 @@ func (q *Queue) refill() {
 // ask for it.
 func (q *Queue) wakeRx() {
 	// Its errors are those of the next sendto, which counts them.
-	_, _, _ = unix.Syscall6(unix.SYS_RECVFROM, uintptr(q.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(q.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 }

@@ -107,9 +107,11 @@ func (q *Queue) Flush() {
 	q.refill()
 }
 
-// wakeTx calls the kernel to send.
+// wakeTx calls the kernel to send. It never waits, so Go's scheduler is not told: told, it
+// would take the processor's share of Go from us whenever a call takes longer than 20 µs,
+// which one for a whole burst does, and we would have to get it back.
 func (q *Queue) wakeTx() {
-	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(q.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(q.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 	q.down = errno == unix.ENETDOWN || errno == unix.ENXIO
 	if errno == unix.EBUSY {
 		// The driver threw the last frame away: its queue is stopped or there
