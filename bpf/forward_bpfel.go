@@ -155,6 +155,7 @@ const (
 	ForwardVarPort      = "port"
 	ForwardVarRoom      = "room"
 	ForwardVarSeed      = "seed"
+	ForwardVarTrial     = "trial"
 	ForwardVarWideHomes = "wide_homes"
 )
 
@@ -232,6 +233,7 @@ type ForwardVariableSpecs struct {
 	Port      *ebpf.VariableSpec `ebpf:"port"`
 	Room      *ebpf.VariableSpec `ebpf:"room"`
 	Seed      *ebpf.VariableSpec `ebpf:"seed"`
+	Trial     *ebpf.VariableSpec `ebpf:"trial"`
 	WideHomes *ebpf.VariableSpec `ebpf:"wide_homes"`
 }
 
@@ -299,6 +301,7 @@ type ForwardVariables struct {
 	Port      *ebpf.Variable `ebpf:"port"`
 	Room      *ebpf.Variable `ebpf:"room"`
 	Seed      *ebpf.Variable `ebpf:"seed"`
+	Trial     *ebpf.Variable `ebpf:"trial"`
 	WideHomes *ebpf.Variable `ebpf:"wide_homes"`
 }
 

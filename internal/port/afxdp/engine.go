@@ -303,9 +303,9 @@ func (e *Engine) own(queues int) (xsks, drops *ebpf.Map, err error) {
 	return xsks, drops, err
 }
 
-// load loads the program of a port that has these maps of its own. It may be called for
-// several ports at once.
-func (e *Engine) load(id uint16, xsks, drops *ebpf.Map) (*ebpf.Program, error) {
+// load loads the program of a port that has these maps of its own; trial is 1 for a Trial. It
+// may be called for several ports at once.
+func (e *Engine) load(id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Program, error) {
 	spec, err := bpf.LoadForward()
 	if err != nil {
 		return nil, err
@@ -317,7 +317,7 @@ func (e *Engine) load(id uint16, xsks, drops *ebpf.Map) (*ebpf.Program, error) {
 	spec.Maps[bpf.ForwardMapDrops].MaxEntries = drops.MaxEntries()
 	for name, value := range map[string]any{
 		bpf.ForwardVarHomes: e.table.Header().Homes, bpf.ForwardVarWideHomes: e.table.Header().WideHomes, bpf.ForwardVarSeed: e.table.Seed(),
-		bpf.ForwardVarPort: uint32(id), bpf.ForwardVarCpus: uint32(e.cpus), bpf.ForwardVarRoom: uint32(Room),
+		bpf.ForwardVarPort: uint32(id), bpf.ForwardVarCpus: uint32(e.cpus), bpf.ForwardVarRoom: uint32(Room), bpf.ForwardVarTrial: trial,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, err

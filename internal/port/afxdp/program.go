@@ -188,7 +188,7 @@ func (pr *Program) loadProgram() (err error) {
 		p.loading = make(chan error, 1)
 		go func() {
 			var err error
-			p.xdp, err = pr.engine.load(pr.id, p.xsks, p.counts)
+			p.xdp, err = pr.engine.load(pr.id, p.xsks, p.counts, 0)
 			p.loading <- err
 		}()
 		return nil

@@ -30,7 +30,7 @@ func (e *Engine) Try(id uint16) (*Trial, error) {
 	t := &Trial{out: make([]byte, MaxTrial+512)}
 	var err error
 	if t.xsks, t.drops, err = e.own(1); err == nil {
-		t.program, err = e.load(id, t.xsks, t.drops)
+		t.program, err = e.load(id, t.xsks, t.drops, 1)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load the program of port %d: %w", id, err), t.Close())
