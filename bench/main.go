@@ -29,6 +29,8 @@ func run(args []string) error {
 	switch what {
 	case "walk":
 		return walk(args)
+	case "new":
+		return newFlows(args)
 	case "modes":
 		return compareModes(args)
 	case "devices":
@@ -48,7 +50,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, modes, devices, veth, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, new, modes, devices, veth, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {
@@ -64,16 +66,11 @@ func walk(args []string) error {
 	}
 	pin(*cpu)
 	debug.SetGCPercent(-1)
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	stop, err := profiled(*profile)
+	if err != nil {
+		return err
 	}
+	defer stop()
 	fmt.Printf("%s\n\n", machine())
 	fmt.Println("The whole walk, pipe to pipe: UDP full-NAT, 60-byte frames, flows visited cyclically,")
 	fmt.Println("clients spread over a /12, one real server. Medians, the harness's own cost taken off.")
@@ -113,6 +110,21 @@ func walkRow(flows, packets, reps int) error {
 	perConn := float64(h.Slots*uint64(h.HalfSize)+uint64(h.Conns)*uint64(h.ConnSize)) / float64(h.Conns)
 	fmt.Printf("%10d  %10.0f %11.1f  %10.0f %11.1f  %14.0f  %.0f\n", flows, one.cycles, one.ns, both.cycles, both.ns, harness.cycles, perConn)
 	return r.lost()
+}
+
+// profiled writes a CPU profile to a file, if it has a name, until it is stopped.
+func profiled(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // pin binds this goroutine to a processor.
