@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	"weir/internal/lb/proto"
 	"weir/internal/spec"
 )
 
@@ -20,7 +21,8 @@ func newFlows(args []string) error {
 	flows := fs.Int("udp", 2<<20, "UDP flows that fill the table; 0: none")
 	reps := fs.Int("reps", 5, "tables filled with them, of which the median counts")
 	sustain := fs.Float64("sustain", 9, "seconds of new UDP flows beside expiring ones; 0: none")
-	seconds := fs.Float64("tcp", 20, "seconds of TCP connections; 0: none")
+	seconds := fs.Float64("tcp", 12, "seconds of TCP connections; 0: none")
+	linger := fs.String("linger", "2,7", "seconds that closed TCP connections stay for: each is measured")
 	kinds := fs.Float64("kinds", 2, "seconds of TCP connections by kind of packet; 0: none")
 	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
 	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
@@ -40,18 +42,30 @@ func newFlows(args []string) error {
 			return err
 		}
 	}
-	for _, part := range []struct {
-		seconds float64
-		row     func(time.Duration) error
-	}{{*sustain, sustainRow}, {*seconds, tcpRow}, {*kinds, kindsRow}} {
-		if part.seconds > 0 {
-			if err := part.row(time.Duration(part.seconds * float64(time.Second))); err != nil {
+	if *sustain > 0 {
+		if err := sustainRow(seconds64(*sustain)); err != nil {
+			return err
+		}
+	}
+	if *seconds > 0 {
+		for s := range strings.SplitSeq(*linger, ",") {
+			n, err := strconv.ParseUint(s, 10, 16)
+			if err != nil || n == 0 {
+				return fmt.Errorf("-linger: %q is no number of seconds", s)
+			}
+			if err := tcpRow(seconds64(*seconds), uint32(n)); err != nil {
 				return err
 			}
+			debug.FreeOSMemory()
 		}
+	}
+	if *kinds > 0 {
+		return kindsRow(seconds64(*kinds))
 	}
 	return nil
 }
+
+func seconds64(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // fillRow opens so many UDP flows in a new table, again and again.
 func fillRow(flows, reps int) error {
@@ -102,9 +116,7 @@ func sustainRow(d time.Duration) error {
 	r.flows = 1 << 26 // before one comes again
 	short := spec.DefaultTimeouts()
 	short.UDP.OneWay = 1
-	s := *r.snapshot.Load()
-	s.LB.Timeouts = proto.NewTimeouts(short)
-	r.snapshot.Store(&s)
+	r.setTimeouts(&short)
 	const step = 1 << 16
 	for begin := time.Now(); time.Since(begin) < d/3; {
 		r.pass(step, wan)

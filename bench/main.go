@@ -90,7 +90,7 @@ func walk(args []string) error {
 		}
 	}
 	if *seconds > 0 {
-		return tcpRow(time.Duration(*seconds * float64(time.Second)))
+		return tcpRow(seconds64(*seconds), 7)
 	}
 	return nil
 }
