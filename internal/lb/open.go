@@ -3,6 +3,7 @@ package lb
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"sync/atomic"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -112,7 +113,15 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest) packet.Verdict {
 	switch p.Proto {
 	case protoTCP:
-		o.conn.State |= uint32(proto.TCPNone) | flow.ConnHalfOpen
+		o.conn.State |= flow.ConnHalfOpen
+		if begins(p) {
+			// The state that the SYN leads to, so that the wheel begins with its timeout.
+			d := proto.Inbound
+			if o.oneWay {
+				d = proto.OneWay
+			}
+			o.conn.State |= uint32(proto.NextTCP(proto.TCPNone, p.TCPFlags, d))
+		}
 	case protoSCTP:
 		o.conn.State |= uint32(proto.SCTPNone) | flow.ConnHalfOpen
 	default:
@@ -153,9 +162,10 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	if p.Proto == protoTCP && !begins(p) {
 		b.stats.TakenOver++
 	}
-	h, key1 := b.find(p)
-	if h == nil {
-		return p.DropFor(packet.LBLateRewrite)
+	h := b.flows.Half(atomic.LoadUint32(&b.flows.Conn(ci).In))
+	key1 := atomic.LoadUint64(&h.Key1)
+	if !flow.Matches(key1, p.Key1) {
+		return p.DropFor(packet.LBLateRewrite) // it ended already
 	}
 	return b.slow(p, h, key1)
 }
