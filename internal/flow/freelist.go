@@ -2,6 +2,7 @@ package flow
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/clock"
 )
@@ -112,41 +113,89 @@ func (w *Worker) rest(i uint32, now clock.Tick) {
 		now = n
 	}
 	c := w.t.Conn(i)
-	c.Born, c.Next, c.Prev = uint32(now), None, None
-	if w.restTail == None {
-		w.restHead = i
-	} else {
-		w.t.Conn(w.restTail).Next = i
-	}
-	w.restTail = i
+	c.Born, c.Prev = uint32(now), None
+	w.rests.push(w.t, i)
 	w.resting++
 }
 
 // settle frees connections that rested long enough, at most budget: a second
 // has passed, and every worker has begun a breath since.
 func (w *Worker) settle(now clock.Tick, budget int) {
-	if w.restHead == None || now.Since(clock.Tick(w.t.Conn(w.restHead).Born)) < Rest {
+	if w.resting == 0 || now.Since(clock.Tick(w.t.Conn(w.rests.peek()).Born)) < Rest {
 		return
 	}
 	horizon := w.t.horizon(now)
-	for ; budget > 0 && w.restHead != None; budget-- {
-		i := w.restHead
+	for n := batch; n == batch && budget > 0; budget -= n {
+		n = w.settleSome(now, horizon)
+	}
+}
+
+// settleSome frees a batch of connections, and returns how many they were.
+func (w *Worker) settleSome(now, horizon clock.Tick) (n int) {
+	var all [batch]uint32
+	var slots [2 * batch]unsafe.Pointer
+	for n < batch && n < w.resting {
+		i := w.rests.peek()
 		c := w.t.Conn(i)
 		ended := clock.Tick(c.Born)
 		if now.Since(ended) < Rest || !ended.Before(horizon) {
-			return
+			break
 		}
-		w.restHead = c.Next
-		if w.restHead == None {
-			w.restTail = None
-		}
-		w.t.ahead(w.restHead)
-		w.resting--
-		w.owned--
+		w.rests.shift(w.t)
+		all[n] = i
+		slots[2*n], slots[2*n+1] = unsafe.Pointer(w.t.Half(c.In)), unsafe.Pointer(w.t.Half(c.Out))
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	prefetch2(&slots[0], 2*n) // empty looks at the next slot too
+	w.resting -= n
+	w.owned -= n
+	for _, i := range all[:n] {
+		c := w.t.Conn(i)
 		w.empty(c.In, now)
 		w.empty(c.Out, now)
 		w.give(i)
 	}
+	return n
+}
+
+// lanesOf is a queue of connections, linked by Conn.Next, in lanes that are put to and
+// taken from in turn: while one is looked at, the next ones of the other lanes are on
+// their way (see wheel).
+type lanesOf struct {
+	in, out     uint32 // how many were put, and taken
+	first, last [lanes]uint32
+}
+
+func (l *lanesOf) init() {
+	for i := range l.first {
+		l.first[i], l.last[i] = None, None
+	}
+}
+
+func (l *lanesOf) push(t *Table, i uint32) {
+	lane := l.in % lanes
+	l.in++
+	t.Conn(i).Next = None
+	if l.first[lane] == None {
+		l.first[lane] = i
+	} else {
+		t.Conn(l.last[lane]).Next = i
+	}
+	l.last[lane] = i
+}
+
+// peek returns the one that was put first; there is one.
+func (l *lanesOf) peek() uint32 { return l.first[l.out%lanes] }
+
+// shift takes it out, and calls in the next one of its lane.
+func (l *lanesOf) shift(t *Table) {
+	lane := l.out % lanes
+	l.out++
+	l.first[lane] = t.Conn(l.first[lane]).Next
+	t.callIn(l.first[lane])
 }
 
 // horizon is the earliest tick at which a worker that is awake began its

@@ -15,10 +15,10 @@ type Worker struct {
 	wheel wheel
 	free  freelist
 
-	restHead, restTail uint32
-	resting            int
-	owned              int    // connections made and not yet forgotten
-	marks              uint32 // counts what empty marked with
+	rests   lanesOf // ended connections that rest, in the order in which they ended
+	resting int
+	owned   int    // connections made and not yet forgotten
+	marks   uint32 // counts what empty marked with
 
 	_      [64]byte // what other workers write lies on a line of its own
 	kicked atomic.Uint32
@@ -39,7 +39,8 @@ const (
 const MaxTimeout = 1<<31 - 1<<16
 
 func newWorker(t *Table, id uint8) *Worker {
-	w := &Worker{t: t, id: id, restHead: None, restTail: None, free: freelist{None, 0}}
+	w := &Worker{t: t, id: id, free: freelist{None, 0}}
+	w.rests.init()
 	w.kicked.Store(None)
 	w.breath.Store(breathAsleep)
 	w.wheel.init(t, clock.Now())
@@ -239,8 +240,11 @@ func (t *Table) LastSeen(c *Conn) clock.Tick {
 func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
 	w.takeKicks(now, expire)
 	budget := expireBudget
-	for i := w.wheel.due(now, &budget); i != None; i = w.wheel.due(now, &budget) {
-		w.look(i, now, expire)
+	var due [batch]uint32
+	for n := w.wheel.due(now, &budget, due[:]); n > 0; n = w.wheel.due(now, &budget, due[:]) {
+		for _, i := range due[:n] {
+			w.look(i, now, expire)
+		}
 	}
 	w.settle(now, settleBudget)
 	return budget == 0
