@@ -86,6 +86,7 @@ type Balancer struct {
 	stats    *stat.Worker
 	accounts *accounts
 	half     halfOpen
+	foreseen foreseen
 	sweep    sweep
 
 	src, dst flow.Addr // what the packet in hand (slow) bore when it came

@@ -89,6 +89,9 @@ type opening struct {
 // open makes a connection for its first packet: real server, what the forwarding
 // mode borrows, the ways there and back, the half-flows. All of it happens here, once.
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
+	if b.foreseen.burst != nil {
+		b.foresee(p, svc)
+	}
 	dest, mode, held := b.choose(p, svc)
 	if dest == nil {
 		if p.Proto == protoTCP && !begins(p) {
@@ -153,9 +156,6 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	if o.conn.State&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.Add(1)
 		b.half.push(ci, uint32(b.Now))
-	}
-	if o.local != nil && !svc.Key.IsMatch() {
-		b.foresee(svc, dest, o.conn.Pool, p.Proto)
 	}
 	b.accounts.of(dest.Index).conns++
 	b.stats.NewConns++
@@ -291,21 +291,6 @@ func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8
 		}
 	}
 	return nil, laddr.Lent{}
-}
-
-// foresee calls in the place where the next connection's outbound half-flow will
-// lie, if it goes to the same real server: its tuple is known already, client or
-// not. It is a guess, and costs nothing but a line of cache when it is wrong.
-func (b *Balancer) foresee(svc *service.Service, dest *service.Dest, pool, protocol uint8) {
-	if dest.Port == 0 {
-		return // which one is asked for nobody knows
-	}
-	locals := svc.Locals[service.Family(dest.Wire)]
-	a := locals[(int(svc.State.Local.Load())+1)%len(locals)]
-	if port, ok := a.Peek(pool); ok {
-		f := flow.TupleOf(dest.Wire, a.Wire, wirePort(dest.Port), wirePort(port), protocol)
-		b.flows.Touch(&f)
-	}
 }
 
 // hopBack returns the way to the client of a new connection: by route, or where

@@ -30,6 +30,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	}
 	w.in = len(burst)
 	w.prefetch.Fetch(w.flows)
+	w.lb.Expect(burst)
 	var way wayOut
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
@@ -44,6 +45,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		w.proceed(burst[i])
 	}
 	w.at = len(burst)
+	w.lb.Expect(nil)
 }
 
 // arrive is the way in: link layer, then IP.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/pinned"
@@ -157,15 +158,25 @@ func (a *Address) Take(pool uint8, second uint16) (l Lent, ok bool) {
 	return Lent{port, released != never && second-released < TimeWait, seen}, true
 }
 
-// Peek returns the port that Take would give next, unless others are faster.
-func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
+// Peek returns the port that Take would give after n others, unless somebody else is
+// faster.
+func (a *Address) Peek(pool uint8, n uint32) (port uint16, ok bool) {
 	r := a.pools[pool].Load()
 	if r == nil {
 		return 0, false
 	}
-	pos := r.head.Load()
+	pos := r.head.Load() + n
 	w := r.cells[pos&(ringSize-1)].word.Load()
 	return uint16(w >> 16), uint32(w>>32) == pos+1
+}
+
+// Where returns the place in memory that Peek will look at, nil if there is none.
+func (a *Address) Where(pool uint8, n uint32) unsafe.Pointer {
+	r := a.pools[pool].Load()
+	if r == nil {
+		return nil
+	}
+	return unsafe.Pointer(&r.cells[(r.head.Load()+n)&(ringSize-1)])
 }
 
 // Give puts a port back, with what the real server expected next on it (0 for a
