@@ -18,6 +18,7 @@ type Worker struct {
 	rests   lanesOf // ended connections that rest, in the order in which they ended
 	resting int
 	owned   int    // connections made and not yet forgotten
+	live    int64  // connections made less those ended, whosever: others read it
 	marks   uint32 // counts what empty marked with
 
 	_      [64]byte // what other workers write lies on a line of its own
@@ -98,7 +99,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		return None, ErrFull
 	}
 	c := t.Conn(i)
-	atomic.StoreUint32(&c.State, ConnDying|ConnPlaced)
+	set32(&c.State, ConnDying|ConnPlaced)
 	inSlot, err := w.place(in, i, n.Dest, &c.In, now)
 	if err != nil {
 		w.give(i)
@@ -123,11 +124,15 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
 	}
 	w.wheel.add(i, now+clock.Tick(timeout))
-	t.live.Add(1)
+	Bump(&w.live, 1)
 	w.owned++
 	t.publish(outSlot, outWord)
 	t.publish(inSlot, inWord)
-	atomic.OrUint32(&c.State, ConnWhole)
+	if t.nwork == 1 {
+		set32(&c.State, c.State|ConnWhole)
+	} else {
+		atomic.OrUint32(&c.State, ConnWhole)
+	}
 	return i, nil
 }
 
@@ -145,7 +150,7 @@ func (t *Table) link(f *Flow, slot, other uint32) {
 // Claim takes it on the caller to end connection i and reports whether the
 // caller is the one: he then gives back what the connection borrowed and calls
 // Remove. Any worker may.
-func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDying) }
+func (t *Table) Claim(i uint32) bool { return t.setFlag(&t.Conn(i).State, ConnDying) }
 
 // Remove makes a claimed connection's half-flows invisible at once. Its owner
 // forgets it after the rest.
@@ -157,14 +162,18 @@ func (w *Worker) Remove(i uint32, now clock.Tick) {
 	if second != first {
 		t.kill(second, now)
 	}
-	atomic.AndUint32(&c.State, ^(ConnPlaced | ConnWhole))
-	t.live.Add(-1)
+	if t.nwork == 1 {
+		set32(&c.State, c.State&^(ConnPlaced|ConnWhole))
+	} else {
+		atomic.AndUint32(&c.State, ^(ConnPlaced | ConnWhole))
+	}
+	Bump(&w.live, -1)
 	if c.Owner != w.id {
 		w.Kick(i)
 		return
 	}
 	// The flag stays set while the connection rests: nobody can kick it any more.
-	if setFlag(&c.State, ConnKicked) {
+	if t.setFlag(&c.State, ConnKicked) {
 		w.wheel.remove(i)
 		w.rest(i, now)
 	}
@@ -185,7 +194,7 @@ func (c *Conn) leaving() (first, second uint32) {
 // shorter, or it ended. The owner itself may kick too.
 func (w *Worker) Kick(i uint32) {
 	c := w.t.Conn(i)
-	if !setFlag(&c.State, ConnKicked) {
+	if !w.t.setFlag(&c.State, ConnKicked) {
 		return
 	}
 	owner := w.t.workers[c.Owner]
@@ -290,13 +299,13 @@ func (w *Worker) takeKicks(now clock.Tick, expire func(i uint32)) {
 }
 
 // setFlag sets a flag in a state word and reports whether it was clear.
-func setFlag(p *uint32, flag uint32) bool {
+func (t *Table) setFlag(p *uint32, flag uint32) bool {
 	for {
 		s := atomic.LoadUint32(p)
 		if s&flag != 0 {
 			return false
 		}
-		if atomic.CompareAndSwapUint32(p, s, s|flag) {
+		if t.Swap32(p, s, s|flag) {
 			return true
 		}
 	}

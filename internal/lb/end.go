@@ -38,7 +38,7 @@ func (b *Balancer) end(ci uint32) {
 		}
 	}
 	if s&flow.ConnHalfOpen != 0 {
-		b.sh.HalfOpen.Add(-1)
+		b.sh.HalfOpen.add(b.own.ID(), -1)
 	}
 	local, pool, port, held := c.Local, c.Pool, c.LocalPort, c.Template
 	if pool < laddr.Pools {
@@ -156,6 +156,7 @@ func (b *Balancer) sendReset(from, to flow.Addr, ports uint32, seq, ack uint32, 
 type halfOpen struct {
 	ring       []counted // a power of two
 	head, tail uint32
+	slack      int // new connections until makeRoom has to look
 }
 
 // maxHalfOpenRing bounds it: the half-open connections of a second and more.
@@ -183,11 +184,34 @@ func (h *halfOpen) push(conn, born uint32) {
 // ended connection rests for a second before its place is used again, so that a
 // flood has to be met early.
 func (b *Balancer) makeRoom() {
+	if b.half.slack > 0 {
+		b.half.slack-- // only new connections lead there, and each by one
+		return
+	}
 	conns := b.flows.Conns()
 	free := conns - b.flows.Len() - b.own.Resting()
-	if free < conns/8 || int(b.sh.HalfOpen.Load()) >= conns/4 {
+	slack := min(free-conns/8, conns/4-int(b.sh.HalfOpen.Load())-1)
+	if slack < 0 {
 		b.evictHalfOpen()
+		return
 	}
+	b.half.slack = slack / b.flows.Workers()
+}
+
+// perWorker is a count to which each worker adds on a line of its own.
+type perWorker [flow.MaxWorkers]struct {
+	n int64
+	_ [56]byte
+}
+
+func (t *perWorker) add(worker int, n int64) { flow.Bump(&t[worker].n, n) }
+
+// Load returns the sum.
+func (t *perWorker) Load() (n int64) {
+	for i := range t {
+		n += atomic.LoadInt64(&t[i].n)
+	}
+	return n
 }
 
 // evictHalfOpen ends the oldest half-open connection this worker made.

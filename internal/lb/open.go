@@ -99,7 +99,8 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		}
 		return p.DropFor(packet.LBNoDest)
 	}
-	o := newOpening(p, svc, dest, held)
+	var o opening
+	o.begin(p, svc, dest, held)
 	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
 		b.giveBack(&o)
 		return v
@@ -154,7 +155,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	}
 	dest.Load.Inactive.Add(1)
 	if o.conn.State&flow.ConnHalfOpen != 0 {
-		b.sh.HalfOpen.Add(1)
+		b.sh.HalfOpen.add(b.own.ID(), 1)
 		b.half.push(ci, uint32(b.Now))
 	}
 	b.accounts.of(dest.Index).conns++
@@ -176,7 +177,7 @@ func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest
 	if mode == spec.FullNAT && len(svc.Locals[service.Family(dest.Wire)]) == 0 {
 		return p.DropFor(packet.LBNoLocalAddr)
 	}
-	if o.in.NextHop = b.hopTo(dest.Wire); o.in.NextHop == 0 {
+	if o.in.NextHop = b.hopToDest(dest); o.in.NextHop == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
 	how, room := wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode), int(b.flows.Hops.At(o.in.NextHop).MTU)
@@ -235,7 +236,7 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 			return packet.LBNoLocalPort
 		}
 		o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
-		o.in, o.out = forward.FullNAT(&o.ends)
+		forward.FullNATInto(&o.ends, &o.in, &o.out)
 		o.conn.Local, o.conn.LocalPort, o.conn.Pool = o.local.Index, o.lent.Port, pool
 		o.conn.State = uint32(svc.Tell)
 		if p.Proto == protoTCP && o.lent.Recent {

@@ -105,7 +105,7 @@ func (b *Balancer) answeredUDP(c *flow.Conn, ci uint32) {
 	if s&flow.ConnStateMask == uint32(proto.UDPNormal) {
 		return
 	}
-	if atomic.CompareAndSwapUint32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
+	if b.flows.Swap32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
 		b.setTimeout(ci, c, proto.UDPNormal)
 		b.succeeded(c)
 	}
@@ -118,7 +118,7 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 	s := atomic.LoadUint32(&c.State)
 	if p.TCPFlags&(tcpSYN|tcpRST) == tcpSYN {
 		c.ServerISN = t.Seq()
-		orState(&c.State, flow.ConnServerISN)
+		b.orState(&c.State, flow.ConnServerISN)
 		if s&flow.ConnTOA != 0 {
 			lowerMSS(p, t, toaLen(c))
 		}
@@ -164,7 +164,7 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	case t.Ack() == c.ServerISN+1:
 		told = b.addTOA(p, hop)
 	case int32(t.Ack()-(c.ServerISN+1)) > 0:
-		orState(&c.State, flow.ConnTold)
+		b.orState(&c.State, flow.ConnTold)
 	}
 	if t := wire.TCP(p.Data[p.L4:]); !told && t.DataOffset() > wire.TCPMinLen && blankTOA(p, t) {
 		b.stats.ClaimsTaken++
@@ -219,7 +219,7 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, d proto.Directi
 				now &^= flow.ConnHalfOpen
 			}
 		}
-		if old == now || atomic.CompareAndSwapUint32(&c.State, old, now) {
+		if old == now || b.flows.Swap32(&c.State, old, now) {
 			break
 		}
 	}
@@ -254,7 +254,7 @@ func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
 		b.flows.SetFast(c.Out, false)
 	}
 	if old&^now&flow.ConnHalfOpen != 0 {
-		b.sh.HalfOpen.Add(-1)
+		b.sh.HalfOpen.add(b.own.ID(), -1)
 	}
 	if to := proto.State(now & flow.ConnStateMask); uint32(to) != old&flow.ConnStateMask {
 		b.setTimeout(ci, c, to)
@@ -266,10 +266,10 @@ func (b *Balancer) setTimeout(ci uint32, c *flow.Conn, s proto.State) {
 	b.own.SetTimeout(ci, b.Tables.Timeouts.Of(s, c.Own), b.Now)
 }
 
-func orState(p *uint32, flags uint32) {
+func (b *Balancer) orState(p *uint32, flags uint32) {
 	for {
 		s := atomic.LoadUint32(p)
-		if s&flags == flags || atomic.CompareAndSwapUint32(p, s, s|flags) {
+		if s&flags == flags || b.flows.Swap32(p, s, s|flags) {
 			return
 		}
 	}
