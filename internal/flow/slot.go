@@ -60,7 +60,7 @@ again:
 	if !t.swap(&h.Key1, word, FlagPending|gen) {
 		goto again
 	}
-	set64(&h.Key0, f.Key0)
+	Set64(&h.Key0, f.Key0)
 	flags := FlagPending
 	if f.Reply {
 		flags |= FlagReply
@@ -75,7 +75,7 @@ again:
 		flags |= FlagFast
 	}
 	if word = f.Key1&KeyMask | flags | gen; t.nwork == 1 {
-		set64(&h.Key1, word) // nobody races
+		Set64(&h.Key1, word) // nobody races
 	} else {
 		atomic.StoreUint64(&h.Key1, word)
 		t.hold(home, spot)
@@ -165,7 +165,7 @@ func (t *Table) swap(p *uint64, old, new uint64) bool {
 		if *p != old {
 			return false
 		}
-		set64(p, new)
+		Set64(p, new)
 		return true
 	}
 	return atomic.CompareAndSwapUint64(p, old, new)
@@ -220,7 +220,7 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 			return
 		}
 		if w.t.nwork == 1 {
-			set64(&h.Key1, 0) // nobody moves in meanwhile
+			Set64(&h.Key1, 0) // nobody moves in meanwhile
 			slot = w.t.past(slot, w.t.mask)
 			continue
 		}

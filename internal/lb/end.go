@@ -32,9 +32,9 @@ func (b *Balancer) end(ci uint32) {
 	s := atomic.LoadUint32(&c.State)
 	if d := b.sh.Dests[c.Dest].Load(); d != nil {
 		if s&flow.ConnActive != 0 {
-			d.Load.Active.Add(-1)
+			b.add(&d.Load.Active, -1)
 		} else {
-			d.Load.Inactive.Add(-1)
+			b.add(&d.Load.Inactive, -1)
 		}
 	}
 	if s&flow.ConnHalfOpen != 0 {

@@ -67,7 +67,7 @@ func (b *Balancer) awaitAnswer(o *opening, dest *service.Dest, mode spec.Forward
 	}
 	_, err := b.own.Insert(&o.out, keeper, n, b.Now)
 	if err == nil {
-		dest.Load.Inactive.Add(1)
+		b.add(&dest.Load.Inactive, 1)
 		b.stats.NewConns++
 		return packet.NoReason
 	}

@@ -18,9 +18,11 @@ import (
 // miss handles a packet of no known connection: it begins one, or is refused
 // under the reason that fits best.
 func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
-	// A slot on the way may have been in transit when we looked (flow.empty).
-	if h, key1 := b.find(p); h != nil {
-		return b.slow(p, h, key1)
+	if b.flows.Workers() > 1 {
+		// A slot on the way may have been in transit when we looked (flow.empty).
+		if h, key1 := b.find(p); h != nil {
+			return b.slow(p, h, key1)
+		}
 	}
 	if p.Proto == protoICMP || p.Proto == protoICMPv6 {
 		return b.outward(p)
@@ -153,7 +155,7 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		}
 		return p.DropFor(packet.LBConnRace)
 	}
-	dest.Load.Inactive.Add(1)
+	b.add(&dest.Load.Inactive, 1)
 	if o.conn.State&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.add(b.own.ID(), 1)
 		b.half.push(ci, uint32(b.Now))

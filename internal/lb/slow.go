@@ -2,6 +2,7 @@ package lb
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -244,12 +245,12 @@ func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
 	load := &b.sh.Dests[c.Dest].Load().Load
 	switch gone, came := old&^now, now&^old; {
 	case came&flow.ConnActive != 0:
-		load.Active.Add(1)
-		load.Inactive.Add(-1)
+		b.add(&load.Active, 1)
+		b.add(&load.Inactive, -1)
 		b.succeeded(c)
 	case gone&flow.ConnActive != 0:
-		load.Active.Add(-1)
-		load.Inactive.Add(1)
+		b.add(&load.Active, -1)
+		b.add(&load.Inactive, 1)
 		b.flows.SetFast(c.In, false)
 		b.flows.SetFast(c.Out, false)
 	}
@@ -259,6 +260,15 @@ func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
 	if to := proto.State(now & flow.ConnStateMask); uint32(to) != old&flow.ConnStateMask {
 		b.setTimeout(ci, c, to)
 	}
+}
+
+// add adds to a count that workers alone change: one worker alone needs no atomic add.
+func (b *Balancer) add(count *atomic.Int32, n int32) {
+	if b.flows.Workers() == 1 {
+		flow.Bump32((*int32)(unsafe.Pointer(count)), n)
+		return
+	}
+	count.Add(n)
 }
 
 // setTimeout gives the connection the timeout of a state.

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"weir/internal/flow"
 	"weir/internal/pinned"
 )
 
@@ -24,6 +25,9 @@ type cell struct {
 	word atomic.Uint64
 	seen uint32 // what the real server expected next on the port, 0: unknown
 }
+
+// hand gives the cell to whose turn a word says.
+func (c *cell) hand(word uint64) { flow.Set64((*uint64)(unsafe.Pointer(&c.word)), word) }
 
 const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
 
@@ -118,7 +122,7 @@ func (r *ring) put(port, second uint16, seen uint32) {
 		// There are more cells than ports, so that it will be free: try again.
 		if uint32(cell.word.Load()>>32) == pos && r.tail.CompareAndSwap(pos, pos+1) {
 			cell.seen = seen
-			cell.word.Store(uint64(pos+1)<<32 | uint64(port)<<16 | uint64(second))
+			cell.hand(uint64(pos+1)<<32 | uint64(port)<<16 | uint64(second))
 			return
 		}
 	}
@@ -134,11 +138,16 @@ func (r *ring) take() (port, second uint16, seen uint32, ok bool) {
 		case d == 0:
 			if r.head.CompareAndSwap(pos, pos+1) {
 				seen = cell.seen
-				cell.word.Store(uint64(pos+ringSize) << 32)
+				cell.hand(uint64(pos+ringSize) << 32)
 				return uint16(w >> 16), uint16(w), seen, true
 			}
 		case d < 0:
 			return 0, 0, 0, false
 		}
 	}
+}
+
+// taken is how many of the ports from first to last are not in it.
+func (r *ring) taken(first, last uint16) int64 {
+	return int64(last) - int64(first) + 1 - int64(int32(r.tail.Load()-r.head.Load()))
 }
