@@ -266,13 +266,24 @@ func (r *tcpRun) dry() {
 	}
 }
 
-// rate makes connections for a time and returns the processor time of one.
-func (r *tcpRun) rate(d time.Duration) time.Duration {
-	made, used := r.died, cpuTime()
-	for begin := time.Now(); time.Since(begin) < d; {
-		r.lives()
+// tcpWindow is how long connections are made for one figure: some units of the timers' wheel,
+// so that what expires in a window is what is made in one.
+const tcpWindow = 250 * time.Millisecond
+
+// rate makes connections for a time, at least for a window, and returns the processor time
+// of one: the median of all windows, and the least, which is what it takes while nobody
+// else is on the processor.
+func (r *tcpRun) rate(d time.Duration) (each, least time.Duration) {
+	var all []time.Duration
+	for begin := time.Now(); len(all) == 0 || time.Since(begin) < d; {
+		made, used, from := r.died, cpuTime(), time.Now()
+		for time.Since(from) < min(tcpWindow, d) {
+			r.lives()
+		}
+		all = append(all, time.Duration(cpuTime()-used)/time.Duration(max(r.died-made, 1)))
 	}
-	return time.Duration(cpuTime()-used) / time.Duration(max(r.died-made, 1))
+	slices.Sort(all)
+	return all[len(all)/2], all[0]
 }
 
 // harness is what the making and freeing of one connection's packets costs. The
@@ -329,22 +340,23 @@ func tcpRow(d time.Duration, linger uint32) error {
 	stays := time.Duration(linger) * time.Second
 	begin := time.Now()
 	harness := []time.Duration{r.harness()}
-	filling := r.rate(min(d/3, stays))
+	filling, fillingLeast := r.rate(min(d/3, stays))
 	harness = append(harness, r.harness())
 	for time.Since(begin) < min(d/2, stays+2*time.Second) {
 		r.lives()
 	}
 	expired := r.worker.Stats().Expired
-	steady := r.rate(d / 2)
+	steady, steadyLeast := r.rate(d / 2)
 	expired = r.worker.Stats().Expired - expired
 	harness = append(harness, r.harness())
 	off := slices.Min(harness)
 	fmt.Printf("\nTCP, 8 packets from SYN to closed, all new, closed ones stay for %v, processor time, harness (%v a connection) taken off:\n", stays, off)
 	for _, phase := range []struct {
-		what string
-		each time.Duration
-	}{{"while the table fills", filling - off}, {"steady, as many expire as are made", steady - off}} {
-		fmt.Printf("  %7.0f connections a second %s (%v each)\n", float64(time.Second)/float64(phase.each), phase.what, phase.each)
+		what        string
+		each, least time.Duration
+	}{{"while the table fills", filling - off, fillingLeast - off}, {"steady, as many expire as are made", steady - off, steadyLeast - off}} {
+		fmt.Printf("  %7.0f connections a second %s (%v each), %.0f in the best quarter of a second (%v)\n",
+			float64(time.Second)/float64(phase.each), phase.what, phase.each, float64(time.Second)/float64(phase.least), phase.least)
 	}
 	fmt.Printf("  %d expired in the second phase, %d were there at the end; %d packets carried TOA\n", expired, r.shared.Flows.Len(), r.worker.Stats().TOASent)
 	return r.lost()

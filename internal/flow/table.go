@@ -275,7 +275,7 @@ func (t *Table) SetFast(slot uint32, fast bool) bool {
 				n |= FlagFast
 			}
 		}
-		if n == w || atomic.CompareAndSwapUint64(&h.Key1, w, n) {
+		if n == w || t.swap(&h.Key1, w, n) {
 			return n&FlagFast != 0
 		}
 	}

@@ -47,7 +47,7 @@ func (b *Balancer) foresee(p *packet.Packet, svc *service.Service) {
 	for len(burst) > 0 && burst[0] != p {
 		burst = burst[1:]
 	}
-	if len(burst) == 0 || svc.Persistent != 0 || svc.OnePacket || svc.State == nil || svc.Key.IsMatch() {
+	if len(burst) == 0 || svc.Persistent != 0 || svc.OnePacket {
 		return
 	}
 	f.n = 0
