@@ -20,7 +20,9 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		w.in = i
 		p := burst[i]
 		if express && w.glance4(p) {
-			plain |= 1 << i
+			if p.TCPFlags&tcpTurns == 0 {
+				plain |= 1 << i
+			}
 			continue
 		}
 		p.Verdict = w.arrive(p)
