@@ -125,16 +125,30 @@ func (w *Worker) settle(now clock.Tick, budget int) {
 		return
 	}
 	horizon := w.t.horizon(now)
-	for n := batch; n == batch && budget > 0; budget -= n {
-		n = w.settleSome(now, horizon)
+	var some [2]settling
+	w.gather(&some[0], now, horizon)
+	for turn := 1; some[turn&1^1].n > 0; turn++ {
+		if budget -= some[turn&1^1].n; budget > 0 {
+			w.gather(&some[turn&1], now, horizon) // on their way, while those before are forgotten
+		} else {
+			some[turn&1].n = 0
+		}
+		w.forget(&some[turn&1^1], now)
 	}
 }
 
-// settleSome frees a batch of connections, and returns how many they were.
-func (w *Worker) settleSome(now, horizon clock.Tick) (n int) {
-	var all [batch]uint32
+// settling are connections that rested.
+type settling struct {
+	n   int
+	all [batch]uint32
+}
+
+// gather takes connections that rested long enough out of the list, and calls in what
+// forget will touch.
+func (w *Worker) gather(s *settling, now, horizon clock.Tick) {
 	var slots [2 * batch]unsafe.Pointer
-	for n < batch && n < w.resting {
+	n := 0
+	for n < batch && w.resting > 0 {
 		i := w.rests.peek()
 		c := w.t.Conn(i)
 		ended := clock.Tick(c.Born)
@@ -142,23 +156,25 @@ func (w *Worker) settleSome(now, horizon clock.Tick) (n int) {
 			break
 		}
 		w.rests.shift(w.t)
-		all[n] = i
+		w.resting--
+		s.all[n] = i
 		slots[2*n], slots[2*n+1] = unsafe.Pointer(w.t.Half(c.In)), unsafe.Pointer(w.t.Half(c.Out))
 		n++
 	}
-	if n == 0 {
-		return 0
+	if s.n = n; n > 0 {
+		prefetch2(&slots[0], 2*n) // empty looks at the next slot too
 	}
-	prefetch2(&slots[0], 2*n) // empty looks at the next slot too
-	w.resting -= n
-	w.owned -= n
-	for _, i := range all[:n] {
+}
+
+// forget frees connections.
+func (w *Worker) forget(s *settling, now clock.Tick) {
+	w.owned -= s.n
+	for _, i := range s.all[:s.n] {
 		c := w.t.Conn(i)
 		w.empty(c.In, now)
 		w.empty(c.Out, now)
 		w.give(i)
 	}
-	return n
 }
 
 // lanesOf is a queue of connections, linked by Conn.Next, in lanes that are put to and

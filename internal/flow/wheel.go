@@ -101,13 +101,13 @@ func (w *wheel) remove(i uint32) {
 	w.count--
 }
 
-// due takes out connections whose deadline has come, as many as fit into all, and
-// returns how many: fewer when there are no more up to now, or budget timers were moved.
+// due takes out connections whose deadline has come, puts them behind those of all, and
+// returns how many: none when there are no more up to now, or budget timers were moved.
 // What their owner will look at is on its way then.
-func (w *wheel) due(now clock.Tick, budget *int, all []uint32) (n int) {
+func (w *wheel) due(now clock.Tick, budget *int, all *todo) (n int) {
 	var seen [2 * batch]unsafe.Pointer
 	moved := false
-	for *budget > 0 && n < len(all) && n < batch {
+	for *budget > 0 && n < batch && all.n < len(all.all) {
 		i := w.shift()
 		if i == None {
 			if !w.turn(now) {
@@ -124,7 +124,7 @@ func (w *wheel) due(now clock.Tick, budget *int, all []uint32) (n int) {
 			continue
 		}
 		seen[2*n], seen[2*n+1] = unsafe.Pointer(w.t.Half(c.In)), unsafe.Pointer(w.t.Half(c.Out))
-		all[n] = i
+		all.push(i)
 		n++
 	}
 	if n > 0 {

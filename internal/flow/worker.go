@@ -15,6 +15,7 @@ type Worker struct {
 	wheel wheel
 	free  freelist
 
+	todo    todo
 	rests   lanesOf // ended connections that rest, in the order in which they ended
 	resting int
 	owned   int    // connections made and not yet forgotten
@@ -249,14 +250,36 @@ func (t *Table) LastSeen(c *Conn) clock.Tick {
 func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
 	w.takeKicks(now, expire)
 	budget := expireBudget
-	var due [batch]uint32
-	for n := w.wheel.due(now, &budget, due[:]); n > 0; n = w.wheel.due(now, &budget, due[:]) {
-		for _, i := range due[:n] {
-			w.look(i, now, expire)
+	for {
+		n := w.wheel.due(now, &budget, &w.todo)
+		for w.todo.n > n || n == 0 && w.todo.n > 0 { // those before, while these are on their way
+			w.look(w.todo.shift(), now, expire)
+		}
+		if n == 0 {
+			break
 		}
 	}
 	w.settle(now, settleBudget)
 	return budget == 0
+}
+
+// todo are connections that came due, which their owner is about to look at. They are
+// kept from call to call so that if one call ends in the middle the others are not forgotten.
+type todo struct {
+	at, n int
+	all   [2 * batch]uint32
+}
+
+func (t *todo) push(i uint32) {
+	t.all[(t.at+t.n)%len(t.all)] = i
+	t.n++
+}
+
+func (t *todo) shift() uint32 {
+	i := t.all[t.at]
+	t.at = (t.at + 1) % len(t.all)
+	t.n--
+	return i
 }
 
 // look expires a connection that is in no list, or puts it back into one.
