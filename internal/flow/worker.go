@@ -85,6 +85,8 @@ type NewConn struct {
 	Timeout   uint32 // ticks, of its first state
 	// OwnTimeout is what Conn.Own keeps: its service's own timeout in ticks.
 	OwnTimeout uint32
+	// Near: where the outbound half will lie was called in already (Ahead).
+	Near bool
 }
 
 // Insert makes a connection of two half-flows, or with out nil of one; this
@@ -92,7 +94,7 @@ type NewConn struct {
 // Another worker may have ended the connection already when Insert returns.
 func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
-	if out != nil {
+	if out != nil && !n.Near {
 		t.Touch(out) // the inbound half's place was looked at a moment ago
 	}
 	i := w.take()

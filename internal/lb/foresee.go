@@ -36,7 +36,7 @@ const maxForeseen = 64
 
 // Expect tells the packets that Input will get, of which the first one that begins a
 // connection is worth a look at the others; nil: none.
-func (b *Balancer) Expect(burst []*packet.Packet) { b.foreseen.burst = burst }
+func (b *Balancer) Expect(burst []*packet.Packet) { b.foreseen.burst, b.foreseen.n = burst, 0 }
 
 // foresee looks from a packet on, which begins a connection to svc, at what its burst will
 // begin. All of one service are foreseen, as which most bursts are.
@@ -50,7 +50,6 @@ func (b *Balancer) foresee(p *packet.Packet, svc *service.Service) {
 	if len(burst) == 0 || svc.Persistent != 0 || svc.OnePacket {
 		return
 	}
-	f.n = 0
 	var cursor atomic.Uint64
 	cursor.Store(svc.State.Cursor.Load())
 	local := int(svc.State.Local.Load())

@@ -1,6 +1,9 @@
 package lb
 
 import (
+	"encoding/binary"
+	"net/netip"
+
 	"weir/internal/flow"
 	"weir/internal/lb/service"
 	"weir/internal/route"
@@ -29,7 +32,14 @@ type routeHop struct {
 
 // hopTo returns the next hop on the way to an address, or 0.
 func (b *Balancer) hopTo(to flow.Addr) flow.NextHopRef {
-	dst := to.IP()
+	var dst netip.Addr
+	if to.Is4() {
+		var a [4]byte
+		binary.LittleEndian.PutUint32(a[:], to.V4())
+		dst = netip.AddrFrom4(a)
+	} else {
+		dst = to.IP()
+	}
 	rt, ok := b.Tables.Routes.Lookup(dst)
 	if !ok || rt.Local() {
 		return 0

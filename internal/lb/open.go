@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -240,7 +241,7 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 		o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
 		forward.FullNATInto(&o.ends, &o.in, &o.out)
 		o.conn.Local, o.conn.LocalPort, o.conn.Pool = o.local.Index, o.lent.Port, pool
-		o.conn.State = uint32(svc.Tell)
+		o.conn.State, o.conn.Near = uint32(svc.Tell), b.foreseen.n > 0
 		if p.Proto == protoTCP && o.lent.Recent {
 			o.conn.State |= flow.ConnNoTimestamp
 			o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
@@ -286,7 +287,7 @@ func (b *Balancer) tunnelFrom(real flow.Addr) flow.Addr {
 func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8) (*laddr.Address, laddr.Lent) {
 	locals := svc.Locals[service.Family(dest.Wire)]
 	n := len(locals)
-	first := int(svc.State.Local.Add(1))
+	first := int(b.turn(svc))
 	for i := range min(n, 16) {
 		a := locals[(first+i)%n]
 		if lent, ok := a.Take(pool, b.Second); ok {
@@ -294,6 +295,16 @@ func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8
 		}
 	}
 	return nil, laddr.Lent{}
+}
+
+// turn moves a service's local addresses on by one.
+func (b *Balancer) turn(svc *service.Service) uint32 {
+	if at := &svc.State.Local; b.flows.Workers() > 1 {
+		return at.Add(1)
+	} else {
+		flow.Bump32((*int32)(unsafe.Pointer(at)), 1)
+		return at.Load()
+	}
 }
 
 // hopBack returns the way to the client of a new connection: by route, or where

@@ -86,7 +86,7 @@ type Service struct {
 }
 
 // Pick chooses a real server for a new connection and says how packets get there,
-// or returns nil.
+// or returns nil. Without a Table k is not looked at.
 func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 	if len(s.Candidates) == 0 {
 		return nil, 0
