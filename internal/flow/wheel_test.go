@@ -232,3 +232,39 @@ func dueOne(w *wheel, now clock.Tick, budget *int) uint32 {
 	}
 	return some.all[len(some.all)-1]
 }
+
+// A defect that ends a call in the middle costs the timer of the connection that met it,
+// and no other's.
+func TestCallThatDoesNotReturn(t *testing.T) {
+	tab := newTable(t, Config{Conns: 384, Workers: 1, Seed: 1})
+	w := tab.Worker(0)
+	now := clock.Tick(1 << 20)
+	startAt(tab, now)
+	const conns = 100
+	for n := range uint32(conns) {
+		in, out := pair(n)
+		if _, err := w.Insert(&in, &out, &NewConn{Timeout: 100}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, met := 0, 0
+	expire := func(i uint32) {
+		if met++; met%40 == 7 {
+			panic("a defect")
+		}
+		ended++
+		tab.Claim(i)
+		w.Remove(i, now)
+	}
+	call := func() {
+		defer func() { _ = recover() }()
+		w.Advance(now, expire)
+	}
+	now += 300
+	for range 10 {
+		call()
+	}
+	if met != conns || ended != conns-3 {
+		t.Errorf("%d of %d came due, %d ended", met, conns, ended)
+	}
+}

@@ -3,6 +3,7 @@ package lb
 import (
 	"sync/atomic"
 
+	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
 	"weir/internal/lb/laddr"
@@ -156,7 +157,8 @@ func (b *Balancer) sendReset(from, to flow.Addr, ports uint32, seq, ack uint32, 
 type halfOpen struct {
 	ring       []counted // a power of two
 	head, tail uint32
-	slack      int // new connections until makeRoom has to look
+	slack      int        // new connections until makeRoom has to look
+	seen       clock.Tick // when it looked
 }
 
 // maxHalfOpenRing bounds it: the half-open connections of a second and more.
@@ -184,7 +186,7 @@ func (h *halfOpen) push(conn, born uint32) {
 // ended connection rests for a second before its place is used again, so that a
 // flood has to be met early.
 func (b *Balancer) makeRoom() {
-	if b.half.slack > 0 {
+	if b.half.slack > 0 && b.half.seen == b.Now {
 		b.half.slack-- // only new connections lead there, and each by one
 		return
 	}
@@ -195,7 +197,7 @@ func (b *Balancer) makeRoom() {
 		b.evictHalfOpen()
 		return
 	}
-	b.half.slack = slack / b.flows.Workers()
+	b.half.slack, b.half.seen = slack/b.flows.Workers(), b.Now
 }
 
 // perWorker is a count to which each worker adds on a line of its own.
