@@ -7,8 +7,8 @@ import (
 
 // Prefetcher collects where the searches of a burst will begin, and brings all
 // those lines in at once: their misses overlap instead of following each other.
-// With each comes the line behind it: one half-flow in five is not at home but there,
-// and would be waited for alone (docs/performance.md). It is worker-owned.
+// With each come the three lines behind it: of a full table two half-flows in five are not
+// at home, most of them there, and would be waited for alone (docs/flow-table.md). It is worker-owned.
 type Prefetcher struct {
 	addrs [128]unsafe.Pointer
 	keys  [128]uint64 // of those that Want added
@@ -38,7 +38,7 @@ func (f *Prefetcher) WantWide(t *Table, hash uint64) {
 // Fetch brings the lines in and forgets them.
 func (f *Prefetcher) Fetch(t *Table) {
 	if f.n > 0 {
-		prefetch2(&f.addrs[0], f.n)
+		prefetch4(&f.addrs[0], f.n)
 	}
 	if f.nwide > 0 {
 		prefetch4(&f.wides[0], f.nwide)
