@@ -152,6 +152,13 @@ func (b *bed) compile(facts *[port.Max]port.Facts, named []route.Port, locals in
 	}, nil
 }
 
+// setTimeouts puts other timeouts in force.
+func (b *bed) setTimeouts(t *spec.Timeouts) {
+	s := *b.snapshot.Load()
+	s.LB.Timeouts = proto.NewTimeouts(*t)
+	b.snapshot.Store(&s)
+}
+
 func (b *bed) close() {
 	b.worker.Close()
 	for _, c := range b.closers {

@@ -9,7 +9,6 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +28,8 @@ func run(args []string) error {
 	switch what {
 	case "walk":
 		return walk(args)
+	case "new":
+		return newFlows(args)
 	case "modes":
 		return compareModes(args)
 	case "pause":
@@ -56,7 +57,7 @@ func run(args []string) error {
 	case "rs-part":
 		return rsPart(args)
 	}
-	return fmt.Errorf("%q is no benchmark: walk, expire, scale, pause, modes, devices, veth, idle, peers, xdp or rs", what)
+	return fmt.Errorf("%q is no benchmark: walk, new, expire, scale, pause, modes, devices, veth, idle, peers, xdp or rs", what)
 }
 
 func walk(args []string) error {
@@ -76,16 +77,11 @@ func walk(args []string) error {
 	}
 	pin(*cpu)
 	debug.SetGCPercent(-1)
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	stop, err := profiled(*profile)
+	if err != nil {
+		return err
 	}
+	defer stop()
 	fmt.Printf("%s\n\n", machine())
 	fmt.Println("The whole walk, pipe to pipe: UDP full-NAT, 60-byte frames, flows visited cyclically,")
 	fmt.Printf("clients spread over a /12, one real server. They are %d %% of what the table has room for.\n", *fill)
@@ -106,7 +102,7 @@ func walk(args []string) error {
 		}
 	}
 	if *seconds > 0 {
-		return tcpRow(time.Duration(*seconds * float64(time.Second)))
+		return tcpRow(seconds64(*seconds), 7)
 	}
 	return nil
 }
@@ -125,6 +121,21 @@ func walkRow(flows, percent, packets, reps int) error {
 	perConn := float64(r.shared.Flows.Bytes()) / float64(r.shared.Flows.Conns())
 	fmt.Printf("%10d  %10.0f %11.1f  %10.0f %11.1f  %14.0f  %.0f\n", flows, one.cycles, one.ns, both.cycles, both.ns, harness.cycles, perConn)
 	return r.lost()
+}
+
+// profiled writes a CPU profile to a file, if it has a name, until it is stopped.
+func profiled(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // pin binds this goroutine to a processor.

@@ -148,7 +148,7 @@ func (t *Table) TakeOver(now clock.Tick) Taken {
 	all.Wait()
 	t.freeRest(used)
 	t.Hops.takeOver()
-	t.live.Store(a.whole.Load())
+	t.found += a.whole.Load() - int64(t.Len())
 	t.newest.Store(uint32(now))
 	h.Takeovers++
 	return Taken{Conns: int(a.whole.Load()), Freed: int(a.freed.Load()), Away: a.away}

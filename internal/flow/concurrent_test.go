@@ -120,7 +120,7 @@ func (c *crowd) breathe(w *Worker, r *rand.Rand) {
 		case 0, 1:
 			c.end(w, i, now)
 		case 2:
-			setFlag(&conn.State, ConnExpireNow)
+			c.tab.setFlag(&conn.State, ConnExpireNow)
 			w.Kick(i)
 		case 3:
 			w.SetTimeout(i, r.Uint32N(4000), now)

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/clock"
 )
@@ -112,37 +113,64 @@ func (w *Worker) rest(i uint32, now clock.Tick) {
 		now = n
 	}
 	c := w.t.Conn(i)
-	c.Born, c.Next, c.Prev = uint32(now), None, None
-	if w.restTail == None {
-		w.restHead = i
-	} else {
-		w.t.Conn(w.restTail).Next = i
-	}
-	w.restTail = i
+	c.Born, c.Prev = uint32(now), None
+	w.rests.push(w.t, i)
 	w.resting++
 }
 
 // settle frees connections that rested long enough, at most budget: a second
 // has passed, and every worker has begun a breath since.
 func (w *Worker) settle(now clock.Tick, budget int) {
-	if w.restHead == None || now.Since(clock.Tick(w.t.Conn(w.restHead).Born)) < Rest {
+	if w.resting == 0 || now.Since(clock.Tick(w.t.Conn(w.rests.peek()).Born)) < Rest {
 		return
 	}
 	horizon := w.t.horizon(now)
-	for ; budget > 0 && w.restHead != None; budget-- {
-		i := w.restHead
+	var some [2]settling
+	w.gather(&some[0], now, horizon)
+	for turn := 1; some[turn&1^1].n > 0; turn++ {
+		if budget -= some[turn&1^1].n; budget > 0 {
+			w.gather(&some[turn&1], now, horizon) // on their way, while those before are forgotten
+		} else {
+			some[turn&1].n = 0
+		}
+		w.forget(&some[turn&1^1], now)
+	}
+}
+
+// settling are connections that rested.
+type settling struct {
+	n   int
+	all [batch]uint32
+}
+
+// gather takes connections that rested long enough out of the list, and calls in what
+// forget will touch.
+func (w *Worker) gather(s *settling, now, horizon clock.Tick) {
+	var slots [2 * batch]unsafe.Pointer
+	n := 0
+	for n < batch && w.resting > 0 {
+		i := w.rests.peek()
 		c := w.t.Conn(i)
 		ended := clock.Tick(c.Born)
 		if now.Since(ended) < Rest || !ended.Before(horizon) {
-			return
+			break
 		}
-		w.restHead = c.Next
-		if w.restHead == None {
-			w.restTail = None
-		}
-		w.t.ahead(w.restHead)
+		w.rests.shift(w.t)
 		w.resting--
-		w.owned--
+		s.all[n] = i
+		slots[2*n], slots[2*n+1] = unsafe.Pointer(w.t.Half(c.In)), unsafe.Pointer(w.t.Half(c.Out))
+		n++
+	}
+	if s.n = n; n > 0 {
+		prefetch2(&slots[0], 2*n) // empty looks at the next slot too
+	}
+}
+
+// forget frees connections.
+func (w *Worker) forget(s *settling, now clock.Tick) {
+	w.owned -= s.n
+	for _, i := range s.all[:s.n] {
+		c := w.t.Conn(i)
 		if n := w.t.wideOf(c); n != 0 {
 			w.t.wideUsed.Add(-n)
 		}
@@ -150,6 +178,43 @@ func (w *Worker) settle(now clock.Tick, budget int) {
 		w.empty(c.Out, now)
 		w.give(i)
 	}
+}
+
+// lanesOf is a queue of connections, linked by Conn.Next, in lanes that are put to and
+// taken from in turn: while one is looked at, the next ones of the other lanes are on
+// their way (see wheel).
+type lanesOf struct {
+	in, out     uint32 // how many were put, and taken
+	first, last [lanes]uint32
+}
+
+func (l *lanesOf) init() {
+	for i := range l.first {
+		l.first[i], l.last[i] = None, None
+	}
+}
+
+func (l *lanesOf) push(t *Table, i uint32) {
+	lane := l.in % lanes
+	l.in++
+	t.Conn(i).Next = None
+	if l.first[lane] == None {
+		l.first[lane] = i
+	} else {
+		t.Conn(l.last[lane]).Next = i
+	}
+	l.last[lane] = i
+}
+
+// peek returns the one that was put first; there is one.
+func (l *lanesOf) peek() uint32 { return l.first[l.out%lanes] }
+
+// shift takes it out, and calls in the next one of its lane.
+func (l *lanesOf) shift(t *Table) {
+	lane := l.out % lanes
+	l.out++
+	l.first[lane] = t.Conn(l.first[lane]).Next
+	t.callIn(l.first[lane])
 }
 
 // horizon is the earliest tick at which a worker that is awake began its

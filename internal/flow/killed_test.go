@@ -29,6 +29,9 @@ import (
 // killedRole in the environment makes the test's program the one that is gone through.
 const killedRole = "WEIR_FLOW_KILLED"
 
+// killedWorkers is how many workers it has: one alone stores where several compare and swap.
+const killedWorkers = "WEIR_FLOW_KILLED_WORKERS"
+
 const killedConns = 24 // that are there before
 
 func init() {
@@ -39,7 +42,11 @@ func init() {
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(killedRole); path != "" {
-		if err := beKilled(path); err != nil {
+		workers := 2
+		if os.Getenv(killedWorkers) == "1" {
+			workers = 1
+		}
+		if err := beKilled(path, workers); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -131,27 +138,27 @@ func (k *killed) later(by clock.Tick) {
 }
 
 // killedConfig is a small table, so that it can be copied often.
-func killedConfig(keep *pinned.Dir) Config {
-	return Config{Conns: 100, Workers: 2, Keep: keep, Seed: 5}
+func killedConfig(keep *pinned.Dir, workers int) Config {
+	return Config{Conns: 100, Workers: workers, Keep: keep, Seed: 5}
 }
 
 const killedAt = clock.Tick(1_000_000)
 
-// beKilled is the traced process: it stops before each deed.
-func beKilled(path string) error {
+// beKilled is the traced process: it stops before each deed. One worker is both.
+func beKilled(path string, workers int) error {
 	keep, err := pinned.Open(path)
 	if err != nil {
 		return err
 	}
 	k := killed{now: killedAt, live: map[uint32]uint32{}}
-	if k.tab, _, err = Open(killedConfig(keep)); err != nil {
+	if k.tab, _, err = Open(killedConfig(keep, workers)); err != nil {
 		return err
 	}
 	startAt(k.tab, k.now)
-	k.w, k.other = k.tab.Worker(0), k.tab.Worker(1)
+	k.w, k.other = k.tab.Worker(0), k.tab.Worker(workers-1)
 	for n := range uint32(killedConns) {
 		in, out := pair(n)
-		if k.live[n], err = k.tab.Worker(int(n%2)).Insert(&in, &out, &NewConn{Timeout: 1000}, k.now); err != nil {
+		if k.live[n], err = k.tab.Worker(int(n)%workers).Insert(&in, &out, &NewConn{Timeout: 1000}, k.now); err != nil {
 			return err
 		}
 	}
@@ -267,11 +274,18 @@ func (a arrays) moved(copies [][]byte) (changed bool) {
 }
 
 func TestKilledBetweenTwoStores(t *testing.T) {
+	for _, workers := range []string{"2", "1"} {
+		t.Run(workers+" workers", func(t *testing.T) { goThrough(t, workers) })
+	}
+}
+
+// goThrough goes through a process with so many workers.
+func goThrough(t *testing.T, workers string) {
 	path := newKeep(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), killedRole+"="+path, "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = append(os.Environ(), killedRole+"="+path, killedWorkers+"="+workers, "GOGC=off", "GODEBUG=asyncpreemptoff=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -166,7 +166,7 @@ func (m *model) setTimeout(worker int, n, timeout uint32) {
 
 func (m *model) expireNow(worker int, n uint32) {
 	if i, ok := m.live[n]; ok {
-		setFlag(&m.tab.Conn(i).State, ConnExpireNow)
+		m.tab.setFlag(&m.tab.Conn(i).State, ConnExpireNow)
 		m.tab.Worker(worker).Kick(i)
 		m.tab.Worker(worker).Kick(i)
 	}

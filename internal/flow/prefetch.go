@@ -86,21 +86,13 @@ func near(home *Half, key1 uint64) (*Half, uint64) {
 	return nil, 0
 }
 
-// ahead calls in what the next connection of a list will need, and the one
-// after it: going through a list of connections that nobody looked at for
-// seconds is one miss each, not three.
-func (t *Table) ahead(i uint32) {
+// callIn calls in a connection's record, if there is one of that index.
+func (t *Table) callIn(i uint32) {
 	if i == None {
 		return
 	}
-	c := t.Conn(i)
-	addrs := [3]unsafe.Pointer{unsafe.Pointer(t.Half(c.In)), unsafe.Pointer(t.Half(c.Out))}
-	n := 2
-	if c.Next != None {
-		addrs[2] = unsafe.Pointer(t.Conn(c.Next))
-		n = 3
-	}
-	prefetch(&addrs[0], n)
+	at := unsafe.Pointer(t.Conn(i))
+	prefetch(&at, 1)
 }
 
 // Touch calls in the lines where a tuple's half-flow will be placed.

@@ -56,11 +56,11 @@ again:
 		gen = uint64(now) << genShift
 	}
 	gen += genOne
-	atomic.StoreUint32(named, slot)
-	if !atomic.CompareAndSwapUint64(&h.Key1, word, FlagPending|gen) {
+	set32(named, slot)
+	if !t.swap(&h.Key1, word, FlagPending|gen) {
 		goto again
 	}
-	atomic.StoreUint64(&h.Key0, f.Key0)
+	Set64(&h.Key0, f.Key0)
 	flags := FlagPending
 	if f.Reply {
 		flags |= FlagReply
@@ -74,11 +74,15 @@ again:
 	if f.Fast && spot < ProbeFast {
 		flags |= FlagFast
 	}
-	atomic.StoreUint64(&h.Key1, f.Key1&KeyMask|flags|gen)
-	t.hold(home, spot)
-	if !t.alone(f, home, spot) {
-		w.withdraw(slot, now)
-		return None, ErrRace
+	if word = f.Key1&KeyMask | flags | gen; t.nwork == 1 {
+		Set64(&h.Key1, word) // nobody races
+	} else {
+		atomic.StoreUint64(&h.Key1, word)
+		t.hold(home, spot)
+		if !t.alone(f, home, spot) {
+			w.withdraw(slot, now)
+			return None, ErrRace
+		}
 	}
 	h.NewAddrs, h.NewPorts = f.NewAddrs, f.NewPorts
 	h.DeltaIP, h.DeltaL4 = f.DeltaIP, f.DeltaL4
@@ -147,7 +151,32 @@ func (t *Table) pending(slot uint32) uint64 { return atomic.LoadUint64(&t.Half(s
 // publish makes a placed half-flow valid, unless its connection already ended:
 // then the slot is not what pending said, even if another tenant is moving in.
 func (t *Table) publish(slot uint32, pending uint64) {
-	atomic.CompareAndSwapUint64(&t.Half(slot).Key1, pending, pending&^FlagPending|FlagValid)
+	t.swap(&t.Half(slot).Key1, pending, pending&^FlagPending|FlagValid)
+}
+
+// swap is compare-and-swap of a word that workers alone write: where there is one worker,
+// that is a store.
+func (t *Table) swap(p *uint64, old, new uint64) bool {
+	if t.nwork == 1 {
+		if *p != old {
+			return false
+		}
+		Set64(p, new)
+		return true
+	}
+	return atomic.CompareAndSwapUint64(p, old, new)
+}
+
+// Swap32 is swap for words of Conn.
+func (t *Table) Swap32(p *uint32, old, new uint32) bool {
+	if t.nwork == 1 {
+		if *p != old {
+			return false
+		}
+		set32(p, new)
+		return true
+	}
+	return atomic.CompareAndSwapUint32(p, old, new)
 }
 
 // withdraw takes back a half-flow that never was valid: nobody read it, so the
@@ -165,7 +194,7 @@ func (t *Table) kill(slot uint32, now clock.Tick) {
 	h.Last = uint32(now)
 	for {
 		w := atomic.LoadUint64(&h.Key1)
-		if atomic.CompareAndSwapUint64(&h.Key1, w, w&^(genOne-1)|FlagDead) {
+		if t.swap(&h.Key1, w, w&^(genOne-1)|FlagDead) {
 			return
 		}
 	}
@@ -186,16 +215,20 @@ func (w *Worker) empty(slot uint32, now clock.Tick) {
 		if k&FlagDead == 0 || !rested(h, now) || atomic.LoadUint64(&next.Key1) != 0 {
 			return
 		}
-		marked := k&^KeyMask | mark
-		if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
-			continue // another is at it: he may be about to leave it as it is
-		}
-		if atomic.LoadUint64(&next.Key1) != 0 {
-			atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
-			return
-		}
-		if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
-			continue
+		if w.t.nwork == 1 {
+			Set64(&h.Key1, 0) // nobody moves in meanwhile
+		} else {
+			marked := k&^KeyMask | mark
+			if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
+				continue // another is at it: he may be about to leave it as it is
+			}
+			if atomic.LoadUint64(&next.Key1) != 0 {
+				atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
+				return
+			}
+			if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
+				continue
+			}
 		}
 		if slot&^WideBit == 0 {
 			return

@@ -40,7 +40,7 @@ type Table struct {
 	wideUsed atomic.Int64 // wide half-flows of connections that exist or rest, if they are bounded
 	crossing atomic.Bool  // there were IPv4 half-flows that become IPv6
 
-	live   atomic.Int64   // connections that exist
+	found  int64          // connections that there were at the beginning, made by nobody here
 	fresh  *atomic.Uint32 // Header.Fresh
 	spare  atomic.Uint64  // stack of chains of free indexes, see freelist.go
 	newest *atomic.Uint32 // Header.Alive
@@ -162,6 +162,9 @@ func (t *Table) Close() { t.mem.close() }
 // Worker returns the part of the table that worker i owns.
 func (t *Table) Worker(i int) *Worker { return t.workers[i] }
 
+// Workers is how many workers share the table.
+func (t *Table) Workers() int { return t.nwork }
+
 // Header returns the table's description of itself.
 func (t *Table) Header() *Header { return t.hdr }
 
@@ -193,7 +196,13 @@ func (t *Table) Conns() int { return int(t.nconns) }
 func (t *Table) WideConns() int { return int(t.hdr.WideConns) }
 
 // Len returns how many connections exist.
-func (t *Table) Len() int { return int(t.live.Load()) }
+func (t *Table) Len() int {
+	n := t.found
+	for _, w := range t.workers[:t.nwork] {
+		n += atomic.LoadInt64(&w.live)
+	}
+	return int(n)
+}
 
 // Used returns how many connection indexes were ever given out: all that exist
 // lie below it.
@@ -296,7 +305,7 @@ func (t *Table) SetFast(slot uint32, fast bool) bool {
 				n |= FlagFast
 			}
 		}
-		if n == w || atomic.CompareAndSwapUint64(&h.Key1, w, n) {
+		if n == w || t.swap(&h.Key1, w, n) {
 			return n&FlagFast != 0
 		}
 	}

@@ -1,6 +1,10 @@
 package flow
 
-import "weir/internal/clock"
+import (
+	"unsafe"
+
+	"weir/internal/clock"
+)
 
 // The timing wheel: four levels of 256 lists, the finest 64 ticks (67 ms) wide.
 // The lists run through Conn.Next and Conn.Prev, so that a connection costs the
@@ -10,6 +14,10 @@ import "weir/internal/clock"
 // the coarser lists whose time has come; what is taken off the todo list is due,
 // or goes to a finer list. The wheel turns on when the todo list is empty: a
 // crowd makes it late for a while, and never costs one breath more than its budget.
+//
+// Nobody looked at a connection that comes due for seconds, and where the next one lies
+// only the one before it says: of one list each would be waited for alone. So a list is
+// eight, its lanes, in turn, and those who go through them call in ahead what is behind.
 
 const (
 	wheelShift = 6
@@ -17,7 +25,8 @@ const (
 	wheelSize  = 1 << wheelBits
 	wheelLists = 4*wheelSize + 1 // the last one is the todo list
 	todoList   = 4 * wheelSize
-	inList     = uint32(1) << 31 // in Prev: first of the list whose number follows
+	lanes      = 8               // of a list
+	inList     = uint32(1) << 31 // in Prev: first of the lane whose number follows
 )
 
 type wheel struct {
@@ -25,8 +34,10 @@ type wheel struct {
 	tick  clock.Tick // the time of cur
 	cur   uint32     // units of 64 ticks since the wheel began
 	count int
-	level int // of the list that is next to become the todo list; -1: the unit is done
-	heads [wheelLists]uint32
+	level int    // of the list that is next to become the todo list; -1: the unit is done
+	lane  uint32 // that is added to next
+	first uint32 // lane of the todo list that is taken off next
+	heads [wheelLists * lanes]uint32
 }
 
 func (w *wheel) init(t *Table, now clock.Tick) {
@@ -62,6 +73,8 @@ func (w *wheel) list(exp, d uint32) uint32 {
 }
 
 func (w *wheel) push(list, i uint32) {
+	w.lane++
+	list = list*lanes + w.lane%lanes
 	c := w.t.Conn(i)
 	c.Next, c.Prev = w.heads[list], inList|list
 	if c.Next != None {
@@ -88,27 +101,72 @@ func (w *wheel) remove(i uint32) {
 	w.count--
 }
 
-// due takes out a connection whose deadline has come, or returns None when
-// there is none up to now, or budget timers were moved.
-func (w *wheel) due(now clock.Tick, budget *int) uint32 {
-	for *budget > 0 {
-		i := w.heads[todoList]
+// due takes out connections whose deadline has come, puts them behind those of all, and
+// returns how many: none when there are no more up to now, or budget timers were moved.
+// What their owner will look at is on its way then.
+func (w *wheel) due(now clock.Tick, budget *int, all *todo) (n int) {
+	var seen [2 * batch]unsafe.Pointer
+	moved := false
+	for *budget > 0 && n < batch && all.n < len(all.all) {
+		i := w.shift()
 		if i == None {
 			if !w.turn(now) {
-				return None
+				break
 			}
 			continue
 		}
+		moved = true
 		*budget--
-		w.remove(i)
-		deadline := clock.Tick(w.t.Conn(i).Deadline)
-		if !w.tick.Before(deadline) {
-			w.t.ahead(w.heads[todoList])
-			return i
+		c := w.t.Conn(i)
+		deadline := clock.Tick(c.Deadline)
+		if w.tick.Before(deadline) {
+			w.add(i, deadline)
+			continue
 		}
-		w.add(i, deadline)
+		seen[2*n], seen[2*n+1] = unsafe.Pointer(w.t.Half(c.In)), unsafe.Pointer(w.t.Half(c.Out))
+		all.push(i)
+		n++
+	}
+	if n > 0 {
+		prefetch(&seen[0], 2*n)
+	}
+	if moved {
+		w.lead()
+	}
+	return n
+}
+
+// batch is how many connections are gone through at once, of which all that will be
+// touched is called in before.
+const batch = 32
+
+// shift takes the first off a lane of the todo list, and calls in the next one, whose
+// turn comes when the other lanes have had theirs. It does not tell it yet that it is the first (lead).
+func (w *wheel) shift() uint32 {
+	for range lanes {
+		at := todoList*lanes + w.first%lanes
+		w.first++
+		i := w.heads[at]
+		if i == None {
+			continue
+		}
+		c := w.t.Conn(i)
+		w.heads[at] = c.Next
+		c.Prev = None
+		w.count--
+		w.t.callIn(c.Next)
+		return i
 	}
 	return None
+}
+
+// lead tells the first ones of the todo list that they are.
+func (w *wheel) lead() {
+	for at := uint32(todoList * lanes); at < wheelLists*lanes; at++ {
+		if i := w.heads[at]; i != None {
+			w.t.Conn(i).Prev = inList | at
+		}
+	}
 }
 
 // turn makes the next list the todo list, which is empty, and reports whether
@@ -127,10 +185,11 @@ func (w *wheel) turn(now clock.Tick) bool {
 	}
 	list := uint32(w.level)*wheelSize + w.cur>>(wheelBits*w.level)&(wheelSize-1)
 	w.level--
-	first := w.heads[list]
-	if first != None {
-		w.heads[list], w.heads[todoList] = None, first
-		w.t.Conn(first).Prev = inList | todoList
+	for lane := range uint32(lanes) {
+		from, to := list*lanes+lane, todoList*lanes+lane
+		w.heads[to], w.heads[from] = w.heads[from], None
+		w.t.callIn(w.heads[to])
 	}
+	w.lead()
 	return true
 }

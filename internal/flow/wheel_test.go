@@ -46,7 +46,7 @@ func TestWheelAgainstList(t *testing.T) {
 		turn := func(ticks uint32) {
 			now += clock.Tick(ticks)
 			budget := 1 << 30
-			for i := w.due(now, &budget); i != None; i = w.due(now, &budget) {
+			for i := dueOne(w, now, &budget); i != None; i = dueOne(w, now, &budget) {
 				timer, ok := list[i]
 				if !ok {
 					t.Fatalf("timer %d comes due, and is none", i)
@@ -123,10 +123,10 @@ func TestFarDeadlines(t *testing.T) {
 	}
 	for i, d := range deadlines {
 		budget := 100
-		if got := w.due(now+d-1, &budget); got != None {
+		if got := dueOne(w, now+d-1, &budget); got != None {
 			t.Fatalf("timer %d comes due before tick %d of timer %d", got, d, i)
 		}
-		if got := w.due(now+d+1<<wheelShift, &budget); got != uint32(i) {
+		if got := dueOne(w, now+d+1<<wheelShift, &budget); got != uint32(i) {
 			t.Fatalf("at the end of its unit timer %d for tick %d is not due, but %d", i, d, int32(got))
 		}
 	}
@@ -220,5 +220,51 @@ func TestSetTimeout(t *testing.T) {
 				t.Fatalf("lives after %d ticks", r.at)
 			}
 		})
+	}
+}
+
+// dueOne is due for one.
+func dueOne(w *wheel, now clock.Tick, budget *int) uint32 {
+	var some todo
+	some.at, some.n = 0, len(some.all)-1 // room for one
+	if w.due(now, budget, &some) == 0 {
+		return None
+	}
+	return some.all[len(some.all)-1]
+}
+
+// A defect that ends a call in the middle costs the timer of the connection that met it,
+// and no other's.
+func TestCallThatDoesNotReturn(t *testing.T) {
+	tab := newTable(t, Config{Conns: 384, Workers: 1, Seed: 1})
+	w := tab.Worker(0)
+	now := clock.Tick(1 << 20)
+	startAt(tab, now)
+	const conns = 100
+	for n := range uint32(conns) {
+		in, out := pair(n)
+		if _, err := w.Insert(&in, &out, &NewConn{Timeout: 100}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, met := 0, 0
+	expire := func(i uint32) {
+		if met++; met%40 == 7 {
+			panic("a defect")
+		}
+		ended++
+		tab.Claim(i)
+		w.Remove(i, now)
+	}
+	call := func() {
+		defer func() { _ = recover() }()
+		w.Advance(now, expire)
+	}
+	now += 300
+	for range 10 {
+		call()
+	}
+	if met != conns || ended != conns-3 {
+		t.Errorf("%d of %d came due, %d ended", met, conns, ended)
 	}
 }

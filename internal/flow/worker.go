@@ -15,10 +15,12 @@ type Worker struct {
 	wheel wheel
 	free  freelist
 
-	restHead, restTail uint32
-	resting            int
-	owned              int    // connections made and not yet forgotten
-	marks              uint32 // counts what empty marked with
+	todo    todo
+	rests   lanesOf // ended connections that rest, in the order in which they ended
+	resting int
+	owned   int    // connections made and not yet forgotten
+	live    int64  // connections made less those ended, whosever: others read it
+	marks   uint32 // counts what empty marked with
 
 	_      [64]byte // what other workers write lies on a line of its own
 	kicked atomic.Uint32
@@ -39,7 +41,8 @@ const (
 const MaxTimeout = 1<<31 - 1<<16
 
 func newWorker(t *Table, id uint8) *Worker {
-	w := &Worker{t: t, id: id, restHead: None, restTail: None, free: freelist{None, 0}}
+	w := &Worker{t: t, id: id, free: freelist{None, 0}}
+	w.rests.init()
 	w.kicked.Store(None)
 	w.breath.Store(breathAsleep)
 	w.wheel.init(t, clock.Now())
@@ -82,6 +85,8 @@ type NewConn struct {
 	Timeout   uint32 // ticks, of its first state
 	// OwnTimeout is what Conn.Own keeps: its service's own timeout in ticks.
 	OwnTimeout uint32
+	// Near: where the outbound half will lie was called in already (Ahead).
+	Near bool
 }
 
 // Insert makes a connection of two half-flows, or with out nil of one; this
@@ -100,7 +105,7 @@ func (w *Worker) Insert(in, out *Flow, n *NewConn, now clock.Tick) (i uint32, er
 
 func (w *Worker) insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, error) {
 	t := w.t
-	if out != nil {
+	if out != nil && !n.Near {
 		t.Touch(out) // the inbound half's place was looked at a moment ago
 	}
 	i := w.take()
@@ -108,7 +113,7 @@ func (w *Worker) insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		return None, ErrFull
 	}
 	c := t.Conn(i)
-	atomic.StoreUint32(&c.State, ConnDying|ConnPlaced)
+	set32(&c.State, ConnDying|ConnPlaced)
 	inSlot, err := w.place(in, i, n.Dest, &c.In, now)
 	if err != nil {
 		w.give(i)
@@ -133,11 +138,15 @@ func (w *Worker) insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
 	}
 	w.wheel.add(i, now+clock.Tick(timeout))
-	t.live.Add(1)
+	Bump(&w.live, 1)
 	w.owned++
 	t.publish(outSlot, outWord)
 	t.publish(inSlot, inWord)
-	atomic.OrUint32(&c.State, ConnWhole)
+	if t.nwork == 1 {
+		set32(&c.State, c.State|ConnWhole)
+	} else {
+		atomic.OrUint32(&c.State, ConnWhole)
+	}
 	return i, nil
 }
 
@@ -155,7 +164,7 @@ func (t *Table) link(f *Flow, slot, other uint32) {
 // Claim takes it on the caller to end connection i and reports whether the
 // caller is the one: he then gives back what the connection borrowed and calls
 // Remove. Any worker may.
-func (t *Table) Claim(i uint32) bool { return setFlag(&t.Conn(i).State, ConnDying) }
+func (t *Table) Claim(i uint32) bool { return t.setFlag(&t.Conn(i).State, ConnDying) }
 
 // Remove makes a claimed connection's half-flows invisible at once. Its owner
 // forgets it after the rest.
@@ -167,14 +176,18 @@ func (w *Worker) Remove(i uint32, now clock.Tick) {
 	if second != first {
 		t.kill(second, now)
 	}
-	atomic.AndUint32(&c.State, ^(ConnPlaced | ConnWhole))
-	t.live.Add(-1)
+	if t.nwork == 1 {
+		set32(&c.State, c.State&^(ConnPlaced|ConnWhole))
+	} else {
+		atomic.AndUint32(&c.State, ^(ConnPlaced | ConnWhole))
+	}
+	Bump(&w.live, -1)
 	if c.Owner != w.id {
 		w.Kick(i)
 		return
 	}
 	// The flag stays set while the connection rests: nobody can kick it any more.
-	if setFlag(&c.State, ConnKicked) {
+	if t.setFlag(&c.State, ConnKicked) {
 		w.wheel.remove(i)
 		w.rest(i, now)
 	}
@@ -195,7 +208,7 @@ func (c *Conn) leaving() (first, second uint32) {
 // shorter, or it ended. The owner itself may kick too.
 func (w *Worker) Kick(i uint32) {
 	c := w.t.Conn(i)
-	if !setFlag(&c.State, ConnKicked) {
+	if !w.t.setFlag(&c.State, ConnKicked) {
 		return
 	}
 	owner := w.t.workers[c.Owner]
@@ -250,11 +263,36 @@ func (t *Table) LastSeen(c *Conn) clock.Tick {
 func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
 	w.takeKicks(now, expire)
 	budget := expireBudget
-	for i := w.wheel.due(now, &budget); i != None; i = w.wheel.due(now, &budget) {
-		w.look(i, now, expire)
+	for {
+		n := w.wheel.due(now, &budget, &w.todo)
+		for w.todo.n > n || n == 0 && w.todo.n > 0 { // those before, while these are on their way
+			w.look(w.todo.shift(), now, expire)
+		}
+		if n == 0 {
+			break
+		}
 	}
 	w.settle(now, settleBudget)
 	return budget == 0
+}
+
+// todo are connections that came due, which their owner is about to look at. They are
+// kept from call to call so that if one call ends in the middle the others are not forgotten.
+type todo struct {
+	at, n int
+	all   [2 * batch]uint32
+}
+
+func (t *todo) push(i uint32) {
+	t.all[(t.at+t.n)%len(t.all)] = i
+	t.n++
+}
+
+func (t *todo) shift() uint32 {
+	i := t.all[t.at]
+	t.at = (t.at + 1) % len(t.all)
+	t.n--
+	return i
 }
 
 // look expires a connection that is in no list, or puts it back into one.
@@ -297,13 +335,13 @@ func (w *Worker) takeKicks(now clock.Tick, expire func(i uint32)) {
 }
 
 // setFlag sets a flag in a state word and reports whether it was clear.
-func setFlag(p *uint32, flag uint32) bool {
+func (t *Table) setFlag(p *uint32, flag uint32) bool {
 	for {
 		s := atomic.LoadUint32(p)
 		if s&flag != 0 {
 			return false
 		}
-		if atomic.CompareAndSwapUint32(p, s, s|flag) {
+		if t.Swap32(p, s, s|flag) {
 			return true
 		}
 	}

@@ -53,7 +53,7 @@ type Shared struct {
 	Dests  [service.MaxDests]atomic.Pointer[service.Dest]
 	Secret [32]byte // of the sequence numbers given to reused local ports
 	// HalfOpen counts connections whose handshake is not complete.
-	HalfOpen atomic.Int64
+	HalfOpen perWorker
 	// Templates are the persistent clients' real servers.
 	Templates *template.Store
 	// Mappings are the inside ends' WAN addresses and ports, of services that keep them
@@ -86,6 +86,8 @@ type Balancer struct {
 	stats    *stat.Worker
 	accounts *accounts
 	half     halfOpen
+	foreseen foreseen
+	hops     hopMemo
 	sweep    sweep
 
 	src, dst flow.Addr // what the packet in hand (slow) bore when it came

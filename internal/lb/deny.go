@@ -34,7 +34,7 @@ func (b *Balancer) Deny(from, to uint32) {
 		if !h.Same(key1) || b.listed(src, dst, key1) == packet.NoReason {
 			continue
 		}
-		orState(&c.State, flow.ConnDenied)
+		b.orState(&c.State, flow.ConnDenied)
 		b.flows.SetFast(in, false)
 	}
 }

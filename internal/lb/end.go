@@ -3,6 +3,7 @@ package lb
 import (
 	"sync/atomic"
 
+	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
 	"weir/internal/lb/laddr"
@@ -32,13 +33,13 @@ func (b *Balancer) end(ci uint32) {
 	s := atomic.LoadUint32(&c.State)
 	if d := b.sh.Dests[c.Dest].Load(); d != nil {
 		if s&flow.ConnActive != 0 {
-			d.Load.Active.Add(-1)
+			b.add(&d.Load.Active, -1)
 		} else {
-			d.Load.Inactive.Add(-1)
+			b.add(&d.Load.Inactive, -1)
 		}
 	}
 	if s&flow.ConnHalfOpen != 0 {
-		b.sh.HalfOpen.Add(-1)
+		b.sh.HalfOpen.add(b.own.ID(), -1)
 	}
 	local, pool, port, held := c.Local, c.Pool, c.LocalPort, c.Template
 	if pool < laddr.Pools {
@@ -156,6 +157,8 @@ func (b *Balancer) sendReset(from, to flow.Addr, ports uint32, seq, ack uint32, 
 type halfOpen struct {
 	ring       []counted // a power of two
 	head, tail uint32
+	slack      int        // new connections until makeRoom has to look
+	seen       clock.Tick // when it looked
 }
 
 // maxHalfOpenRing bounds it: the half-open connections of a second and more.
@@ -184,11 +187,34 @@ func (h *halfOpen) push(conn, born uint32) {
 // ended connection rests for a second before its place is used again, so that a
 // flood has to be met early.
 func (b *Balancer) makeRoom() {
+	if b.half.slack > 0 && b.half.seen == b.Now {
+		b.half.slack-- // only new connections lead there, and each by one
+		return
+	}
 	conns := b.flows.Conns()
 	free := conns - b.flows.Len() - b.own.Resting()
-	if free < conns/8 || b.flows.WideScarce() || int(b.sh.HalfOpen.Load()) >= conns/4 {
+	slack := min(free-conns/8, conns/4-int(b.sh.HalfOpen.Load())-1)
+	if slack < 0 || b.flows.WideScarce() {
 		b.evictHalfOpen()
+		return
 	}
+	b.half.slack, b.half.seen = slack/b.flows.Workers(), b.Now
+}
+
+// perWorker is a count to which each worker adds on a line of its own.
+type perWorker [flow.MaxWorkers]struct {
+	n int64
+	_ [56]byte
+}
+
+func (t *perWorker) add(worker int, n int64) { flow.Bump(&t[worker].n, n) }
+
+// Load returns the sum.
+func (t *perWorker) Load() (n int64) {
+	for i := range t {
+		n += atomic.LoadInt64(&t[i].n)
+	}
+	return n
 }
 
 // evictHalfOpen ends the oldest half-open connection this worker made.

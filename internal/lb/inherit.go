@@ -111,7 +111,7 @@ func (s *Shared) Inherit(away uint32, second uint16, now clock.Tick, serviceOf f
 			dest.Load.Inactive.Add(1)
 		}
 		if c.State&flow.ConnHalfOpen != 0 {
-			s.HalfOpen.Add(1)
+			s.HalfOpen.add(0, 1)
 			s.heirs.halfOpen[c.Owner] = append(s.heirs.halfOpen[c.Owner], counted{i, c.Born})
 		}
 		if a := s.Locals.At(c.Local); a != nil {

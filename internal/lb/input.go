@@ -209,16 +209,6 @@ func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forwa
 	return b.flows.Hops.At(ref), ref
 }
 
-// hopTo returns the next hop on the way to an address, or 0.
-func (b *Balancer) hopTo(to flow.Addr) flow.NextHopRef {
-	dst := to.IP()
-	rt, ok := b.Tables.Routes.Lookup(dst)
-	if !ok || rt.Local() {
-		return 0
-	}
-	return b.flows.Hops.Get(rt.Port, b.Tables.Routes.NextHop(rt, dst), b.ports[rt.Port].MAC, uint16(rt.MTU))
-}
-
 // noWay is the reason when reroute found no way. Of DR, what is missing may be a link
 // that the real server is on, not a route to it.
 func (b *Balancer) noWay(h *flow.Half, key1 uint64) packet.Reason {

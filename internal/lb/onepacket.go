@@ -24,7 +24,8 @@ func (b *Balancer) onePacket(p *packet.Packet, svc *service.Service) packet.Verd
 	if dest == nil {
 		return p.DropFor(packet.LBNoDest)
 	}
-	o := newOpening(p, svc, dest, template.None)
+	var o opening
+	o.begin(p, svc, dest, template.None)
 	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
 		return v
 	}
@@ -66,7 +67,7 @@ func (b *Balancer) awaitAnswer(o *opening, dest *service.Dest, mode spec.Forward
 	}
 	_, err := b.own.Insert(&o.out, keeper, n, b.Now)
 	if err == nil {
-		dest.Load.Inactive.Add(1)
+		b.add(&dest.Load.Inactive, 1)
 		b.stats.NewConns++
 		return packet.NoReason
 	}
@@ -113,18 +114,16 @@ func (b *Balancer) giveBack(o *opening) {
 	b.letGo(o.conn.Template)
 }
 
-// newOpening begins a connection to a real server. One without a port of its own is
+// begin begins a connection to a real server. One without a port of its own is
 // asked at the client's.
-func newOpening(p *packet.Packet, svc *service.Service, dest *service.Dest, held uint32) (o opening) {
-	src, dst := ends(p)
-	o.ends = forward.Ends{
-		Proto: p.Proto, Client: src, Virtual: dst,
-		ClientPort: uint16(p.Key1), VirtualPort: uint16(p.Key1 >> 16),
-		Real: dest.Wire, RealPort: wirePort(dest.Port),
-	}
+func (o *opening) begin(p *packet.Packet, svc *service.Service, dest *service.Dest, held uint32) {
+	e := &o.ends
+	e.Proto, e.ClientPort, e.VirtualPort = p.Proto, uint16(p.Key1), uint16(p.Key1>>16)
+	e.Client, e.Virtual = ends(p)
+	e.Real, e.RealPort = dest.Wire, wirePort(dest.Port)
 	if dest.Port == 0 {
-		o.ends.RealPort = o.ends.VirtualPort
+		e.RealPort = e.VirtualPort
 	}
-	o.conn = flow.NewConn{Dest: dest.Index, Template: held, Local: laddr.None, OwnTimeout: svc.ConnTimeout}
-	return o
+	n := &o.conn
+	n.Dest, n.Template, n.Local, n.OwnTimeout = dest.Index, held, laddr.None, svc.ConnTimeout
 }

@@ -3,6 +3,8 @@ package lb
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -17,9 +19,11 @@ import (
 // miss handles a packet of no known connection: it begins one, or is refused
 // under the reason that fits best.
 func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
-	// A slot on the way may have been in transit when we looked (flow.empty).
-	if h, key1 := b.find(p); h != nil {
-		return b.slow(p, h, key1)
+	if b.flows.Workers() > 1 {
+		// A slot on the way may have been in transit when we looked (flow.empty).
+		if h, key1 := b.find(p); h != nil {
+			return b.slow(p, h, key1)
+		}
 	}
 	if p.Proto == protoICMP || p.Proto == protoICMPv6 {
 		return b.outward(p)
@@ -88,6 +92,9 @@ type opening struct {
 // open makes a connection for its first packet: real server, what the forwarding
 // mode borrows, the ways there and back, the half-flows. All of it happens here, once.
 func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
+	if b.foreseen.burst != nil {
+		b.foresee(p, svc)
+	}
 	dest, mode, held := b.choose(p, svc)
 	if dest == nil {
 		if p.Proto == protoTCP && !begins(p) {
@@ -95,7 +102,8 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 		}
 		return p.DropFor(packet.LBNoDest)
 	}
-	o := newOpening(p, svc, dest, held)
+	var o opening
+	o.begin(p, svc, dest, held)
 	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
 		b.giveBack(&o)
 		return v
@@ -112,7 +120,15 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
 func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest) packet.Verdict {
 	switch p.Proto {
 	case protoTCP:
-		o.conn.State |= uint32(proto.TCPNone) | flow.ConnHalfOpen
+		o.conn.State |= flow.ConnHalfOpen
+		if begins(p) {
+			// The state that the SYN leads to, so that the wheel begins with its timeout.
+			d := proto.Inbound
+			if o.oneWay {
+				d = proto.OneWay
+			}
+			o.conn.State |= uint32(proto.NextTCP(proto.TCPNone, p.TCPFlags, d))
+		}
 	case protoSCTP:
 		o.conn.State |= uint32(proto.SCTPNone) | flow.ConnHalfOpen
 	default:
@@ -140,22 +156,20 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		}
 		return p.DropFor(packet.LBConnRace)
 	}
-	dest.Load.Inactive.Add(1)
+	b.add(&dest.Load.Inactive, 1)
 	if o.conn.State&flow.ConnHalfOpen != 0 {
-		b.sh.HalfOpen.Add(1)
+		b.sh.HalfOpen.add(b.own.ID(), 1)
 		b.half.push(ci, uint32(b.Now))
-	}
-	if o.local != nil && !svc.Key.IsMatch() {
-		b.foresee(svc, dest, o.conn.Pool, p.Proto)
 	}
 	b.accounts.of(dest.Index).conns++
 	b.stats.NewConns++
 	if p.Proto == protoTCP && !begins(p) {
 		b.stats.TakenOver++
 	}
-	h, key1 := b.find(p)
-	if h == nil {
-		return p.DropFor(packet.LBLateRewrite)
+	h := b.flows.Half(atomic.LoadUint32(&b.flows.Conn(ci).In))
+	key1 := atomic.LoadUint64(&h.Key1)
+	if !flow.Matches(key1, p.Key1) {
+		return p.DropFor(packet.LBLateRewrite) // it ended already
 	}
 	return b.slow(p, h, key1)
 }
@@ -166,7 +180,7 @@ func (b *Balancer) ways(p *packet.Packet, o *opening, svc *service.Service, dest
 	if mode == spec.FullNAT && len(svc.Locals[service.Family(dest.Wire)]) == 0 {
 		return p.DropFor(packet.LBNoLocalAddr)
 	}
-	if o.in.NextHop = b.hopTo(dest.Wire); o.in.NextHop == 0 {
+	if o.in.NextHop = b.hopToDest(dest); o.in.NextHop == 0 {
 		return p.DropFor(packet.LBNoRouteToDest)
 	}
 	how, room := wayOf(o.ends.Client.Is4(), dest.Wire.Is4(), mode), int(b.flows.Hops.At(o.in.NextHop).MTU)
@@ -225,9 +239,9 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 			return packet.LBNoLocalPort
 		}
 		o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
-		o.in, o.out = forward.FullNAT(&o.ends)
+		forward.FullNATInto(&o.ends, &o.in, &o.out)
 		o.conn.Local, o.conn.LocalPort, o.conn.Pool = o.local.Index, o.lent.Port, pool
-		o.conn.State = uint32(svc.Tell)
+		o.conn.State, o.conn.Near = uint32(svc.Tell), b.foreseen.n > 0
 		if p.Proto == protoTCP && o.lent.Recent {
 			o.conn.State |= flow.ConnNoTimestamp
 			o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
@@ -273,7 +287,7 @@ func (b *Balancer) tunnelFrom(real flow.Addr) flow.Addr {
 func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8) (*laddr.Address, laddr.Lent) {
 	locals := svc.Locals[service.Family(dest.Wire)]
 	n := len(locals)
-	first := int(svc.State.Local.Add(1))
+	first := int(b.turn(svc))
 	for i := range min(n, 16) {
 		a := locals[(first+i)%n]
 		if lent, ok := a.Take(pool, b.Second); ok {
@@ -283,18 +297,13 @@ func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8
 	return nil, laddr.Lent{}
 }
 
-// foresee calls in the place where the next connection's outbound half-flow will
-// lie, if it goes to the same real server: its tuple is known already, client or
-// not. It is a guess, and costs nothing but a line of cache when it is wrong.
-func (b *Balancer) foresee(svc *service.Service, dest *service.Dest, pool, protocol uint8) {
-	if dest.Port == 0 {
-		return // which one is asked for nobody knows
-	}
-	locals := svc.Locals[service.Family(dest.Wire)]
-	a := locals[(int(svc.State.Local.Load())+1)%len(locals)]
-	if port, ok := a.Peek(pool); ok {
-		f := flow.TupleOf(dest.Wire, a.Wire, wirePort(dest.Port), wirePort(port), protocol)
-		b.flows.Touch(&f)
+// turn moves a service's local addresses on by one.
+func (b *Balancer) turn(svc *service.Service) uint32 {
+	if at := &svc.State.Local; b.flows.Workers() > 1 {
+		return at.Add(1)
+	} else {
+		flow.Bump32((*int32)(unsafe.Pointer(at)), 1)
+		return at.Load()
 	}
 }
 

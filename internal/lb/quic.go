@@ -13,6 +13,9 @@ import (
 // schedule finds a real server for a packet: the one that its QUIC connection id
 // names, if the service listens to that, else the scheduler's.
 func schedule(p *packet.Packet, svc *service.Service) (*service.Dest, spec.Forward) {
+	if svc.Table == nil && !svc.QUIC {
+		return svc.Pick(nil) // by what real servers have, whoever comes
+	}
 	src, dst := ends(p)
 	k := sched.Key{Client: sched.FromWire(src), Virtual: sched.FromWire(dst), Port: wirePort(uint16(p.Key1))}
 	if svc.QUIC || svc.HashID {

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/lb/forward"
@@ -105,7 +106,7 @@ func (b *Balancer) answeredUDP(c *flow.Conn, ci uint32) {
 	if s&flow.ConnStateMask == uint32(proto.UDPNormal) {
 		return
 	}
-	if atomic.CompareAndSwapUint32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
+	if b.flows.Swap32(&c.State, s, s&^flow.ConnStateMask|uint32(proto.UDPNormal)) {
 		b.setTimeout(ci, c, proto.UDPNormal)
 		b.succeeded(c)
 	}
@@ -118,7 +119,7 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 	s := atomic.LoadUint32(&c.State)
 	if p.TCPFlags&(tcpSYN|tcpRST) == tcpSYN {
 		c.ServerISN = t.Seq()
-		orState(&c.State, flow.ConnServerISN)
+		b.orState(&c.State, flow.ConnServerISN)
 		if s&flow.ConnTOA != 0 {
 			lowerMSS(p, t, toaLen(c))
 		}
@@ -164,7 +165,7 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	case t.Ack() == c.ServerISN+1:
 		told = b.addTOA(p, hop)
 	case int32(t.Ack()-(c.ServerISN+1)) > 0:
-		orState(&c.State, flow.ConnTold)
+		b.orState(&c.State, flow.ConnTold)
 	}
 	if t := wire.TCP(p.Data[p.L4:]); !told && t.DataOffset() > wire.TCPMinLen && blankTOA(p, t) {
 		b.stats.ClaimsTaken++
@@ -219,7 +220,7 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, d proto.Directi
 				now &^= flow.ConnHalfOpen
 			}
 		}
-		if old == now || atomic.CompareAndSwapUint32(&c.State, old, now) {
+		if old == now || b.flows.Swap32(&c.State, old, now) {
 			break
 		}
 	}
@@ -244,21 +245,30 @@ func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
 	load := &b.sh.Dests[c.Dest].Load().Load
 	switch gone, came := old&^now, now&^old; {
 	case came&flow.ConnActive != 0:
-		load.Active.Add(1)
-		load.Inactive.Add(-1)
+		b.add(&load.Active, 1)
+		b.add(&load.Inactive, -1)
 		b.succeeded(c)
 	case gone&flow.ConnActive != 0:
-		load.Active.Add(-1)
-		load.Inactive.Add(1)
+		b.add(&load.Active, -1)
+		b.add(&load.Inactive, 1)
 		b.flows.SetFast(c.In, false)
 		b.flows.SetFast(c.Out, false)
 	}
 	if old&^now&flow.ConnHalfOpen != 0 {
-		b.sh.HalfOpen.Add(-1)
+		b.sh.HalfOpen.add(b.own.ID(), -1)
 	}
 	if to := proto.State(now & flow.ConnStateMask); uint32(to) != old&flow.ConnStateMask {
 		b.setTimeout(ci, c, to)
 	}
+}
+
+// add adds to a count that workers alone change: one worker alone needs no atomic add.
+func (b *Balancer) add(count *atomic.Int32, n int32) {
+	if b.flows.Workers() == 1 {
+		flow.Bump32((*int32)(unsafe.Pointer(count)), n)
+		return
+	}
+	count.Add(n)
 }
 
 // setTimeout gives the connection the timeout of a state.
@@ -266,10 +276,10 @@ func (b *Balancer) setTimeout(ci uint32, c *flow.Conn, s proto.State) {
 	b.own.SetTimeout(ci, b.Tables.Timeouts.Of(s, c.Own), b.Now)
 }
 
-func orState(p *uint32, flags uint32) {
+func (b *Balancer) orState(p *uint32, flags uint32) {
 	for {
 		s := atomic.LoadUint32(p)
-		if s&flags == flags || atomic.CompareAndSwapUint32(p, s, s|flags) {
+		if s&flags == flags || b.flows.Swap32(p, s, s|flags) {
 			return
 		}
 	}

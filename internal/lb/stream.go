@@ -124,5 +124,6 @@ func (m *stream) acknowledge(in *flow.Half, ack uint32) {
 		return
 	}
 	m.acked = true
-	orState(&in.Ack, streamAcked)
+	for w := atomic.LoadUint32(&in.Ack); w&streamAcked == 0 && !atomic.CompareAndSwapUint32(&in.Ack, w, w|streamAcked); w = atomic.LoadUint32(&in.Ack) {
+	}
 }

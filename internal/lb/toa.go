@@ -14,6 +14,10 @@ const maxOptions = 40 // RFC 9293: a TCP header has at most 60 bytes
 // does not help, the packet goes without, and is counted. It reports whether the
 // option is in the packet.
 func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
+	if p.Flags&(packet.Plain|packet.GSO|packet.Cut) == packet.Plain && b.putAhead(p, hop) {
+		b.stats.TOASent++
+		return true
+	}
 	for _, keep := range [...]func(kind uint8) bool{keepAll, keepUseful, keepTimestamp} {
 		if b.tryTOA(p, hop, keep) {
 			return true
@@ -21,6 +25,32 @@ func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
 	}
 	b.stats.TOAFailed++
 	return false
+}
+
+// putAhead puts the option into a segment that has none but usual ones, all of which stay:
+// what tryTOA does first, of which nearly every segment is.
+func (b *Balancer) putAhead(p *packet.Packet, hop *flow.NextHop) bool {
+	var toa [maxOptions]byte
+	n := b.putTOA(&toa, wirePort(uint16(p.Key1)))
+	t := wire.TCP(p.Data[p.L4:])
+	had, room := t.DataOffset()-wire.TCPMinLen, maxOptions
+	if hop.MTU != 0 {
+		room = min(room, int(hop.MTU)-(len(p.Data)-int(p.L3))+had)
+	}
+	if had+n > room || !p.Prepend(n) {
+		return false
+	}
+	at := int(p.L4) + wire.TCPMinLen
+	copy(p.Data, p.Data[n:n+at])
+	copy(p.Data[at:], toa[:n])
+	t = wire.TCP(p.Data[p.L4:])
+	t.SetDataOffset(wire.TCPMinLen + had + n)
+	if !p.Is(packet.CsumPartial) {
+		// The option, the header's length in words, and the pseudo-header's.
+		t.SetChecksum(^wire.Fold(uint64(^t.Checksum()) + wire.Sum(toa[:n], uint64(n<<10+n))))
+	}
+	lengthen(p, n)
+	return true
 }
 
 // tellInSYN puts the client's address into a SYN that has a Fast Open cookie: the

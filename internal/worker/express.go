@@ -73,7 +73,7 @@ func (w *Worker) glance(p *packet.Packet) bool {
 			return false
 		}
 	case wire.ProtoTCP:
-		if f[l4+13]&tcpTurns != 0 || end < glanceBytes {
+		if end < glanceBytes {
 			return false
 		}
 		if n := l4 + int(f[l4+12]>>4)<<2; n != glanceBytes && (n < glanceBytes || n > end || !ip.UsualTCP(p.Data[l4:n])) {

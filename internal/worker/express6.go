@@ -40,9 +40,6 @@ func (w *Worker) glance6(p *packet.Packet) bool {
 			return false
 		}
 		t := (*[wire.TCPMinLen]byte)(p.Data[l46:])
-		if t[13]&tcpTurns != 0 {
-			return false
-		}
 		if n := l46 + int(t[12]>>4)<<2; n != tcpBytes6 && (n < tcpBytes6 || n > end || !ip.UsualTCP(p.Data[l46:n])) {
 			return false
 		}

@@ -20,7 +20,9 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		w.in = i
 		p := burst[i]
 		if express && w.glance(p) {
-			plain |= 1 << i
+			if p.TCPFlags&tcpTurns == 0 {
+				plain |= 1 << i
+			}
 			continue
 		}
 		p.Verdict = w.arrive(p)
@@ -30,6 +32,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	}
 	w.in = len(burst)
 	w.prefetch.Fetch(w.flows)
+	w.lb.Expect(burst)
 	var way wayOut
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
@@ -44,6 +47,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		w.proceed(burst[i])
 	}
 	w.at = len(burst)
+	w.lb.Expect(nil)
 }
 
 // arrive is the way in: link layer, then IP.

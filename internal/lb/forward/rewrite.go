@@ -248,9 +248,8 @@ func sumAddrs(t tuple) uint16 {
 func sum64(v uint64) uint64 { return sum32(uint32(v)) + sum32(uint32(v>>32)) }
 func sum32(v uint32) uint64 { return uint64(v&0xffff) + uint64(v>>16) }
 
+// fold is for sums of less than 2^31.
 func fold(s uint64) uint16 {
-	for s>>16 != 0 {
-		s = s&0xffff + s>>16
-	}
-	return uint16(s)
+	s = s&0xffff + s>>16
+	return uint16(s&0xffff + s>>16)
 }

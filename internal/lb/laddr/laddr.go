@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/pinned"
@@ -67,10 +68,11 @@ type Address struct {
 	IP    netip.Addr // the address
 	Wire  flow.Addr  // the same as on the wire
 
-	set        *Set
-	used, miss atomic.Int64
-	pools      [Pools + mappedPools]atomic.Pointer[ring]
-	wanted     bool // guarded by Set.mu: configured now
+	set    *Set
+	beyond atomic.Int64 // ports in use that the Set does not use any more
+	miss   atomic.Int64
+	pools  [Pools + mappedPools]atomic.Pointer[ring]
+	wanted bool // guarded by Set.mu: configured now
 
 	held    [Pools + mappedPools]*ports // those that connections were found with (Hold), until Prepare
 	making  sync.Mutex                  // guards what follows; never taken on the walk
@@ -113,7 +115,7 @@ func (a *Address) Prepare(pool uint8) error {
 		held = &ports{}
 	}
 	r.restore(s.first, s.last, held, m.Found, s.former)
-	a.used.Add(int64(held.len()))
+	a.beyond.Add(int64(held.len()) - r.taken(s.first, s.last))
 	a.held[pool] = nil
 	a.pools[pool].Store(r)
 	return nil
@@ -157,17 +159,26 @@ func (a *Address) Take(pool uint8, second uint16) (l Lent, ok bool) {
 		a.miss.Add(1)
 		return l, false
 	}
-	a.used.Add(1)
 	return Lent{port, released != never && second-released < TimeWait, seen}, true
 }
 
-// Peek returns the port that Take would give next, unless others are faster.
-func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
+// Peek returns the port that Take would give after n others, unless somebody else is
+// faster.
+func (a *Address) Peek(pool uint8, n uint32) (port uint16, ok bool) {
 	r := a.pools[pool].Load()
 	if r == nil {
 		return 0, false
 	}
-	return r.peek()
+	return r.peek(n)
+}
+
+// Where returns the place in memory that Peek will look at, nil if there is none.
+func (a *Address) Where(pool uint8, n uint32) unsafe.Pointer {
+	r := a.pools[pool].Load()
+	if r == nil {
+		return nil
+	}
+	return r.where(n)
 }
 
 // Give puts a port back, with what the real server expected next on it (0 for a
@@ -175,14 +186,26 @@ func (a *Address) Peek(pool uint8) (port uint16, ok bool) {
 func (a *Address) Give(pool uint8, port, second uint16, seen uint32) {
 	if port >= a.set.first && port <= a.set.last { // else port_range was another when it was taken
 		a.pools[pool].Load().put(port, second, seen)
+		return
 	}
-	a.used.Add(-1)
+	a.beyond.Add(-1)
+}
+
+// used is how many ports are taken, of all pools.
+func (a *Address) used() int64 {
+	n := a.beyond.Load()
+	for i := range a.pools {
+		if r := a.pools[i].Load(); r != nil {
+			n += r.taken(a.set.first, a.set.last)
+		}
+	}
+	return n
 }
 
 // Counts are the figures that dpip shows: ports in use, free ones over all
 // pools, and how often none was left.
 func (a *Address) Counts() (used, free, miss uint64) {
-	u := a.used.Load()
+	u := a.used()
 	return uint64(u), uint64(int64(Pools)*int64(a.set.last-a.set.first+1) - u), uint64(a.miss.Load())
 }
 
@@ -396,7 +419,7 @@ func (s *Set) Sweep() {
 	defer s.mu.Unlock()
 	unmap(&s.gone) // whoever may have been at it when it was forgotten is long done
 	for ip, a := range s.byIP {
-		if !a.wanted && a.used.Load() == 0 {
+		if !a.wanted && a.used() == 0 {
 			delete(s.byIP, ip)
 			s.byIndex[a.Index].Store(nil)
 			s.free = append(s.free, a.Index)
@@ -430,5 +453,5 @@ func (s *Set) InUse(ip netip.Addr) (used int64, ok bool) {
 	if a == nil {
 		return 0, false
 	}
-	return a.used.Load(), true
+	return a.used(), true
 }

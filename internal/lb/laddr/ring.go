@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"weir/internal/flow"
 	"weir/internal/pinned"
 )
 
@@ -32,6 +33,9 @@ type cell struct {
 	word atomic.Uint64
 	seen uint32 // what the real server expected next on the port, 0: unknown
 }
+
+// hand gives the cell to whose turn a word says.
+func (c *cell) hand(word uint64) { flow.Set64((*uint64)(unsafe.Pointer(&c.word)), word) }
 
 const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
 
@@ -123,14 +127,32 @@ func (s *ports) len() (n int) {
 	return n
 }
 
-// peek returns the port that take would give.
-func (r *ring) peek() (port uint16, ok bool) {
+// fresh is how many ports nobody has used.
+func (r *ring) fresh() uint32 {
 	if p := r.unused.Load(); p <= r.last {
-		return uint16(p), true
+		return r.last + 1 - p
 	}
-	pos := r.head.Load()
+	return 0
+}
+
+// peek returns the port that take would give after n others.
+func (r *ring) peek(n uint32) (port uint16, ok bool) {
+	fresh := r.fresh()
+	if n < fresh {
+		return uint16(r.last + 1 - fresh + n), true
+	}
+	pos := r.head.Load() + n - fresh
 	w := r.cells[pos&(ringSize-1)].word.Load()
 	return uint16(w >> 16), uint32(w>>32) == turn(pos)+1
+}
+
+// where returns the place in memory that peek will look at, nil if it is the ring's head.
+func (r *ring) where(n uint32) unsafe.Pointer {
+	fresh := r.fresh()
+	if n < fresh {
+		return nil
+	}
+	return unsafe.Pointer(&r.cells[(r.head.Load()+n-fresh)&(ringSize-1)])
 }
 
 // put appends a port released in the given second.
@@ -143,7 +165,7 @@ func (r *ring) put(port, second uint16, seen uint32) {
 		// There are more cells than ports, so that it will be free: try again.
 		if uint32(cell.word.Load()>>32) == turn(pos) && r.tail.CompareAndSwap(pos, pos+1) {
 			cell.seen = seen
-			cell.word.Store(uint64(turn(pos)+1)<<32 | uint64(port)<<16 | uint64(second))
+			cell.hand(uint64(turn(pos)+1)<<32 | uint64(port)<<16 | uint64(second))
 			return
 		}
 	}
@@ -164,11 +186,16 @@ func (r *ring) take() (port, second uint16, seen uint32, ok bool) {
 		case d == 0:
 			if r.head.CompareAndSwap(pos, pos+1) {
 				seen = cell.seen
-				cell.word.Store(uint64(turn(pos)+ringSize) << 32)
+				cell.hand(uint64(turn(pos)+ringSize) << 32)
 				return uint16(w >> 16), uint16(w), seen, true
 			}
 		case d < 0:
 			return 0, 0, 0, false
 		}
 	}
+}
+
+// taken is how many of the ports from first to last are not in it.
+func (r *ring) taken(first, last uint16) int64 {
+	return int64(last) - int64(first) + 1 - int64(r.fresh()) - int64(int32(r.tail.Load()-r.head.Load()))
 }

@@ -134,7 +134,7 @@ func roundRobin(cursor *atomic.Uint64, cs []Candidate) int {
 				break
 			}
 		}
-		if pick == None || cursor.CompareAndSwap(at, uint64(pick)+1) {
+		if pick == None || at == uint64(pick)+1 || cursor.CompareAndSwap(at, uint64(pick)+1) {
 			return pick
 		}
 	}

@@ -86,7 +86,7 @@ type Service struct {
 }
 
 // Pick chooses a real server for a new connection and says how packets get there,
-// or returns nil.
+// or returns nil. Without a Table k is not looked at.
 func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 	if len(s.Candidates) == 0 {
 		return nil, 0
@@ -96,6 +96,24 @@ func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 		i = s.Table.Pick(k, s.Candidates)
 	} else {
 		i = s.Scheduler.Pick(&s.State.Cursor, s.Candidates, s.GCD)
+	}
+	if i == sched.None {
+		return nil, 0
+	}
+	return s.Dests[i], s.Modes[i]
+}
+
+// Foresee is what Pick will choose, if nothing changes, after what was foreseen with the
+// same cursor, which begins as a copy of State's.
+func (s *Service) Foresee(k *sched.Key, cursor *atomic.Uint64) (*Dest, spec.Forward) {
+	i := 0
+	switch {
+	case len(s.Candidates) == 0:
+		return nil, 0
+	case s.Table != nil:
+		i = s.Table.Pick(k, s.Candidates)
+	case len(s.Candidates) > 1:
+		i = s.Scheduler.Pick(cursor, s.Candidates, s.GCD)
 	}
 	if i == sched.None {
 		return nil, 0
