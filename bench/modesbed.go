@@ -29,7 +29,7 @@ var (
 // newModeBed makes a director of one worker, with both families on both sides, clients
 // beyond a device, and a UDP service of a mode.
 func newModeBed(m mode, on device, flows int) (*bed, error) {
-	t, err := flow.New(flow.Config{Conns: flows + flows/8 + 4096, Workers: 1})
+	t, err := flow.New(flow.Config{Conns: flows + flows/2 + 4096, Workers: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,9 @@ func newWebBed(ctx context.Context, bin string, p *peer) (_ *webBed, err error) 
 	if err := p.web(ctx, b); err != nil {
 		return nil, err
 	}
+	if err := comeToRest(ctx, b.course.pid()); err != nil {
+		return nil, err
+	}
 	if err := b.startServer(); err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func scale(args []string) error {
 	}
 	workers = 2
 	debug.SetGCPercent(-1)
-	beds, err := newBeds(flow.Anonymous, workers*(*flows+*flows/8+4096), workers*(*flows)/60000+1, workers)
+	beds, err := newBeds(flow.Anonymous, workers*(*flows+*flows/2+4096), workers*(*flows)/60000+1, workers)
 	if err != nil {
 		return err
 	}

@@ -134,6 +134,9 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 	if err := p.set(ctx, n); err != nil {
 		return r, err
 	}
+	if err := comeToRest(ctx, n.pid()); err != nil {
+		return r, err
+	}
 	part, err := n.startVeth(p)
 	if err != nil {
 		return r, err

@@ -110,7 +110,7 @@ func newXDPRun(flows int) (_ *xdpRun, err error) {
 			r.close()
 		}
 	}()
-	if r.table, err = flow.New(flow.Config{Conns: flows + flows/8, Workers: 1, Backing: flow.BPFArray}); err != nil {
+	if r.table, err = flow.New(flow.Config{Conns: flows + flows/2, Workers: 1, Backing: flow.BPFArray}); err != nil {
 		return nil, err
 	}
 	if err := r.fill(flows); err != nil {
