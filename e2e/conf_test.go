@@ -54,6 +54,11 @@ func (d *director) conf() string {
 		b.WriteString("    }\n")
 	}
 	b.WriteString("}\n")
+	if !strings.Contains(d.setup.conf, "conn_pool_size") {
+		// Of the default's memory, whose pages are written to ahead, the next test's
+		// processor would pay for.
+		b.WriteString("ipvs_defs {\n    conn {\n        conn_pool_size 262144\n    }\n}\n")
+	}
 	b.WriteString(d.setup.conf)
 	return b.String()
 }
