@@ -36,6 +36,7 @@ func clientOf(i int) tuple {
 
 // udpRun sends datagrams of flows in a cycle.
 type udpRun struct {
+	_ [128]byte // two may run at once
 	*bed
 	flows   int
 	first   int    // its clients begin there
@@ -45,6 +46,7 @@ type udpRun struct {
 	sums    [2][2]uint32 // IP and UDP checksum complement without what is stamped
 	off     int          // packets of the present cycle still to send
 	sent    [2]uint64
+	_       [128]byte
 }
 
 // newUDPRun has room for more connections than flows, so that they fill some percent of it.

@@ -19,6 +19,7 @@ const (
 // Bounds: the number of frames given to NewPool. Get returns nil beyond it and
 // the caller drops for PoolEmpty.
 type Pool struct {
+	_      [128]byte // what is allocated before and behind is another worker's: no line is shared
 	arena  []byte
 	frames []uint32 // free small frames
 	bigMem []byte
@@ -27,6 +28,7 @@ type Pool struct {
 	total  int       // small frames
 	nbig   int
 	out    int // packets handed out by Get, GetBig and Wrap and not yet put back
+	_      [128]byte
 }
 
 // NewPool maps memory for small and big frames outside of the Go heap, and the
