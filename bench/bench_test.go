@@ -39,7 +39,7 @@ func TestWalk(t *testing.T) {
 
 // Two workers on one table, and a whole director with calls to its API beside.
 func TestScaleAndPause(t *testing.T) {
-	for _, args := range []string{"scale -flows 100 -packets 4096 -reps 1", "pause -flows 1000 -pps 20000 -seconds 1 -reps 1"} {
+	for _, args := range []string{"scale -flows 100,200 -conns 4096 -packets 4096 -reps 1", "pause -flows 1000 -pps 20000 -seconds 1 -reps 1"} {
 		if err := run(strings.Fields(args)); err != nil {
 			t.Errorf("%s: %v", args, err)
 		}

@@ -56,47 +56,70 @@ func together(lanes []*lane, f func(l *lane)) float64 {
 
 func scale(args []string) error {
 	fs := flag.NewFlagSet("scale", flag.ContinueOnError)
-	flows := fs.Int("flows", 1000, "flows of each worker")
+	list := fs.String("flows", "1000,100000", "numbers of flows of each worker")
+	conns := fs.Int("conns", usualConns, "connections that the table has room for")
 	packets := fs.Int("packets", 4<<20, "packets of one repetition")
 	reps := fs.Int("reps", 9, "repetitions, of which the median counts")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if *flows < 1 || *flows > 4<<20 {
-		return fmt.Errorf("-flows: %d: 1 to %d", *flows, 4<<20)
-	}
-	workers := runtime.NumCPU()
-	if workers < 2 {
-		return fmt.Errorf("there is one processor, and two workers need two")
-	}
-	workers = 2
-	debug.SetGCPercent(-1)
-	beds, err := newBeds(flow.Anonymous, workers*(*flows+*flows/2+4096), workers*(*flows)/60000+1, workers)
+	flows, err := flowsOf(*list)
 	if err != nil {
 		return err
 	}
+	for _, n := range flows {
+		if scaled*n > *conns {
+			return fmt.Errorf("-flows: %d of each of %d workers don't fit into a table of %d connections: see -conns", n, scaled, *conns)
+		}
+	}
+	if runtime.NumCPU() < scaled {
+		return fmt.Errorf("there is one processor, and two workers need two")
+	}
+	debug.SetGCPercent(-1)
+	fmt.Printf("%s\n\nTwo workers on one table with room for %d connections, UDP both ways, pipe to pipe; medians of %d.\n\n", machine(), *conns, *reps)
+	fmt.Printf("%15s %28s %28s\n", "flows of each", "times the packets of one", "two harnesses, nothing shared")
+	for _, n := range flows {
+		walk, dry, err := scaleRow(n, *conns, *packets, *reps)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%15d %28.2f %28.2f\n", n, walk, dry)
+	}
+	return nil
+}
+
+// usualConns is the size of a director's table if nothing is said, scaled how many workers
+// are compared with one.
+const usualConns, scaled = 2097151, 2
+
+// scaleRow returns what two workers do as a multiple of one, and what two harnesses do
+// without a worker, which share nothing.
+func scaleRow(flows, conns, packets, reps int) (walk, dry float64, err error) {
+	beds, err := newBeds(flow.Anonymous, conns, scaled*flows/60000+1, scaled)
+	if err != nil {
+		return 0, 0, err
+	}
 	var lanes []*lane
+	for i := len(beds) - 1; i >= 0; i-- {
+		defer beds[i].close()
+	}
 	for i, b := range beds {
-		defer b.close()
-		lanes = append(lanes, &lane{newUDPRunOn(b, *flows, i*(*flows)), i})
+		lanes = append(lanes, &lane{newUDPRunOn(b, flows, i*flows), i})
 	}
 	for _, l := range lanes {
 		if err := l.fill(); err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
 	var walks, dries []float64
-	for range *reps {
-		walks = append(walks, together(lanes, func(l *lane) { l.pass(*packets, wan, lan) }))
-		dries = append(dries, together(lanes, func(l *lane) { l.dry(*packets, wan, lan) }))
+	for range reps {
+		walks = append(walks, together(lanes, func(l *lane) { l.pass(packets, wan, lan) }))
+		dries = append(dries, together(lanes, func(l *lane) { l.dry(packets, wan, lan) }))
 	}
-	fmt.Printf("%s\n\n", machine())
-	fmt.Printf("Two workers on one table, %d flows each, both ways, pipe to pipe, do %.2f times the packets of one.\n", *flows, median(walks))
-	fmt.Printf("Two harnesses without a worker, which share nothing, do %.2f times those of one. Medians of %d.\n", median(dries), *reps)
 	for _, l := range lanes {
 		if err := l.lost(); err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
-	return nil
+	return median(walks), median(dries), nil
 }
