@@ -201,6 +201,15 @@ var synOptions = [16]uint8{
 
 // usualSYN reports whether these are all options there are, in whichever order.
 func usualSYN(o []byte) bool {
+	if len(o) == 20 {
+		const (
+			most   = 0x0a08_0204_0000_0402 // segment size, SACK permitted, timestamp, ...
+			window = 0x0003_0301           // ... NOP, window scale: those of Linux
+		)
+		if binary.LittleEndian.Uint64(o)&^0xffff_0000 == most && binary.LittleEndian.Uint32(o[16:])&0xffffff == window {
+			return true
+		}
+	}
 	for len(o) > 0 && o[0] != wire.OptEnd {
 		n := 1
 		if o[0] != wire.OptNOP {
