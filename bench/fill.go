@@ -24,6 +24,7 @@ func newFlows(args []string) error {
 	seconds := fs.Float64("tcp", 12, "seconds of TCP connections; 0: none")
 	linger := fs.String("linger", "2,7", "seconds that closed TCP connections stay for: each is measured")
 	kinds := fs.Float64("kinds", 2, "seconds of TCP connections by kind of packet; 0: none")
+	bare := fs.Bool("bare", false, "TCP segments without options, as sessions before measured; else they have Linux's")
 	profile := fs.String("cpuprofile", "", "write a CPU profile to this file")
 	cpu := fs.Int("cpu", -1, "processor to run on; -1: the last")
 	if err := fs.Parse(args); err != nil {
@@ -53,14 +54,14 @@ func newFlows(args []string) error {
 			if err != nil || n == 0 {
 				return fmt.Errorf("-linger: %q is no number of seconds", s)
 			}
-			if err := tcpRow(seconds64(*seconds), uint32(n)); err != nil {
+			if err := tcpRow(seconds64(*seconds), uint32(n), *bare); err != nil {
 				return err
 			}
 			debug.FreeOSMemory()
 		}
 	}
 	if *kinds > 0 {
-		return kindsRow(seconds64(*kinds))
+		return kindsRow(seconds64(*kinds), *bare)
 	}
 	return nil
 }

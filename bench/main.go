@@ -102,7 +102,7 @@ func walk(args []string) error {
 		}
 	}
 	if *seconds > 0 {
-		return tcpRow(seconds64(*seconds), 7)
+		return tcpRow(seconds64(*seconds), 7, false)
 	}
 	return nil
 }

@@ -40,6 +40,24 @@ type step struct {
 	payload  int
 }
 
+// What Linux's segments have for options: a SYN's 20 bytes offer a segment size, selective
+// acknowledgement, timestamps and a window scale; all others have their timestamp.
+var (
+	synOptions = []byte{2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 1, 2, 3, 0, 0, 0, 0, 1, 3, 3, 7}
+	options    = []byte{1, 1, 8, 10, 0, 1, 2, 3, 0, 4, 5, 6}
+)
+
+// optionsOf are those of a step; bare segments have none.
+func (s *step) optionsOf(bare bool) []byte {
+	switch {
+	case bare:
+		return nil
+	case s.flags&syn != 0:
+		return synOptions
+	}
+	return options
+}
+
 var life = [groups]step{
 	{"SYN", wan, syn, 0, 0, 0},
 	{"SYN-ACK", lan, syn | ack, 0, 1, 0},
@@ -85,7 +103,7 @@ type turn struct {
 // newTCPRun makes room for what is made in a time at 1.5 million a second, 12 M at most. A
 // connection that has ended stays for so many seconds: 7 is what it does without being
 // told (TIME_WAIT), 2 is how DPVS was measured; and rests for another one.
-func newTCPRun(d time.Duration, linger uint32) (*tcpRun, error) {
+func newTCPRun(d time.Duration, linger uint32, bare bool) (*tcpRun, error) {
 	stays := float64(linger) + 1.2
 	room := min(12<<20, 1<<18+int(1.5e6*min(d.Seconds(), stays)))
 	b, err := newBed(room, room/60000+1)
@@ -102,8 +120,12 @@ func newTCPRun(d time.Duration, linger uint32) (*tcpRun, error) {
 		if s.in == lan {
 			src, dst = rip, rip
 		}
-		f := frame(s.in, wire.ProtoTCP, src, dst, servicePort, servicePort, 54+s.payload)
-		wire.TCP(f[34:]).SetFlags(s.flags)
+		opts := s.optionsOf(bare)
+		f := frame(s.in, wire.ProtoTCP, src, dst, servicePort, servicePort, 54+len(opts)+s.payload)
+		t := wire.TCP(f[34:])
+		t.SetFlags(s.flags)
+		t.SetDataOffset(wire.TCPMinLen + len(opts))
+		copy(f[54:], opts)
 		r.frames[i], r.sums[i] = f, bareTCP(f)
 	}
 	r.collect(r.note)
@@ -328,8 +350,8 @@ func (r *tcpRun) kinds(d time.Duration) (each [groups]float64) {
 
 // tcpRow measures for a time: connections a second, then, without mixing, cycles by kind
 // of packet.
-func tcpRow(d time.Duration, linger uint32) error {
-	r, err := newTCPRun(d, linger)
+func tcpRow(d time.Duration, linger uint32, bare bool) error {
+	r, err := newTCPRun(d, linger, bare)
 	if err != nil {
 		return err
 	}
@@ -363,8 +385,8 @@ func tcpRow(d time.Duration, linger uint32) error {
 }
 
 // kindsRow prints the cycles of each kind of packet.
-func kindsRow(d time.Duration) error {
-	r, err := newTCPRun(d, 7)
+func kindsRow(d time.Duration, bare bool) error {
+	r, err := newTCPRun(d, 7, bare)
 	if err != nil {
 		return err
 	}

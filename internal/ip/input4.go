@@ -173,9 +173,13 @@ func UsualTCP(h []byte) bool { return usual(h) }
 
 // usual reports whether a TCP header has only the options that established
 // connections use, as everybody lays them out (RFC 7323, appendix A): a
-// timestamp, and then SACK blocks. Any other list may hold an address that the
-// client claims to have (TOA).
+// timestamp, and then SACK blocks; or those that a SYN has. Any other list may hold an
+// address that the client claims to have (TOA).
 func usual(h []byte) bool {
+	const syn = 1 << 1
+	if h[13]&syn != 0 {
+		return usualSYN(h[wire.TCPMinLen:])
+	}
 	const (
 		timestamp = 0x0a080101 // NOP, NOP, kind 8, length 10, read little-endian
 		sack      = 0x00050101 // NOP, NOP, kind 5
@@ -187,6 +191,36 @@ func usual(h []byte) bool {
 		return true
 	}
 	return binary.LittleEndian.Uint32(h[32:36])&0xffffff == sack && int(h[35]) == len(h)-34
+}
+
+// synOptions are the lengths of what the two ends of a connection agree on in their SYNs
+// (RFC 9293, 3.2; RFC 2018; RFC 7323).
+var synOptions = [16]uint8{
+	wire.OptMSS: wire.OptMSSLen, wire.OptWScale: wire.OptWScaleLen, wire.OptSACKPermitted: 2, wire.OptTimestamp: wire.OptTimestampLen,
+}
+
+// usualSYN reports whether these are all options there are, in whichever order.
+func usualSYN(o []byte) bool {
+	if len(o) == 20 {
+		const (
+			most   = 0x0a08_0204_0000_0402 // segment size, SACK permitted, timestamp, ...
+			window = 0x0003_0301           // ... NOP, window scale: those of Linux
+		)
+		if binary.LittleEndian.Uint64(o)&^0xffff_0000 == most && binary.LittleEndian.Uint32(o[16:])&0xffffff == window {
+			return true
+		}
+	}
+	for len(o) > 0 && o[0] != wire.OptEnd {
+		n := 1
+		if o[0] != wire.OptNOP {
+			if len(o) < 2 || o[1] == 0 || o[1] != synOptions[o[0]%16] || o[0] >= 16 || int(o[1]) > len(o) {
+				return false
+			}
+			n = int(o[1])
+		}
+		o = o[n:]
+	}
+	return true
 }
 
 // key4 checks the transport header, which l4 begins with, and sets the key.

@@ -53,7 +53,11 @@ func (b *Balancer) miss(p *packet.Packet) packet.Verdict {
 	if svc.OnePacket {
 		return b.onePacket(p, svc)
 	}
-	return b.open(p, svc)
+	h, key1, v := b.open(p, svc)
+	if h == nil {
+		return v
+	}
+	return b.slow(p, h, key1)
 }
 
 // twin reports whether the port that p came in on has a Linux twin that is up: what the
@@ -91,33 +95,34 @@ type opening struct {
 
 // open makes a connection for its first packet: real server, what the forwarding
 // mode borrows, the ways there and back, the half-flows. All of it happens here, once.
-func (b *Balancer) open(p *packet.Packet, svc *service.Service) packet.Verdict {
+// It returns the inbound half-flow, which has not seen the packet yet; else the verdict.
+func (b *Balancer) open(p *packet.Packet, svc *service.Service) (*flow.Half, uint64, packet.Verdict) {
 	if b.foreseen.burst != nil {
 		b.foresee(p, svc)
 	}
 	dest, mode, held := b.choose(p, svc)
 	if dest == nil {
 		if p.Proto == protoTCP && !begins(p) {
-			return b.refuseMiddle(p)
+			return nil, 0, b.refuseMiddle(p)
 		}
-		return p.DropFor(packet.LBNoDest)
+		return nil, 0, p.DropFor(packet.LBNoDest)
 	}
 	var o opening
 	o.begin(p, svc, dest, held)
 	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
 		b.giveBack(&o)
-		return v
+		return nil, 0, v
 	}
 	b.makeRoom()
 	if why := b.shape(p, &o, svc, dest, mode); why != packet.NoReason {
 		b.giveBack(&o)
-		return p.DropFor(why)
+		return nil, 0, p.DropFor(why)
 	}
 	return b.enter(p, &o, svc, dest)
 }
 
-// enter makes the connection, and sends its first packet through it.
-func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest) packet.Verdict {
+// enter makes the connection, and returns the half-flow that its first packet goes by.
+func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, dest *service.Dest) (*flow.Half, uint64, packet.Verdict) {
 	switch p.Proto {
 	case protoTCP:
 		o.conn.State |= flow.ConnHalfOpen
@@ -145,16 +150,16 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		b.giveBack(o)
 		switch err {
 		case flow.ErrFull:
-			return p.DropFor(packet.LBTableFull)
+			return nil, 0, p.DropFor(packet.LBTableFull)
 		case flow.ErrExists: // another worker was faster
 			if h, key1 := b.find(p); h != nil {
-				return b.slow(p, h, key1)
+				return h, key1, packet.Continue
 			}
 			if o.local == nil && !o.oneWay {
-				return p.DropFor(packet.LBNATClash)
+				return nil, 0, p.DropFor(packet.LBNATClash)
 			}
 		}
-		return p.DropFor(packet.LBConnRace)
+		return nil, 0, p.DropFor(packet.LBConnRace)
 	}
 	b.add(&dest.Load.Inactive, 1)
 	if o.conn.State&flow.ConnHalfOpen != 0 {
@@ -169,9 +174,9 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 	h := b.flows.Half(atomic.LoadUint32(&b.flows.Conn(ci).In))
 	key1 := atomic.LoadUint64(&h.Key1)
 	if !flow.Matches(key1, p.Key1) {
-		return p.DropFor(packet.LBLateRewrite) // it ended already
+		return nil, 0, p.DropFor(packet.LBLateRewrite) // it ended already
 	}
-	return b.slow(p, h, key1)
+	return h, key1, packet.Continue
 }
 
 // ways finds the way to the real server and, where answers come by here, the way

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"weir/internal/packet"
 	"weir/internal/wire"
@@ -47,7 +48,11 @@ func shiftAck(p *packet.Packet, t wire.TCP, m *stream) {
 
 // lowerMSS makes the sender of the other side leave room for n bytes of option.
 func lowerMSS(p *packet.Packet, t wire.TCP, n uint16) {
-	o, ok := wire.FindOption(t.Options(), wire.OptMSS)
+	options := t.Options()
+	o, rest, ok := wire.NextOption(options)
+	for ok && o.Kind != wire.OptMSS {
+		o, rest, ok = wire.NextOption(rest)
+	}
 	if !ok || len(o.Raw) != wire.OptMSSLen {
 		return
 	}
@@ -55,10 +60,12 @@ func lowerMSS(p *packet.Packet, t wire.TCP, n uint16) {
 	if mss <= 2*n { // no sane value: leave it to the ends
 		return
 	}
-	head := t[:t.DataOffset()]
-	old := wire.Sum(head[20:], 0)
 	binary.BigEndian.PutUint16(o.Raw[2:4], mss-n)
-	retally(p, t, old, wire.Sum(head[20:], 0))
+	old, now := mss, mss-n
+	if (len(options)-len(rest))&1 != 0 { // it lies across two words
+		old, now = bits.ReverseBytes16(old), bits.ReverseBytes16(now)
+	}
+	retally(p, t, uint64(old), uint64(now))
 }
 
 // blankTimestamp takes the timestamp option out of a SYN, so that neither side

@@ -76,7 +76,11 @@ func (b *Balancer) outward(p *packet.Packet) packet.Verdict {
 		o.conn.State |= flow.ConnNoTimestamp
 		o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
 	}
-	return b.enter(p, &o, svc, dest)
+	h, key1, v := b.enter(p, &o, svc, dest)
+	if h == nil {
+		return v
+	}
+	return b.slow(p, h, key1)
 }
 
 // borrow takes a WAN address and a port for a connection, which is its own toward the

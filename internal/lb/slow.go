@@ -167,8 +167,10 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	case int32(t.Ack()-(c.ServerISN+1)) > 0:
 		b.orState(&c.State, flow.ConnTold)
 	}
-	if t := wire.TCP(p.Data[p.L4:]); !told && t.DataOffset() > wire.TCPMinLen && blankTOA(p, t) {
-		b.stats.ClaimsTaken++
+	if !told && p.Flags&packet.Plain == 0 { // a plain one claims nothing
+		if t := wire.TCP(p.Data[p.L4:]); t.DataOffset() > wire.TCPMinLen && blankTOA(p, t) {
+			b.stats.ClaimsTaken++
+		}
 	}
 	d := proto.Inbound
 	if s&flow.ConnOneWay != 0 {

@@ -1,6 +1,9 @@
 package lb
 
 import (
+	"encoding/binary"
+	"math/bits"
+
 	"weir/internal/flow"
 	"weir/internal/packet"
 	"weir/internal/wire"
@@ -30,10 +33,11 @@ func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
 // putAhead puts the option into a segment that has none but usual ones, all of which stay:
 // what tryTOA does first, of which nearly every segment is.
 func (b *Balancer) putAhead(p *packet.Packet, hop *flow.NextHop) bool {
-	var toa [maxOptions]byte
-	n := b.putTOA(&toa, wirePort(uint16(p.Key1)))
-	t := wire.TCP(p.Data[p.L4:])
-	had, room := t.DataOffset()-wire.TCPMinLen, maxOptions
+	n := wire.OptTOA4Len
+	if !b.src.Is4() {
+		n = wire.OptTOA6Len
+	}
+	had, room := wire.TCP(p.Data[p.L4:]).DataOffset()-wire.TCPMinLen, maxOptions
 	if hop.MTU != 0 {
 		room = min(room, int(hop.MTU)-(len(p.Data)-int(p.L3))+had)
 	}
@@ -42,12 +46,22 @@ func (b *Balancer) putAhead(p *packet.Packet, hop *flow.NextHop) bool {
 	}
 	at := int(p.L4) + wire.TCPMinLen
 	copy(p.Data, p.Data[n:n+at])
-	copy(p.Data[at:], toa[:n])
-	t = wire.TCP(p.Data[p.L4:])
-	t.SetDataOffset(wire.TCPMinLen + had + n)
+	// What the checksum covers grows by the option, the header's length in words, and the
+	// pseudo-header's; all words here are read little-endian.
+	sum := uint64(bits.ReverseBytes16(uint16(n<<10 + n)))
+	if n == wire.OptTOA4Len {
+		option := uint64(wire.OptTOA) | wire.OptTOA4Len<<8 | p.Key1&0xffff<<16 | uint64(b.src.V4())<<32
+		binary.LittleEndian.PutUint64(p.Data[at:], option)
+		sum += option&(1<<32-1) + option>>32
+	} else {
+		wire.PutTOA6(p.Data[at:], wirePort(uint16(p.Key1)), b.src.IP().As16())
+		sum += uint64(bits.ReverseBytes16(wire.Fold(wire.Sum(p.Data[at:at+n], 0))))
+	}
+	t := (*[wire.TCPMinLen]byte)(p.Data[p.L4:])
+	t[12] += uint8(n << 2)
 	if !p.Is(packet.CsumPartial) {
-		// The option, the header's length in words, and the pseudo-header's.
-		t.SetChecksum(^wire.Fold(uint64(^t.Checksum()) + wire.Sum(toa[:n], uint64(n<<10+n))))
+		was := binary.LittleEndian.Uint16(t[16:18])
+		binary.LittleEndian.PutUint16(t[16:18], ^wire.Fold(uint64(^was)+sum))
 	}
 	lengthen(p, n)
 	return true

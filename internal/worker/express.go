@@ -13,12 +13,13 @@ import (
 	"weir/internal/wire"
 )
 
-// The express is the whole walk of the packet that most packets are: a plain one of an
-// established connection, to a neighbour that is there. It does in one piece what the
-// stages do one after the other (and the XDP engine in the driver), at two thirds of
-// their price: docs/performance.md. Where a stage would do anything but pass the packet
-// on, the express leaves it as it came, and the stages do it: they are what is right,
-// and a test has both forward the same packets.
+// The express is the whole walk of the packet that most packets are: a plain one of a
+// connection that goes out as what it came in, to a neighbour that is there. It does in one
+// piece what the stages do one after the other (and the XDP engine in the driver), at two
+// thirds of their price: docs/performance.md. A packet that begins its connection, or moves
+// its state, goes by the desk (lb.Meet, lb.Turn) on its way. Where a stage would do anything
+// but pass the packet on, the express leaves it as it came, and the stages do it: they are
+// what is right, and a test has both forward the same packets.
 
 // stagesOnly is set by the test that compares the two.
 var stagesOnly bool
@@ -97,7 +98,7 @@ func (w *Worker) glance(p *packet.Packet) bool {
 
 // boards reports, as 1, whether a packet that arrived may take the express.
 func boards(p *packet.Packet) uint64 {
-	if p.Verdict == packet.Continue && p.Flags&(keyed|packet.GSO) == keyed && p.L3 == l3 && p.TCPFlags&tcpTurns == 0 {
+	if p.Verdict == packet.Continue && p.Flags&(keyed|packet.GSO) == keyed && p.L3 == l3 {
 		return 1
 	}
 	return 0
@@ -135,10 +136,13 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	h, key1 := w.flows.Here(p.Hash)
 	if !flow.Matches(key1, p.Key1) || !h.Bears(p.Key0) {
 		if h, key1 = w.flows.Find(p.Key0, p.Key1, p.Hash); h == nil {
-			return false
+			if h, key1 = w.lb.Meet(p); h == nil {
+				return false
+			}
 		}
 	}
-	if key1&(flow.FlagFast|flow.FlagCross|flow.FlagTunnel) != flow.FlagFast {
+	turns := turning(p, key1)
+	if turns && p.Proto != wire.ProtoTCP || key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
 		return false
 	}
 	addrs, rest, hop, dest := h.Rewrite()
@@ -150,9 +154,13 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	if !h.Same(key1) || f[l3+8] <= 1 || n > way.mtu {
 		return false
 	}
+	if turns {
+		if !w.lb.Turn(p, h, key1, hop) {
+			return false
+		}
+		f = (*[glanceBytes]byte)(p.Data)
+	}
 	w.lb.Note(h, key1, dest, n)
-	binary.LittleEndian.PutUint64(f[0:8], way.dstSrc)
-	binary.LittleEndian.PutUint32(f[8:12], way.srcRest)
 	f[l3+8]--
 	ipSum := f[l3+10 : l3+12]
 	binary.LittleEndian.PutUint16(ipSum, moved(binary.LittleEndian.Uint16(ipSum), uint16(rest>>32)))
@@ -160,7 +168,7 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	binary.LittleEndian.PutUint32(f[l4:l4+4], uint32(rest))
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
-		if key1&flow.FlagReply != 0 {
+		if key1&flow.FlagReply != 0 && !turns {
 			w.lb.Remember(p, h, p.Data[l3:])
 		}
 		if sum := f[l4+16 : l4+18]; !partial {
@@ -169,19 +177,14 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	} else if sum := f[l4+6 : l4+8]; !partial && binary.LittleEndian.Uint16(sum) != 0 {
 		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))
 	}
-	p.Out, p.NextHop = way.out, way.ref
-	w.stats.Express++
-	if p.Flags&(packet.CsumPartial|packet.Cut) != 0 {
-		w.leave(p, packet.Transmit)
-		return true
-	}
-	w.stats.Forwarded++
-	t := way.tray
-	t.packets[t.n%port.Burst] = p
-	if t.n++; t.n == port.Burst {
-		w.send(t)
-	}
+	w.depart(p, way)
 	return true
+}
+
+// turning reports whether a packet of a half-flow may move its connection's state, or has
+// to tell who the client is.
+func turning(p *packet.Packet, key1 uint64) bool {
+	return key1&flow.FlagFast == 0 || p.TCPFlags&tcpTurns != 0
 }
 
 // moved is a checksum after what it covers changed by delta (RFC 1624, eqn 3).

@@ -67,10 +67,15 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	wide, key1 := w.flows.Nearest(p.Hash)
 	if addrs := (*[32]byte)(f[l3+8 : l46]); !flow.Matches(key1, p.Key1) || !wide.Bears(addrs) {
 		if wide, key1 = w.flows.FindWide(p.Key1, p.Hash, addrs); wide == nil {
-			return false
+			var h *flow.Half
+			if h, key1 = w.lb.Meet(p); h == nil {
+				return false
+			}
+			wide = w.flows.Wide(h)
 		}
 	}
-	if key1&(flow.FlagFast|flow.FlagCross|flow.FlagTunnel) != flow.FlagFast {
+	turns := turning(p, key1)
+	if turns && p.Proto != wire.ProtoTCP || key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
 		return false
 	}
 	h := &wide.Half
@@ -83,6 +88,12 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	if !h.Same(key1) || f[l3+7] <= 1 || n > way.mtu {
 		return false
 	}
+	if turns {
+		if !w.lb.Turn(p, h, key1, hop) {
+			return false
+		}
+		f = (*[glanceBytes6]byte)(p.Data)
+	}
 	w.lb.Note(h, key1, dest, n)
 	f[l3+7]--
 	binary.LittleEndian.PutUint64(f[l3+8:l3+16], src.Hi)
@@ -92,7 +103,7 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	binary.LittleEndian.PutUint32(f[l46:l46+4], uint32(rest))
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
-		if key1&flow.FlagReply != 0 {
+		if key1&flow.FlagReply != 0 && !turns {
 			w.lb.Remember(p, h, p.Data[l3:])
 		}
 		if t := (*[wire.TCPMinLen]byte)(p.Data[l46:]); !partial {
@@ -103,7 +114,7 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	}
 	if p.Flags&(packet.CsumPartial|packet.Cut) == 0 {
 		w.stats.Out6++
-		w.stats.Out6Bytes += uint64(n)
+		w.stats.Out6Bytes += uint64(len(p.Data) - l3)
 	}
 	w.depart(p, way)
 	return true

@@ -5,9 +5,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"weir/internal/director"
 	"weir/internal/packet"
+	"weir/internal/spec"
 	"weir/internal/stat"
 	"weir/internal/testkit/words"
 	"weir/internal/wire"
@@ -134,40 +139,95 @@ func altered(rnd *rand.Rand, data []byte) words.Frame {
 	return f
 }
 
+// twoWorlds are a director with the express and one without.
+type twoWorlds struct {
+	worlds [2]*world
+	// anyOrder: what leaves in one step may do so in any order. Timers began at different
+	// times, so that connections of one deadline end in this order or that.
+	anyOrder bool
+	steps    int
+}
+
+func newTwoWorlds(t *testing.T, boot spec.Boot) *twoWorlds {
+	boot.ConnPool, boot.PktPool = 400, 1024
+	both := &twoWorlds{worlds: [2]*world{newWorldWith(t, 1500, 1, boot, nil), newWorldWith(t, 1500, 1, boot, nil)}}
+	both.worlds[1].nanos = both.worlds[0].nanos
+	return both
+}
+
+// pass lets time go by, in steps of the timers.
+func (both *twoWorlds) pass(d time.Duration) {
+	for ; d > 0; d -= 50 * time.Millisecond {
+		for i, w := range both.worlds {
+			worker.StagesOnly(i == 1)
+			w.nanos += 50e6
+			w.breathe()
+		}
+	}
+}
+
+// step gives both the same frames, and compares all that comes of them: what leaves, what is
+// counted, and which connections there are in which state. It returns what left for the
+// real servers.
+func (both *twoWorlds) step(lan []bool, frames []words.Frame) (toServers [][]byte) {
+	t := both.worlds[0].t
+	both.steps++
+	t.Helper()
+	var out [2]string
+	for i, w := range both.worlds {
+		worker.StagesOnly(i == 1)
+		w.nanos += 700_000 // more than half a tick: neighbours were asked in this one, or in the last
+		for j, f := range frames {
+			w.send(lan[j], 0, f)
+		}
+		w.breathe()
+		w.check()
+		toServers = w.lan.Take()
+		toClients := w.wan.Take()
+		if both.anyOrder {
+			slices.SortFunc(toServers, bytes.Compare)
+			slices.SortFunc(toClients, bytes.Compare)
+		}
+		out[i] = fmt.Sprintf("lan %x wan %x", toServers, toClients)
+		s := *w.Lanes()[0].Stats()
+		s.Breaths, s.Bursts, s.Express = 0, 0, 0
+		out[i] += fmt.Sprintf(" stats %v", counts(&s))
+		for _, l := range w.Lanes() {
+			for d := range uint32(64) {
+				out[i] += fmt.Sprintf(" %v", l.LB().Count(d))
+			}
+		}
+		if both.steps%8 != 0 {
+			continue // they take long to look at
+		}
+		var conns []string
+		w.Conns(func(c *director.ConnView) bool {
+			conns = append(conns, fmt.Sprintf("\n%+v", *c))
+			return true
+		})
+		slices.Sort(conns)
+		out[i] += strings.Join(conns, "")
+	}
+	if out[0] != out[1] {
+		at := 0
+		for at < len(out[0]) && at < len(out[1]) && out[0][at] == out[1][at] {
+			at++
+		}
+		from := max(at-300, 0)
+		t.Fatalf("of %d frames, the first %x, the express made\n%.600s\nand the stages\n%.600s", len(frames), frames[0].Data, out[0][from:], out[1][from:])
+	}
+	return toServers
+}
+
 // The express does to every packet what the stages do, byte for byte, and counts it as
 // they do: two directors get the same packets, one of them without the express.
 func TestExpressDoesWhatTheStagesDo(t *testing.T) {
 	defer worker.StagesOnly(false)
 	for seed := range uint64(2) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
-		worlds := [2]*world{newWorld(t, 1, 1024, 100, nil), newWorld(t, 1, 1024, 100, nil)}
-		worlds[1].nanos = worlds[0].nanos
-		step := func(lan []bool, frames []words.Frame) {
-			var out [2]string
-			for i, w := range worlds {
-				worker.StagesOnly(i == 1)
-				w.nanos += 700_000 // more than half a tick: neighbours were asked in this one, or in the last
-				for j, f := range frames {
-					w.send(lan[j], 0, f)
-				}
-				w.breathe()
-				w.check()
-				out[i] = fmt.Sprintf("lan %x wan %x", w.lan.Take(), w.wan.Take())
-				s := *w.Lanes()[0].Stats()
-				s.Breaths, s.Bursts, s.Express = 0, 0, 0
-				out[i] += fmt.Sprintf(" stats %v", counts(&s))
-				for _, l := range w.Lanes() {
-					for d := range uint32(64) {
-						out[i] += fmt.Sprintf(" %v", l.LB().Count(d))
-					}
-				}
-			}
-			if out[0] != out[1] {
-				t.Fatalf("seed %d: of %d frames, the first %x, the express made\n%.3000s\nand the stages\n%.3000s", seed, len(frames), frames[0].Data, out[0], out[1])
-			}
-		}
+		both := newTwoWorlds(t, spec.Boot{})
 		for _, l := range expressLines {
-			step([]bool{l.lan}, []words.Frame{{Data: frame(t, l.line, l.lan)}})
+			both.step([]bool{l.lan}, []words.Frame{{Data: frame(t, l.line, l.lan)}})
 		}
 		for range 2000 {
 			var lan []bool
@@ -177,9 +237,9 @@ func TestExpressDoesWhatTheStagesDo(t *testing.T) {
 				lan = append(lan, l.lan)
 				frames = append(frames, altered(rnd, frame(t, l.line, l.lan)))
 			}
-			step(lan, frames)
+			both.step(lan, frames)
 		}
-		if n := worlds[0].Lanes()[0].Stats().Express; n < 2000 {
+		if n := both.worlds[0].Lanes()[0].Stats().Express; n < 2000 {
 			t.Errorf("%d packets took the express: too few to tell", n)
 		}
 	}

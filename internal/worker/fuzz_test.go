@@ -44,6 +44,12 @@ func newWorld(t testing.TB, workers, frames, conns int, edit func(*spec.Spec)) *
 // newWorldOf makes one with another MTU.
 func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.Spec)) *world {
 	t.Helper()
+	return newWorldWith(t, mtu, workers, spec.Boot{ConnPool: conns, PktPool: frames}, edit)
+}
+
+// newWorldWith makes one with other things that a director learns at its start.
+func newWorldWith(t testing.TB, mtu, workers int, boot spec.Boot, edit func(*spec.Spec)) *world {
+	t.Helper()
 	w := &world{t: t, nanos: uint64(clock.Now()+1) << clock.Shift}
 	owners := []int{0}
 	if workers == 2 {
@@ -55,7 +61,7 @@ func newWorldOf(t testing.TB, mtu, workers, frames, conns int, edit func(*spec.S
 	for _, p := range []*pipe.Port{w.lan, w.wan} {
 		w.twins[p.Facts().Name] = pipe.New(p.Facts().ID, p.Facts().Name+".kni", p.Facts().MAC, 1<<16).Queues(workers).Offloads(true, true, false)
 	}
-	w.start(workers, frames, conns, edit, nil,
+	w.startWith(workers, boot, edit,
 		director.BedPort{Facts: w.lan.Facts(), Owners: owners, Open: opener(w.lan), Twin: opener(w.twins["lan"])},
 		director.BedPort{Facts: w.wan.Facts(), Owners: []int{0}, Open: opener(w.wan), Twin: opener(w.twins["wan"])})
 	return w
@@ -67,9 +73,14 @@ func opener(p *pipe.Port) func(int, *packet.Pool) (port.Queue, error) {
 
 // start makes the director on its ports, and waits until its addresses are its own.
 func (w *world) start(workers, frames, conns int, edit func(*spec.Spec), bonds []spec.Bond, ports ...director.BedPort) {
+	w.t.Helper()
+	w.startWith(workers, spec.Boot{ConnPool: conns, PktPool: frames, Bonds: bonds}, edit, ports...)
+}
+
+func (w *world) startWith(workers int, boot spec.Boot, edit func(*spec.Spec), ports ...director.BedPort) {
 	t := w.t
 	t.Helper()
-	boot := spec.Boot{ConnPool: conns, PktPool: frames, Bonds: bonds, Fragments: spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}}
+	boot.Fragments = spec.Fragments{Buckets: 32, Entries: 32, TTL: 1}
 	for range workers {
 		boot.Workers = append(boot.Workers, spec.Worker{Name: "cpu", Type: "slave", CPU: -1})
 	}

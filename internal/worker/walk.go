@@ -20,9 +20,7 @@ func (w *Worker) walk(burst []*packet.Packet) {
 		w.in = i
 		p := burst[i]
 		if express && w.glance(p) {
-			if p.TCPFlags&tcpTurns == 0 {
-				plain |= 1 << i
-			}
+			plain |= 1 << i
 			continue
 		}
 		p.Verdict = w.arrive(p)
