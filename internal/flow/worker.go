@@ -22,6 +22,9 @@ type Worker struct {
 	live    int64  // connections made less those ended, whosever: others read it
 	marks   uint32 // counts what empty marked with
 
+	sweeps [2]sweep   // of the half-flows of IPv4, and of IPv6
+	swept  clock.Tick // when it looked at them last
+
 	_      [64]byte // what other workers write lies on a line of its own
 	kicked atomic.Uint32
 	breath atomic.Uint64 // tick of the present breath, breathAsleep above
