@@ -121,7 +121,7 @@ func (w *Worker) rest(i uint32, now clock.Tick) {
 // has passed, and every worker has begun a breath since. Their slots have rested then
 // too, and stay as they are until somebody moves in or the sweep comes by.
 func (w *Worker) settle(now clock.Tick, budget int) {
-	if w.resting == 0 && w.sweeps[0].lap <= 0 && w.sweeps[1].lap <= 0 {
+	if w.resting == 0 && w.Unswept() == 0 {
 		w.swept = now
 		return
 	}

@@ -75,6 +75,9 @@ func (s *sweep) pages() (n int) {
 	return n
 }
 
+// Unswept returns how many slots the worker is still to look at.
+func (w *Worker) Unswept() int { return w.sweeps[0].lap + w.sweeps[1].lap }
+
 // sweepAll sweeps what is to be swept now.
 func (w *Worker) sweepAll(now, horizon clock.Tick) {
 	for wide := range w.sweeps {
