@@ -64,6 +64,8 @@ func (r *udpRun) expire() (ending, forgetting int64, seconds float64, err error)
 	if err := r.fill(); err != nil {
 		return 0, 0, 0, err
 	}
+	for r.shared.Locals.Populate(1 << 20) { // as the director does
+	}
 	r.idle()
 	own := r.shared.Flows.Worker(0)
 	var first time.Time
