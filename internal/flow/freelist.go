@@ -32,6 +32,7 @@ func (w *Worker) take() uint32 {
 	i := w.free.head
 	w.free.head = w.t.Conn(i).Next
 	w.free.n--
+	w.t.callIn(w.free.head) // only this one says where that one's next is
 	return i
 }
 
