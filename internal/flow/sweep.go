@@ -8,15 +8,15 @@ import (
 )
 
 // Dead slots that rested can have a new tenant as they are. But searches go on behind
-// them, so they are to become empty where an empty one follows (empty). Whoever forgets a
-// connection could do so, and would fetch two places in memory that nobody looked at for a
-// second. Instead all go through the slots in their order, which costs a tenth of that
-// for each: the sweep. It goes backwards, so that a run of dead slots before an
-// empty one is emptied in one go, and page by page: the workers share the cursor, and each
-// takes pages in proportion to the half-flows that it forgot.
+// them, so they are to become empty again, wherever no path leads across: no half-flow that
+// lives behind one has its home at it or before it. Whoever forgets a
+// connection could look for that, and would fetch two places in memory that nobody looked at
+// for a second. Instead all go through the slots in their order, which costs a tenth of that
+// for each: the sweep. It goes backwards, since what lies behind a slot decides, and page by
+// page: the workers share the cursor, and each takes pages in proportion to the half-flows
+// that it forgot.
 //
-// It is safe wherever it is and however many are at it, since it does nothing but call
-// empty for rested slots, which any worker may.
+// Any number may be at one place at once (vacate).
 
 const (
 	// A page is what a worker sweeps at once.
@@ -97,30 +97,88 @@ func (w *Worker) sweepAll(now, horizon clock.Tick) {
 	w.swept = now
 }
 
-// sweepPage sweeps the next page of an array that begins with slot first.
+// sweepPage sweeps the next page of an array that begins with slot first. On its way it
+// keeps in mind how far back the homes of those lie that it met: a slot before all of them
+// is on nobody's path.
 func (w *Worker) sweepPage(first uint32, slots int, cursor *atomic.Uint32, now clock.Tick) {
+	t := w.t
 	pages := uint32(slots / sweepPage)
 	page := pages - 1 - (cursor.Add(1)-1)%pages
-	w.t.callInPage(first + (page+pages-1)%pages*sweepPage)
-	slot := first + page*sweepPage + sweepPage - 1
-	// Nobody lives in the very last slot, and none follows.
-	followed := page != pages-1 && atomic.LoadUint64(&w.t.Half(slot+1).Key1) != 0
-	if page == pages-1 {
-		slot--
-		followed = atomic.LoadUint64(&w.t.Half(slot+1).Key1) != 0
-	}
-	for ; ; slot-- {
-		h := w.t.Half(slot)
+	t.callInPage(first + (page+pages-1)%pages*sweepPage)
+	end := first + page*sweepPage + sweepPage
+	reach := t.reach(end, first+uint32(slots))
+	for slot := end - 1; ; slot-- {
+		h := t.Half(slot)
 		k := atomic.LoadUint64(&h.Key1)
-		if !followed && k&FlagDead != 0 && rested(h, now) {
-			w.empty(slot, now)
-			k = atomic.LoadUint64(&h.Key1)
+		if k&FlagDead != 0 && slot < reach && rested(h, now) && w.vacate(slot, k) {
+			k = 0
 		}
-		followed = k != 0
+		reach = t.homeOf(h, slot, k, reach)
 		if slot%sweepPage == 0 {
 			return
 		}
 	}
+}
+
+// farthest is a home that nobody has: all slots lie before it.
+const farthest = ^uint32(0)
+
+// reach is the first home of those that live from a slot on, up to the first empty slot or
+// the end of the array.
+func (t *Table) reach(slot, end uint32) uint32 {
+	reach := farthest
+	for end = min(end, slot+ProbeMax); slot < end; slot++ {
+		h := t.Half(slot)
+		k := atomic.LoadUint64(&h.Key1)
+		if k == 0 {
+			break
+		}
+		reach = t.homeOf(h, slot, k, reach)
+	}
+	return reach
+}
+
+// homeOf is the first of two homes: of who lives in a slot, whose Key1 is k, and of those
+// who live behind it. Behind an empty slot nobody's path comes by. Who is moving in may not
+// have said yet where his home is: then it is as far as it may be.
+func (t *Table) homeOf(h *Half, slot uint32, k uint64, reach uint32) uint32 {
+	switch {
+	case k == 0:
+		return farthest
+	case k&FlagPending != 0:
+		return min(reach, max(slot, slot&WideBit+ProbeMax-1)-(ProbeMax-1))
+	case k&FlagValid != 0:
+		return min(reach, t.home(slot&WideBit != 0, atomic.LoadUint64(&h.Key0), k))
+	}
+	return reach
+}
+
+// vacate turns a dead slot that rested, whose Key1 is k, into an empty one, unless a
+// path leads across it. One worker alone was told so by those behind it (sweepPage). If
+// there are several, it marks the slot in the key bits, with a mark that is used once, before
+// it looks: who moves in behind it after that takes the mark away (hold), and the
+// slot stays.
+func (w *Worker) vacate(slot uint32, k uint64) bool {
+	t := w.t
+	h := t.Half(slot)
+	if t.nwork == 1 {
+		Set64(&h.Key1, 0)
+		return true
+	}
+	w.marks++
+	marked := k&^KeyMask | uint64(w.id+1)<<32 | uint64(w.marks)
+	if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
+		return false // another is at it: with the next round
+	}
+	end := uint32(t.Slots())
+	if slot&WideBit != 0 {
+		end = WideBit + uint32(t.WideSlots())
+	}
+	if t.reach(slot+1, end) <= slot {
+		atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
+		return false
+	}
+	return atomic.CompareAndSwapUint64(&h.Key1, marked, 0)
 }
 
 // callInPage calls in the end of a page that is to be swept next.

@@ -20,7 +20,7 @@ type Worker struct {
 	resting int
 	owned   int    // connections made and not yet forgotten
 	live    int64  // connections made less those ended, whosever: others read it
-	marks   uint32 // counts what empty marked with
+	marks   uint32 // counts what vacate marked with
 
 	sweeps [2]sweep   // of the half-flows of IPv4, and of IPv6
 	swept  clock.Tick // when it looked at them last
