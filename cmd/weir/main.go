@@ -29,7 +29,9 @@ func main() {
 		SilenceErrors: true,
 	}
 	root.AddCommand(serve(), purge(), runDemo())
-	root.AddCommand(weir.Commands()...)
+	if len(os.Args) < 2 || os.Args[1] != "serve" { // who starts is in a hurry
+		root.AddCommand(weir.Commands()...)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := root.ExecuteContext(ctx)
 	stop()

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/lb"
@@ -173,6 +175,12 @@ func (d *Director) start() error {
 	d.quit = quit
 	d.done.Go(func() { d.runHousekeeping(ctx) })
 	d.done.Go(func() { d.runPopulate(ctx) })
+	if e := d.offload.engine; e != nil && e.Later() {
+		d.done.Go(func() {
+			later()
+			d.watchOffload()
+		})
+	}
 	if len(d.bonds) > 0 {
 		d.done.Go(func() { d.runBonds(ctx) })
 	}
@@ -180,6 +188,13 @@ func (d *Director) start() error {
 		d.done.Go(func() { d.runTwins(ctx) })
 	}
 	return nil
+}
+
+// later has the calling goroutine run on a thread of its own that goes after all others: what it
+// does is not for packets, and the processors are theirs. The thread ends with the goroutine.
+func later() {
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19) // it is as well as it was
 }
 
 // dataWorkers are the worker blocks that carry packets.

@@ -26,6 +26,7 @@ var _ = [1]struct{}{}[afxdp.MaxDests-service.MaxDests] // they are the same
 type offload struct {
 	engine *afxdp.Engine
 	why    string // why there is none, as a sentence
+	blind  string // why it may not forward: nobody counts what is lost
 }
 
 // offloadOf is the engine's part of a port.
@@ -247,6 +248,9 @@ func (d *Director) judge(p *openPort) {
 		if o.notTaken == "" {
 			o.notTaken = d.notTakenNow(p)
 		}
+		if d.offload.blind != "" {
+			o.notTaken = d.offload.blind
+		}
 		o.notSent = d.notSent(p)
 	}
 	if o.known && *o == was {
@@ -299,6 +303,22 @@ func (d *Director) notSent(p *openPort) string {
 		return "its driver takes no frames from XDP"
 	}
 	return ""
+}
+
+// watchOffload has losses counted, where that was put off at the start. A first start without it
+// has no engine; here the programs are at work already, and leave all to the workers.
+func (d *Director) watchOffload() {
+	err := d.offload.engine.Watch()
+	if err == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.offload.blind = err.Error()
+	d.log.Error("packets are forwarded by the workers alone: " + err.Error())
+	if err := d.followOffload(); err != nil {
+		d.log.Warn(err.Error())
+	}
 }
 
 // keepOffload does once a second what the engine leaves to others: it follows what

@@ -35,16 +35,15 @@ type Engine struct {
 	table *flow.Table
 	cpus  int // how many have counters
 
-	maps     map[string]*ebpf.Map // by the names of forward.bpf.c
-	lost     bpf.LostObjects
-	tracing  []link.Link
-	watching chan error // what becomes of watch, until AddDevice
+	maps    map[string]*ebpf.Map // by the names of forward.bpf.c
+	lost    bpf.LostObjects
+	tracing []link.Link
+	later   bool // losses are counted from Watch on
 
 	rules  []bpf.ForwardRule   // mapped, as all that follows
 	ways   []bpf.ForwardWay    // cpu << 14 | family << 12 | in << 6 | out
 	served []bpf.ForwardServed // cpu << 16 | real server
 	passed []bpf.ForwardPassed // cpu << 6 | port
-	losses []bpf.LostLost      // cpu << 6 | port
 	mapped [][]byte
 	kept   []pinned.Memory // counters that a successor goes on with
 	nobody []bpf.ForwardNobody
@@ -54,6 +53,8 @@ type Engine struct {
 	vlans  map[uint64]uint32
 	owned  map[netip.Addr]bool
 	missed [port.Max]Missed
+	places map[bpf.LostPlace]uint32 // ports
+	losses []bpf.LostLost           // mapped; cpu << 6 | port; nil before they are counted
 }
 
 // Rule is what the engine knows of a port.
@@ -109,7 +110,7 @@ func NewEngine(t *flow.Table, keep *pinned.Dir) (*Engine, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("%w (weir needs root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF)", err)
 	}
-	e := &Engine{table: t, cpus: processors(), maps: map[string]*ebpf.Map{}, vlans: map[uint64]uint32{}, owned: map[netip.Addr]bool{}}
+	e := &Engine{table: t, cpus: processors(), maps: map[string]*ebpf.Map{}, vlans: map[uint64]uint32{}, owned: map[netip.Addr]bool{}, places: map[bpf.LostPlace]uint32{}}
 	for i, name := range []string{bpf.ForwardMapHeader, bpf.ForwardMapHalves, bpf.ForwardMapWides, bpf.ForwardMapHops} {
 		e.maps[name] = t.Maps()[i]
 	}
@@ -120,7 +121,7 @@ func NewEngine(t *flow.Table, keep *pinned.Dir) (*Engine, error) {
 }
 
 func (e *Engine) make(keep *pinned.Dir) error {
-	spec, err := bpf.LoadForward()
+	spec, err := forwardSpec()
 	if err != nil {
 		return err
 	}
@@ -146,26 +147,26 @@ func (e *Engine) make(keep *pinned.Dir) error {
 	if err != nil {
 		return err
 	}
-	e.watching = make(chan error, 1)
-	go func() { e.watching <- e.watch() }()
 	// It takes its time, and who succeeds another is in a hurry.
-	if former, err := keep.Links(); err != nil || len(former) == 0 {
-		return errors.Join(err, e.watched())
-	}
-	return nil
-}
-
-// watched waits until losses are counted.
-func (e *Engine) watched() error {
-	if e.watching == nil {
-		return nil
-	}
-	err := <-e.watching
-	e.watching = nil
-	if err != nil {
+	former, err := keep.Links()
+	if e.later = len(former) > 0; e.later || err != nil {
 		return err
 	}
-	return mapArray(e, e.lost.Lost, &e.losses)
+	return e.watch()
+}
+
+// Later reports whether losses are not counted yet: Watch begins to.
+func (e *Engine) Later() bool { return e.later }
+
+// Watch begins to count what the kernel loses, where the engine succeeds a former one. It reads
+// the types of the whole kernel, which takes a processor longer than all else of a start.
+// Until then losses go unseen; if it fails the engine must not forward.
+func (e *Engine) Watch() error {
+	if err := e.watch(); err != nil {
+		return fmt.Errorf("the XDP engine: %w", err)
+	}
+	e.later = false
+	return nil
 }
 
 // keep makes the counters that outlive the process, or finds those of the engine before. One
@@ -202,6 +203,15 @@ func (e *Engine) keep(keep *pinned.Dir) error {
 	return nil
 }
 
+// forwardSpec is forward.bpf.c as it was compiled, for the caller to change. It is read once: that
+// takes longer than to load it.
+func forwardSpec() (*ebpf.CollectionSpec, error) {
+	spec, err := readForward()
+	return spec.Copy(), err
+}
+
+var readForward = sync.OnceValues(bpf.LoadForward)
+
 // size gives the maps of forward.bpf.c the sizes they have here.
 func (e *Engine) size(spec *ebpf.CollectionSpec) {
 	spec.Maps[bpf.ForwardMapHalves].MaxEntries = uint32(e.table.Slots())
@@ -231,17 +241,28 @@ func (e *Engine) watch() error {
 	if err != nil {
 		return err
 	}
-	if err := spec.LoadAndAssign(&e.lost, nil); err != nil {
+	var lost bpf.LostObjects
+	if err := spec.LoadAndAssign(&lost, nil); err != nil {
 		return fmt.Errorf("count what is lost at the redirect (it needs CONFIG_DEBUG_INFO_BTF): %w", err)
 	}
-	for _, p := range []*ebpf.Program{e.lost.Sent, e.lost.Refused} {
+	e.mu.Lock()
+	e.lost = lost
+	e.mu.Unlock()
+	for _, p := range []*ebpf.Program{lost.Sent, lost.Refused} {
 		l, err := link.AttachTracing(link.TracingOptions{Program: p})
 		if err != nil {
 			return fmt.Errorf("count what is lost at the redirect: %w", err)
 		}
 		e.tracing = append(e.tracing, l)
 	}
-	return nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for place, id := range e.places {
+		if err := e.lost.Places.Put(place, id); err != nil {
+			return err
+		}
+	}
+	return mapArray(e, e.lost.Lost, &e.losses)
 }
 
 // mapArray maps a map's values.
@@ -259,10 +280,6 @@ func mapArray[T any](e *Engine, m *ebpf.Map, into *[]T) error {
 
 // Close ends the engine. The programs that use it have to be gone.
 func (e *Engine) Close() (err error) {
-	if e.watching != nil {
-		<-e.watching
-		e.watching = nil
-	}
 	for _, l := range e.tracing {
 		err = errors.Join(err, l.Close())
 	}
@@ -288,7 +305,7 @@ func (e *Engine) Close() (err error) {
 
 // own makes the maps that are a port's alone.
 func (e *Engine) own(queues int) (xsks, drops *ebpf.Map, err error) {
-	spec, err := bpf.LoadForward()
+	spec, err := forwardSpec()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -306,7 +323,7 @@ func (e *Engine) own(queues int) (xsks, drops *ebpf.Map, err error) {
 // load loads the program of a port that has these maps of its own; trial is 1 for a Trial. It
 // may be called for several ports at once.
 func (e *Engine) load(id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Program, error) {
-	spec, err := bpf.LoadForward()
+	spec, err := forwardSpec()
 	if err != nil {
 		return nil, err
 	}
@@ -331,16 +348,16 @@ func (e *Engine) load(id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Pro
 }
 
 // AddDevice makes an interface of the calling thread's network namespace the one of a port.
-// The first waits until losses are counted: without that there is no engine.
 func (e *Engine) AddDevice(id uint16, ifindex int) error {
-	if err := e.watched(); err != nil {
-		return fmt.Errorf("the XDP engine: %w", err)
-	}
 	place, err := placeOf(ifindex)
 	if err == nil {
-		err = errors.Join(
-			e.lost.Places.Put(place, uint32(id)),
-			e.maps[bpf.ForwardMapDevices].Put(uint32(id), uint32(ifindex)))
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.places[place] = uint32(id)
+		if e.lost.Places != nil {
+			err = e.lost.Places.Put(place, uint32(id))
+		}
+		err = errors.Join(err, e.maps[bpf.ForwardMapDevices].Put(uint32(id), uint32(ifindex)))
 	}
 	if err != nil {
 		return fmt.Errorf("the XDP engine: port %d: %w", id, err)

@@ -33,6 +33,11 @@ func (e *Engine) Way(in, out uint16) (by [4]Carried) {
 // Lost returns how many frames of a port the kernel lost after the engine had sent
 // them: for want of room in the driver, or because it would not take them.
 func (e *Engine) Lost(id uint16) (full, refused uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.losses == nil { // they are not counted yet
+		return 0, 0
+	}
 	for cpu := range e.cpus {
 		l := &e.losses[cpu<<6|int(id)]
 		full += atomicLoad(&l.Full)

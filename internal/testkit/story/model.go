@@ -77,7 +77,7 @@ type modelFlow struct {
 // RunModel shows n random frames of flows of every kind to both engines: as they should
 // be, of every length, with fields that are wrong, cut short, padded.
 func RunModel(t *testing.T, seed uint64, n int, tally *Tally) {
-	s := &Story{t: t, stations: words.Stations{}, shadow: &shadow{t: t, tally: tally}}
+	s := &Story{t: t, stations: words.Stations{}, shadow: &shadow{trials: trials{t: t}, tally: tally}}
 	defer s.close()
 	if _, err := s.director(map[string]string{"conns": "300"}, strings.Split(modelWorld, "\n")); err != nil {
 		t.Fatal(err)
@@ -400,7 +400,7 @@ func (s *Story) spoil(r *rand.Rand, frame []byte, l2, head int) []byte {
 
 // RunCuts shows a frame of every flow at every length, from a link header to the whole.
 func RunCuts(t *testing.T, tally *Tally) {
-	s := &Story{t: t, stations: words.Stations{}, shadow: &shadow{t: t, tally: tally}}
+	s := &Story{t: t, stations: words.Stations{}, shadow: &shadow{trials: trials{t: t}, tally: tally}}
 	defer s.close()
 	if _, err := s.director(map[string]string{"conns": "300"}, strings.Split(modelWorld, "\n")); err != nil {
 		t.Fatal(err)

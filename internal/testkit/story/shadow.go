@@ -29,7 +29,7 @@ type Tally struct {
 // workers see it. What that takes must leave as the workers send it, byte for byte, and be
 // counted as they count; what it does not take must be as it was, and so the whole table.
 func RunShadowed(t *testing.T, path string, tally *Tally) {
-	s := &Story{t: t, stations: words.Stations{}, shadow: &shadow{t: t, tally: tally}}
+	s := &Story{t: t, stations: words.Stations{}, shadow: &shadow{trials: trials{t: t}, tally: tally}}
 	defer s.close()
 	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 		s.t, s.shadow.t = t, t
@@ -40,10 +40,8 @@ func RunShadowed(t *testing.T, path string, tally *Tally) {
 
 // shadow is the second engine beside a director in memory.
 type shadow struct {
-	t      testing.TB
-	tally  *Tally
-	d      *director.Director
-	trials map[uint16]*afxdp.Trial
+	trials
+	tally *Tally
 
 	ready bool // a frame may come in this breath
 	now   *shown
@@ -105,30 +103,6 @@ func (q *shadowQueue) Tx(burst []*packet.Packet) {
 		}
 	}
 	q.Queue.Tx(burst)
-}
-
-// close unloads the programs.
-func (s *shadow) close() {
-	for _, t := range s.trials {
-		if err := t.Close(); err != nil {
-			s.t.Error(err)
-		}
-	}
-	s.trials, s.d = nil, nil
-}
-
-func (s *shadow) trial(id uint16) *afxdp.Trial {
-	if s.trials == nil {
-		s.trials = map[uint16]*afxdp.Trial{}
-	}
-	if s.trials[id] == nil {
-		t, err := s.d.Engine().Try(id)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.trials[id] = t
-	}
-	return s.trials[id]
 }
 
 // snapshot copies the table into a buffer, which it makes if it is not of that size.
@@ -266,30 +240,6 @@ func kindOf(w *shown) string {
 		kind += " cross"
 	}
 	return kind
-}
-
-type way struct {
-	in, out uint16
-	family  int
-}
-
-// ways are the engine's counts between ports.
-func (s *shadow) ways() map[way]afxdp.Carried {
-	all := map[way]afxdp.Carried{}
-	n := uint16(0)
-	for _, f := range s.d.Facts() {
-		if f.Name != "" {
-			n = max(n, f.ID+1)
-		}
-	}
-	for in := range n {
-		for out := range n {
-			for family, c := range s.d.Engine().Way(in, out) {
-				all[way{in, out, family}] = c
-			}
-		}
-	}
-	return all
 }
 
 // physical checks what the engine counted between two ports, and finds the one that has

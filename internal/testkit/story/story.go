@@ -42,7 +42,8 @@ type Story struct {
 	nanos    uint64
 	tunables spec.Tunables
 	last     counters
-	shadow   *shadow // nil: there is one engine
+	shadow   *shadow  // beside the workers the second engine looks; nil: it does not
+	carrier  *carrier // the second engine forwards what it can; nil: it does not
 }
 
 // reached are the reasons that any story met.
@@ -192,10 +193,15 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 				Facts: p.Facts(), Owners: owners,
 				Open: func(queue int, pool *packet.Pool) (port.Queue, error) {
 					q, err := p.Queue(queue, pool)
-					if err != nil || s.shadow == nil {
-						return q, err
+					switch {
+					case err != nil:
+						return nil, err
+					case s.shadow != nil:
+						return s.shadow.open(q, p.Facts().ID), nil
+					case s.carrier != nil:
+						return s.carrier.open(q, p.Facts().ID, pool), nil
 					}
-					return s.shadow.open(q, p.Facts().ID), nil
+					return q, nil
 				},
 			}
 			if slices.Contains(w, "twin") {
@@ -217,7 +223,7 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 	s.tunables = spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3}
 	s.nanos = epoch()
 	bed.ByHand, bed.Clock, bed.Seed = true, func() uint64 { return s.nanos }, 1
-	bed.Engine = s.shadow != nil
+	bed.Engine = s.shadow != nil || s.carrier != nil
 	var err error
 	if s.outside, err = packet.NewPool(256, 64); err != nil {
 		return "", err
@@ -227,6 +233,9 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 	}
 	if s.shadow != nil {
 		s.shadow.d = s.d
+	}
+	if s.carrier != nil {
+		s.carrier.d, s.carrier.clock = s.d, &s.nanos
 	}
 	s.last = s.count()
 	err = s.change(rest)
@@ -290,6 +299,9 @@ func (s *Story) close() {
 	}
 	if s.shadow != nil {
 		s.shadow.close()
+	}
+	if s.carrier != nil {
+		s.carrier.close()
 	}
 	if err := s.d.Close(); err != nil {
 		s.t.Error(err)

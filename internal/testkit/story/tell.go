@@ -28,7 +28,7 @@ const rounds = 12
 // tell has the workers breathe until they are done, and says what came of it.
 func (s *Story) tell(quiet bool) string {
 	var frames []string
-	for n := 0; n < rounds || s.waitsForLinux() || s.shadow != nil; n++ {
+	for n := 0; n < rounds || s.waitsForLinux() || s.shadow != nil || s.carrier != nil; n++ {
 		busy := false
 		for _, w := range s.d.Lanes() {
 			busy = s.breathe(w) || busy
@@ -55,6 +55,11 @@ func (s *Story) tell(quiet bool) string {
 
 // breathe is a worker's breath; beside a second engine one frame comes in each.
 func (s *Story) breathe(w *worker.Worker) (busy bool) {
+	if s.carrier != nil {
+		s.carrier.came = false
+		busy = w.Breathe()
+		return s.carrier.came || busy
+	}
 	if s.shadow == nil {
 		return w.Breathe()
 	}
@@ -112,6 +117,9 @@ type counters struct {
 }
 
 func (s *Story) count() (c counters) {
+	if s.carrier != nil { // whoever forwards
+		c.worker.Forwarded += s.carrier.carried
+	}
 	for _, w := range s.d.Lanes() {
 		c.worker.Add(w.Stats())
 		var p port.Counters
