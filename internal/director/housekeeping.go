@@ -190,19 +190,39 @@ func (d *Director) warnTooBig() {
 	}
 }
 
+// touchLater is how long a director that found its table looks after its packets first.
+const touchLater = 10 * time.Second
+
 // runPopulate takes the flow table's memory beside the workers, if twice as much is
-// free: else it is taken as connections come. The part of IPv6, which is larger, is
-// taken when there is a service of IPv6.
+// free: else it is taken as connections come. Then it has the engine prepare the same
+// memory for its programs. The part of IPv6, which is larger, is taken when there is a
+// service of IPv6.
 func (d *Director) runPopulate(ctx context.Context) {
+	flows, engine := d.shared.Flows, d.offload.engine
+	need, needWide := uint64(flows.Bytes()), uint64(flows.WideBytes())
 	if d.keep != nil {
-		return // all of it was taken when it was made
+		// All of it was taken when it was made; what is left is to write to its pages.
+		need, needWide = 0, 0
+		if flows.Header().Takeovers > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(touchLater):
+			}
+		}
 	}
-	flows := d.shared.Flows
-	d.populate(ctx, uint64(flows.Bytes()), flows.Populate)
+	d.populate(ctx, need, flows.Populate)
+	if engine != nil {
+		d.populate(ctx, 0, engine.Touch)
+	}
 	select {
 	case <-ctx.Done():
+		return
 	case <-d.wide:
-		d.populate(ctx, uint64(flows.WideBytes()), flows.PopulateWide)
+	}
+	d.populate(ctx, needWide, flows.PopulateWide)
+	if engine != nil {
+		d.populate(ctx, 0, engine.TouchWide)
 	}
 }
 
