@@ -176,8 +176,7 @@ func UsualTCP(h []byte) bool { return usual(h) }
 // timestamp, and then SACK blocks; or those that a SYN has. Any other list may hold an
 // address that the client claims to have (TOA).
 func usual(h []byte) bool {
-	const syn = 1 << 1
-	if h[13]&syn != 0 {
+	if h[13]&wire.TCPSyn != 0 {
 		return usualSYN(h[wire.TCPMinLen:])
 	}
 	const (

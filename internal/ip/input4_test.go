@@ -23,6 +23,14 @@ func TestInput4(t *testing.T) {
 		flags   packet.Flags
 	}{
 		{"TCP", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, nil, "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"SYN of Linux", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x04\x02\x08\x0aaaaa\x00\x00\x00\x00\x01\x03\x03\x07"), "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"SYN without timestamps, ended by padding", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x03\x03\x08\x04\x02\x00\x00\x00"), "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"SYN with a segment size of three bytes", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x03\x05\x01"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with an option of no bytes", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x05\x00\x01\x01"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN whose last option goes on beyond the header", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x01\x01\x02\x04"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with Fast Open", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x22\x02\x01\x01"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with TOA", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\xfe\x08aabbbb"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with a kind that counts as one of them modulo 16", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x12\x04\x05\xb4"), "")}, packet.Continue, 0, packet.Keyed},
 		{"TCP with unusual options and data", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, nops, "x")}, packet.Continue, 0, packet.Keyed},
 		{"TCP with timestamp", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, timestamp, "x")}, packet.Continue, 0, packet.Keyed | packet.Plain},
 		{"TCP with timestamp and SACK", made{src: near, dst: vip, proto: 6, l4: tcp(wire.TCPAck, with("\x01\x01\x05\x0aaaaabbbb"), "x")}, packet.Continue, 0, packet.Keyed | packet.Plain},

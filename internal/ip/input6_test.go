@@ -33,6 +33,14 @@ func TestInput6(t *testing.T) {
 		flags   packet.Flags
 	}{
 		{"TCP", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, nil, "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"SYN of Linux", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x04\x02\x08\x0aaaaa\x00\x00\x00\x00\x01\x03\x03\x07"), "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"SYN without timestamps, ended by padding", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x03\x03\x08\x04\x02\x00\x00\x00"), "")}, packet.Continue, 0, packet.Keyed | packet.Plain},
+		{"SYN with a segment size of three bytes", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x03\x05\x01"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with an option of no bytes", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x05\x00\x01\x01"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN whose last option goes on beyond the header", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x01\x01\x02\x04"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with Fast Open", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\x22\x02\x01\x01"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with TOA", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x02\x04\x05\xb4\xfe\x08aabbbb"), "")}, packet.Continue, 0, packet.Keyed},
+		{"SYN with a kind that counts as one of them modulo 16", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPSyn, []byte("\x12\x04\x05\xb4"), "")}, packet.Continue, 0, packet.Keyed},
 		{"TCP with timestamp", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPAck, timestamp, "x")}, packet.Continue, 0, packet.Keyed | packet.Plain},
 		{"TCP with unusual options", made6{src: near6, dst: vip6, proto: 6, l4: tcp(wire.TCPAck, []byte{1, 1, 1, 1}, "x")}, packet.Continue, 0, packet.Keyed},
 		{"UDP", udp6, packet.Continue, 0, packet.Keyed | packet.Plain},
