@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -29,8 +27,7 @@ type Thread struct {
 	stopped chan struct{}
 	quit    bool
 
-	workers []*Worker     // thread-owned, as what follows
-	still   time.Duration // slept since there was something to do
+	workers []*Worker // thread-owned
 }
 
 // Idle rounds before a thread sleeps, and how long it sleeps at most: timers
@@ -38,10 +35,6 @@ type Thread struct {
 const (
 	spins   = 32
 	maxDoze = 50 * time.Millisecond
-	// After stillFor without anything to do it sleeps up to longDoze, and timers may
-	// be as late.
-	stillFor = 500 * time.Millisecond
-	longDoze = 250 * time.Millisecond
 	// While packets wait for a neighbour: another worker may get its answer.
 	shortDoze = time.Millisecond
 )
@@ -122,7 +115,7 @@ func (t *Thread) run() {
 			busy = w.Breathe() || busy
 		}
 		if busy || t.busyPoll && len(t.workers) > 0 {
-			idle, t.still = 0, 0
+			idle = 0
 			continue
 		}
 		if idle++; idle >= spins {
@@ -162,9 +155,6 @@ func (t *Thread) doze() {
 			}
 			n = watch(fds[:], n, q.FD())
 		}
-	}
-	twins := n
-	for _, w := range t.workers {
 		w.twins.Each(func(q port.Queue) { n = watch(fds[:], n, q.FD()) })
 	}
 	doze := maxDoze
@@ -174,42 +164,14 @@ func (t *Thread) doze() {
 			doze = shortDoze
 		}
 	}
-	keeping := t.still < stillFor
-	if !keeping && doze == maxDoze {
-		doze = longDoze
-	}
-	begun := time.Now()
-	sleep(fds[:n], doze, keeping)
-	t.still += time.Since(begun)
-	if n == len(fds) || heard(fds[twins:n]) {
-		for _, w := range t.workers {
-			w.twins.Wake()
-		}
+	_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond)) // EINTR: a look too early
+	for _, w := range t.workers {
+		w.twins.Wake()
 	}
 	if fds[0].Revents != 0 {
 		var b [8]byte
 		_, _ = unix.Read(t.alarm.fd, b[:])
 	}
-}
-
-// sleep waits for one of them, at most for so long. EINTR is a look too early.
-//
-// keeping: Go's scheduler is not told, and wakes up nobody when a packet comes. Told, it
-// takes this thread's share of Go away after 10 ms, and looks after all threads every 20 µs for
-// some time after each sleep, which is more than everything else that an idle director does. Who
-// wants all threads to stop, the collector above all, interrupts this sleep by a signal.
-func sleep(fds []unix.PollFd, doze time.Duration, keeping bool) {
-	if !keeping {
-		_, _ = unix.Poll(fds, int(doze/time.Millisecond))
-		return
-	}
-	ts := unix.NsecToTimespec(int64(doze))
-	_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
-}
-
-// heard reports whether there is something to be had from one of them.
-func heard(fds []unix.PollFd) bool {
-	return slices.ContainsFunc(fds, func(f unix.PollFd) bool { return f.Revents != 0 })
 }
 
 // watch adds what a queue can be slept on to n of them, if there is one.
