@@ -80,6 +80,10 @@ func macString(m port.MAC) string {
 }
 
 // forgetLocals gives up removed local addresses whose last connection ended.
+// localPages is how many pages of local ports are taken in a second at most: those of a
+// quarter million.
+const localPages = 1024
+
 func (d *Director) forgetLocals() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,6 +94,7 @@ func (d *Director) forgetLocals() {
 		return
 	}
 	d.shared.Locals.Sweep()
+	d.shared.Locals.Populate(localPages)
 	for _, a := range d.lingering {
 		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); !ok || used == 0 {
 			if err := d.apply(d.spec.Clone()); err != nil {

@@ -86,13 +86,15 @@ func near(home *Half, key1 uint64) (*Half, uint64) {
 	return nil, 0
 }
 
+// CallIn calls in the line of a place in memory that will be looked at soon.
+func CallIn(at unsafe.Pointer) { prefetch(&at, 1) }
+
 // callIn calls in a connection's record, if there is one of that index.
 func (t *Table) callIn(i uint32) {
 	if i == None {
 		return
 	}
-	at := unsafe.Pointer(t.Conn(i))
-	prefetch(&at, 1)
+	CallIn(unsafe.Pointer(t.Conn(i)))
 }
 
 // Touch calls in the lines where a tuple's half-flow will be placed.

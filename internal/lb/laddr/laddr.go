@@ -74,6 +74,8 @@ type Address struct {
 	pools  [Pools + mappedPools]atomic.Pointer[ring]
 	wanted bool // guarded by Set.mu: configured now
 
+	touched [Pools + mappedPools]touched
+
 	held    [Pools + mappedPools]*ports // those that connections were found with (Hold), until Prepare
 	making  sync.Mutex                  // guards what follows; never taken on the walk
 	mapping []pinned.Memory             // that the pools lie in

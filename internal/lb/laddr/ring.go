@@ -39,6 +39,8 @@ func (c *cell) hand(word uint64) { flow.Set64((*uint64)(unsafe.Pointer(&c.word))
 
 const ringSize = 1 << 16 // more than there are ports: there always is a cell for one put back
 
+const cellsInLine = uint32(64 / unsafe.Sizeof(cell{}))
+
 // ringBytes is the size of a ring.
 const ringBytes = int(unsafe.Sizeof(ring{}))
 
@@ -166,6 +168,9 @@ func (r *ring) put(port, second uint16, seen uint32) {
 		if uint32(cell.word.Load()>>32) == turn(pos) && r.tail.CompareAndSwap(pos, pos+1) {
 			cell.seen = seen
 			cell.hand(uint64(turn(pos)+1)<<32 | uint64(port)<<16 | uint64(second))
+			if pos%cellsInLine == 0 { // of many rings in turn none has its next line at hand
+				flow.CallIn(unsafe.Pointer(&r.cells[(pos+cellsInLine)&(ringSize-1)]))
+			}
 			return
 		}
 	}
