@@ -119,14 +119,18 @@ func sustainRow(d time.Duration) error {
 	r.setTimeouts(&short)
 	const step = 1 << 16
 	for begin := time.Now(); time.Since(begin) < d/3; {
+		r.shared.Locals.Populate(1 << 20) // as the director does, on another processor
 		r.pass(step, wan)
 	}
-	n, expired, used := 0, r.worker.Stats().Expired, cpuTime()
+	n, expired, used := 0, r.worker.Stats().Expired, int64(0)
 	for begin := time.Now(); time.Since(begin) < d*2/3; {
+		r.shared.Locals.Populate(1 << 20)
+		from := cpuTime()
 		r.pass(step, wan)
+		used += cpuTime() - from
 		n += step
 	}
-	used, expired = cpuTime()-used, r.worker.Stats().Expired-expired
+	expired = r.worker.Stats().Expired - expired
 	dry := cpuTime()
 	r.dry(1<<21, wan)
 	dry = cpuTime() - dry

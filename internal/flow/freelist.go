@@ -2,7 +2,6 @@ package flow
 
 import (
 	"sync/atomic"
-	"unsafe"
 
 	"weir/internal/clock"
 )
@@ -33,6 +32,7 @@ func (w *Worker) take() uint32 {
 	i := w.free.head
 	w.free.head = w.t.Conn(i).Next
 	w.free.n--
+	w.t.callIn(w.free.head) // only this one says where that one's next is
 	return i
 }
 
@@ -119,36 +119,27 @@ func (w *Worker) rest(i uint32, now clock.Tick) {
 }
 
 // settle frees connections that rested long enough, at most budget: a second
-// has passed, and every worker has begun a breath since.
+// has passed, and every worker has begun a breath since. Their slots have rested then
+// too, and stay as they are until somebody moves in or the sweep comes by.
 func (w *Worker) settle(now clock.Tick, budget int) {
-	if w.resting == 0 || now.Since(clock.Tick(w.t.Conn(w.rests.peek()).Born)) < Rest {
+	if w.resting == 0 && w.Unswept() == 0 {
+		w.swept = now
 		return
 	}
 	horizon := w.t.horizon(now)
-	var some [2]settling
-	w.gather(&some[0], now, horizon)
-	for turn := 1; some[turn&1^1].n > 0; turn++ {
-		if budget -= some[turn&1^1].n; budget > 0 {
-			w.gather(&some[turn&1], now, horizon) // on their way, while those before are forgotten
-		} else {
-			some[turn&1].n = 0
-		}
-		w.forget(&some[turn&1^1], now)
+	w.forget(now, horizon, budget)
+	// The sweep empties what ended a second before the horizon, as seen from there. While
+	// that lies far behind, since a worker does not go on, one could not tell what ended
+	// after it from what ended before the clock wrapped.
+	if now.Since(horizon) < Rest/2 {
+		w.sweepAll(now, horizon)
 	}
 }
 
-// settling are connections that rested.
-type settling struct {
-	n   int
-	all [batch]uint32
-}
-
-// gather takes connections that rested long enough out of the list, and calls in what
-// forget will touch.
-func (w *Worker) gather(s *settling, now, horizon clock.Tick) {
-	var slots [2 * batch]unsafe.Pointer
-	n := 0
-	for n < batch && w.resting > 0 {
+// forget frees connections that rested, at most budget.
+func (w *Worker) forget(now, horizon clock.Tick, budget int) {
+	wide, n := 0, 0
+	for n < budget && w.resting > 0 {
 		i := w.rests.peek()
 		c := w.t.Conn(i)
 		ended := clock.Tick(c.Born)
@@ -157,26 +148,26 @@ func (w *Worker) gather(s *settling, now, horizon clock.Tick) {
 		}
 		w.rests.shift(w.t)
 		w.resting--
-		s.all[n] = i
-		slots[2*n], slots[2*n+1] = unsafe.Pointer(w.t.Half(c.In)), unsafe.Pointer(w.t.Half(c.Out))
 		n++
-	}
-	if s.n = n; n > 0 {
-		prefetch2(&slots[0], 2*n) // empty looks at the next slot too
-	}
-}
-
-// forget frees connections.
-func (w *Worker) forget(s *settling, now clock.Tick) {
-	w.owned -= s.n
-	for _, i := range s.all[:s.n] {
-		c := w.t.Conn(i)
+		wide += int(c.In>>31 + c.Out>>31)
 		if n := w.t.wideOf(c); n != 0 {
 			w.t.wideUsed.Add(-n)
 		}
-		w.empty(c.In, now)
-		w.empty(c.Out, now)
 		w.give(i)
+	}
+	if n > 0 {
+		w.owed(2*n-wide, wide)
+	}
+}
+
+// owed tells the sweep what was forgotten.
+func (w *Worker) owed(narrow, wide int) {
+	w.owned -= (narrow + wide) / 2
+	if narrow > 0 {
+		w.sweeps[0].forgot(narrow, w.t.Slots())
+	}
+	if wide > 0 {
+		w.sweeps[1].forgot(wide, w.t.WideSlots())
 	}
 }
 

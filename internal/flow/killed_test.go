@@ -79,6 +79,7 @@ var deeds = []struct {
 	{"forget", 1, func(k *killed) error { k.later(2 * Rest); return nil }},
 	{"insert in a used place", 104, (*killed).insert},
 	{"insert with a new chain", 110, (*killed).insert},
+	{"sweep", 1, (*killed).sweep},
 }
 
 type killed struct {
@@ -135,6 +136,21 @@ func (k *killed) later(by clock.Tick) {
 	for _, w := range []*Worker{k.w, k.other} {
 		w.settle(k.now, settleBudget)
 	}
+}
+
+// sweep goes through all slots of both arrays.
+func (k *killed) sweep() error {
+	k.now += Rest
+	_, _, _, before := slots(k.tab)
+	for wide, slots := range [2]int{k.tab.Slots(), k.tab.WideSlots()} {
+		for range slots / sweepPage {
+			k.w.sweepPage(uint32(wide)<<31, slots, &k.tab.swept[wide], k.now)
+		}
+	}
+	if _, _, _, dead := slots(k.tab); dead >= before {
+		return fmt.Errorf("%d slots are dead after the sweep, %d were before", dead, before)
+	}
+	return nil
 }
 
 // killedConfig is a small table, so that it can be copied often.

@@ -32,9 +32,8 @@ const (
 	publishIt
 	withdrawIt
 	emptyLook
-	emptyNext
 	emptyMark
-	emptyNextAgain
+	emptyBehind
 	emptyBack
 	emptySwap
 	killIt
@@ -53,12 +52,6 @@ func (w *world) move(a *actor) {
 		}
 		w.slots[i] = to
 		return true
-	}
-	next := func(i int8) word {
-		if i+1 == protoSlots {
-			return word{}
-		}
-		return w.slots[i+1]
 	}
 	lives := func(x word) bool { return x.kind == 'P' || x.kind == 'V' }
 	switch a.at {
@@ -131,25 +124,28 @@ func (w *world) move(a *actor) {
 		a.at = done
 	case emptyLook:
 		if a.at = done; a.n >= 0 && w.slots[a.n].kind == 'D' {
-			a.at, a.seen = emptyNext, w.slots[a.n]
-		}
-	case emptyNext:
-		if a.at = done; next(a.n) == (word{}) {
-			a.at = emptyMark
+			a.at, a.seen = emptyMark, w.slots[a.n]
 		}
 	case emptyMark:
-		if a.at = emptyLook; swap(a.n, a.seen, word{'D', 0, a.seen.gen, a.mark}) {
-			a.at = emptyNextAgain
+		if a.at = done; swap(a.n, a.seen, word{'D', 0, a.seen.gen, a.mark}) {
+			a.at, a.spot = emptyBehind, a.n+1
 		}
-	case emptyNextAgain:
-		if a.at = emptySwap; next(a.n) != (word{}) {
+	case emptyBehind:
+		// All homes are 0: whoever lives behind it has his path across it.
+		switch {
+		case a.spot == protoSlots || w.slots[a.spot].kind == 0:
+			a.at = emptySwap
+		case lives(w.slots[a.spot]):
 			a.at = emptyBack
+		default:
+			a.spot++
 		}
 	case emptyBack:
 		swap(a.n, word{'D', 0, a.seen.gen, a.mark}, word{'D', 0, a.seen.gen, 0})
 		a.at = done
 	case emptySwap:
-		if a.at = emptyLook; swap(a.n, word{'D', 0, a.seen.gen, a.mark}, word{}) {
+		if a.at = done; swap(a.n, word{'D', 0, a.seen.gen, a.mark}, word{}) {
+			a.at, a.spot = emptyLook, 0
 			a.n--
 		}
 	case killIt:

@@ -110,9 +110,9 @@ func (t *Table) home(wide bool, k0, k1 uint64) uint32 {
 }
 
 // hold makes sure that the slots between home and a claimed spot are not 0, and
-// won't be while the spot is taken. It goes backwards: a slot can be emptied
-// only by who saw the next one empty (empty), so once that one is held, whoever
-// is still about to empty this one has marked it, and we take the mark away.
+// won't be while the spot is taken: a slot is emptied only by who marked it and then saw
+// nobody behind it whose path leads across (vacate). Whoever marked it before we claimed the spot
+// may not have seen us, and we take the mark away; whoever marks it from now on does see us.
 func (t *Table) hold(home uint32, spot uint64) {
 	for n := spot; n > 0; {
 		h := t.Half(home + uint32(n) - 1)
@@ -180,12 +180,16 @@ func (t *Table) Swap32(p *uint32, old, new uint32) bool {
 }
 
 // withdraw takes back a half-flow that never was valid: nobody read it, so the
-// slot need not rest.
+// slot need not rest before it is swept.
 func (w *Worker) withdraw(slot uint32, now clock.Tick) {
 	h := w.t.Half(slot)
 	atomic.StoreUint32(&h.Last, uint32(now-Rest))
 	atomic.StoreUint64(&h.Key1, atomic.LoadUint64(&h.Key1)&^(genOne-1)|FlagDead)
-	w.empty(slot, now)
+	if slot&WideBit != 0 {
+		w.sweeps[1].forgot(1, w.t.WideSlots())
+	} else {
+		w.sweeps[0].forgot(1, w.t.Slots())
+	}
 }
 
 // kill makes a slot's half-flow invisible at once; the slot rests from now on.
@@ -199,45 +203,6 @@ func (t *Table) kill(slot uint32, now clock.Tick) {
 		}
 	}
 }
-
-// empty turns a dead slot that is followed by an empty one into an empty one,
-// and the rested dead ones before it, so that searches stay short. It marks the
-// slot in the key bits, with a mark that is used once, before it looks at the
-// next one: who moves in there meanwhile takes the mark away (hold), and the
-// slot stays. At most emptyBudget slots are looked at, which is more than lie in
-// one run of a table at its rated fill.
-func (w *Worker) empty(slot uint32, now clock.Tick) {
-	w.marks++
-	mark := uint64(w.id+1)<<32 | uint64(w.marks)
-	for range emptyBudget {
-		h, next := w.t.Half(slot), w.t.Half(slot+1) // nobody lives in the last one, so there is a next one
-		k := atomic.LoadUint64(&h.Key1)
-		if k&FlagDead == 0 || !rested(h, now) || atomic.LoadUint64(&next.Key1) != 0 {
-			return
-		}
-		if w.t.nwork == 1 {
-			Set64(&h.Key1, 0) // nobody moves in meanwhile
-		} else {
-			marked := k&^KeyMask | mark
-			if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
-				continue // another is at it: he may be about to leave it as it is
-			}
-			if atomic.LoadUint64(&next.Key1) != 0 {
-				atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
-				return
-			}
-			if !atomic.CompareAndSwapUint64(&h.Key1, marked, 0) {
-				continue
-			}
-		}
-		if slot&^WideBit == 0 {
-			return
-		}
-		slot--
-	}
-}
-
-const emptyBudget = 1024
 
 // taken reports whether a Key1 is a tenant's, who lives there or is moving in.
 func taken(w uint64) bool { return w&(FlagValid|FlagPending) != 0 }

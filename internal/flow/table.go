@@ -45,6 +45,8 @@ type Table struct {
 	spare  atomic.Uint64  // stack of chains of free indexes, see freelist.go
 	newest *atomic.Uint32 // Header.Alive
 
+	swept [2]atomic.Uint32 // pages of both arrays of half-flows that were swept, see sweep.go
+
 	workers [MaxWorkers]*Worker
 	nwork   int
 	mem     *memory

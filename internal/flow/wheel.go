@@ -10,9 +10,9 @@ import (
 // The lists run through Conn.Next and Conn.Prev, so that a connection costs the
 // wheel no memory and moving one is a few stores. It is worker-owned.
 //
-// When a unit begins, its list becomes the todo list as a whole, and before it
-// the coarser lists whose time has come; what is taken off the todo list is due,
-// or goes to a finer list. The wheel turns on when the todo list is empty: a
+// When a unit begins, its list becomes the due list as a whole, and before it
+// the coarser lists whose time has come; what is taken off the due list is due,
+// or goes to a finer list. The wheel turns on when the due list is empty: a
 // crowd makes it late for a while, and never costs one breath more than its budget.
 //
 // Nobody looked at a connection that comes due for seconds, and where the next one lies
@@ -23,8 +23,8 @@ const (
 	wheelShift = 6
 	wheelBits  = 8
 	wheelSize  = 1 << wheelBits
-	wheelLists = 4*wheelSize + 1 // the last one is the todo list
-	todoList   = 4 * wheelSize
+	wheelLists = 4*wheelSize + 1 // the last one is the due list
+	dueList    = 4 * wheelSize
 	lanes      = 8               // of a list
 	inList     = uint32(1) << 31 // in Prev: first of the lane whose number follows
 )
@@ -34,9 +34,9 @@ type wheel struct {
 	tick  clock.Tick // the time of cur
 	cur   uint32     // units of 64 ticks since the wheel began
 	count int
-	level int    // of the list that is next to become the todo list; -1: the unit is done
+	level int    // of the list that is next to become the due list; -1: the unit is done
 	lane  uint32 // that is added to next
-	first uint32 // lane of the todo list that is taken off next
+	first uint32 // lane of the due list that is taken off next
 	heads [wheelLists * lanes]uint32
 }
 
@@ -104,7 +104,7 @@ func (w *wheel) remove(i uint32) {
 // due takes out connections whose deadline has come, puts them behind those of all, and
 // returns how many: none when there are no more up to now, or budget timers were moved.
 // What their owner will look at is on its way then.
-func (w *wheel) due(now clock.Tick, budget *int, all *todo) (n int) {
+func (w *wheel) due(now clock.Tick, budget *int, all *dueConns) (n int) {
 	var seen [2 * batch]unsafe.Pointer
 	moved := false
 	for *budget > 0 && n < batch && all.n < len(all.all) {
@@ -140,11 +140,11 @@ func (w *wheel) due(now clock.Tick, budget *int, all *todo) (n int) {
 // touched is called in before.
 const batch = 32
 
-// shift takes the first off a lane of the todo list, and calls in the next one, whose
+// shift takes the first off a lane of the due list, and calls in the next one, whose
 // turn comes when the other lanes have had theirs. It does not tell it yet that it is the first (lead).
 func (w *wheel) shift() uint32 {
 	for range lanes {
-		at := todoList*lanes + w.first%lanes
+		at := dueList*lanes + w.first%lanes
 		w.first++
 		i := w.heads[at]
 		if i == None {
@@ -160,16 +160,16 @@ func (w *wheel) shift() uint32 {
 	return None
 }
 
-// lead tells the first ones of the todo list that they are.
+// lead tells the first ones of the due list that they are.
 func (w *wheel) lead() {
-	for at := uint32(todoList * lanes); at < wheelLists*lanes; at++ {
+	for at := uint32(dueList * lanes); at < wheelLists*lanes; at++ {
 		if i := w.heads[at]; i != None {
 			w.t.Conn(i).Prev = inList | at
 		}
 	}
 }
 
-// turn makes the next list the todo list, which is empty, and reports whether
+// turn makes the next list the due list, which is empty, and reports whether
 // there was one up to now.
 func (w *wheel) turn(now clock.Tick) bool {
 	if w.level < 0 {
@@ -186,7 +186,7 @@ func (w *wheel) turn(now clock.Tick) bool {
 	list := uint32(w.level)*wheelSize + w.cur>>(wheelBits*w.level)&(wheelSize-1)
 	w.level--
 	for lane := range uint32(lanes) {
-		from, to := list*lanes+lane, todoList*lanes+lane
+		from, to := list*lanes+lane, dueList*lanes+lane
 		w.heads[to], w.heads[from] = w.heads[from], None
 		w.t.callIn(w.heads[to])
 	}

@@ -225,7 +225,7 @@ func TestSetTimeout(t *testing.T) {
 
 // dueOne is due for one.
 func dueOne(w *wheel, now clock.Tick, budget *int) uint32 {
-	var some todo
+	var some dueConns
 	some.at, some.n = 0, len(some.all)-1 // room for one
 	if w.due(now, budget, &some) == 0 {
 		return None

@@ -15,12 +15,15 @@ type Worker struct {
 	wheel wheel
 	free  freelist
 
-	todo    todo
+	due     dueConns
 	rests   lanesOf // ended connections that rest, in the order in which they ended
 	resting int
 	owned   int    // connections made and not yet forgotten
 	live    int64  // connections made less those ended, whosever: others read it
-	marks   uint32 // counts what empty marked with
+	marks   uint32 // counts what vacate marked with
+
+	sweeps [2]sweep   // of the half-flows of IPv4, and of IPv6
+	swept  clock.Tick // when it looked at them last
 
 	_      [64]byte // what other workers write lies on a line of its own
 	kicked atomic.Uint32
@@ -264,9 +267,9 @@ func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
 	w.takeKicks(now, expire)
 	budget := expireBudget
 	for {
-		n := w.wheel.due(now, &budget, &w.todo)
-		for w.todo.n > n || n == 0 && w.todo.n > 0 { // those before, while these are on their way
-			w.look(w.todo.shift(), now, expire)
+		n := w.wheel.due(now, &budget, &w.due)
+		for w.due.n > n || n == 0 && w.due.n > 0 { // those before, while these are on their way
+			w.look(w.due.shift(), now, expire)
 		}
 		if n == 0 {
 			break
@@ -276,22 +279,22 @@ func (w *Worker) Advance(now clock.Tick, expire func(i uint32)) bool {
 	return budget == 0
 }
 
-// todo are connections that came due, which their owner is about to look at. They are
+// dueConns are connections that came due, which their owner is about to look at. They are
 // kept from call to call so that if one call ends in the middle the others are not forgotten.
-type todo struct {
+type dueConns struct {
 	at, n int
 	all   [2 * batch]uint32
 }
 
-func (t *todo) push(i uint32) {
-	t.all[(t.at+t.n)%len(t.all)] = i
-	t.n++
+func (d *dueConns) push(i uint32) {
+	d.all[(d.at+d.n)%len(d.all)] = i
+	d.n++
 }
 
-func (t *todo) shift() uint32 {
-	i := t.all[t.at]
-	t.at = (t.at + 1) % len(t.all)
-	t.n--
+func (d *dueConns) shift() uint32 {
+	i := d.all[d.at]
+	d.at = (d.at + 1) % len(d.all)
+	d.n--
 	return i
 }
 
