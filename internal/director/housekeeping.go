@@ -79,11 +79,12 @@ func macString(m port.MAC) string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
-// forgetLocals gives up removed local addresses whose last connection ended.
 // localPages is how many pages of local ports are taken in a second at most: those of a
 // quarter million.
 const localPages = 1024
 
+// forgetLocals gives up removed local addresses whose last connection ended, and has the
+// memory ready that the ports of others will come back to.
 func (d *Director) forgetLocals() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
