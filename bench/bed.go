@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"time"
 
+	"weir/internal/clock"
 	"weir/internal/flow"
 	"weir/internal/lb"
 	"weir/internal/lb/laddr"
@@ -49,7 +51,22 @@ type bed struct {
 	queues   [2][]*pipe.Queue // of each side: of a bond, its members'
 	closers  []io.Closer      // of these, and of bonds
 	locals   []netip.Addr
-	guest    bool // the flow table is another bed's
+	guest    bool          // the flow table is another bed's
+	away     time.Duration // in which time stood still for the worker
+}
+
+// now is the worker's clock.
+func (b *bed) now() uint64 { return clock.Nanos() - uint64(b.away) }
+
+// since is how much of the worker's time went by.
+func (b *bed) since(from uint64) time.Duration { return time.Duration(b.now() - from) }
+
+// keepHouse does what the director does on another processor meanwhile: it takes the pages
+// that local ports will come back to. For the worker no time goes by.
+func (b *bed) keepHouse() {
+	begin := time.Now()
+	b.shared.Locals.Populate(1 << 20)
+	b.away += time.Since(begin)
 }
 
 // newBed makes room for conns connections and gives the service locals local
@@ -98,7 +115,7 @@ func newBeds(memory flow.Backing, conns, locals, workers int) ([]*bed, error) {
 		if b.pool, err = packet.NewPool(4096, 0); err != nil {
 			return nil, err
 		}
-		b.worker = worker.New(worker.Config{Name: "bench", ID: i, Pool: b.pool, Shared: shared, Snapshot: b.snapshot, Conflicts: &neigh.Conflicts{}})
+		b.worker = worker.New(worker.Config{Name: "bench", ID: i, Pool: b.pool, Shared: shared, Snapshot: b.snapshot, Conflicts: &neigh.Conflicts{}, Clock: b.now})
 		for side := range b.queues {
 			if err := b.open(uint16(side), nil); err != nil {
 				return nil, err

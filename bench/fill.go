@@ -119,13 +119,13 @@ func sustainRow(d time.Duration) error {
 	short.UDP.OneWay = 1
 	r.setTimeouts(&short)
 	const step = 1 << 16
-	for begin := time.Now(); time.Since(begin) < d/3; {
-		r.shared.Locals.Populate(1 << 20) // as the director does, on another processor
+	for begin := r.now(); r.since(begin) < d/3; {
+		r.keepHouse()
 		r.pass(step, wan)
 	}
 	n, expired, used := 0, r.worker.Stats().Expired, int64(0)
-	for begin := time.Now(); time.Since(begin) < d*2/3; {
-		r.shared.Locals.Populate(1 << 20)
+	for begin := r.now(); r.since(begin) < d*2/3; {
+		r.keepHouse()
 		from := cpuTime()
 		r.pass(step, wan)
 		used += cpuTime() - from

@@ -297,9 +297,10 @@ const tcpWindow = 250 * time.Millisecond
 // else is on the processor.
 func (r *tcpRun) rate(d time.Duration) (each, least time.Duration) {
 	var all []time.Duration
-	for begin := time.Now(); len(all) == 0 || time.Since(begin) < d; {
-		made, used, from := r.died, cpuTime(), time.Now()
-		for time.Since(from) < min(tcpWindow, d) {
+	for begin := r.now(); len(all) == 0 || r.since(begin) < d; {
+		r.keepHouse()
+		made, used, from := r.died, cpuTime(), r.now()
+		for r.since(from) < min(tcpWindow, d) {
 			r.lives()
 		}
 		all = append(all, time.Duration(cpuTime()-used)/time.Duration(max(r.died-made, 1)))
@@ -360,11 +361,12 @@ func tcpRow(d time.Duration, linger uint32, bare bool) error {
 	// Until the first ones go, the table fills and none expires; later as many expire as
 	// are made.
 	stays := time.Duration(linger) * time.Second
-	begin := time.Now()
+	begin := r.now()
 	harness := []time.Duration{r.harness()}
 	filling, fillingLeast := r.rate(min(d/3, stays))
 	harness = append(harness, r.harness())
-	for time.Since(begin) < min(d/2, stays+2*time.Second) {
+	for r.since(begin) < min(d/2, stays+2*time.Second) {
+		r.keepHouse()
 		r.lives()
 	}
 	expired := r.worker.Stats().Expired

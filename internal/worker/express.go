@@ -141,9 +141,8 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 			}
 		}
 	}
-	turns := turning(p, key1)
-	if turns && p.Proto != wire.ProtoTCP || key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
-		return false
+	if unsettled(p, key1) {
+		return w.turn4(p, way, h, key1)
 	}
 	addrs, rest, hop, dest := h.Rewrite()
 	if hop != way.ref && !w.head(way, hop) {
@@ -154,12 +153,6 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	if !h.Same(key1) || f[l3+8] <= 1 || n > way.mtu {
 		return false
 	}
-	if turns {
-		if !w.lb.Turn(p, h, key1, hop) {
-			return false
-		}
-		f = (*[glanceBytes]byte)(p.Data)
-	}
 	w.lb.Note(h, key1, dest, n)
 	f[l3+8]--
 	ipSum := f[l3+10 : l3+12]
@@ -168,7 +161,7 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	binary.LittleEndian.PutUint32(f[l4:l4+4], uint32(rest))
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
-		if key1&flow.FlagReply != 0 && !turns {
+		if key1&flow.FlagReply != 0 {
 			w.lb.Remember(p, h, p.Data[l3:])
 		}
 		if sum := f[l4+16 : l4+18]; !partial {
@@ -179,12 +172,6 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	}
 	w.depart(p, way)
 	return true
-}
-
-// turning reports whether a packet of a half-flow may move its connection's state, or has
-// to tell who the client is.
-func turning(p *packet.Packet, key1 uint64) bool {
-	return key1&flow.FlagFast == 0 || p.TCPFlags&tcpTurns != 0
 }
 
 // moved is a checksum after what it covers changed by delta (RFC 1624, eqn 3).

@@ -74,9 +74,8 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 			wide = w.flows.Wide(h)
 		}
 	}
-	turns := turning(p, key1)
-	if turns && p.Proto != wire.ProtoTCP || key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
-		return false
+	if unsettled(p, key1) {
+		return w.turn6(p, way, wide, key1)
 	}
 	h := &wide.Half
 	_, rest, hop, dest := h.Rewrite()
@@ -88,12 +87,6 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	if !h.Same(key1) || f[l3+7] <= 1 || n > way.mtu {
 		return false
 	}
-	if turns {
-		if !w.lb.Turn(p, h, key1, hop) {
-			return false
-		}
-		f = (*[glanceBytes6]byte)(p.Data)
-	}
 	w.lb.Note(h, key1, dest, n)
 	f[l3+7]--
 	binary.LittleEndian.PutUint64(f[l3+8:l3+16], src.Hi)
@@ -103,7 +96,7 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	binary.LittleEndian.PutUint32(f[l46:l46+4], uint32(rest))
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
-		if key1&flow.FlagReply != 0 && !turns {
+		if key1&flow.FlagReply != 0 {
 			w.lb.Remember(p, h, p.Data[l3:])
 		}
 		if t := (*[wire.TCPMinLen]byte)(p.Data[l46:]); !partial {
@@ -112,10 +105,7 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	} else if sum := f[l46+6 : l46+8]; !partial {
 		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))
 	}
-	if p.Flags&(packet.CsumPartial|packet.Cut) == 0 {
-		w.stats.Out6++
-		w.stats.Out6Bytes += uint64(len(p.Data) - l3)
-	}
+	w.count6(p)
 	w.depart(p, way)
 	return true
 }
