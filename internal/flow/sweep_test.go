@@ -43,7 +43,7 @@ func TestSearchesUnderChurn(t *testing.T) {
 					for w.Advance(now, expire) {
 					}
 				}
-				absent, there := searches(tab, now)
+				absent, there := searches(tab)
 				_, valid, _, dead := slots(tab)
 				t.Logf("life %d: %d valid, %d dead of %d, %d refused; a search for what is not there looks at %.1f slots, a half-flow is %.2f from home", lives, valid, dead, tab.Slots(), refused, absent, there)
 				if absent > r.most {
@@ -59,7 +59,7 @@ func TestSearchesUnderChurn(t *testing.T) {
 
 // searches returns how many slots a search from each home to the first empty slot looks at,
 // and how far half-flows are from home, on average.
-func searches(tab *Table, now clock.Tick) (absent, there float64) {
+func searches(tab *Table) (absent, there float64) {
 	n, sum, total := 0, 0, 0
 	run := 0
 	for s := tab.Slots() - 1; s >= 0; s-- {
