@@ -130,8 +130,8 @@ func (w *Worker) head(way *wayOut, ref flow.NextHopRef) bool {
 	return true
 }
 
-// express4 takes a packet that boards from its connection to its port's tray. It reports
-// false, and has changed nothing, if the stages have to.
+// express4 takes a packet that boards through its connection, and finds the way out. It
+// reports false, and has changed nothing, if the stages have to.
 func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	h, key1 := w.flows.Here(p.Hash)
 	if !flow.Matches(key1, p.Key1) || !h.Bears(p.Key0) {
@@ -170,7 +170,6 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	} else if sum := f[l4+6 : l4+8]; !partial && binary.LittleEndian.Uint16(sum) != 0 {
 		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))
 	}
-	w.depart(p, way)
 	return true
 }
 
@@ -178,23 +177,4 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 func moved(sum, delta uint16) uint16 {
 	s := uint32(^sum) + uint32(delta)
 	return ^uint16(s + s>>16)
-}
-
-// depart is leave for a packet of the express.
-func (w *Worker) depart(p *packet.Packet, way *wayOut) {
-	f := (*[12]byte)(p.Data)
-	binary.LittleEndian.PutUint64(f[0:8], way.dstSrc)
-	binary.LittleEndian.PutUint32(f[8:12], way.srcRest)
-	p.Out, p.NextHop = way.out, way.ref
-	w.stats.Express++
-	if p.Flags&(packet.CsumPartial|packet.Cut) != 0 {
-		w.leave(p, packet.Transmit)
-		return
-	}
-	w.stats.Forwarded++
-	t := way.tray
-	t.packets[t.n%port.Burst] = p
-	if t.n++; t.n == port.Burst {
-		w.send(t)
-	}
 }

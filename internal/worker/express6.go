@@ -106,6 +106,5 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 		binary.LittleEndian.PutUint16(sum, forward.Moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))
 	}
 	w.count6(p)
-	w.depart(p, way)
 	return true
 }

@@ -33,7 +33,6 @@ func (w *Worker) turn4(p *packet.Packet, way *wayOut, h *flow.Half, key1 uint64)
 	w.lb.Note(h, key1, dest, n)
 	r := forward.Rewritten{Addrs: addrs, Ports: uint32(rest), DeltaIP: uint16(rest >> 32), DeltaL4: uint16(rest >> 48)}
 	r.Apply(p.Data[l3:], wire.IPv4MinLen, wire.ProtoTCP, p.Is(packet.CsumPartial))
-	w.depart(p, way)
 	return true
 }
 
@@ -56,7 +55,6 @@ func (w *Worker) turn6(p *packet.Packet, way *wayOut, wide *flow.Wide, key1 uint
 	r := forward.Rewritten{Src: src, Dst: dst, Ports: uint32(rest), DeltaL4: uint16(rest >> 48)}
 	r.Apply6(p.Data[l3:], wire.IPv6Len, wire.ProtoTCP, p.Is(packet.CsumPartial))
 	w.count6(p)
-	w.depart(p, way)
 	return true
 }
 

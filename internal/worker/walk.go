@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"encoding/binary"
+
 	"weir/internal/packet"
+	"weir/internal/port"
 	"weir/internal/wire"
 )
 
@@ -34,7 +37,23 @@ func (w *Worker) walk(burst []*packet.Packet) {
 	var way wayOut
 	for i := w.at; i < len(burst); i++ {
 		w.at = i
-		if plain>>i&1 != 0 && w.express(burst[i], &way) {
+		if p := burst[i]; plain>>i&1 != 0 && w.express(p, &way) {
+			// leave, for all packets of the express: a call saved is a tenth of their price.
+			f := (*[12]byte)(p.Data)
+			binary.LittleEndian.PutUint64(f[0:8], way.dstSrc)
+			binary.LittleEndian.PutUint32(f[8:12], way.srcRest)
+			p.Out, p.NextHop = way.out, way.ref
+			w.stats.Express++
+			if p.Flags&(packet.CsumPartial|packet.Cut) != 0 {
+				w.leave(p, packet.Transmit)
+				continue
+			}
+			w.stats.Forwarded++
+			t := way.tray
+			t.packets[t.n%port.Burst] = p
+			if t.n++; t.n == port.Burst {
+				w.send(t)
+			}
 			continue
 		}
 		if v := burst[i].Verdict; v >= packet.Fragment && v <= packet.Elsewhere {
@@ -70,7 +89,7 @@ func (w *Worker) arrive(p *packet.Packet) packet.Verdict {
 	return v
 }
 
-// express is the way through and out of most packets; proceed is that of all others.
+// express is the way through of most packets, which then leave; proceed is the way of all others.
 func (w *Worker) express(p *packet.Packet, way *wayOut) bool {
 	if p.EtherType == wire.EtherTypeIPv4 {
 		return w.express4(p, way)
