@@ -19,7 +19,7 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 	if want == 0 {
 		return 0 // no memory: the frames wait in the socket
 	}
-	got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(q.fd), uintptr(unsafe.Pointer(&q.receiver.messages[0])),
+	got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(q.fd), uintptr(unsafe.Pointer(&q.receiver.messages[0])),
 		uintptr(want), unix.MSG_DONTWAIT, 0, 0)
 	switch errno {
 	case 0:

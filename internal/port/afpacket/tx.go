@@ -90,7 +90,7 @@ func (s *sender) pack(i int, p *packet.Packet) {
 
 // sendmmsg sends messages i to n and returns how many the kernel took.
 func (q *Queue) sendmmsg(i, n int) (int, unix.Errno) {
-	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(q.fd), uintptr(unsafe.Pointer(&q.sender.messages[i])),
+	sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(q.fd), uintptr(unsafe.Pointer(&q.sender.messages[i])),
 		uintptr(n-i), unix.MSG_DONTWAIT, 0, 0)
 	return int(sent), errno
 }

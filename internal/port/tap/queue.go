@@ -114,7 +114,7 @@ func (q *Queue) drop(p *packet.Packet, r packet.Reason) {
 
 // io reads or writes one frame, in the first n pieces.
 func (q *Queue) io(call uintptr, n int) (int, unix.Errno) {
-	did, _, errno := unix.Syscall(call, uintptr(q.fd), uintptr(unsafe.Pointer(&q.pieces[0])), uintptr(n))
+	did, _, errno := unix.RawSyscall(call, uintptr(q.fd), uintptr(unsafe.Pointer(&q.pieces[0])), uintptr(n))
 	return int(did), errno
 }
 
