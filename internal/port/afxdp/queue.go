@@ -38,6 +38,8 @@ type Queue struct {
 	// after a close nobody else could say which those are.
 	inside []uint64
 
+	touched uint32 // what touch loaded: nobody reads it
+
 	counts       port.Counters
 	drops        *bpf.XskRedirectDrops // counted by the program
 	tooBigBefore uint64

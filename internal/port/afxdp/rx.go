@@ -1,6 +1,8 @@
 package afxdp
 
 import (
+	"unsafe"
+
 	"golang.org/x/sys/unix"
 
 	"weir/internal/packet"
@@ -20,6 +22,7 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 	if n == 0 {
 		return 0
 	}
+	q.touch(n)
 	var bytes uint64
 	for i := range n {
 		d := q.rx.desc(q.rx.cons + i)
@@ -36,6 +39,18 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 	q.counts.RxBytes += bytes
 	q.refill()
 	return int(n)
+}
+
+// touch loads the first word of the next n frames. Another processor has just written
+// them: asked for all at once they come together, not one after the other as each is
+// looked at.
+func (q *Queue) touch(n uint32) {
+	arena := unsafe.Pointer(unsafe.SliceData(q.pool.Arena()))
+	var words uint32
+	for i := range n {
+		words |= *(*uint32)(unsafe.Add(arena, q.rx.desc(q.rx.cons+i).addr))
+	}
+	q.touched = words
 }
 
 // refill gives the kernel empty frames to receive into. When memory is short
