@@ -112,7 +112,8 @@ func (q *Queue) drop(p *packet.Packet, r packet.Reason) {
 	p.Pool().Put(p)
 }
 
-// io reads or writes one frame, in the first n pieces.
+// io reads or writes one frame, in the first n pieces. It never waits, so Go's scheduler is
+// not told: told, it would take the processor's share of Go from us whenever it looks just then.
 func (q *Queue) io(call uintptr, n int) (int, unix.Errno) {
 	did, _, errno := unix.RawSyscall(call, uintptr(q.fd), uintptr(unsafe.Pointer(&q.pieces[0])), uintptr(n))
 	return int(did), errno
