@@ -99,43 +99,38 @@ static __always_inline __u32 home_of(__u64 frame)
 	return NO_SLOT;
 }
 
-// call_in reads of a half-flow's lines what is thrown away.
-static __always_inline void call_in(__u32 slot)
+// call_in reads a word of each line of a half-flow, and returns 1 if one lives there.
+static __always_inline int call_in(__u32 slot)
 {
 	if (slot & WEIR_WIDE_BIT) {
 		slot &= ~WEIR_WIDE_BIT;
 		struct weir_wide *w = bpf_map_lookup_elem(&wides, &slot);
-		if (w) {
-			READ(w->half.key1);
-			READ(w->new_src.hi);
-		}
-		return;
+		if (!w) // NO_SLOT
+			return 0;
+		READ(w->new_src.hi);
+		return READ(w->half.key1) / WEIR_FLAG_VALID & 1;
 	}
 	struct weir_half *h = bpf_map_lookup_elem(&halves, &slot);
-	if (h)
-		READ(h->key1);
+	return h ? READ(h->key1) / WEIR_FLAG_VALID & 1 : 0;
 }
 
-// look_at looks at the LOOK frames that lie at a place of the ring, and returns how many there
-// are. Lines are called in when all slots are known: what is between two of them would keep the
-// processor from coming to the second while it waits for the first.
+// look_at looks at the LOOK frames that lie at a place of the ring, and returns for how many
+// there is a half-flow where the search for theirs begins. Lines are called in when all slots
+// are known: what is between two of them would keep the processor from coming to the second while
+// it waits for the first.
 static __noinline int look_at(__u64 place)
 {
 	__u32 slots[LOOK];
-	int n = 0;
+	int found = 0;
 	const struct new_utsname *all = AS(new_utsname, place);
 #pragma nounroll
 	for (int i = 0; i < LOOK; i++) {
 		__u64 frame = word(all, 8 * i);
-		slots[i] = NO_SLOT;
-		if (!(frame & IS_FRAME))
-			continue;
-		slots[i] = home_of(frame - IS_FRAME);
-		n++;
+		slots[i] = frame & IS_FRAME ? home_of(frame - IS_FRAME) : NO_SLOT;
 	}
 	for (int i = 0; i < LOOK; i++)
-		call_in(slots[i]);
-	return n;
+		found += call_in(slots[i]);
+	return found;
 }
 
 // look_ahead looks at what comes after this frame, if that begins at a LOOK-th place. The ring's
@@ -150,11 +145,11 @@ static __always_inline void look_ahead(struct xdp_md *frame, __u32 flags, __u32 
 	__u32 head = ring->consumer_head;
 	if (head % LOOK)
 		return;
-	int n = look_at((__u64)ring->queue + 8 * (__u64)head);
+	int found = look_at((__u64)ring->queue + 8 * (__u64)head);
 	__u32 i = cpu << 6 | port;
 	struct passed *p = bpf_map_lookup_elem(&passed, &i);
 	if (p)
-		p->ahead += n;
+		p->ahead += found;
 }
 
 #endif

@@ -164,7 +164,7 @@ struct {
 // Why frames went to the workers. Index: cpu << 6 | port.
 struct passed {
 	__u64 why[REASONS];
-	__u64 ahead; // and for how many frames a line was called in ahead of their turn (ahead.h)
+	__u64 ahead; // and for how many frames a half-flow was called in ahead of their turn (ahead.h)
 };
 _Static_assert(sizeof(struct passed) == 128, "size of struct passed");
 

@@ -26,14 +26,14 @@ func (pr *Program) CanLookAhead() bool {
 // frames. It does so while the port's Rule says Ahead. It takes its time, and may be called beside all else,
 // once. After an error, which says what the kernel lacks, the program is what it was.
 func (pr *Program) LookAhead() error {
-	if err := pr.lookAhead(); err != nil {
+	if err := pr.lookAhead("veth_rq"); err != nil {
 		return fmt.Errorf("interface %q: look ahead in the ring of veth: %w", pr.at.Name, err)
 	}
 	return nil
 }
 
-func (pr *Program) lookAhead() error {
-	behind, err := ringBehind("veth_rq")
+func (pr *Program) lookAhead(queue string) error {
+	behind, err := ringBehind(queue)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,8 @@ func ringBehind(queue string) (int32, error) {
 	return ring - known, nil
 }
 
-// Ahead returns for how many frames of a port lines were called in ahead of their turn.
+// Ahead returns for how many frames of a port a half-flow was called in ahead of their turn: one that
+// lay where the search for theirs begins.
 func (e *Engine) Ahead(id uint16) (n uint64) {
 	for cpu := range e.cpus {
 		n += atomicLoad(&e.passed[cpu<<6|int(id)].Ahead)
