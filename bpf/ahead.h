@@ -5,9 +5,9 @@
  *
  * With more flows than a cache holds each packet waits for its half-flow's line, some hundreds
  * of ns, and XDP shows a program one frame at a time. But on veth the frames that come next lie
- * in a ring of pointers, which a program may read. So at every LOOK-th place of the ring the
- * program reads the headers of the next LOOK frames, and then one word of each one's half-flow,
- * on which nothing depends: the processor waits for all of them at once.
+ * in a ring of pointers, which a program may read. So with one frame in LOOK the program reads
+ * the headers of the next LOOK, and then one word of each one's half-flow, on which nothing
+ * depends: the processor waits for all of them at once.
  *
  * It decides nothing and changes nothing, and whoever does not run it forwards the same. What it
  * reads of the ring may be anything, if another processor or another kernel does with it what
@@ -31,8 +31,8 @@ void *bpf_rdonly_cast(const void *at, __u32 type) __ksym;
 // may be a module, with types of its own.
 const volatile __s32 ring_behind = 0;
 
-// LOOK divides the size of the ring (256), so that its end is never in the middle.
 #define LOOK 8
+#define MAX_CPUS 256
 
 // What is read of the kernel's own records. Where it lies, the kernel says.
 struct xdp_rxq_info {
@@ -114,42 +114,62 @@ static __always_inline int call_in(__u32 slot)
 	return h ? READ(h->key1) / WEIR_FLAG_VALID & 1 : 0;
 }
 
-// look_at looks at the LOOK frames that lie at a place of the ring, and returns for how many
-// there is a half-flow where the search for theirs begins. Lines are called in when all slots
-// are known: what is between two of them would keep the processor from coming to the second while
-// it waits for the first.
-static __noinline int look_at(__u64 place)
+// Where the next look is due in the ring, by processor: what was looked at ends there. One that
+// serves more than one of the port's queues looks too often or too seldom.
+static struct {
+	__u32 place;
+	__u32 pad[15]; // a line of its own
+} due[MAX_CPUS];
+
+// look_at looks at the frames that lie in the ring from a place on, LOOK of them at most. It
+// returns how many they are, and above that, from bit 16 on, for how many there is a half-flow
+// where the search for theirs begins. Lines are called in when all slots are known: what is
+// between two of them would keep the processor from coming to the second while it waits for
+// the first.
+static __noinline __u32 look_at(__u64 queue, __u32 place, __u32 size)
 {
 	__u32 slots[LOOK];
-	int found = 0;
-	const struct new_utsname *all = AS(new_utsname, place);
+	__u32 n, found = 0;
 #pragma nounroll
-	for (int i = 0; i < LOOK; i++) {
-		__u64 frame = word(all, 8 * i);
-		slots[i] = frame & IS_FRAME ? home_of(frame - IS_FRAME) : NO_SLOT;
+	for (n = 0; n < LOOK; n++) {
+		__u64 frame = word(AS(new_utsname, queue + 8 * (__u64)place), 0);
+		if (!frame)
+			break;
+		slots[n] = frame & IS_FRAME ? home_of(frame - IS_FRAME) : NO_SLOT;
+		if (++place >= size)
+			place = 0;
 	}
-	for (int i = 0; i < LOOK; i++)
+#pragma nounroll
+	for (__u32 i = 0; i < LOOK; i++) {
+		if (i >= n)
+			break;
 		found += call_in(slots[i]);
-	return found;
+	}
+	return n | found << 16;
 }
 
-// look_ahead looks at what comes after this frame, if that begins at a LOOK-th place. The ring's
-// consumer stands behind this frame already; what it took before is behind it, and places that
-// nothing lies in are 0.
+// look_ahead looks at what comes after this frame, if nobody did. The ring's consumer stands
+// behind this frame already; what it took is behind it, and places in which nothing lies are 0.
 static __always_inline void look_ahead(struct xdp_md *frame, __u32 flags, __u32 cpu)
 {
 	if (!(flags & AHEAD))
 		return;
 	struct xdp_buff *x = bpf_cast_to_kern_ctx(frame);
 	struct ptr_ring *ring = AS(ptr_ring, (void *)x->rxq + ring_behind);
-	__u32 head = ring->consumer_head;
-	if (head % LOOK)
+	__u32 head = ring->consumer_head, size = ring->size;
+	__u32 *place = &due[cpu & (MAX_CPUS - 1)].place;
+	__u32 looked = *place - head; // so many from here on were looked at,
+	if ((__s32)looked < 0)
+		looked += size;
+	if (looked - 1 < LOOK) // or it is for another round
 		return;
-	int found = look_at((__u64)ring->queue + 8 * (__u64)head);
+	__u32 said = look_at((__u64)ring->queue, head, size), n = (__u16)said;
+	head += n ? n : 1; // what comes next is not there yet
+	*place = head < size ? head : head - size;
 	__u32 i = cpu << 6 | port;
 	struct passed *p = bpf_map_lookup_elem(&passed, &i);
 	if (p)
-		p->ahead += found;
+		p->ahead += said >> 16;
 }
 
 #endif
