@@ -17,7 +17,7 @@
 package bpf
 
 // One object serves all little-endian machines (amd64, arm64, riscv64, …): the
-// programs read no CPU registers. Headers are read and written in pieces of several sizes,
+// programs read no CPU registers. forward is compiled twice: on veth it can look ahead (ahead.h). Headers are read and written in pieces of several sizes,
 // which is not for a compiler to reorder (-fno-strict-aliasing). The include path is Debian's, where asm/ lies
 // outside of /usr/include; elsewhere it is not needed and does no harm.
 

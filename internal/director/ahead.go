@@ -23,7 +23,6 @@ func (d *Director) lookAhead() {
 	d.offload.looks = true
 	ports := d.ports
 	d.done.Go(func() {
-		later()
 		for _, p := range ports {
 			if p.program == nil || !p.program.CanLookAhead() {
 				continue
