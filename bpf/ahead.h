@@ -158,10 +158,10 @@ static __always_inline void look_ahead(struct xdp_md *frame, __u32 flags, __u32 
 	struct ptr_ring *ring = AS(ptr_ring, (void *)x->rxq + ring_behind);
 	__u32 head = ring->consumer_head, size = ring->size;
 	__u32 *place = &due[cpu & (MAX_CPUS - 1)].place;
-	__u32 looked = *place - head; // so many from here on were looked at,
+	__u32 looked = *place - head; // how many from here on were looked at
 	if ((__s32)looked < 0)
 		looked += size;
-	if (looked - 1 < LOOK) // or it is for another round
+	if (looked - 1 < LOOK) // were it more, the place would be of another time
 		return;
 	__u32 said = look_at((__u64)ring->queue, head, size), n = (__u16)said;
 	head += n ? n : 1; // what comes next is not there yet
