@@ -17,12 +17,13 @@
 package bpf
 
 // One object serves all little-endian machines (amd64, arm64, riscv64, …): the
-// programs read no CPU registers. Headers are read and written in pieces of several sizes,
+// programs read no CPU registers. forward is compiled twice: on veth it can look ahead (ahead.h). Headers are read and written in pieces of several sizes,
 // which is not for a compiler to reorder (-fno-strict-aliasing). The include path is Debian's, where asm/ lies
 // outside of /usr/include; elsewhere it is not needed and does no harm.
 
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" XskRedirect xsk_redirect.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -fno-strict-aliasing -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Forward forward.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -no-global-types -cflags "-DWEIR_ON_VETH -O2 -fno-strict-aliasing -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" ForwardVeth forward.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Lost lost.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" IngressDrop ingress_drop.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" Generate generate.bpf.c

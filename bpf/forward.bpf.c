@@ -95,9 +95,10 @@ struct {
 #define TAKES 1    // its frames are looked at
 #define SENDS 2    // frames may leave by it
 #define OPEN_SUM 4 // frames may come whose checksum their sender left open
+#define AHEAD 8    // flows are more than a cache holds: see ahead.h
 struct rule {
 	__u64 mac;   // its own, the first byte lowest
-	__u32 flags; // TAKES, SENDS, OPEN_SUM
+	__u32 flags; // TAKES, SENDS, OPEN_SUM, AHEAD
 	__u32 link;  // the port whose device its frames leave by: a VLAN's link, or itself
 	__u32 tag;   // of a VLAN: what stands in its frames after the MACs, as on the wire; else 0
 	__u32 pad[11];
@@ -162,9 +163,10 @@ struct {
 
 // Why frames went to the workers. Index: cpu << 6 | port.
 struct passed {
-	__u64 why[16];
+	__u64 why[REASONS];
+	__u64 ahead; // and for how many frames a half-flow was called in ahead of their turn (ahead.h)
 };
-_Static_assert(REASONS <= 16, "a counter for each reason");
+_Static_assert(sizeof(struct passed) == 128, "size of struct passed");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -901,6 +903,12 @@ static __always_inline enum why walk(struct xdp_md *frame, struct rule *r, __u32
 
 #include "nobody.h"
 
+#ifdef WEIR_ON_VETH
+#include "ahead.h"
+#else
+static __always_inline void look_ahead(struct xdp_md *frame, __u32 flags, __u32 cpu) {}
+#endif
+
 SEC("xdp")
 int forward(struct xdp_md *frame)
 {
@@ -913,6 +921,7 @@ int forward(struct xdp_md *frame)
 	__u32 flags = READ(r->flags);
 	if (!(flags & TAKES) || cpu >= cpus)
 		return to_worker(frame);
+	look_ahead(frame, flags, cpu);
 	enum why why;
 	// One checksum in 65,536 looks open and is not: a worker would find out, if there is one.
 #pragma nounroll
@@ -926,7 +935,7 @@ int forward(struct xdp_md *frame)
 		return XDP_REDIRECT;
 	i = cpu << 6 | port;
 	struct passed *n = bpf_map_lookup_elem(&passed, &i);
-	if (n)
-		n->why[why & 15]++;
+	if (n && why < REASONS)
+		n->why[why]++;
 	return to_worker(frame);
 }

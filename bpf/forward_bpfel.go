@@ -26,8 +26,9 @@ type ForwardNobody struct {
 }
 
 type ForwardPassed struct {
-	_   structs.HostLayout
-	Why [16]uint64
+	_     structs.HostLayout
+	Why   [15]uint64
+	Ahead uint64
 }
 
 type ForwardRule struct {

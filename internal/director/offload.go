@@ -27,6 +27,7 @@ type offload struct {
 	engine *afxdp.Engine
 	why    string // why there is none, as a sentence
 	blind  string // why it may not forward: nobody counts what is lost
+	looks  bool   // programs that look ahead were loaded, or are being (ahead.go)
 }
 
 // offloadOf is the engine's part of a port.
@@ -219,7 +220,7 @@ func (d *Director) followOffload() error {
 	}
 	for _, p := range d.ports {
 		f := p.factsNow(d.spec)
-		r := afxdp.Rule{MAC: f.MAC, OpenSum: f.RxPartial, Link: f.ID}
+		r := afxdp.Rule{MAC: f.MAC, OpenSum: f.RxPartial, Link: f.ID, Ahead: d.manyFlows()}
 		on := p
 		if f.Kind == port.VLAN {
 			r.Link, r.Tag, on = f.Link, f.Tag, p.over
@@ -332,6 +333,7 @@ func (d *Director) keepOffload() {
 	if err := d.followOffload(); err != nil {
 		d.log.Warn(err.Error())
 	}
+	d.lookAhead()
 	refs := neigh.InUse(&d.shared.Flows.Hops, d.now())
 	if len(refs) == 0 {
 		return

@@ -63,6 +63,7 @@ type Rule struct {
 	Takes   bool   // looks at its frames
 	Sends   bool   // may send by it
 	OpenSum bool   // frames may come whose checksum their sender left open: Facts.RxPartial
+	Ahead   bool   // flows are more than a cache holds: a program that can looks ahead (Program.LookAhead)
 	Link    uint16 // of a VLAN: the port whose device carries its frames; else itself
 	Tag     uint32 // of a VLAN: as in Facts; else 0
 }
@@ -72,6 +73,7 @@ const (
 	ruleTakes = 1 << iota
 	ruleSends
 	ruleOpenSum
+	ruleAhead
 )
 
 // shared are the maps that the programs of all ports share, and that are not the flow table's.
@@ -327,6 +329,11 @@ func (e *Engine) load(id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Pro
 	if err != nil {
 		return nil, err
 	}
+	return e.loadSpec(spec, id, xsks, drops, trial)
+}
+
+// loadSpec loads what forward.bpf.c was compiled to, in whichever way.
+func (e *Engine) loadSpec(spec *ebpf.CollectionSpec, id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Program, error) {
 	e.size(spec)
 	maps := maps.Clone(e.maps)
 	maps[bpf.ForwardMapXsks], maps[bpf.ForwardMapDrops] = xsks, drops
@@ -343,7 +350,7 @@ func (e *Engine) load(id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Pro
 	var o struct {
 		Forward *ebpf.Program `ebpf:"forward"`
 	}
-	err = spec.LoadAndAssign(&o, &ebpf.CollectionOptions{MapReplacements: maps})
+	err := spec.LoadAndAssign(&o, &ebpf.CollectionOptions{MapReplacements: maps})
 	return o.Forward, err
 }
 
@@ -386,7 +393,7 @@ func (e *Engine) SetRules(rules *[port.Max]Rule) error {
 			mac |= uint64(b) << (8 * j)
 		}
 		flags := uint32(0)
-		for f, on := range map[uint32]bool{ruleTakes: r.Takes, ruleSends: r.Sends, ruleOpenSum: r.OpenSum} {
+		for f, on := range map[uint32]bool{ruleTakes: r.Takes, ruleSends: r.Sends, ruleOpenSum: r.OpenSum, ruleAhead: r.Ahead} {
 			if on {
 				flags |= f
 			}
