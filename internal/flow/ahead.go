@@ -17,14 +17,15 @@ func (a *Ahead) Add(at unsafe.Pointer) {
 	}
 }
 
-// AddFlow adds the place where a half-flow with f's tuple will be put.
-func (a *Ahead) AddFlow(t *Table, f *Flow) {
-	if f.Wide {
-		k0 := FoldWords(t.seed, f.Src.Hi, f.Src.Lo, f.Dst.Hi, f.Dst.Lo)
-		a.Add(unsafe.Pointer(t.wide(t.Hash(k0, f.Key1))))
+// AddTuple adds the place where a half-flow with a tuple will be put: addresses of one
+// family, ports as on the wire.
+func (a *Ahead) AddTuple(t *Table, src, dst Addr, sport, dport uint16, proto uint8) {
+	if src.Is4() {
+		a.Add(t.Home(t.Hash(Tuple(src.V4(), dst.V4(), sport, dport, proto))))
 		return
 	}
-	a.Add(t.Home(t.Hash(f.Key0, f.Key1)))
+	_, k1 := Tuple(0, 0, sport, dport, proto)
+	a.Add(unsafe.Pointer(t.wideHome(t.Hash(FoldWords(t.seed, src.Hi, src.Lo, dst.Hi, dst.Lo), k1))))
 }
 
 // Fetch calls the lines in, and forgets them.

@@ -135,11 +135,11 @@ func (w *Worker) insert(in, out *Flow, n *NewConn, now clock.Tick) (uint32, erro
 	inWord, outWord := t.pending(inSlot), t.pending(outSlot)
 	// Complete before the first packet can find it: that packet may end it.
 	timeout := min(n.Timeout, MaxTimeout)
-	*c = Conn{
-		In: inSlot, Out: outSlot, State: n.State | ConnPlaced, Dest: n.Dest, Template: n.Template,
-		Local: n.Local, LocalPort: n.LocalPort, Pool: n.Pool, Owner: w.id,
-		Next: None, Prev: None, Timeout: timeout, SeqDelta: n.SeqDelta, Born: uint32(now), Kick: None, Own: n.OwnTimeout,
-	}
+	// All fields, one by one: a whole Conn would go by the stack, and its loads wait for the stores.
+	c.In, c.Out, c.State, c.Dest = inSlot, outSlot, n.State|ConnPlaced, n.Dest
+	c.Template, c.Local, c.LocalPort, c.Pool, c.Owner = n.Template, n.Local, n.LocalPort, n.Pool, w.id
+	c.Next, c.Prev, c.Deadline, c.Timeout = None, None, 0, timeout
+	c.ServerISN, c.SeqDelta, c.Born, c.Kick, c.Own = 0, n.SeqDelta, uint32(now), None, n.OwnTimeout
 	w.wheel.add(i, now+clock.Tick(timeout))
 	Bump(&w.live, 1)
 	w.owned++

@@ -104,6 +104,9 @@ func New(sh *Shared, own *flow.Worker, ports *[port.Max]port.Facts, pool *packet
 	if b.accounts == nil {
 		b.accounts = new(accounts)
 	}
+	if sh.Locals != nil {
+		sh.Locals.Workers(sh.Flows.Workers())
+	}
 	b.half.init(sh.Flows.Conns())
 	b.inherit(own.ID())
 	return b

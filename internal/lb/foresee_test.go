@@ -1,77 +1,221 @@
 package lb
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
-	"bytes"
-
+	"weir/internal/clock"
 	"weir/internal/flow"
+	"weir/internal/lb/acl"
+	"weir/internal/lb/laddr"
+	"weir/internal/lb/sched"
+	"weir/internal/lb/service"
 	"weir/internal/packet"
 	"weir/internal/route"
+	"weir/internal/spec"
 	"weir/internal/wire"
 )
 
-// What is foreseen of a burst is what its connections get.
-func TestForeseen(t *testing.T) {
-	for _, row := range []struct {
-		name  string
-		proto uint8
-		port  uint16
-		flags uint8
-	}{{"TCP", protoTCP, 80, tcpSYN}, {"UDP", protoUDP, 53, 0}} {
-		t.Run(row.name, func(t *testing.T) {
-			b := newBed(t)
-			old := b.packet(row.proto, client, vip, 999, row.port, row.flags)
-			if v, r := b.input(old); v != packet.Output {
-				t.Fatalf("%v for %v", v, r)
+// twin is one of two balancers that get the same packets: with the bursts told, and without.
+type twin struct {
+	*bed
+	dests  []*service.Dest
+	svc    *service.Service
+	locals []*laddr.Address
+}
+
+func newTwin(t *testing.T, k sched.Kind, mode spec.Forward, workers int) *twin {
+	w := &twin{bed: newBeds(t, workers)[0]}
+	w.svc = &service.Service{
+		Key: spec.ServiceKey{Proto: spec.UDP, Virtual: netip.AddrPortFrom(vip, 53)}, Scheduler: k, GCD: 1, State: &service.State{},
+		Lists: acl.Compile([]netip.Addr{netip.MustParseAddr("1.2.3.9")}, nil),
+	}
+	var servers []sched.Server
+	for i := range 4 {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, 1, byte(2 + 16*i)}), 53) // one pool
+		d := &service.Dest{Index: uint32(10 + i), Addr: at, Wire: flow.AddrOf(at.Addr()), Port: 53}
+		w.sh.Dests[d.Index].Store(d)
+		c := sched.Candidate{Weight: uint32(1 + i%3), Load: &d.Load, Datagrams: true}
+		if i == 2 {
+			c.Limit, c.Low = 9, 5
+		}
+		w.dests = append(w.dests, d)
+		w.svc.Dests, w.svc.Modes, w.svc.Candidates = append(w.svc.Dests, d), append(w.svc.Modes, mode), append(w.svc.Candidates, c)
+		servers = append(servers, sched.Server{Addr: at, Weight: c.Weight})
+	}
+	if k.Hashes() {
+		w.svc.Table = sched.Build(sched.Config{Kind: k, Servers: servers}, nil)
+	}
+	for i := range 3 {
+		a, err := w.sh.Locals.Add(netip.AddrFrom4([4]byte{192, 168, 1, byte(201 + i)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			if err := a.Prepare(laddr.PoolOf(w.dests[0].Wire, service.WirePort(53))); err != nil { // of the first one there is none
+				t.Fatal(err)
 			}
-			var burst []*packet.Packet
-			for i := range uint16(6) {
-				p := b.packet(row.proto, client, vip, 1000+i, row.port, row.flags)
-				if i == 3 {
-					p = b.packet(row.proto, client, vip, 999, row.port, tcpACK) // of a connection that is there
-				}
-				p.Verdict = packet.Continue
-				burst = append(burst, p)
-			}
-			b.Expect(burst)
-			b.foresee(burst[0], b.Tables.Services.Lookup(row.proto, flow.AddrOf(vip), uint16(burst[0].Key1>>16)))
-			f := &b.foreseen
-			if f.n != 5 {
-				t.Fatalf("%d connections are foreseen", f.n)
-			}
-			var ports []uint16
-			for _, e := range f.of[:f.n] {
-				port, ok := e.local.Peek(e.pool, e.nth)
-				if !ok {
-					t.Fatal("a port is foreseen that is not free")
-				}
-				ports = append(ports, port)
-			}
-			n := uint32(0)
-			for _, p := range burst {
-				if v, r := b.input(p); v != packet.Output {
-					t.Fatalf("%v for %v", v, r)
-				}
-				for ; n+1 < uint32(b.flows.Len()); n++ {
-					// Connections get indexes in the order in which they are made.
-					if got := b.flows.Conn(n + 1).LocalPort; got != ports[n] {
-						t.Errorf("connection %d has port %d, %d was foreseen", n, got, ports[n])
+		}
+		w.locals = append(w.locals, a)
+	}
+	w.svc.Locals[0] = w.locals
+	tables := *w.Tables
+	tables.Services = service.NewTable([]*service.Service{w.svc})
+	w.SetTables(&tables, w.ports)
+	return w
+}
+
+// counts are all that a connection is counted in.
+func (w *twin) counts() (n []int64) {
+	n = append(n, int64(w.flows.Len()), int64(w.stats.NewConns), int64(w.svc.State.Cursor.Load()))
+	for _, d := range w.dests {
+		n = append(n, int64(d.Load.Active.Load()), int64(d.Load.Inactive.Load()), int64(w.Count(d.Index).Conns))
+	}
+	for _, a := range w.locals {
+		used, free, miss := a.Counts()
+		n = append(n, int64(used), int64(free), int64(miss))
+	}
+	return n
+}
+
+// What is chosen ahead for a burst is what its packets would get one by one, with bursts of
+// whatever there is: connections that are there, twice the same one, clients that are denied,
+// packets that may go no further, and too few ports.
+func TestBursts(t *testing.T) {
+	for k := sched.RR; k <= sched.Conhash; k++ {
+		for _, mode := range []spec.Forward{spec.FullNAT, spec.Masq} {
+			t.Run(k.String()+" "+mode.String(), func(t *testing.T) {
+				rnd := rand.New(rand.NewPCG(uint64(k), uint64(mode)))
+				told, untold := newTwin(t, k, mode, 1), newTwin(t, k, mode, 1)
+				ahead := 0
+				for round := range 400 {
+					type drawn struct {
+						from netip.Addr
+						port uint16
+						to   uint16
+						ttl  uint8
+					}
+					var of []drawn
+					for range 1 + rnd.IntN(20) {
+						d := drawn{netip.AddrFrom4([4]byte{1, 2, 3, byte(4 + rnd.IntN(6))}), uint16(1000 + rnd.IntN(20)), 53, 64}
+						switch rnd.IntN(20) {
+						case 0:
+							d.ttl = 1
+						case 1:
+							d.to = 54
+						}
+						of = append(of, d)
+					}
+					burst := func(w *twin) (all []*packet.Packet) {
+						for _, d := range of {
+							p := w.packet(protoUDP, d.from, vip, d.port, d.to, 0)
+							wire.IPv4(p.Data[14:]).SetTTL(d.ttl)
+							p.Verdict = packet.Continue
+							all = append(all, p)
+						}
+						return all
+					}
+					a, b := burst(told), burst(untold)
+					told.Expect(a)
+					for i := range a {
+						v, w := told.Input(a[i]), untold.Input(b[i])
+						if v != w || a[i].Reason != b[i].Reason || !bytes.Equal(a[i].Data, b[i].Data) || a[i].NextHop != b[i].NextHop {
+							t.Fatalf("round %d, packet %d, %+v: %v for %v, and %v for %v\n%x\n%x", round, i, of[i], v, a[i].Reason, w, b[i].Reason, a[i].Data, b[i].Data)
+						}
+						told.pool.Put(a[i])
+						untold.pool.Put(b[i])
+					}
+					ahead += told.foreseen.n
+					told.Expect(nil)
+					if x, y := told.counts(), untold.counts(); !slices.Equal(x, y) {
+						t.Fatalf("round %d: counts\n%v\n%v", round, x, y)
+					}
+					for i := range told.flows.Used() {
+						if rnd.IntN(3) == 0 && told.flows.Has(told.flows.Conn(i).In) && told.flows.Conn(i).State&(flow.ConnDying|flow.ConnWhole) == flow.ConnWhole {
+							told.End(i)
+							untold.End(i)
+						}
+					}
+					for _, w := range []*twin{told, untold} {
+						w.Now += clock.PerSecond
+						w.Second = laddr.Second(uint64(1000 + 3*round))
+						w.own.Begin(w.Now)
+						w.Expire()
 					}
 				}
-			}
-			if n != 5 {
-				t.Errorf("%d connections were made", n)
-			}
-			// Out of a burst nothing is foreseen.
-			b.Expect(nil)
-			b.foresee(burst[0], b.Tables.Services.All()[0])
-			if f.n != 0 {
-				t.Errorf("%d connections are foreseen of nothing", f.n)
-			}
-		})
+				if ahead < 1000 {
+					t.Errorf("for %d packets alone something was chosen ahead", ahead)
+				}
+			})
+		}
+	}
+}
+
+// A packet that does not come for what was chosen for it leaves nothing behind: neither a
+// port, nor a connection that its real server counts, nor a port that looks used.
+func TestNobodyComes(t *testing.T) {
+	b := newBed(t)
+	local, d := b.sh.Locals.At(0), b.sh.Dests[0].Load()
+	var burst []*packet.Packet
+	for i := range uint16(5) {
+		p := b.packet(protoTCP, client, vip, 1000+i, 80, tcpSYN)
+		p.Verdict = packet.Continue
+		burst = append(burst, p)
+	}
+	b.Expect(burst)
+	if v := b.Input(burst[0]); v != packet.Output {
+		t.Fatalf("%v for %v", v, burst[0].Reason)
+	}
+	if used, _, _ := local.Counts(); used != 5 || d.Refs() != 5 {
+		t.Errorf("%d ports and %d connections of five", used, d.Refs())
+	}
+	if v := b.Input(burst[3]); v != packet.Output { // those before it were lost on the way
+		t.Fatalf("%v for %v", v, burst[3].Reason)
+	}
+	b.Expect(nil)
+	if used, _, miss := local.Counts(); used != 2 || d.Refs() != 2 || miss != 0 {
+		t.Errorf("%d ports and %d connections of two, %d missed", used, d.Refs(), miss)
+	}
+	pool := laddr.PoolOf(d.Wire, service.WirePort(80))
+	for range 8 {
+		if l, ok := local.Take(pool, b.Second); !ok || l.Recent {
+			t.Errorf("took %+v, %v: want a port that nobody used", l, ok)
+		}
+	}
+	if l, ok := local.Take(pool, b.Second); ok {
+		t.Errorf("took %+v: there are ten ports", l)
+	}
+}
+
+// Another worker makes the connection first, for which something was chosen here.
+func TestFasterThanChosen(t *testing.T) {
+	beds := newBeds(t, 2)
+	one, two := beds[0], beds[1]
+	local, d := one.sh.Locals.At(0), one.sh.Dests[1].Load()
+	var burst []*packet.Packet
+	for i := range uint16(3) {
+		p := one.packet(protoUDP, client, vip, 1000+i, 53, 0)
+		p.Verdict = packet.Continue
+		burst = append(burst, p)
+	}
+	one.Expect(burst)
+	if v := one.Input(burst[0]); v != packet.Output {
+		t.Fatalf("%v for %v", v, burst[0].Reason)
+	}
+	if v, r := two.input(two.packet(protoUDP, client, vip, 1001, 53, 0)); v != packet.Output {
+		t.Fatalf("%v for %v", v, r)
+	}
+	for _, p := range burst[1:] {
+		if v := one.Input(p); v != packet.Output {
+			t.Fatalf("%v for %v", v, p.Reason)
+		}
+	}
+	one.Expect(nil)
+	if used, _, _ := local.Counts(); used != 3 || d.Refs() != 3 || one.flows.Len() != 3 {
+		t.Errorf("%d ports, %d connections of the real server, %d in all: want three", used, d.Refs(), one.flows.Len())
 	}
 }
 

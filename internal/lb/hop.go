@@ -33,14 +33,17 @@ type routeHop struct {
 // hopTo returns the next hop on the way to an address, or 0.
 func (b *Balancer) hopTo(to flow.Addr) flow.NextHopRef {
 	var dst netip.Addr
+	var rt *route.Route
+	var ok bool
 	if to.Is4() {
 		var a [4]byte
 		binary.LittleEndian.PutUint32(a[:], to.V4())
 		dst = netip.AddrFrom4(a)
+		rt, ok = b.Tables.Routes.Lookup4(a)
 	} else {
 		dst = to.IP()
+		rt, ok = b.Tables.Routes.Lookup(dst)
 	}
-	rt, ok := b.Tables.Routes.Lookup(dst)
 	if !ok || rt.Local() {
 		return 0
 	}

@@ -114,17 +114,21 @@ func (b *Balancer) room(hop *flow.NextHop, r *forward.Rewritten) int {
 // by its address is told of grow bytes less.
 func (b *Balancer) fits(p *packet.Packet, mtu int, how forward.How, grow uint16) packet.Verdict {
 	d := p.Data[p.L3:]
-	ttl := d[8]
-	if is6(p) {
-		ttl = d[7]
-	}
-	if ttl <= 1 {
+	if ttl(p) <= 1 {
 		return p.RefuseFor(packet.IPTTL)
 	}
 	if room := mtu - longer(p, how); len(d) > room && mtu != 0 {
 		return b.tooBig(p, d, room, grow, how)
 	}
 	return packet.Continue
+}
+
+// ttl is a packet's TTL or hop limit.
+func ttl(p *packet.Packet) uint8 {
+	if is6(p) {
+		return p.Data[p.L3+7]
+	}
+	return p.Data[p.L3+8]
 }
 
 // tooBig refuses a packet larger than its way out, unless it may leave in

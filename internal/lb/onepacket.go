@@ -102,14 +102,25 @@ func keeps(o *opening) *flow.Flow {
 	return &f
 }
 
-// giveBack returns what a connection borrowed that is not made after all.
+// giveBack returns what a connection borrowed that is not made after all, since somebody
+// else has its tuple: its port counts as used.
 func (b *Balancer) giveBack(o *opening) {
+	o.lent.Recent = true
+	b.release(o)
+}
+
+// release returns what a connection borrowed that was not even tried.
+func (b *Balancer) release(o *opening) {
+	if o.counted != nil {
+		b.add(&o.counted.Load.Inactive, -1)
+		o.counted = nil
+	}
 	if o.conn.Pool >= laddr.Pools {
 		b.unmap(o.conn.Template, o.conn.Pool, o.lent.Seen)
 		return
 	}
 	if o.local != nil {
-		o.local.Give(o.conn.Pool, o.lent.Port, b.Second, o.lent.Seen)
+		o.local.Return(o.conn.Pool, o.lent, b.Second)
 	}
 	b.letGo(o.conn.Template)
 }

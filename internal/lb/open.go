@@ -11,6 +11,7 @@ import (
 	"weir/internal/lb/laddr"
 	"weir/internal/lb/proto"
 	"weir/internal/lb/service"
+	"weir/internal/lb/template"
 	"weir/internal/packet"
 	"weir/internal/spec"
 	"weir/internal/wire"
@@ -91,6 +92,7 @@ type opening struct {
 	conn    flow.NewConn
 	local   *laddr.Address // what full-NAT borrows, and its port
 	lent    laddr.Lent
+	counted *service.Dest // nil: its real server does not count it yet
 }
 
 // open makes a connection for its first packet: real server, what the forwarding
@@ -100,22 +102,32 @@ func (b *Balancer) open(p *packet.Packet, svc *service.Service) (*flow.Half, uin
 	if b.foreseen.burst != nil {
 		b.foresee(p, svc)
 	}
-	dest, mode, held := b.choose(p, svc)
-	if dest == nil {
+	var o opening
+	var dest *service.Dest
+	var mode spec.Forward
+	held := template.None
+	if e := b.foreseen.chosenFor(p); e != nil {
+		dest, mode, o.conn.Near = e.dest, e.mode, e.near
+		if e.booked {
+			o.counted = dest
+		}
+		if e.local != nil {
+			o.local, o.lent, o.conn.Pool = e.local, e.lent, e.pool
+		}
+	} else if dest, mode, held = b.choose(p, svc); dest == nil {
 		if p.Proto == protoTCP && !begins(p) {
 			return nil, 0, b.refuseMiddle(p)
 		}
 		return nil, 0, p.DropFor(packet.LBNoDest)
 	}
-	var o opening
 	o.begin(p, svc, dest, held)
 	if v := b.ways(p, &o, svc, dest, mode); v != packet.Continue {
-		b.giveBack(&o)
+		b.release(&o)
 		return nil, 0, v
 	}
 	b.makeRoom()
 	if why := b.shape(p, &o, svc, dest, mode); why != packet.NoReason {
-		b.giveBack(&o)
+		b.release(&o)
 		return nil, 0, p.DropFor(why)
 	}
 	return b.enter(p, &o, svc, dest)
@@ -161,7 +173,9 @@ func (b *Balancer) enter(p *packet.Packet, o *opening, svc *service.Service, des
 		}
 		return nil, 0, p.DropFor(packet.LBConnRace)
 	}
-	b.add(&dest.Load.Inactive, 1)
+	if o.counted == nil {
+		b.add(&dest.Load.Inactive, 1)
+	}
 	if o.conn.State&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.add(b.own.ID(), 1)
 		b.half.push(ci, uint32(b.Now))
@@ -240,13 +254,15 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 		o.in, o.out = forward.NAT(&o.ends)
 	case spec.FullNAT:
 		pool := laddr.PoolOf(dest.Wire, o.ends.RealPort)
-		if o.local, o.lent = b.takePort(svc, dest, pool); o.local == nil {
-			return packet.LBNoLocalPort
+		if o.local == nil { // else it was chosen ahead
+			if o.local, o.lent = b.takePort(svc, dest, pool); o.local == nil {
+				return packet.LBNoLocalPort
+			}
 		}
 		o.ends.Local, o.ends.LocalPort = o.local.Wire, wirePort(o.lent.Port)
 		forward.FullNATInto(&o.ends, &o.in, &o.out)
 		o.conn.Local, o.conn.LocalPort, o.conn.Pool = o.local.Index, o.lent.Port, pool
-		o.conn.State, o.conn.Near = uint32(svc.Tell), b.foreseen.n > 0
+		o.conn.State = uint32(svc.Tell)
 		if p.Proto == protoTCP && o.lent.Recent {
 			o.conn.State |= flow.ConnNoTimestamp
 			o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
@@ -288,12 +304,12 @@ func (b *Balancer) tunnelFrom(real flow.Addr) flow.Addr {
 }
 
 // takePort goes round the service's local addresses of the real server's family
-// until one has a port in its pool; it looks at 16 at most.
+// until one has a port in its pool; it looks at maxLocals at most.
 func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8) (*laddr.Address, laddr.Lent) {
 	locals := svc.Locals[service.Family(dest.Wire)]
 	n := len(locals)
-	first := int(b.turn(svc))
-	for i := range min(n, 16) {
+	first := int(b.turn(svc, 1))
+	for i := range min(n, maxLocals) {
 		a := locals[(first+i)%n]
 		if lent, ok := a.Take(pool, b.Second); ok {
 			return a, lent
@@ -302,12 +318,15 @@ func (b *Balancer) takePort(svc *service.Service, dest *service.Dest, pool uint8
 	return nil, laddr.Lent{}
 }
 
-// turn moves a service's local addresses on by one.
-func (b *Balancer) turn(svc *service.Service) uint32 {
+// maxLocals is how many local addresses are tried for a connection.
+const maxLocals = 16
+
+// turn moves a service's local addresses on by n.
+func (b *Balancer) turn(svc *service.Service, n int32) uint32 {
 	if at := &svc.State.Local; b.flows.Workers() > 1 {
-		return at.Add(1)
+		return at.Add(uint32(n))
 	} else {
-		flow.Bump32((*int32)(unsafe.Pointer(at)), 1)
+		flow.Bump32((*int32)(unsafe.Pointer(at)), n)
 		return at.Load()
 	}
 }

@@ -124,12 +124,14 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 			lowerMSS(p, t, toaLen(c))
 		}
 	}
-	m := b.streamOf(c, s)
-	if s&connProxy != 0 && p.TCPFlags&tcpACK != 0 {
-		m.acknowledge(b.flows.Half(atomic.LoadUint32(&c.In)), t.Ack())
-	}
-	if m.moves() {
-		shiftAck(p, t, &m)
+	if s&connProxy != 0 || c.SeqDelta != 0 {
+		m := b.streamOf(c, s)
+		if s&connProxy != 0 && p.TCPFlags&tcpACK != 0 {
+			m.acknowledge(b.flows.Half(atomic.LoadUint32(&c.In)), t.Ack())
+		}
+		if m.moves() {
+			shiftAck(p, t, &m)
+		}
 	}
 	b.stepTCP(p.TCPFlags, c, ci, proto.Outbound)
 }
@@ -160,7 +162,7 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	switch t := wire.TCP(p.Data[p.L4:]); {
 	case s&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA || p.TCPFlags&tcpRST != 0:
 	case syn:
-		told = b.tellInSYN(p, t, hop)
+		told = p.Flags&packet.Plain == 0 && b.tellInSYN(p, t, hop) // a plain one has no cookie
 	case s&flow.ConnServerISN == 0 || p.TCPFlags&(tcpSYN|tcpACK) != tcpACK:
 	case t.Ack() == c.ServerISN+1:
 		told = b.addTOA(p, hop)

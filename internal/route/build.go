@@ -296,6 +296,7 @@ func (b *builder) finish() *Table {
 			}
 		}
 	}
+	t.only.fill(t)
 	for i := range t.ports {
 		p := &t.ports[i]
 		slices.SortFunc(p.sorted, netip.Addr.Compare)

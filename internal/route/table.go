@@ -53,6 +53,7 @@ type Table struct {
 	// displace whatever else has the same one, so that the longest match finds
 	// them first, as a table looked at before would.
 	lpm   bart.Fast[*Route]
+	only  blocks
 	local []Route // host and kni_host, in order of insertion
 	nets  []Route // the others, longest prefix first, equal ones in order of insertion
 	linux []Route // kni_host, of the addresses on .kni twins: found, not listed
@@ -105,7 +106,12 @@ func (t *Table) Lookup(dst netip.Addr) (*Route, bool) {
 }
 
 // Lookup4 is Lookup for an address as it lies in a header.
-func (t *Table) Lookup4(dst [4]byte) (*Route, bool) { return t.lpm.Lookup(netip.AddrFrom4(dst)) }
+func (t *Table) Lookup4(dst [4]byte) (*Route, bool) {
+	if r := t.only[blockOf(dst)]; r != nil {
+		return r, true
+	}
+	return t.lpm.Lookup(netip.AddrFrom4(dst))
+}
 
 // Lookup6 is Lookup for an address as it lies in a header.
 func (t *Table) Lookup6(dst [16]byte) (*Route, bool) { return t.Lookup(netip.AddrFrom16(dst)) }

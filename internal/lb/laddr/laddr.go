@@ -4,7 +4,8 @@
 // Enters: a real server's address, for which a local port is wanted.
 // Leaves: a port, and whether the real server may still remember it.
 // Owns: addresses are shared between workers; taking and giving back ports is
-// lock-free. The set of addresses is changed by the director alone.
+// lock-free, and without locked instructions where there is one worker. The set of
+// addresses is changed by the director alone.
 // Drops: nothing; it says when no port is left, and counts it (sa_miss).
 // See: reference "sapool": 16 pools of ports 1025-65535 for each address, chosen
 // by the real server's address and port, so 1,032,176 ports.
@@ -18,7 +19,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"weir/internal/flow"
 	"weir/internal/pinned"
@@ -108,6 +108,7 @@ func (a *Address) Prepare(pool uint8) error {
 	a.making.Unlock()
 	r := ringAt(&m)
 	if s.keep == nil {
+		r = ringBeside(&m, a.Index)
 		r.begin(s.first, s.last)
 		a.pools[pool].Store(r)
 		return nil
@@ -139,60 +140,6 @@ func (a *Address) Hold(pool uint8, port uint16) {
 	a.held[pool].add(port)
 }
 
-// Lent is a port that was taken.
-type Lent struct {
-	Port   uint16 // host order
-	Recent bool   // it was in use less than TimeWait ago
-	// Seen is the sequence number that the real server expected next on the
-	// port's last TCP connection, 0 if unknown.
-	Seen uint32
-}
-
-// Take takes a port of a pool, the one unused for longest. Not ok: none is left,
-// counted as a miss.
-func (a *Address) Take(pool uint8, second uint16) (l Lent, ok bool) {
-	r := a.pools[pool].Load()
-	if r == nil {
-		a.miss.Add(1)
-		return l, false
-	}
-	port, released, seen, ok := r.take()
-	if !ok {
-		a.miss.Add(1)
-		return l, false
-	}
-	return Lent{port, released != never && second-released < TimeWait, seen}, true
-}
-
-// Peek returns the port that Take would give after n others, unless somebody else is
-// faster.
-func (a *Address) Peek(pool uint8, n uint32) (port uint16, ok bool) {
-	r := a.pools[pool].Load()
-	if r == nil {
-		return 0, false
-	}
-	return r.peek(n)
-}
-
-// Where returns the place in memory that Peek will look at, nil if there is none.
-func (a *Address) Where(pool uint8, n uint32) unsafe.Pointer {
-	r := a.pools[pool].Load()
-	if r == nil {
-		return nil
-	}
-	return r.where(n)
-}
-
-// Give puts a port back, with what the real server expected next on it (0 for a
-// protocol that has no such thing).
-func (a *Address) Give(pool uint8, port, second uint16, seen uint32) {
-	if port >= a.set.first && port <= a.set.last { // else port_range was another when it was taken
-		a.pools[pool].Load().put(port, second, seen)
-		return
-	}
-	a.beyond.Add(-1)
-}
-
 // used is how many ports are taken, of all pools.
 func (a *Address) used() int64 {
 	n := a.beyond.Load()
@@ -217,6 +164,7 @@ const Max = 1 << 16
 // Set is all local addresses, by index.
 type Set struct {
 	first, last uint16
+	alone       bool        // one worker takes and gives back
 	keep        *pinned.Dir // nil: ports go with the process
 	former      uint16      // second in which ports may have been used that nobody knows of; never: in none
 	byIndex     [Max]atomic.Pointer[Address]
@@ -240,6 +188,14 @@ func NewSet(first, last uint16) (*Set, error) {
 // addresses of a director before this one may have used them, and 0 if there was none.
 // Before anything is added.
 func (s *Set) KeepIn(keep *pinned.Dir, former uint16) { s.keep, s.former = keep, former }
+
+// Workers says how many workers take ports and give them back: one alone needs no locked
+// instructions. Each worker says the same, before any takes one.
+func (s *Set) Workers(n int) {
+	if alone := n == 1; s.alone != alone {
+		s.alone = alone
+	}
+}
 
 // Restore adds an address under the index that connections know it by. It is not configured
 // until it is added.

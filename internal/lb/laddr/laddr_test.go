@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"weir/internal/flow"
 )
@@ -77,11 +78,18 @@ func TestPoolOf(t *testing.T) {
 // TestAgainstQueue holds a pool to a slow and obvious queue: the port unused for
 // longest comes first, and is recent if it came back less than a minute ago.
 func TestAgainstQueue(t *testing.T) {
+	t.Run("one worker", func(t *testing.T) { againstQueue(t, 1) })
+	t.Run("several", func(t *testing.T) { againstQueue(t, 2) })
+}
+
+func againstQueue(t *testing.T, workers int) {
 	type entry struct {
 		port uint16
 		at   int // second of release, -1 never
 	}
-	a := add(t, newSet(t, 2000, 2099), lip)
+	s := newSet(t, 2000, 2099)
+	s.Workers(workers)
+	a := add(t, s, lip)
 	a.Prepare(0)
 	var model []entry
 	for p := uint16(2000); p <= 2099; p++ {
@@ -90,7 +98,7 @@ func TestAgainstQueue(t *testing.T) {
 	var held []uint16
 	rnd := rand.New(rand.NewPCG(2, 3))
 	now, misses := 500, uint64(0)
-	for range 100_000 {
+	for range 300_000 { // twice round the ring
 		switch n := rnd.IntN(20); {
 		case n == 0:
 			now += rnd.IntN(40)
@@ -298,7 +306,14 @@ func give(a *Address, pool uint8, port, second uint16) { a.Give(pool, port, seco
 
 // What the real server expected next comes back with the port.
 func TestSeen(t *testing.T) {
-	a := add(t, newSet(t, 2000, 2001), lip)
+	t.Run("one worker", func(t *testing.T) { seenAgain(t, 1) })
+	t.Run("several", func(t *testing.T) { seenAgain(t, 2) })
+}
+
+func seenAgain(t *testing.T, workers int) {
+	s := newSet(t, 2000, 2001)
+	s.Workers(workers)
+	a := add(t, s, lip)
 	a.Prepare(0)
 	for _, seen := range []uint32{0, 7, 1<<32 - 1} {
 		first, ok := a.Take(0, 1)
@@ -319,4 +334,49 @@ func TestSeen(t *testing.T) {
 			a.Give(0, l.Port, 1, 0)
 		}
 	}
+}
+
+// Who tries for a port counts no miss, and gets what Take would give.
+func TestTry(t *testing.T) {
+	a := add(t, newSet(t, 2000, 2001), lip)
+	if _, ok := a.Try(0, 1); ok {
+		t.Error("a pool that nobody prepared gave a port")
+	}
+	a.Prepare(0)
+	one, ok := a.Try(0, 1)
+	two, ok2 := a.Take(0, 1)
+	if !ok || !ok2 || one.Port != 2000 || two.Port != 2001 {
+		t.Errorf("took %+v, %v, then %+v, %v", one, ok, two, ok2)
+	}
+	if l, ok := a.Try(0, 1); ok {
+		t.Errorf("took %+v of nothing", l)
+	}
+	if used, _, miss := a.Counts(); used != 2 || miss != 0 {
+		t.Errorf("%d used, %d missed", used, miss)
+	}
+	a.Miss()
+	if _, _, miss := a.Counts(); miss != 1 {
+		t.Errorf("%d missed, want one", miss)
+	}
+}
+
+// Many rings that no process leaves behind lie at different places of their pages.
+func TestRingsBeside(t *testing.T) {
+	s := newSet(t, 2000, 2001)
+	places := map[uintptr]bool{}
+	for i := range 16 {
+		a := add(t, s, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
+		a.Prepare(0)
+		places[uintptr(unsafe.Pointer(a.pools[0].Load()))%4096] = true
+		for _, want := range []uint16{2000, 2001} {
+			if port, _, ok := take(a, 0, 1); !ok || port != want {
+				t.Errorf("address %d: port %d, %v, want %d", i, port, ok, want)
+			}
+		}
+		give(a, 0, 2001, 1)
+	}
+	if len(places) != 16 {
+		t.Errorf("16 rings lie at %d places", len(places))
+	}
+	s.Close()
 }

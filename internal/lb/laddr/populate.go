@@ -7,8 +7,8 @@ import "unsafe"
 // takes 40 to 70 µs: where connections end, 200 ns for each of the 256 ports of a page. So the
 // director touches the pages that the ports in use will come back to, and no others.
 
-// pageCells is how many cells lie in a page, and touched at once.
-const pageCells = uint32(4096 / unsafe.Sizeof(cell{}))
+// cellSize is how long a cell is.
+const cellSize = uint32(unsafe.Sizeof(cell{}))
 
 // touched says how far a ring's cells were touched, in positions. It is guarded by Set.mu.
 type touched struct {
@@ -48,9 +48,9 @@ func (t *touched) touch(r *ring, out uint32, most int) (pages int) {
 		t.to = tail // the workers were faster
 	}
 	for ; pages < most && int32(tail+out-t.to) > 0 && t.to-t.from < ringSize; pages++ {
-		cell := &r.cells[t.to&(ringSize-1)]
+		cell := r.at(t.to)
 		cell.word.Add(0) // whoever writes there meanwhile, nothing of it is lost
-		t.to = t.to&^(pageCells-1) + pageCells
+		t.to += (4096 - uint32(uintptr(unsafe.Pointer(cell))%4096) + cellSize - 1) / cellSize
 	}
 	return pages
 }

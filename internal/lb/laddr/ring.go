@@ -47,6 +47,16 @@ const ringBytes = int(unsafe.Sizeof(ring{}))
 // ringAt is the ring that lies in some memory.
 func ringAt(m *pinned.Memory) *ring { return (*ring)(unsafe.Pointer(unsafe.SliceData(m.Bytes))) }
 
+// ringBeside is ringAt for the nth of many rings, which lies off the beginning of its memory.
+// A service's local addresses take turns, so that the heads and tails of all rings come to lie
+// at the same place of a page: of the sets of a cache, which that place chooses, they would
+// have a few for themselves, with room for a dozen.
+func ringBeside(m *pinned.Memory, n uint32) *ring {
+	const line = 64
+	shift := uintptr(n) % (uintptr(len(m.Bytes)-ringBytes)/line + 1) * line
+	return (*ring)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.Bytes)), shift))
+}
+
 // begin makes a ring of zeros one of ports that nobody has used.
 func (r *ring) begin(first, last uint16) {
 	r.last = uint32(last)
@@ -137,43 +147,29 @@ func (r *ring) fresh() uint32 {
 	return 0
 }
 
-// peek returns the port that take would give after n others.
-func (r *ring) peek(n uint32) (port uint16, ok bool) {
-	fresh := r.fresh()
-	if n < fresh {
-		return uint16(r.last + 1 - fresh + n), true
-	}
-	pos := r.head.Load() + n - fresh
-	w := r.cells[pos&(ringSize-1)].word.Load()
-	return uint16(w >> 16), uint32(w>>32) == turn(pos)+1
-}
-
-// where returns the place in memory that peek will look at, nil if it is the ring's head.
-func (r *ring) where(n uint32) unsafe.Pointer {
-	fresh := r.fresh()
-	if n < fresh {
-		return nil
-	}
-	return unsafe.Pointer(&r.cells[(r.head.Load()+n-fresh)&(ringSize-1)])
-}
-
 // put appends a port released in the given second.
 func (r *ring) put(port, second uint16, seen uint32) {
 	for {
 		pos := r.tail.Load()
-		cell := &r.cells[pos&(ringSize-1)]
+		cell := r.at(pos)
 		// A cell of an earlier turn is still being left: by a taker that moved
 		// head and lost its core since, while others went round the whole ring.
 		// There are more cells than ports, so that it will be free: try again.
 		if uint32(cell.word.Load()>>32) == turn(pos) && r.tail.CompareAndSwap(pos, pos+1) {
-			cell.seen = seen
-			cell.hand(uint64(turn(pos)+1)<<32 | uint64(port)<<16 | uint64(second))
-			if pos%cellsInLine == 0 { // of many rings in turn none has its next line at hand
-				flow.CallIn(unsafe.Pointer(&r.cells[(pos+cellsInLine)&(ringSize-1)]))
-			}
+			cell.lay(pos, port, second, seen)
+			r.ahead(pos)
 			return
 		}
 	}
+}
+
+// putAlone is put where one worker alone puts and takes. It does not look at the cell, which
+// is free: so nobody waits for a line that was not touched for a round of the ring.
+func (r *ring) putAlone(port, second uint16, seen uint32) {
+	pos := r.tail.Load()
+	flow.Bump32(word32(&r.tail), 1)
+	r.at(pos).lay(pos, port, second, seen)
+	r.ahead(pos)
 }
 
 // take removes the oldest port.
@@ -185,13 +181,14 @@ func (r *ring) take() (port, second uint16, seen uint32, ok bool) {
 	}
 	for {
 		pos := r.head.Load()
-		cell := &r.cells[pos&(ringSize-1)]
+		cell := r.at(pos)
 		w := cell.word.Load()
 		switch d := int32(uint32(w>>32) - (turn(pos) + 1)); {
 		case d == 0:
 			if r.head.CompareAndSwap(pos, pos+1) {
 				seen = cell.seen
-				cell.hand(uint64(turn(pos)+ringSize) << 32)
+				cell.leave(pos)
+				r.ahead(pos)
 				return uint16(w >> 16), uint16(w), seen, true
 			}
 		case d < 0:
@@ -199,6 +196,48 @@ func (r *ring) take() (port, second uint16, seen uint32, ok bool) {
 		}
 	}
 }
+
+// takeAlone is take where one worker alone puts and takes.
+func (r *ring) takeAlone() (port, second uint16, seen uint32, ok bool) {
+	if p := r.unused.Load(); p <= r.last {
+		flow.Bump32(word32(&r.unused), 1)
+		return uint16(p), never, 0, true
+	}
+	pos := r.head.Load()
+	cell := r.at(pos)
+	w := cell.word.Load()
+	if uint32(w>>32) != turn(pos)+1 {
+		return 0, 0, 0, false
+	}
+	flow.Bump32(word32(&r.head), 1)
+	seen = cell.seen
+	cell.leave(pos)
+	r.ahead(pos)
+	return uint16(w >> 16), uint16(w), seen, true
+}
+
+// word32 is a word that its owner alone writes, for flow.Bump32.
+func word32(w *atomic.Uint32) *int32 { return (*int32)(unsafe.Pointer(w)) }
+
+// at is the cell of a position.
+func (r *ring) at(pos uint32) *cell { return &r.cells[pos&(ringSize-1)] }
+
+// ahead calls in the next line when a position is the first of its own: of many rings in
+// turn none has it at hand.
+func (r *ring) ahead(pos uint32) {
+	if pos%cellsInLine == 0 {
+		flow.CallIn(unsafe.Pointer(r.at(pos + cellsInLine)))
+	}
+}
+
+// lay puts a port into the cell of a position.
+func (c *cell) lay(pos uint32, port, second uint16, seen uint32) {
+	c.seen = seen
+	c.hand(uint64(turn(pos)+1)<<32 | uint64(port)<<16 | uint64(second))
+}
+
+// leave empties it, for who comes there in the next round.
+func (c *cell) leave(pos uint32) { c.hand(uint64(turn(pos)+ringSize) << 32) }
 
 // taken is how many of the ports from first to last are not in it.
 func (r *ring) taken(first, last uint16) int64 {

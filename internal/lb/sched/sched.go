@@ -126,12 +126,19 @@ func (k Kind) Pick(cursor *atomic.Uint64, cs []Candidate, gcd uint32) int {
 func roundRobin(cursor *atomic.Uint64, cs []Candidate) int {
 	for {
 		at := cursor.Load()
-		pick := None
-		for i := range cs {
-			j := (int(at%uint64(len(cs))) + i) % len(cs)
+		pick, j := None, 0
+		if n := uint64(len(cs)); at < n {
+			j = int(at)
+		} else if at > n && n > 0 { // there were more of them
+			j = int(at % n)
+		}
+		for range cs {
 			if cs[j].Usable() {
 				pick = j
 				break
+			}
+			if j++; j == len(cs) {
+				j = 0
 			}
 		}
 		if pick == None || at == uint64(pick)+1 || cursor.CompareAndSwap(at, uint64(pick)+1) {

@@ -103,24 +103,6 @@ func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 	return s.Dests[i], s.Modes[i]
 }
 
-// Foresee is what Pick will choose, if nothing changes, after what was foreseen with the
-// same cursor, which begins as a copy of State's.
-func (s *Service) Foresee(k *sched.Key, cursor *atomic.Uint64) (*Dest, spec.Forward) {
-	i := 0
-	switch {
-	case len(s.Candidates) == 0:
-		return nil, 0
-	case s.Table != nil:
-		i = s.Table.Pick(k, s.Candidates)
-	case len(s.Candidates) > 1:
-		i = s.Scheduler.Pick(cursor, s.Candidates, s.GCD)
-	}
-	if i == sched.None {
-		return nil, 0
-	}
-	return s.Dests[i], s.Modes[i]
-}
-
 // IndexOf returns the place of a real server in Dests, or -1 if it is not there
 // any more.
 func (s *Service) IndexOf(d *Dest) int {
