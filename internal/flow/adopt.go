@@ -112,11 +112,12 @@ func (h *Header) suits(z sizes) error {
 		return &Differs{"what is kept is no flow table of weir"}
 	case h.Version != want.Version:
 		return &Differs{fmt.Sprintf("the flow table that is kept has layout %d, and this weir has layout %d", h.Version, want.Version)}
-	case h.Homes != want.Homes || h.Conns != want.Conns:
+	case h.Conns != want.Conns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections, and conn_pool_size wants %d", h.Conns, want.Conns)}
-	}
-	if h.WideConns != want.WideConns || h.WideHomes != want.WideHomes {
+	case h.WideConns != want.WideConns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections of IPv6, and conn_pool_ipv6 wants %d", h.WideConns, want.WideConns)}
+	case h.Homes != want.Homes || h.WideHomes != want.WideHomes:
+		return &Differs{fmt.Sprintf("the flow table that is kept has %d and %d slots for its connections, and this weir gives them %d and %d", h.Homes, h.WideHomes, want.Homes, want.WideHomes)}
 	}
 	if is := h; is.HalfSize != want.HalfSize || is.WideSize != want.WideSize || is.ConnSize != want.ConnSize || is.HopSize != want.HopSize ||
 		is.NextHops != want.NextHops || is.ProbeFast != want.ProbeFast || is.ProbeMax != want.ProbeMax || is.TickShift != want.TickShift {

@@ -24,6 +24,22 @@ func newTable(t testing.TB, c Config) *Table {
 	return tab
 }
 
+// newNarrowTable makes a table that has as few slots for its connections as the largest.
+func newNarrowTable(t testing.TB, c Config) *Table {
+	t.Helper()
+	z, err := c.sizes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.slots = wholePages(leastSlots(z.conns))
+	tab, err := c.create(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tab.Close)
+	return tab
+}
+
 // startAt makes a new table believe that it began at tick now.
 func startAt(tab *Table, now clock.Tick) {
 	tab.newest.Store(uint32(now))

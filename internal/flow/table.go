@@ -67,10 +67,14 @@ type Config struct {
 	Keep *pinned.Dir
 }
 
-// The half-flows of a full table are in 8 of 11 slots, so that of ten million connections
-// none is without a place: docs/flow-table.md has what other shares would cost.
+// The half-flows of a full table are in 8 of 11 slots at most, so that of ten million
+// connections none is without a place. Where memory is cheaper than a packet's time there are
+// more: those of IPv4 are in one of two slots until that makes half a million more slots,
+// and a larger table has as many more. docs/flow-table.md has what other shares cost.
 const (
 	slotsOf4      = 11 // for 4 connections, two half-flows each
+	slotsMost     = 4  // for a connection
+	slotsMore     = 1 << 19
 	leastConns    = 384
 	slotsTogether = 64 // they come in whole pages
 )
@@ -82,6 +86,11 @@ func New(c Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.create(z)
+}
+
+// create is New with arrays of these sizes.
+func (c *Config) create(z sizes) (*Table, error) {
 	mem, err := mapMemory(c.Backing, c.Keep, z)
 	if err != nil {
 		return nil, err
@@ -119,14 +128,17 @@ func (c *Config) sizes() (z sizes, err error) {
 	if c.WideConns != 0 {
 		z.wideConns = min(max(c.WideConns, leastConns), z.conns)
 	}
-	z.slots, z.wides = slotsFor(z.conns), slotsFor(z.wideConns)
+	z.slots = wholePages(min(slotsMost*z.conns, leastSlots(z.conns)+slotsMore))
+	z.wides = wholePages(leastSlots(z.wideConns))
 	return z, nil
 }
 
-// slotsFor is how many slots the half-flows of so many connections need.
-func slotsFor(conns int) int {
-	slots := ProbeMax + (conns*slotsOf4+3)/4
-	return (slots + slotsTogether - 1) / slotsTogether * slotsTogether
+// leastSlots is how many slots the half-flows of so many connections need.
+func leastSlots(conns int) int { return (conns*slotsOf4 + 3) / 4 }
+
+// wholePages is how many slots an array has where so many searches may begin at least.
+func wholePages(homes int) int {
+	return (ProbeMax + homes + slotsTogether - 1) / slotsTogether * slotsTogether
 }
 
 // header is what a table of these sizes says of itself, but for Magic.
