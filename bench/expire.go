@@ -69,7 +69,7 @@ func (r *udpRun) expire() (ending, forgetting int64, seconds float64, err error)
 	r.idle()
 	own := r.shared.Flows.Worker(0)
 	var first time.Time
-	for deadline := time.Now().Add(4 * expireAfter * time.Second); ; {
+	for deadline := time.Now().Add(expireAfter*time.Second + 2*time.Minute); ; {
 		expired, left := r.worker.Stats().Expired, own.Resting()+own.Unswept()
 		used := cpuTime()
 		r.worker.Breathe()

@@ -63,7 +63,7 @@ func Open(c Config) (t *Table, found bool, err error) {
 		return nil, false, err
 	}
 	for _, p := range mem.parts(z) {
-		if !p.into.Found {
+		if !p.own && !p.into.Found {
 			mem.close()
 			return nil, false, &Differs{"the flow table that is kept in " + c.Keep.Path() + " is not complete: it has no " + p.name}
 		}
@@ -112,11 +112,12 @@ func (h *Header) suits(z sizes) error {
 		return &Differs{"what is kept is no flow table of weir"}
 	case h.Version != want.Version:
 		return &Differs{fmt.Sprintf("the flow table that is kept has layout %d, and this weir has layout %d", h.Version, want.Version)}
-	case h.Homes != want.Homes || h.Conns != want.Conns:
+	case h.Conns != want.Conns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections, and conn_pool_size wants %d", h.Conns, want.Conns)}
-	}
-	if h.WideConns != want.WideConns || h.WideHomes != want.WideHomes {
+	case h.WideConns != want.WideConns:
 		return &Differs{fmt.Sprintf("the flow table that is kept has room for %d connections of IPv6, and conn_pool_ipv6 wants %d", h.WideConns, want.WideConns)}
+	case h.Homes != want.Homes || h.WideHomes != want.WideHomes:
+		return &Differs{fmt.Sprintf("the flow table that is kept has %d and %d slots for its connections, and this weir gives them %d and %d", h.Homes, h.WideHomes, want.Homes, want.WideHomes)}
 	}
 	if is := h; is.HalfSize != want.HalfSize || is.WideSize != want.WideSize || is.ConnSize != want.ConnSize || is.HopSize != want.HopSize ||
 		is.NextHops != want.NextHops || is.ProbeFast != want.ProbeFast || is.ProbeMax != want.ProbeMax || is.TickShift != want.TickShift {
@@ -279,23 +280,15 @@ func (w *Worker) inherit(used int, now clock.Tick) {
 	}
 }
 
-// freeRest puts all indexes below used that nobody has into chains; what makes no whole
-// one is the first worker's.
+// freeRest gives back all indexes below used that nobody has, in the first worker's name.
 func (t *Table) freeRest(used int) {
-	first, n := None, uint32(0)
 	for i := used - 1; i >= 0; i-- {
 		c := t.Conn(uint32(i))
-		if c.State&(ConnDying|ConnKicked) != ConnDying {
-			continue
-		}
-		c.Next, c.Prev = first, None
-		first, n = uint32(i), n+1
-		if n == t.chain {
-			t.pushChain(first)
-			first, n = None, 0
+		if c.State&(ConnDying|ConnKicked) == ConnDying {
+			c.Next, c.Prev = None, None
+			t.workers[0].give(uint32(i))
 		}
 	}
-	t.workers[0].free = freelist{first, int(n)}
 }
 
 // takeOver counts the next hops, and gives up those that were being written, or that are

@@ -167,7 +167,7 @@ func TestPlacesAtRatedFill(t *testing.T) {
 }
 
 func placesAtRatedFill(t *testing.T, flows flowsOf, seed uint64) {
-	tab := newTable(t, Config{Conns: 150_000, Workers: 1, Seed: seed})
+	tab := newNarrowTable(t, Config{Conns: 150_000, Workers: 1, Seed: seed})
 	w := tab.Worker(0)
 	refused, distant, n := 0, 0, uint32(0)
 	for ; tab.Len() < tab.Conns() && refused < tab.Conns()/100; n++ {

@@ -24,6 +24,22 @@ func newTable(t testing.TB, c Config) *Table {
 	return tab
 }
 
+// newNarrowTable makes a table that has as few slots for its connections as the largest.
+func newNarrowTable(t testing.TB, c Config) *Table {
+	t.Helper()
+	z, err := c.sizes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.slots = wholePages(leastSlots(z.conns))
+	tab, err := c.create(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tab.Close)
+	return tab
+}
+
 // startAt makes a new table believe that it began at tick now.
 func startAt(tab *Table, now clock.Tick) {
 	tab.newest.Store(uint32(now))
@@ -143,13 +159,19 @@ func find(tab *Table, f *Flow) (h *Half, conn uint32, ok, torn bool) {
 // free counts the indexes that no connection has and that do not rest.
 func free(tab *Table) int {
 	n := tab.Conns() - int(min(tab.fresh.Load(), tab.nconns))
-	for first := uint32(tab.spare.Load()); first != None; first = tab.Conn(first).Own {
-		n += int(tab.chain)
+	for c := uint32(tab.fulls.head.Load()); c != None; c = tab.crate(c).next {
+		n += int(tab.fill)
 	}
-	for _, w := range tab.workers[:tab.nwork] {
-		n += w.free.n
+	for i := range tab.nwork {
+		n += freeWith(tab, i)
 	}
 	return n
+}
+
+// freeWith counts those that lie with a worker.
+func freeWith(tab *Table, worker int) int {
+	f := &tab.workers[worker].free
+	return f.n + f.full.n*int(tab.fill)
 }
 
 // allSlots are the numbers of the table's slots, of both arrays.

@@ -18,7 +18,7 @@ func TestSearchesUnderChurn(t *testing.T) {
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			const conns = 100_000
-			tab := newTable(t, Config{Conns: conns, Workers: 1, Seed: 1})
+			tab := newNarrowTable(t, Config{Conns: conns, Workers: 1, Seed: 1})
 			w := tab.Worker(0)
 			now := clock.Tick(1 << 20)
 			startAt(tab, now)

@@ -34,15 +34,20 @@ type Table struct {
 	seed      uint64
 	conns     unsafe.Pointer
 	nconns    uint32
-	chain     uint32 // see freelist.go
+	fill      uint32 // indexes of a full crate, see freelist.go
 	Hops      NextHops
 
 	wideUsed atomic.Int64 // wide half-flows of connections that exist or rest, if they are bounded
 	crossing atomic.Bool  // there were IPv4 half-flows that become IPv6
 
-	found  int64          // connections that there were at the beginning, made by nobody here
-	fresh  *atomic.Uint32 // Header.Fresh
-	spare  atomic.Uint64  // stack of chains of free indexes, see freelist.go
+	found int64          // connections that there were at the beginning, made by nobody here
+	fresh *atomic.Uint32 // Header.Fresh
+
+	crates      unsafe.Pointer
+	freshCrates atomic.Uint32 // crates below it were used at least once
+	fulls       crateStack    // of free indexes
+	empties     crateStack
+
 	newest *atomic.Uint32 // Header.Alive
 
 	swept [2]atomic.Uint32 // pages of both arrays of half-flows that were swept, see sweep.go
@@ -67,10 +72,14 @@ type Config struct {
 	Keep *pinned.Dir
 }
 
-// The half-flows of a full table are in 8 of 11 slots, so that of ten million connections
-// none is without a place: docs/flow-table.md has what other shares would cost.
+// The half-flows of a full table are in 8 of 11 slots at most, so that of ten million
+// connections none is without a place. Where memory is cheaper than a packet's time there are
+// more: those of IPv4 are in one of two slots until that makes half a million more slots,
+// and a larger table has as many more. docs/flow-table.md has what other shares cost.
 const (
 	slotsOf4      = 11 // for 4 connections, two half-flows each
+	slotsMost     = 4  // for a connection
+	slotsMore     = 1 << 19
 	leastConns    = 384
 	slotsTogether = 64 // they come in whole pages
 )
@@ -82,6 +91,11 @@ func New(c Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.create(z)
+}
+
+// create is New with arrays of these sizes.
+func (c *Config) create(z sizes) (*Table, error) {
 	mem, err := mapMemory(c.Backing, c.Keep, z)
 	if err != nil {
 		return nil, err
@@ -104,7 +118,7 @@ func New(c Config) (*Table, error) {
 }
 
 // sizes are those of a table's arrays, in records.
-type sizes struct{ slots, wides, conns, wideConns int }
+type sizes struct{ slots, wides, conns, wideConns, crates int }
 
 // sizes are those that the table is to have.
 func (c *Config) sizes() (z sizes, err error) {
@@ -119,14 +133,18 @@ func (c *Config) sizes() (z sizes, err error) {
 	if c.WideConns != 0 {
 		z.wideConns = min(max(c.WideConns, leastConns), z.conns)
 	}
-	z.slots, z.wides = slotsFor(z.conns), slotsFor(z.wideConns)
+	z.slots = wholePages(min(slotsMost*z.conns, leastSlots(z.conns)+slotsMore))
+	z.wides = wholePages(leastSlots(z.wideConns))
+	z.crates = cratesFor(z.conns, c.Workers)
 	return z, nil
 }
 
-// slotsFor is how many slots the half-flows of so many connections need.
-func slotsFor(conns int) int {
-	slots := ProbeMax + (conns*slotsOf4+3)/4
-	return (slots + slotsTogether - 1) / slotsTogether * slotsTogether
+// leastSlots is how many slots the half-flows of so many connections need.
+func leastSlots(conns int) int { return (conns*slotsOf4 + 3) / 4 }
+
+// wholePages is how many slots an array has where so many searches may begin at least.
+func wholePages(homes int) int {
+	return (ProbeMax + homes + slotsTogether - 1) / slotsTogether * slotsTogether
 }
 
 // header is what a table of these sizes says of itself, but for Magic.
@@ -143,7 +161,7 @@ func assemble(mem *memory, workers int) *Table {
 	h := (*Header)(base(&mem.header))
 	t := &Table{
 		halves: base(&mem.halves), homes: uint64(h.Homes), wides: base(&mem.wides), wideHomes: uint64(h.WideHomes), seed: h.Seed,
-		conns: base(&mem.conns), nconns: h.Conns, chain: chainLen(int(h.Conns), workers),
+		conns: base(&mem.conns), nconns: h.Conns, fill: crateFill(int(h.Conns), workers),
 		mem: mem, hdr: h, nwork: workers,
 		fresh: (*atomic.Uint32)(unsafe.Pointer(&h.Fresh)), newest: (*atomic.Uint32)(unsafe.Pointer(&h.Alive)),
 	}
@@ -151,7 +169,9 @@ func assemble(mem *memory, workers int) *Table {
 		t.wideMost = 2 * int64(h.WideConns)
 	}
 	t.Hops.base = base(&mem.hops)
-	t.spare.Store(uint64(None))
+	t.crates = base(&mem.crates)
+	t.fulls.init()
+	t.empties.init()
 	for i := range workers {
 		t.workers[i] = newWorker(t, uint8(i))
 	}
