@@ -1,8 +1,6 @@
 package flow
 
-import (
-	"weir/internal/clock"
-)
+import "weir/internal/clock"
 
 // An ended connection rests until nobody can still be looking at it: its index lies in a
 // queue of crates, and its record stays as it was.
@@ -23,9 +21,8 @@ type resting struct {
 	all         int
 }
 
-// rest queues an ended connection. The
-// present breath may have begun before another worker's in which the
-// connection was still seen, so that the latest counts.
+// rest queues an ended connection. The present breath may have begun before another worker's
+// in which the connection was still seen, so that the latest counts.
 func (w *Worker) rest(i uint32, now clock.Tick) {
 	t, r := w.t, &w.rests
 	if n := clock.Tick(t.newest.Load()); now.Before(n) {
