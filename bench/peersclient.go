@@ -22,6 +22,7 @@ type webOrder struct {
 	Close   bool          // a connection for each request
 	Every   time.Duration // between two requests, kept connections, whose delays are measured; 0: as fast as can be
 	For     time.Duration // 0: open the connections, ask once on each and keep them until an order that is not such
+	Stay    bool          // keep the connections, and go on with them at the next order that is the same but for its time
 	From    []netip.Addr  // the connections leave from these in turn; none: from where Linux likes
 	Clients []int         // process ids: generator's and server's
 	Between []int         // and those of the balancer
@@ -42,17 +43,11 @@ type webPhase struct {
 // all is the processor time of all who worked on the requests.
 func (w *webPhase) all() time.Duration { return w.Ends + w.Balancer + w.Softirqd }
 
-// add makes one phase of two.
-func (w *webPhase) add(o *webPhase) {
-	w.Took += o.Took
-	w.Requests += o.Requests
-	w.Ends += o.Ends
-	w.Balancer += o.Balancer
-	w.Softirqd += o.Softirqd
-}
-
 // webPatience is how long an order may go without any answer.
 const webPatience = 15 * time.Second
+
+// warmRequests is how long connections that stay run again before they are measured.
+const warmRequests = 100 * time.Millisecond
 
 // openings is how many connections may be about to open at a time.
 const openings = 512
@@ -66,6 +61,7 @@ func peersClient() error {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	orders, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	var held []*webRun
+	stay := map[webKind]*webRun{}
 	for {
 		var o webOrder
 		if err := orders.Decode(&o); err != nil {
@@ -80,21 +76,46 @@ func peersClient() error {
 			}
 			held = nil
 		}
-		r := newWebRun(p, o)
-		ph, err := r.do()
+		r := stay[kindOf(&o)]
+		if r == nil || !o.Stay {
+			set := p
+			if o.Stay { // others' connections say things meanwhile that must not be heard now
+				if set, err = newPoller(); err != nil {
+					return err
+				}
+			}
+			r = newWebRun(set, o)
+		}
+		ph, err := r.do(o)
 		if err != nil {
 			ph.Err = err.Error()
 		}
-		if o.For == 0 && err == nil {
+		switch {
+		case o.For == 0 && err == nil:
 			held = append(held, r)
-		} else {
+		case o.Stay && err == nil:
+			stay[kindOf(&o)] = r
+		default:
+			delete(stay, kindOf(&o))
 			r.end()
+			if o.Stay {
+				_ = unix.Close(r.p.fd)
+			}
 		}
 		if err := answers.Encode(ph); err != nil {
 			return err
 		}
 	}
 }
+
+// webKind tells orders apart whose connections stay.
+type webKind struct {
+	to           netip.AddrPort
+	conns        int
+	close, paced bool
+}
+
+func kindOf(o *webOrder) webKind { return webKind{o.To, o.Conns, o.Close, o.Every > 0} }
 
 // webConn is a connection of the client.
 type webConn struct {
@@ -141,12 +162,33 @@ func (r *webRun) end() {
 	r.conns = nil
 }
 
-// do opens the connections, lets them run for a moment, and measures.
-func (r *webRun) do() (ph webPhase, err error) {
+// again begins another slice with the connections that are there. What is on its way since
+// the last one has no delay that counts.
+func (r *webRun) again(o webOrder) {
+	r.o, r.ph, r.next, r.last = o, webPhase{}, 0, r.now()
+	clear(r.delays)
+	if o.Every == 0 {
+		return
+	}
+	for _, c := range r.conns {
+		if c.asked {
+			c.since = 0
+		}
+	}
+}
+
+// do opens the connections, unless they are there, lets them run for a moment, and measures.
+func (r *webRun) do(o webOrder) (ph webPhase, err error) {
 	if err := r.clock.find(); err != nil {
 		return ph, err
 	}
-	for range r.o.Conns {
+	warm := r.now() + warmUp
+	missing := r.o.Conns - len(r.conns)
+	if missing < r.o.Conns {
+		r.again(o)
+		warm = r.now() + warmRequests
+	}
+	for range missing {
 		if err := r.open(); err != nil {
 			return ph, err
 		}
@@ -165,7 +207,7 @@ func (r *webRun) do() (ph webPhase, err error) {
 		}
 		return r.ph, nil
 	}
-	for r.asked < r.o.Conns || r.now() < warmUp {
+	for r.asked < r.o.Conns || r.now() < warm {
 		if err := r.turn(-1); err != nil {
 			return ph, err
 		}
@@ -181,11 +223,12 @@ func (r *webRun) do() (ph webPhase, err error) {
 		}
 	}
 	after, err := r.times()
+	r.measuring = false
 	ph = r.ph
 	ph.Took = after.at.Sub(before.at)
 	ph.Ends, ph.Balancer, ph.Softirqd = after.ends-before.ends, after.balancer-before.balancer, after.softirqd-before.softirqd
 	if r.o.Every > 0 {
-		ph.Delays = r.delays
+		ph.Delays = slices.Clone(r.delays)
 	}
 	return ph, err
 }

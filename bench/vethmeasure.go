@@ -34,18 +34,24 @@ func (p *part) measure(o order) (ph phase, err error) {
 		return ph, err
 	}
 	p.paced = o.Interval > 0
+	// The flow of the next frame stays: slices of a measurement go round all flows.
+	var sent bpf.GenerateSent
+	if err := p.obj.Sent.Get(&sent); err != nil {
+		return ph, err
+	}
+	sent = bpf.GenerateSent{Flow: sent.Flow}
+	if o.Open && sent.Flow >= uint32(o.Flows) {
+		sent.Flow = 0
+	}
 	if err := errors.Join(
-		p.obj.Sent.Set(bpf.GenerateSent{}), p.obj.Sunk.Set(bpf.GenerateSunk{}),
+		p.obj.Sent.Set(sent), p.obj.Sunk.Set(bpf.GenerateSunk{}),
 		p.obj.Flows.Set(uint32(o.Flows)), p.obj.Window.Set(uint32(o.Window)),
 		p.obj.Interval.Set(uint64(o.Interval)), p.obj.Delays.Set([classes]uint64{}), p.obj.Stop.Set(uint32(0)),
 	); err != nil {
 		return ph, err
 	}
 	stopped, ended := make(chan struct{}), make(chan error, 1)
-	repeat, batch := uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30)), uint32(64)
-	if o.Interval > 0 {
-		repeat, batch = repeatPaced, batchPaced
-	}
+	repeat, batch := o.repeat()
 	go func() { ended <- p.generate(repeat, batch, stopped) }()
 	a, b, err := p.span(o, ended)
 	close(stopped)
@@ -62,10 +68,27 @@ func (p *part) measure(o order) (ph phase, err error) {
 	return ph, err
 }
 
+// repeat is how many frames a call into the kernel makes, and how many at a time.
+func (o *order) repeat() (frames, batch uint32) {
+	switch {
+	case o.Interval > 0 && o.Open:
+		return uint32(min(max(repeatLeast, (o.For+warmSlice).Seconds()*repeatPacedSecond), repeatPaced)), batchPaced
+	case o.Interval > 0:
+		return repeatPaced, batchPaced
+	case o.Open:
+		return uint32(min(max(repeatLeast, (o.For+warmSlice).Seconds()*repeatSliceSecond), 1<<30)), batchFull
+	}
+	return uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30)), batchFull
+}
+
 // span takes the samples at both ends of the measurement.
 func (p *part) span(o order, ended <-chan error) (a, b sample, err error) {
 	begun := time.Now()
-	for a.sunk.Frames < uint64(2*o.Flows) || time.Since(begun) < warmUp {
+	warm, atLeast := warmUp, uint64(2*o.Flows)
+	if o.Open {
+		warm, atLeast = warmSlice, 1
+	}
+	for a.sunk.Frames < atLeast || time.Since(begun) < warm {
 		select {
 		case err := <-ended:
 			return a, b, errors.Join(err, errors.New("the generator ended by itself"))

@@ -36,6 +36,7 @@ type order struct {
 	Flows    int
 	For      time.Duration
 	Director int           // process id of the director; 0: none
+	Open     bool          // all flows are: one of many slices, which goes on with the flow where the one before ended
 	Interval time.Duration // between two frames, whose delays are measured; 0: no such pace
 }
 
@@ -56,11 +57,16 @@ const (
 	// measurement, and at least those. It has a beginning and an end of some ms,
 	// and goes on idly to its end when the generator is told to stop.
 	repeatSecond, repeatLeast = 4 << 20, 1 << 18
+	batchFull                 = 64
 	// With an interval most of a call's frames are not sent: it is not due, and the
 	// generator looks at the clock again. A batch is sent when it is full, so it is small.
 	repeatPaced, batchPaced = 1 << 24, 8
+	// A slice of a measurement has a few calls at most, whoever it is that is measured.
+	repeatSliceSecond, repeatPacedSecond = 8 << 20, 10 << 20
 
 	warmUp = 200 * time.Millisecond
+	// warmSlice is the same where all flows are open already: the caches are another's.
+	warmSlice = 50 * time.Millisecond
 	// calm is how long no frame must have come for all to have come.
 	calm = 20 * time.Millisecond
 )
