@@ -24,8 +24,9 @@ type sample struct {
 	sunk              bpf.GenerateSunk
 	generator, daemon time.Duration // processor time
 	softirqd          time.Duration
-	user, system      uint64 // of the daemon, in whatever unit: their ratio counts
-	delays            delays // with an interval
+	kept              time.Duration // that the generator's thread waited for its processor, less what ksoftirqd had of it
+	user, system      uint64        // of the daemon, in whatever unit: their ratio counts
+	delays            delays        // with an interval
 }
 
 // measure lets the generator run, waits until all flows are open, and measures.
@@ -52,7 +53,13 @@ func (p *part) measure(o order) (ph phase, err error) {
 	}
 	stopped, ended := make(chan struct{}), make(chan error, 1)
 	repeat, batch := o.repeat()
-	go func() { ended <- p.generate(repeat, batch, stopped) }()
+	began := make(chan struct{})
+	go func() { ended <- p.generate(repeat, batch, began, stopped) }()
+	select {
+	case <-began:
+	case err := <-ended:
+		return ph, err
+	}
 	a, b, err := p.span(o, ended)
 	close(stopped)
 	err = errors.Join(err, p.obj.Stop.Set(uint32(1)), <-ended)
@@ -118,6 +125,9 @@ func (p *part) rest(o order) (s sample, err error) {
 
 func (p *part) sample(director int) (s sample, err error) {
 	err = errors.Join(p.obj.Sent.Get(&s.sent), p.obj.Sunk.Get(&s.sunk), p.clock.read(&s, director))
+	if err == nil {
+		s.kept, err = p.kept()
+	}
 	if p.paced {
 		s.delays = make(delays, classes)
 		err = errors.Join(err, p.obj.Delays.Get(s.delays))
@@ -125,10 +135,37 @@ func (p *part) sample(director int) (s sample, err error) {
 	return s, err
 }
 
+// kept is how long others kept the generator from its processor so far, at an unknown
+// offset: less what ksoftirqd had of it, which works for us.
+func (p *part) kept() (time.Duration, error) {
+	waited, err := waitedTime(int(p.thread.Load()))
+	if err != nil {
+		return 0, err
+	}
+	ours, err := processTime(p.clock.first)
+	return waited - ours, err
+}
+
+// waitedTime is how long a thread of this process was ready to run and did not, the second
+// field of its schedstat.
+func waitedTime(thread int) (time.Duration, error) {
+	name := fmt.Sprintf("/proc/self/task/%d/schedstat", thread)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b))
+	if len(f) != 3 {
+		return 0, fmt.Errorf("%s: %q has not three fields", name, b)
+	}
+	ns, err := strconv.ParseInt(f[1], 10, 64)
+	return time.Duration(ns), err
+}
+
 // between is the difference of two samples.
 func between(a, b *sample) phase {
 	ph := phase{
-		Took: b.at.Sub(a.at), Sunk: b.sunk.Frames - a.sunk.Frames,
+		Took: b.at.Sub(a.at), Sunk: b.sunk.Frames - a.sunk.Frames, Away: max(b.kept-a.kept, 0),
 		Receive: b.generator - a.generator - time.Duration(b.sent.Waited-a.sent.Waited) + b.softirqd - a.softirqd,
 	}
 	daemon, user, system := b.daemon-a.daemon, b.user-a.user, b.system-a.system
@@ -168,6 +205,7 @@ func kilobytes(file, name string) (uint64, error) {
 // interrupts' time apart.
 type processors struct {
 	softirqd []int // process ids
+	first    int   // of these, that of the generator's processor
 	apart    bool  // CONFIG_IRQ_TIME_ACCOUNTING
 }
 
@@ -190,6 +228,9 @@ func (c *processors) find() error {
 			return err
 		}
 		c.softirqd = append(c.softirqd, pid)
+		if strings.TrimSpace(string(comm)) == fmt.Sprintf("ksoftirqd/%d", generatorCPU) {
+			c.first = pid
+		}
 	}
 	if c.softirqd == nil {
 		return errors.New("no ksoftirqd is to be seen: run this outside of a PID namespace")

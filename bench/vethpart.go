@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -45,6 +46,7 @@ type order struct {
 type phase struct {
 	Err                         string `json:",omitempty"`
 	Took                        time.Duration
+	Away                        time.Duration // of that, when others had the processor that the generator wanted
 	Sunk, Bad                   uint64
 	Receive                     time.Duration // generator's processor time less its waiting, and that of ksoftirqd and interrupts
 	User, System                time.Duration // of the director
@@ -134,6 +136,8 @@ type part struct {
 	model [64]byte
 	clock processors
 	paced bool // delays are counted
+
+	thread atomic.Int32 // the generator's
 }
 
 func vethPart(args []string) error {
@@ -246,8 +250,9 @@ func (p *part) attach(at string, swallow bool) (l link.Link, err error) {
 	return l, nil
 }
 
-// generate sends until it is told to stop, by calls of so many frames.
-func (p *part) generate(repeat, batch uint32, stopped <-chan struct{}) error {
+// generate sends until it is told to stop, by calls of so many frames; it closes began when
+// its thread is known.
+func (p *part) generate(repeat, batch uint32, began chan<- struct{}, stopped <-chan struct{}) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var set unix.CPUSet
@@ -255,6 +260,8 @@ func (p *part) generate(repeat, batch uint32, stopped <-chan struct{}) error {
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return fmt.Errorf("bind the generator to cpu %d: %w", generatorCPU, err)
 	}
+	p.thread.Store(int32(unix.Gettid()))
+	close(began)
 	for {
 		select {
 		case <-stopped:
