@@ -210,7 +210,7 @@ func TestVethInterrupted(t *testing.T) {
 
 func nothingLeft(t *testing.T) {
 	t.Helper()
-	left, err := filepath.Glob(fmt.Sprintf("/run/netns/weir-bench-%d-*", os.Getpid()))
+	left, err := filepath.Glob(fmt.Sprintf("/run/netns/weir-bench*-%d-*", os.Getpid()))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}

@@ -17,8 +17,9 @@ import (
 	"weir/internal/flow"
 )
 
-// Weir and its peers in one run: the same generators and sinks, the same cables, all
-// peers in turn, over and over. What comes out is docs/performance.md's table.
+// Weir and its peers in one run: the same generators and sinks, the same cables. The
+// networks of all are up at the same time and all take turns, over and over, for a
+// fraction of a second each. What comes out is docs/performance.md's table.
 
 const (
 	// webSources is how many addresses it has.
@@ -49,26 +50,32 @@ type peersOptions struct {
 
 func peers(args []string) error {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
-	seconds := fs.Float64("seconds", 2, "seconds of one measurement")
-	reps := fs.Int("reps", 5, "repetitions, of which the median counts")
+	seconds := fs.Float64("seconds", 0.25, "seconds of a slice of datagrams; of HTTP it is twice that, of iperf3 a second at least")
+	reps := fs.Int("reps", 24, "rounds, in each of which all have a slice of each figure; HTTP has half as many, iperf3 a quarter")
 	flows := fs.String("flows", "1,1000,100000,1000000", "numbers of UDP flows")
 	only := fs.String("peers", "", "what to measure, by name, comma between; nothing: all")
 	conns := fs.Int("conns", 1000, "connections that the web's client has at a time")
 	quick := fs.Bool("quick", false, "a moment of each, to prove that it works: the figures are worth nothing")
+	fill := fs.String("fill", "1000000,10000000", "numbers of connections that memory is told of; nothing: none")
 	into := fs.String("write", "", "write the results into docs/performance.md, docs/performance.svg and README.md of this folder")
 	raw := fs.String("raw", "", "write every single figure to this file, as JSON")
 	against := fs.String("against", "", "compare the ratios with those of this file, which -raw wrote, if it is there")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	o := peersOptions{time: time.Duration(*seconds * float64(time.Second)), reps: *reps, fill: []int{manyFlows, 10 * manyFlows}, held: heldConns, conns: *conns}
+	o := peersOptions{time: time.Duration(*seconds * float64(time.Second)), reps: *reps, held: heldConns, conns: *conns}
 	if *quick {
-		o.time, o.reps, o.fill, o.held, o.rough = 300*time.Millisecond, 1, []int{20000, 100000}, 500, true
+		o.time, o.reps, o.fill, o.held, o.rough = 150*time.Millisecond, 2, []int{20000, 100000}, 500, true
 		*flows = strconv.Itoa(pacedFlows)
 	}
 	var err error
 	if o.flows, err = flowsOf(*flows); err != nil {
 		return err
+	}
+	if o.fill == nil && *fill != "" {
+		if o.fill, err = numbersOf("-fill", *fill, 20*manyFlows); err != nil {
+			return err
+		}
 	}
 	if o.peers, err = choose(*only); err != nil {
 		return err
@@ -114,15 +121,18 @@ func peers(args []string) error {
 }
 
 // flowsOf reads the list of numbers of flows.
-func flowsOf(text string) (flows []int, err error) {
+func flowsOf(text string) ([]int, error) { return numbersOf("-flows", text, 1<<20) }
+
+// numbersOf reads a list of numbers, none above most.
+func numbersOf(option, text string, most int) (numbers []int, err error) {
 	for s := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > 1<<20 {
-			return nil, fmt.Errorf("-flows: %q is no number within 1-1048576", s)
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("%s: %q is no number within 1-%d", option, s, most)
 		}
-		flows = append(flows, n)
+		numbers = append(numbers, n)
 	}
-	return flows, nil
+	return numbers, nil
 }
 
 // choose picks peers by name.
@@ -185,167 +195,16 @@ func measurePeers(ctx context.Context, o peersOptions) (c *catch, err error) {
 			}
 		}
 	}
-	for rep := range o.reps {
-		for _, flows := range o.flows {
-			if err := c.datagrams(ctx, bin, o, rep, flows); err != nil {
-				return nil, err
-			}
+	for _, flows := range o.flows {
+		if err := c.datagrams(ctx, bin, o, flows); err != nil {
+			return nil, err
 		}
-		for _, p := range o.peers {
-			if err := c.attempt(ctx, o, rep, p.name, "web", func() error { return c.webOf(ctx, bin, p, o) }); err != nil {
-				return nil, err
-			}
-		}
+	}
+	if err := c.webs(ctx, bin, o); err != nil {
+		return nil, err
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")
 	return c, nil
 }
-
-// attempt measures something, and again where that failed.
-func (c *catch) attempt(ctx context.Context, o peersOptions, rep int, name, what string, measure func() error) (err error) {
-	for range tries {
-		fmt.Fprintf(os.Stderr, "\r\033[K%s run %d of %d: %s, %s", time.Now().Format(time.TimeOnly), rep+1, o.reps, what, name)
-		if err = measure(); err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
-		fmt.Fprintf(os.Stderr, "\r\033[K%s, %s: %v\n", what, name, err)
-	}
-	return fmt.Errorf("%s, %s: failed %d times: %w", what, name, tries, err)
-}
-
-// datagrams measures one number of flows for all, and first what generator, cable and
-// sink cost by themselves.
-func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, rep, flows int) error {
-	vo := vethOptions{time: o.time, flows: flows, rough: o.rough, pace: flows == pacedFlows}
-	what := fmt.Sprintf("%d flows of UDP", flows)
-	var own float64
-	if err := c.attempt(ctx, o, rep, baseline.name, what, func() error {
-		r, err := runPath(ctx, bin, baseline, vethOptions{time: o.time, flows: flows, rough: o.rough})
-		if err == nil {
-			own = perFrame(&r.flood, r.flood.Receive)
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	for _, p := range o.peers {
-		if p.udp == nil {
-			continue
-		}
-		if err := c.attempt(ctx, o, rep, p.name, what, func() error {
-			r, err := runPath(ctx, bin, p.udp, vo)
-			if err != nil {
-				return err
-			}
-			return c.addDatagrams(p, flows, own, &r)
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *catch) addDatagrams(p *peer, flows int, own float64, r *result) error {
-	c.add(udpKey("flood", flows), p, mpps(&r.flood))
-	c.add(udpKey("steady", flows), p, mpps(&r.steady))
-	c.add(udpKey("cpu", flows), p, perFrame(&r.steady, r.steady.Receive+r.steady.User+r.steady.System)-own)
-	if p.conntrack && flows == manyFlows {
-		for _, n := range c.Fill {
-			c.add(memoryKey(n), p, float64(r.memory)*float64(n)/float64(flows))
-		}
-	}
-	if r.paced == nil {
-		return nil
-	}
-	c.add("udp load", p, mpps(r.paced))
-	c.add("udp lost", p, 100*float64(lostOf(r.paced))/float64(r.paced.AllSent))
-	return c.addDelays("udp", p, r.paced.Delays)
-}
-
-// addDelays adds three points of a distribution, in µs.
-func (c *catch) addDelays(of string, p *peer, d delays) error {
-	for _, at := range delayParts {
-		t, err := d.at(at.part)
-		if err != nil {
-			return err
-		}
-		c.add(of+" "+at.name, p, float64(t)/1e3)
-	}
-	return nil
-}
-
-// webOf measures TCP for one peer.
-func (c *catch) webOf(ctx context.Context, bin string, p *peer, o peersOptions) (err error) {
-	b, err := newWebBed(ctx, bin, p)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.close()) }()
-	figures := map[string]float64{}
-	var kept, each float64
-	// Cable and peer take turns within a repetition too: what is wanted is a difference.
-	turn := o.time / turns
-	if p.proxy() {
-		if each, err = b.memory(ctx, o.held); err != nil {
-			return err
-		}
-	}
-	for _, kind := range []struct {
-		key   string
-		close bool
-	}{{"kept", false}, {"closed", true}} {
-		order := webOrder{Conns: o.conns, Close: kind.close, For: turn}
-		var alone, through webPhase
-		for range turns {
-			ph, err := b.do(ctx, order, true)
-			if err != nil {
-				return fmt.Errorf("by the cable alone: %w", err)
-			}
-			alone.add(&ph)
-			if ph, err = b.do(ctx, order, false); err != nil {
-				return err
-			}
-			through.add(&ph)
-		}
-		rate := float64(through.Requests) / through.Took.Seconds()
-		cost := float64(through.all())/float64(through.Requests) - float64(alone.all())/float64(alone.Requests)
-		figures[kind.key+" rate"] = rate
-		figures[kind.key+" cost"] = cost / 1e3
-		if through.Balancer > 0 {
-			figures[kind.key+" own"] = float64(through.Balancer) / float64(through.Requests) / 1e3
-		}
-		figures[kind.key+" per cpu"] = 1e9 / max(cost, leastCost)
-		if !kind.close {
-			kept = rate
-		}
-	}
-	paced, err := b.do(ctx, webOrder{Conns: o.conns, Every: time.Duration(2e9 / kept), For: o.time}, false)
-	if err != nil {
-		return err
-	}
-	bits, err := b.iperf(ctx, o.time)
-	if err != nil {
-		return err
-	}
-	figures["iperf"] = bits / 1e9
-	for key, v := range figures {
-		c.add(key, p, v)
-	}
-	if p.proxy() {
-		for _, n := range o.fill {
-			c.add(memoryKey(n), p, each*float64(n))
-		}
-	}
-	return c.addDelays("web", p, paced.Delays)
-}
-
-// leastCost of a request is a bound in ns: what costs less can't be told from nothing.
-const leastCost = 200
-
-// turns is how often cable and peer take turns in a repetition.
-const turns = 4
 
 func (p *peer) proxy() bool { return p.udp == nil }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -15,44 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// webOrder is what the client shall do.
-type webOrder struct {
-	To      netip.AddrPort
-	Conns   int
-	Close   bool          // a connection for each request
-	Every   time.Duration // between two requests, kept connections, whose delays are measured; 0: as fast as can be
-	For     time.Duration // 0: open the connections, ask once on each and keep them until an order that is not such
-	From    []netip.Addr  // the connections leave from these in turn; none: from where Linux likes
-	Clients []int         // process ids: generator's and server's
-	Between []int         // and those of the balancer
-}
-
-// webPhase is what came of it.
-type webPhase struct {
-	Err             string `json:",omitempty"`
-	Took            time.Duration
-	Requests        uint64
-	Failures        uint64
-	Ends, Balancer  time.Duration // processor time: of generator and server, of the balancer's processes
-	Softirqd        time.Duration // of ksoftirqd and interrupts
-	Delays          delays        `json:",omitempty"`
-	FailedBecauseOf string        `json:",omitempty"`
-}
-
-// all is the processor time of all who worked on the requests.
-func (w *webPhase) all() time.Duration { return w.Ends + w.Balancer + w.Softirqd }
-
-// add makes one phase of two.
-func (w *webPhase) add(o *webPhase) {
-	w.Took += o.Took
-	w.Requests += o.Requests
-	w.Ends += o.Ends
-	w.Balancer += o.Balancer
-	w.Softirqd += o.Softirqd
-}
-
 // webPatience is how long an order may go without any answer.
 const webPatience = 15 * time.Second
+
+// warmRequests is how long connections that stay run again before they are measured.
+const warmRequests = 100 * time.Millisecond
 
 // openings is how many connections may be about to open at a time.
 const openings = 512
@@ -66,6 +32,7 @@ func peersClient() error {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	orders, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	var held []*webRun
+	stay := map[webKind]*webRun{}
 	for {
 		var o webOrder
 		if err := orders.Decode(&o); err != nil {
@@ -80,15 +47,31 @@ func peersClient() error {
 			}
 			held = nil
 		}
-		r := newWebRun(p, o)
-		ph, err := r.do()
+		r := stay[kindOf(&o)]
+		if r == nil || !o.Stay {
+			set := p
+			if o.Stay { // others' connections say things meanwhile that must not be heard now
+				if set, err = newPoller(); err != nil {
+					return err
+				}
+			}
+			r = newWebRun(set, o)
+		}
+		ph, err := r.do(o)
 		if err != nil {
 			ph.Err = err.Error()
 		}
-		if o.For == 0 && err == nil {
+		switch {
+		case o.For == 0 && err == nil:
 			held = append(held, r)
-		} else {
+		case o.Stay && err == nil:
+			stay[kindOf(&o)] = r
+		default:
+			delete(stay, kindOf(&o))
 			r.end()
+			if o.Stay {
+				_ = unix.Close(r.p.fd)
+			}
 		}
 		if err := answers.Encode(ph); err != nil {
 			return err
@@ -141,12 +124,33 @@ func (r *webRun) end() {
 	r.conns = nil
 }
 
-// do opens the connections, lets them run for a moment, and measures.
-func (r *webRun) do() (ph webPhase, err error) {
+// again begins another slice with the connections that are there. What is on its way since
+// the last one has no delay that counts.
+func (r *webRun) again(o webOrder) {
+	r.o, r.ph, r.next, r.last = o, webPhase{}, 0, r.now()
+	clear(r.delays)
+	if o.Every == 0 {
+		return
+	}
+	for _, c := range r.conns {
+		if c.asked {
+			c.since = 0
+		}
+	}
+}
+
+// do opens the connections, unless they are there, lets them run for a moment, and measures.
+func (r *webRun) do(o webOrder) (ph webPhase, err error) {
 	if err := r.clock.find(); err != nil {
 		return ph, err
 	}
-	for range r.o.Conns {
+	warm := r.now() + warmUp
+	missing := r.o.Conns - len(r.conns)
+	if missing < r.o.Conns {
+		r.again(o)
+		warm = r.now() + warmRequests
+	}
+	for range missing {
 		if err := r.open(); err != nil {
 			return ph, err
 		}
@@ -165,7 +169,7 @@ func (r *webRun) do() (ph webPhase, err error) {
 		}
 		return r.ph, nil
 	}
-	for r.asked < r.o.Conns || r.now() < warmUp {
+	for r.asked < r.o.Conns || r.now() < warm {
 		if err := r.turn(-1); err != nil {
 			return ph, err
 		}
@@ -181,11 +185,12 @@ func (r *webRun) do() (ph webPhase, err error) {
 		}
 	}
 	after, err := r.times()
+	r.measuring = false
 	ph = r.ph
 	ph.Took = after.at.Sub(before.at)
 	ph.Ends, ph.Balancer, ph.Softirqd = after.ends-before.ends, after.balancer-before.balancer, after.softirqd-before.softirqd
 	if r.o.Every > 0 {
-		ph.Delays = r.delays
+		ph.Delays = slices.Clone(r.delays)
 	}
 	return ph, err
 }

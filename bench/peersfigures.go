@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -85,6 +84,10 @@ type figure struct {
 	short      bool     // is in the README's table as well
 	plot       bool     // is in the picture
 	less       bool     // the less the better
+
+	// Of a difference that may be small the ratio is made otherwise; see ratioOf.
+	cost, level string // keys: what is compared, and what it is measured against in each round
+	levelOf     string // whose level that is; nobody: each peer's own
 }
 
 // What ratios are made with: Linux's own ways; where the figure is a small difference for
@@ -103,7 +106,7 @@ func (c *catch) rows() (rows []figure) {
 		rows = append(rows,
 			figure{key: udpKey("flood", n), label: at + "Mpps, flooded", digits: 2, scale: 1, beside: toLinux, short: first || last, plot: first || last},
 			figure{key: udpKey("steady", n), label: at + "Mpps, nothing lost", digits: 2, scale: 1, beside: toLinux},
-			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: toLinux, short: first || last, plot: first || last, less: true})
+			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: toLinux, short: first || last, plot: first || last, less: true, cost: udpKey("cpu", n), level: udpKey("own", n), levelOf: baseline.name})
 	}
 	rows = append(rows, figure{key: "udp load", label: "UDP at half load: Mpps", digits: 2, scale: 1})
 	for _, at := range delayParts {
@@ -114,11 +117,11 @@ func (c *catch) rows() (rows []figure) {
 		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux},
 		figure{key: "kept cost", label: "HTTP keep-alive: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "kept own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
-		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true},
+		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true, cost: "kept cost", level: "kept cable"},
 		figure{key: "closed rate", label: "HTTP close: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux, short: true},
 		figure{key: "closed cost", label: "HTTP close: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "closed own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
-		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true})
+		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true, cost: "closed cost", level: "closed cable"})
 	for _, at := range delayParts {
 		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true})
 	}
@@ -157,47 +160,4 @@ func quarters(v []float64) (q [3]float64) {
 		q[i] = v[low] + (v[high]-v[low])*(at-float64(low))
 	}
 	return q
-}
-
-// ratio is how many times another's figure a peer's is: each repetition's by itself,
-// for what disturbs one disturbs its neighbours too, and the median of those.
-func (c *catch) ratio(key, name, other string) (float64, bool) {
-	a, b := c.Figures[key][name], c.Figures[key][other]
-	if len(a) == 0 || len(a) != len(b) {
-		return 0, false
-	}
-	r := make([]float64, len(a))
-	for i := range a {
-		if b[i] <= 0 {
-			return 0, false
-		}
-		r[i] = a[i] / b[i]
-	}
-	return quarters(r)[1], true
-}
-
-// agreement is how far two runs' ratios may lie from each other.
-const agreement = 0.10
-
-// compare says which ratios differ from another run's by more than that.
-func (c *catch) compare(before *catch) string {
-	var b strings.Builder
-	all, bad := 0, 0
-	for _, f := range c.rows() {
-		for _, name := range c.Peers {
-			for _, other := range f.beside {
-				now, ok := c.ratio(f.key, name, other)
-				then, was := before.ratio(f.key, name, other)
-				if !ok || !was || name == other {
-					continue
-				}
-				all++
-				if now > then*(1+agreement) || now < then/(1+agreement) {
-					bad++
-					fmt.Fprintf(&b, "- %s: %s is %.2f times %s, and was %.2f\n", f.label, name, now, other, then)
-				}
-			}
-		}
-	}
-	return fmt.Sprintf("\nOf %d ratios %d differ by more than %.0f %% from the other run's.\n\n%s", all, bad, 100*agreement, &b)
 }

@@ -58,6 +58,10 @@ func settle() (*poller, error) {
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return nil, fmt.Errorf("bind to cpu %d: %w", generatorCPU, err)
 	}
+	return newPoller()
+}
+
+func newPoller() (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	return &poller{fd: fd}, err
 }

@@ -18,9 +18,9 @@ const (
 func (c *catch) page() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %s. Load of the machine at the beginning: %s. %s.\n\n", c.Machine, c.When, c.Load, strings.Join(c.Versions, "; "))
-	fmt.Fprintf(&b, "%d repetitions of all in turn, %g s for each figure. Median, and in brackets the quartiles.\n\n", c.Reps, c.Seconds)
+	fmt.Fprintf(&b, "%d rounds of all in turn, slices of %g s; of HTTP %d rounds, slices of %g s. Medians of the rounds, and in brackets the quartiles.\n\n", c.Reps, c.Seconds, max(c.Reps/webFewer, 1), webFewer*c.Seconds)
 	c.figures(&b, c.rows(), true)
-	b.WriteString("\nThe same as multiples of others' (medians of the repetitions' ratios):\n\n")
+	b.WriteString("\nThe same as multiples of others'; with ± where the rounds say that twice the standard deviation is more than 5 %:\n\n")
 	c.ratios(&b)
 	b.WriteByte('\n')
 	for _, name := range c.Peers {
@@ -34,7 +34,7 @@ func (c *catch) page() string {
 // summary is what the README has of it.
 func (c *catch) summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s; %s; %s. Medians of %d repetitions of all in turn.\n\n", c.Machine, c.When, strings.Join(c.Versions, "; "), c.Reps)
+	fmt.Fprintf(&b, "%s; %s; %s. Medians of %d rounds of all in turn.\n\n", c.Machine, c.When, strings.Join(c.Versions, "; "), c.Reps)
 	var rows []figure
 	for _, f := range c.rows() {
 		if f.short {
@@ -71,6 +71,9 @@ func (c *catch) figures(b *strings.Builder, rows []figure, spread bool) {
 	}
 }
 
+// doubtful is from where the table says how far a ratio is to be trusted.
+const doubtful = agreement / 2
+
 func (c *catch) ratios(b *strings.Builder) {
 	c.head(b)
 	for _, f := range c.rows() {
@@ -81,10 +84,13 @@ func (c *catch) ratios(b *strings.Builder) {
 		for _, name := range c.Peers {
 			var cell []string
 			for _, other := range f.beside {
-				if r, ok := c.ratio(f.key, name, other); ok {
-					cell = append(cell, fmt.Sprintf("%.2f", r))
-				} else {
+				switch r, ok := c.ratio(&f, name, other); {
+				case !ok:
 					cell = append(cell, "-")
+				case r.within > doubtful:
+					cell = append(cell, fmt.Sprintf("%.2f ±%.0f %%", r.times, 100*r.within))
+				default:
+					cell = append(cell, fmt.Sprintf("%.2f", r.times))
 				}
 			}
 			fmt.Fprintf(b, " %s |", strings.Join(cell, " / "))

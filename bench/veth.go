@@ -35,7 +35,6 @@ type vethOptions struct {
 	flows int
 	paths []*path
 	rough bool // figures need not be right, if only there are some
-	pace  bool // measure delays at half of the load that nothing was lost at
 }
 
 func veth(args []string) error {
@@ -120,8 +119,6 @@ type result struct {
 	flood  phase // as fast as the generator can
 	steady phase // with the window: nothing overflows
 	where  losses
-	paced  *phase // at half of steady, if that was asked for
-	memory uint64 // bytes of the kernel's that the flows took; 0 where none were seen
 }
 
 // runPath sets a path up in a new network, measures it and takes all down.
@@ -142,18 +139,9 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 		return r, err
 	}
 	order := order{Window: window, Flows: o.flows, For: o.time, Director: n.pid()}
-	empty, err := kernelMemory()
-	if err != nil {
-		return r, err
-	}
 	if r.steady, err = part.do(ctx, order); err != nil {
 		return r, err
 	}
-	full, err := kernelMemory()
-	if err != nil {
-		return r, err
-	}
-	r.memory = full - min(empty, full)
 	before, err := n.losses(ctx)
 	if err != nil {
 		return r, err
@@ -167,31 +155,32 @@ func runPath(ctx context.Context, bin string, p *path, o vethOptions) (r result,
 		return r, err
 	}
 	r.where = after.since(before)
-	if err := r.check(o.rough); err != nil || !o.pace {
-		return r, err
-	}
-	order.Interval = time.Duration(2 * float64(r.steady.Took) / float64(r.steady.Sunk))
-	paced, err := part.do(ctx, order)
-	r.paced = &paced
-	return r, err
+	return r, r.check(o.rough)
 }
 
 // check tells a measurement from a mistake.
 func (r *result) check(rough bool) error {
-	for _, ph := range []*phase{&r.steady, &r.flood} {
-		switch {
-		case ph.Bad != 0:
-			return fmt.Errorf("%d of the frames looked at had a wrong checksum", ph.Bad)
-		case ph.AllSunk > 0 && ph.Sunk == 0:
-			return fmt.Errorf("no frame arrived within %s, but %d before and after: measure longer, or on a machine with less to do", ph.Took, ph.AllSunk)
-		case ph.Sunk == 0:
-			return fmt.Errorf("of %d frames sent none arrived as it should; %d others did", ph.AllSent, ph.AllOthers)
-		case ph.AllOthers > ph.AllSunk/1000+100:
-			return fmt.Errorf("%d frames arrived otherwise than they should, and %d as they should", ph.AllOthers, ph.AllSunk)
-		}
+	if err := r.steady.check(true, rough); err != nil {
+		return err
 	}
-	if lost := lostOf(&r.steady); lost > r.steady.AllSent/100 && !rough {
-		return fmt.Errorf("%d of %d frames were lost though the generator held back: what it cost can't be told", lost, r.steady.AllSent)
+	return r.flood.check(false, rough)
+}
+
+// check tells a measurement from a mistake; held says that the generator held back, so that
+// next to nothing may be lost.
+func (ph *phase) check(held, rough bool) error {
+	switch {
+	case ph.Bad != 0:
+		return fmt.Errorf("%d of the frames looked at had a wrong checksum", ph.Bad)
+	case ph.AllSunk > 0 && ph.Sunk == 0:
+		return fmt.Errorf("no frame arrived within %s, but %d before and after: measure longer, or on a machine with less to do", ph.Took, ph.AllSunk)
+	case ph.Sunk == 0:
+		return fmt.Errorf("of %d frames sent none arrived as it should; %d others did", ph.AllSent, ph.AllOthers)
+	case ph.AllOthers > ph.AllSunk/1000+100:
+		return fmt.Errorf("%d frames arrived otherwise than they should, and %d as they should", ph.AllOthers, ph.AllSunk)
+	}
+	if lost := lostOf(ph); held && lost > ph.AllSent/100 && !rough {
+		return fmt.Errorf("%d of %d frames were lost though the generator held back: what it cost can't be told", lost, ph.AllSent)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -44,12 +45,15 @@ type course struct {
 	log             bytes.Buffer
 }
 
+// courses tells the names of networks apart that this process has at a time.
+var courses atomic.Uint32
+
 func newCourse(bin string, o vethOptions) (_ *course, err error) {
 	n := &course{bin: bin, flows: o.flows}
 	if n.dir, err = os.MkdirTemp(bin, "run-"); err != nil {
 		return nil, err
 	}
-	if n.world, err = netns.New("weir-bench"); err != nil {
+	if n.world, err = netns.New(fmt.Sprintf("weir-bench%d", courses.Add(1))); err != nil {
 		return nil, err
 	}
 	defer func() {

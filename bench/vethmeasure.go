@@ -24,8 +24,9 @@ type sample struct {
 	sunk              bpf.GenerateSunk
 	generator, daemon time.Duration // processor time
 	softirqd          time.Duration
-	user, system      uint64 // of the daemon, in whatever unit: their ratio counts
-	delays            delays // with an interval
+	kept              time.Duration // that the generator's thread waited for its processor, less what ksoftirqd had of it
+	user, system      uint64        // of the daemon, in whatever unit: their ratio counts
+	delays            delays        // with an interval
 }
 
 // measure lets the generator run, waits until all flows are open, and measures.
@@ -34,19 +35,31 @@ func (p *part) measure(o order) (ph phase, err error) {
 		return ph, err
 	}
 	p.paced = o.Interval > 0
+	// The flow of the next frame stays: slices of a measurement go round all flows.
+	var sent bpf.GenerateSent
+	if err := p.obj.Sent.Get(&sent); err != nil {
+		return ph, err
+	}
+	sent = bpf.GenerateSent{Flow: sent.Flow}
+	if o.Open && sent.Flow >= uint32(o.Flows) {
+		sent.Flow = 0
+	}
 	if err := errors.Join(
-		p.obj.Sent.Set(bpf.GenerateSent{}), p.obj.Sunk.Set(bpf.GenerateSunk{}),
+		p.obj.Sent.Set(sent), p.obj.Sunk.Set(bpf.GenerateSunk{}),
 		p.obj.Flows.Set(uint32(o.Flows)), p.obj.Window.Set(uint32(o.Window)),
 		p.obj.Interval.Set(uint64(o.Interval)), p.obj.Delays.Set([classes]uint64{}), p.obj.Stop.Set(uint32(0)),
 	); err != nil {
 		return ph, err
 	}
 	stopped, ended := make(chan struct{}), make(chan error, 1)
-	repeat, batch := uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30)), uint32(64)
-	if o.Interval > 0 {
-		repeat, batch = repeatPaced, batchPaced
+	repeat, batch := o.repeat()
+	began := make(chan struct{})
+	go func() { ended <- p.generate(repeat, batch, began, stopped) }()
+	select {
+	case <-began:
+	case err := <-ended:
+		return ph, err
 	}
-	go func() { ended <- p.generate(repeat, batch, stopped) }()
 	a, b, err := p.span(o, ended)
 	close(stopped)
 	err = errors.Join(err, p.obj.Stop.Set(uint32(1)), <-ended)
@@ -62,10 +75,27 @@ func (p *part) measure(o order) (ph phase, err error) {
 	return ph, err
 }
 
+// repeat is how many frames a call into the kernel makes, and how many at a time.
+func (o *order) repeat() (frames, batch uint32) {
+	switch {
+	case o.Interval > 0 && o.Open:
+		return uint32(min(max(repeatLeast, (o.For+warmSlice).Seconds()*repeatPacedSecond), repeatPaced)), batchPaced
+	case o.Interval > 0:
+		return repeatPaced, batchPaced
+	case o.Open:
+		return uint32(min(max(repeatLeast, (o.For+warmSlice).Seconds()*repeatSliceSecond), 1<<30)), batchFull
+	}
+	return uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30)), batchFull
+}
+
 // span takes the samples at both ends of the measurement.
 func (p *part) span(o order, ended <-chan error) (a, b sample, err error) {
 	begun := time.Now()
-	for a.sunk.Frames < uint64(2*o.Flows) || time.Since(begun) < warmUp {
+	warm, atLeast := warmUp, uint64(2*o.Flows)
+	if o.Open {
+		warm, atLeast = warmSlice, 1
+	}
+	for a.sunk.Frames < atLeast || time.Since(begun) < warm {
 		select {
 		case err := <-ended:
 			return a, b, errors.Join(err, errors.New("the generator ended by itself"))
@@ -95,6 +125,9 @@ func (p *part) rest(o order) (s sample, err error) {
 
 func (p *part) sample(director int) (s sample, err error) {
 	err = errors.Join(p.obj.Sent.Get(&s.sent), p.obj.Sunk.Get(&s.sunk), p.clock.read(&s, director))
+	if err == nil {
+		s.kept, err = p.kept()
+	}
 	if p.paced {
 		s.delays = make(delays, classes)
 		err = errors.Join(err, p.obj.Delays.Get(s.delays))
@@ -102,10 +135,37 @@ func (p *part) sample(director int) (s sample, err error) {
 	return s, err
 }
 
+// kept is how long others kept the generator from its processor so far, at an unknown
+// offset: less what ksoftirqd had of it, which works for us.
+func (p *part) kept() (time.Duration, error) {
+	waited, err := waitedTime(int(p.thread.Load()))
+	if err != nil {
+		return 0, err
+	}
+	ours, err := processTime(p.clock.first)
+	return waited - ours, err
+}
+
+// waitedTime is how long a thread of this process was ready to run and did not, the second
+// field of its schedstat.
+func waitedTime(thread int) (time.Duration, error) {
+	name := fmt.Sprintf("/proc/self/task/%d/schedstat", thread)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b))
+	if len(f) != 3 {
+		return 0, fmt.Errorf("%s: %q has not three fields", name, b)
+	}
+	ns, err := strconv.ParseInt(f[1], 10, 64)
+	return time.Duration(ns), err
+}
+
 // between is the difference of two samples.
 func between(a, b *sample) phase {
 	ph := phase{
-		Took: b.at.Sub(a.at), Sunk: b.sunk.Frames - a.sunk.Frames,
+		Took: b.at.Sub(a.at), Sunk: b.sunk.Frames - a.sunk.Frames, Away: max(b.kept-a.kept, 0),
 		Receive: b.generator - a.generator - time.Duration(b.sent.Waited-a.sent.Waited) + b.softirqd - a.softirqd,
 	}
 	daemon, user, system := b.daemon-a.daemon, b.user-a.user, b.system-a.system
@@ -145,6 +205,7 @@ func kilobytes(file, name string) (uint64, error) {
 // interrupts' time apart.
 type processors struct {
 	softirqd []int // process ids
+	first    int   // of these, that of the generator's processor
 	apart    bool  // CONFIG_IRQ_TIME_ACCOUNTING
 }
 
@@ -167,6 +228,9 @@ func (c *processors) find() error {
 			return err
 		}
 		c.softirqd = append(c.softirqd, pid)
+		if strings.TrimSpace(string(comm)) == fmt.Sprintf("ksoftirqd/%d", generatorCPU) {
+			c.first = pid
+		}
 	}
 	if c.softirqd == nil {
 		return errors.New("no ksoftirqd is to be seen: run this outside of a PID namespace")

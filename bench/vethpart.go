@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -36,6 +37,7 @@ type order struct {
 	Flows    int
 	For      time.Duration
 	Director int           // process id of the director; 0: none
+	Open     bool          // all flows are: one of many slices, which goes on with the flow where the one before ended
 	Interval time.Duration // between two frames, whose delays are measured; 0: no such pace
 }
 
@@ -44,6 +46,7 @@ type order struct {
 type phase struct {
 	Err                         string `json:",omitempty"`
 	Took                        time.Duration
+	Away                        time.Duration // of that, when others had the processor that the generator wanted
 	Sunk, Bad                   uint64
 	Receive                     time.Duration // generator's processor time less its waiting, and that of ksoftirqd and interrupts
 	User, System                time.Duration // of the director
@@ -56,11 +59,16 @@ const (
 	// measurement, and at least those. It has a beginning and an end of some ms,
 	// and goes on idly to its end when the generator is told to stop.
 	repeatSecond, repeatLeast = 4 << 20, 1 << 18
+	batchFull                 = 64
 	// With an interval most of a call's frames are not sent: it is not due, and the
 	// generator looks at the clock again. A batch is sent when it is full, so it is small.
 	repeatPaced, batchPaced = 1 << 24, 8
+	// A slice of a measurement has a few calls at most, whoever it is that is measured.
+	repeatSliceSecond, repeatPacedSecond = 8 << 20, 10 << 20
 
 	warmUp = 200 * time.Millisecond
+	// warmSlice is the same where all flows are open already: the caches are another's.
+	warmSlice = 50 * time.Millisecond
 	// calm is how long no frame must have come for all to have come.
 	calm = 20 * time.Millisecond
 )
@@ -128,6 +136,8 @@ type part struct {
 	model [64]byte
 	clock processors
 	paced bool // delays are counted
+
+	thread atomic.Int32 // the generator's
 }
 
 func vethPart(args []string) error {
@@ -240,8 +250,9 @@ func (p *part) attach(at string, swallow bool) (l link.Link, err error) {
 	return l, nil
 }
 
-// generate sends until it is told to stop, by calls of so many frames.
-func (p *part) generate(repeat, batch uint32, stopped <-chan struct{}) error {
+// generate sends until it is told to stop, by calls of so many frames; it closes began when
+// its thread is known.
+func (p *part) generate(repeat, batch uint32, began chan<- struct{}, stopped <-chan struct{}) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var set unix.CPUSet
@@ -249,6 +260,8 @@ func (p *part) generate(repeat, batch uint32, stopped <-chan struct{}) error {
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return fmt.Errorf("bind the generator to cpu %d: %w", generatorCPU, err)
 	}
+	p.thread.Store(int32(unix.Gettid()))
+	close(began)
 	for {
 		select {
 		case <-stopped:

@@ -112,6 +112,11 @@ func translating(ctx context.Context, n *course) error {
 	if err := forwarding(ctx, n); err != nil {
 		return err
 	}
+	// As the director's: 300 s. After Linux's 30 s without an answer the flows would be gone
+	// while others are measured.
+	if err := n.weir.WriteSysctl("netfilter/nf_conntrack_udp_timeout", "300"); err != nil {
+		return err
+	}
 	return n.translate(ctx, "udp dport "+strconv.Itoa(servicePort))
 }
 

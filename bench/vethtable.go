@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // printTable prints medians, with the range of the repetitions where it matters.
@@ -83,7 +84,11 @@ func printLosses(w io.Writer, o vethOptions, results map[*path][]result) {
 	}
 }
 
-func mpps(ph *phase) float64 { return float64(ph.Sunk) / ph.Took.Seconds() / 1e6 }
+// mpps is the rate at the sink. While other programs have the generator's processor no
+// time goes by.
+func mpps(ph *phase) float64 {
+	return float64(ph.Sunk) / max(ph.Took-ph.Away, time.Microsecond).Seconds() / 1e6
+}
 
 // perFrame is ns for each frame that reached the sink.
 func perFrame[T ~int64](ph *phase, t T) float64 { return float64(t) / float64(ph.Sunk) }

@@ -26,7 +26,7 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 #define FRAME 60               // bytes, without the wire's checksum
 #define CHUNK 64               // frames between two looks at the window
 #define SPINS 64               // looks in one run: softirqs wait until we leave
-#define FORGET 1000000000      // ns without progress after which what is on its way is lost
+#define FORGET 50000000      // ns without progress after which what is on its way is lost
 #define PROBE 1024             // one frame in so many has its checksums verified
 #define CLIENTS 0x0a100000     // 10.16.0.0/12
 #define CLIENT_MASK 0xfffff
