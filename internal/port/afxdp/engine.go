@@ -217,7 +217,7 @@ var readForward = sync.OnceValues(bpf.LoadForward)
 // size gives the maps of forward.bpf.c the sizes they have here.
 func (e *Engine) size(spec *ebpf.CollectionSpec) {
 	spec.Maps[bpf.ForwardMapHalves].MaxEntries = uint32(e.table.Slots())
-	spec.Maps[bpf.ForwardMapWides].MaxEntries = uint32(e.table.Slots())
+	spec.Maps[bpf.ForwardMapWides].MaxEntries = uint32(e.table.WideSlots())
 	spec.Maps[bpf.ForwardMapWays].MaxEntries = uint32(e.cpus) << 14
 	spec.Maps[bpf.ForwardMapDests].MaxEntries = uint32(e.cpus) << 16
 	spec.Maps[bpf.ForwardMapPassed].MaxEntries = uint32(e.cpus) << 6

@@ -235,12 +235,10 @@ func (c *carrier) run(id uint16, frame []byte) (out []byte, taken bool, err erro
 		return out, taken, err
 	}
 	written := 0
-	for i := range f.Slots() {
-		for _, h := range []*flow.Half{f.Half(uint32(i)), f.Half(uint32(i) | flow.WideBit)} {
-			if h.Key1 != 0 && h.Last-uint32(began)+jiffies <= took+jiffies {
-				h.Last = uint32(ours)
-				written++
-			}
+	for slot := range slots(f) {
+		if h := f.Half(slot); h.Key1 != 0 && h.Last-uint32(began)+jiffies <= took+jiffies {
+			h.Last = uint32(ours)
+			written++
 		}
 	}
 	if written != 1 {

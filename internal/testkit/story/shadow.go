@@ -3,6 +3,7 @@ package story
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"maps"
 	"testing"
 	"unsafe"
@@ -108,16 +109,35 @@ func (q *shadowQueue) Tx(burst []*packet.Packet) {
 // snapshot copies the table into a buffer, which it makes if it is not of that size.
 func (s *shadow) snapshot(all []record) []record {
 	f := s.d.Flows()
-	if len(all) != 2*f.Slots() {
-		all = make([]record, 2*f.Slots())
+	if n := f.Slots() + f.WideSlots(); len(all) != n {
+		all = make([]record, n)
 	}
-	for i := range f.Slots() {
-		all[i].half = *f.Half(uint32(i))
-		w := f.Half(uint32(i) | flow.WideBit)
-		all[f.Slots()+i].half = *w
-		all[f.Slots()+i].rest = *(*[64]byte)(unsafe.Add(unsafe.Pointer(w), flow.HalfSize))
+	i := 0
+	for slot := range slots(f) {
+		h := f.Half(slot)
+		all[i].half = *h
+		if slot&flow.WideBit != 0 {
+			all[i].rest = *(*[64]byte)(unsafe.Add(unsafe.Pointer(h), flow.HalfSize))
+		}
+		i++
 	}
 	return all
+}
+
+// slots are the numbers of a table's slots: those of IPv4, then those of IPv6.
+func slots(f *flow.Table) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for i := range uint32(f.Slots()) {
+			if !yield(i) {
+				return
+			}
+		}
+		for i := range uint32(f.WideSlots()) {
+			if !yield(i | flow.WideBit) {
+				return
+			}
+		}
+	}
 }
 
 // hopsOf copies the next hops but for what the engine may write.
