@@ -63,7 +63,7 @@ func Open(c Config) (t *Table, found bool, err error) {
 		return nil, false, err
 	}
 	for _, p := range mem.parts(z) {
-		if !p.own && !p.into.Found {
+		if !p.into.Found {
 			mem.close()
 			return nil, false, &Differs{"the flow table that is kept in " + c.Keep.Path() + " is not complete: it has no " + p.name}
 		}
@@ -280,15 +280,23 @@ func (w *Worker) inherit(used int, now clock.Tick) {
 	}
 }
 
-// freeRest gives back all indexes below used that nobody has, in the first worker's name.
+// freeRest puts all indexes below used that nobody has into chains; what makes no whole
+// one is the first worker's.
 func (t *Table) freeRest(used int) {
+	first, n := None, uint32(0)
 	for i := used - 1; i >= 0; i-- {
 		c := t.Conn(uint32(i))
-		if c.State&(ConnDying|ConnKicked) == ConnDying {
-			c.Next, c.Prev = None, None
-			t.workers[0].give(uint32(i))
+		if c.State&(ConnDying|ConnKicked) != ConnDying {
+			continue
+		}
+		c.Next, c.Prev = first, None
+		first, n = uint32(i), n+1
+		if n == t.chain {
+			t.pushChain(first)
+			first, n = None, 0
 		}
 	}
+	t.workers[0].free = freelist{first, int(n)}
 }
 
 // takeOver counts the next hops, and gives up those that were being written, or that are

@@ -159,19 +159,13 @@ func find(tab *Table, f *Flow) (h *Half, conn uint32, ok, torn bool) {
 // free counts the indexes that no connection has and that do not rest.
 func free(tab *Table) int {
 	n := tab.Conns() - int(min(tab.fresh.Load(), tab.nconns))
-	for c := uint32(tab.fulls.head.Load()); c != None; c = tab.crate(c).next {
-		n += int(tab.fill)
+	for first := uint32(tab.spare.Load()); first != None; first = tab.Conn(first).Own {
+		n += int(tab.chain)
 	}
-	for i := range tab.nwork {
-		n += freeWith(tab, i)
+	for _, w := range tab.workers[:tab.nwork] {
+		n += w.free.n
 	}
 	return n
-}
-
-// freeWith counts those that lie with a worker.
-func freeWith(tab *Table, worker int) int {
-	f := &tab.workers[worker].free
-	return f.n + f.full.n*int(tab.fill)
 }
 
 // allSlots are the numbers of the table's slots, of both arrays.

@@ -79,7 +79,7 @@ var deeds = []struct {
 	{"that one hears of it", 1, func(k *killed) error { k.other.takeKicks(k.now, nil); return nil }},
 	{"forget", 1, func(k *killed) error { k.later(2 * Rest); return nil }},
 	{"insert in a used place", 104, (*killed).insert},
-	{"insert with a new crate", 110, (*killed).insert},
+	{"insert with a new chain", 110, (*killed).insert},
 	{"sweep", oneWay, (*killed).sweep},
 }
 
@@ -89,7 +89,6 @@ type killed struct {
 	now      clock.Tick
 	n        uint32
 	live     map[uint32]uint32
-	left     map[uint32][2]uint32 // the slots of those that ended
 }
 
 // oneWay is the deeds' connection with an inbound half alone.
@@ -128,8 +127,6 @@ func (k *killed) insertAgain() error {
 }
 
 func (k *killed) end() error {
-	c := k.tab.Conn(k.live[k.n])
-	k.left[k.n] = [2]uint32{c.In, c.Out}
 	k.tab.Claim(k.live[k.n])
 	k.w.Remove(k.live[k.n], k.now)
 	return nil
@@ -146,8 +143,9 @@ func (k *killed) later(by clock.Tick) {
 // would be gone through alike, instruction by instruction.
 func (k *killed) sweep() error {
 	k.now += Rest
+	c := k.tab.Conn(k.live[k.n])
 	emptied := 0
-	for _, slot := range k.left[k.n] {
+	for _, slot := range [2]uint32{c.In, c.Out} {
 		wide, slots := slot>>31, k.tab.Slots()
 		if wide != 0 {
 			slots = k.tab.WideSlots()
@@ -181,7 +179,7 @@ func beKilled(path string, workers int) error {
 	if err != nil {
 		return err
 	}
-	k := killed{now: killedAt, live: map[uint32]uint32{}, left: map[uint32][2]uint32{}}
+	k := killed{now: killedAt, live: map[uint32]uint32{}}
 	if k.tab, _, err = Open(killedConfig(keep, workers)); err != nil {
 		return err
 	}
@@ -274,7 +272,7 @@ func mapArrays(t *testing.T, path string) (a arrays) {
 	t.Helper()
 	m := memory{}
 	for _, p := range m.parts(sizes{}) {
-		if p.name == "hops" || p.own {
+		if p.name == "hops" {
 			continue
 		}
 		b, err := ebpf.LoadPinnedMap(filepath.Join(path, p.name), nil)

@@ -186,7 +186,7 @@ type Conn struct {
 	LocalPort uint16 // 24 its port, host order
 	Pool      uint8  // 26 the pool the port came from
 	Owner     uint8  // 27 worker that turns its timer
-	Next      uint32 // 28 timer list
+	Next      uint32 // 28 timer list, or free list
 	Prev      uint32 // 32 timer list
 	Deadline  uint32 // 36 tick at which the wheel looks at it
 	Timeout   uint32 // 40 atomic: ticks it may be idle in its present state
@@ -194,7 +194,7 @@ type Conn struct {
 	SeqDelta  uint32 // 48 added to the client's sequence numbers; 0: none
 	Born      uint32 // 52 tick at which it was made; while resting: at which it ended
 	Kick      uint32 // 56 next in the owner's kick list
-	Own       uint32 // 60 its service's own timeout in ticks, 0: none
+	Own       uint32 // 60 its service's own timeout in ticks, 0: none; while free: the next chain
 }
 
 // ConnStateMask selects the protocol state in Conn.State.

@@ -24,7 +24,6 @@ const (
 // memory is a table's mappings. They lie outside of the Go heap.
 type memory struct {
 	header, halves, wides, conns, hops pinned.Memory
-	crates                             pinned.Memory // never kept: a successor makes its own
 }
 
 // part is one of a table's arrays.
@@ -34,17 +33,15 @@ type part struct {
 	entries int
 	size    int
 	shared  bool // an engine in the kernel reads it too
-	own     bool // it does not outlive the process
 }
 
 func (m *memory) parts(z sizes) []part {
 	return []part{
-		{pinned.Head, &m.header, 1, HeaderSize, true, false},
-		{"halves", &m.halves, z.slots, HalfSize, true, false},
-		{"wides", &m.wides, z.wides, WideSize, true, false},
-		{"hops", &m.hops, MaxNextHops, NextHopSize, true, false},
-		{"conns", &m.conns, z.conns, ConnSize, false, false},
-		{"crates", &m.crates, z.crates, int(unsafe.Sizeof(crate{})), false, true},
+		{pinned.Head, &m.header, 1, HeaderSize, true},
+		{"halves", &m.halves, z.slots, HalfSize, true},
+		{"wides", &m.wides, z.wides, WideSize, true},
+		{"hops", &m.hops, MaxNextHops, NextHopSize, true},
+		{"conns", &m.conns, z.conns, ConnSize, false},
 	}
 }
 
@@ -54,7 +51,7 @@ func mapMemory(b Backing, keep *pinned.Dir, z sizes) (*memory, error) {
 	for _, r := range m.parts(z) {
 		var err error
 		switch {
-		case keep != nil && !r.own:
+		case keep != nil:
 			*r.into, err = keep.Array(r.name, r.entries, r.size)
 		case b == BPFArray && r.shared:
 			*r.into, err = pinned.Array(r.name, r.entries, r.size)

@@ -59,7 +59,7 @@ func (m *model) owned() (n int) {
 	return n
 }
 
-func (m *model) free(worker int) int { return freeWith(m.tab, worker) }
+func (m *model) free(worker int) int { return m.tab.Worker(worker).free.n }
 
 func (m *model) forget(n uint32) {
 	delete(m.live, n)

@@ -34,20 +34,15 @@ type Table struct {
 	seed      uint64
 	conns     unsafe.Pointer
 	nconns    uint32
-	fill      uint32 // indexes of a full crate, see freelist.go
+	chain     uint32 // see freelist.go
 	Hops      NextHops
 
 	wideUsed atomic.Int64 // wide half-flows of connections that exist or rest, if they are bounded
 	crossing atomic.Bool  // there were IPv4 half-flows that become IPv6
 
-	found int64          // connections that there were at the beginning, made by nobody here
-	fresh *atomic.Uint32 // Header.Fresh
-
-	crates      unsafe.Pointer
-	freshCrates atomic.Uint32 // crates below it were used at least once
-	fulls       crateStack    // of free indexes
-	empties     crateStack
-
+	found  int64          // connections that there were at the beginning, made by nobody here
+	fresh  *atomic.Uint32 // Header.Fresh
+	spare  atomic.Uint64  // stack of chains of free indexes, see freelist.go
 	newest *atomic.Uint32 // Header.Alive
 
 	swept [2]atomic.Uint32 // pages of both arrays of half-flows that were swept, see sweep.go
@@ -118,7 +113,7 @@ func (c *Config) create(z sizes) (*Table, error) {
 }
 
 // sizes are those of a table's arrays, in records.
-type sizes struct{ slots, wides, conns, wideConns, crates int }
+type sizes struct{ slots, wides, conns, wideConns int }
 
 // sizes are those that the table is to have.
 func (c *Config) sizes() (z sizes, err error) {
@@ -135,7 +130,6 @@ func (c *Config) sizes() (z sizes, err error) {
 	}
 	z.slots = wholePages(min(slotsMost*z.conns, leastSlots(z.conns)+slotsMore))
 	z.wides = wholePages(leastSlots(z.wideConns))
-	z.crates = cratesFor(z.conns, c.Workers)
 	return z, nil
 }
 
@@ -161,7 +155,7 @@ func assemble(mem *memory, workers int) *Table {
 	h := (*Header)(base(&mem.header))
 	t := &Table{
 		halves: base(&mem.halves), homes: uint64(h.Homes), wides: base(&mem.wides), wideHomes: uint64(h.WideHomes), seed: h.Seed,
-		conns: base(&mem.conns), nconns: h.Conns, fill: crateFill(int(h.Conns), workers),
+		conns: base(&mem.conns), nconns: h.Conns, chain: chainLen(int(h.Conns), workers),
 		mem: mem, hdr: h, nwork: workers,
 		fresh: (*atomic.Uint32)(unsafe.Pointer(&h.Fresh)), newest: (*atomic.Uint32)(unsafe.Pointer(&h.Alive)),
 	}
@@ -169,9 +163,7 @@ func assemble(mem *memory, workers int) *Table {
 		t.wideMost = 2 * int64(h.WideConns)
 	}
 	t.Hops.base = base(&mem.hops)
-	t.crates = base(&mem.crates)
-	t.fulls.init()
-	t.empties.init()
+	t.spare.Store(uint64(None))
 	for i := range workers {
 		t.workers[i] = newWorker(t, uint8(i))
 	}

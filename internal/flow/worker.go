@@ -15,11 +15,12 @@ type Worker struct {
 	wheel wheel
 	free  freelist
 
-	due   dueConns
-	rests resting
-	owned int    // connections made and not yet forgotten
-	live  int64  // connections made less those ended, whosever: others read it
-	marks uint32 // counts what vacate marked with
+	due     dueConns
+	rests   lanesOf // ended connections that rest, in the order in which they ended
+	resting int
+	owned   int    // connections made and not yet forgotten
+	live    int64  // connections made less those ended, whosever: others read it
+	marks   uint32 // counts what vacate marked with
 
 	sweeps [2]sweep   // of the half-flows of IPv4, and of IPv6
 	swept  clock.Tick // when it looked at them last
@@ -43,7 +44,8 @@ const (
 const MaxTimeout = 1<<31 - 1<<16
 
 func newWorker(t *Table, id uint8) *Worker {
-	w := &Worker{t: t, id: id, free: freelist{open: None, full: crates{first: None}, empty: crates{first: None}}, rests: resting{first: None, last: None}}
+	w := &Worker{t: t, id: id, free: freelist{None, 0}}
+	w.rests.init()
 	w.kicked.Store(None)
 	w.breath.Store(breathAsleep)
 	w.wheel.init(t, clock.Now())
@@ -66,7 +68,7 @@ func (w *Worker) Sleep() { w.breath.Store(breathAsleep) }
 func (w *Worker) Timers() int { return w.wheel.count }
 
 // Resting returns how many ended connections wait to be forgotten.
-func (w *Worker) Resting() int { return w.rests.all }
+func (w *Worker) Resting() int { return w.resting }
 
 // ID is the worker's number.
 func (w *Worker) ID() int { return int(w.id) }
