@@ -39,13 +39,13 @@ func onePeerServer(t *testing.T, s setup) *director {
 // that it served before.
 func TestClientAddressPortsReused(t *testing.T) {
 	s := one
-	s.conf = strings.Replace(shortLives, "1025-1424", "1025-5024", 1)
+	s.conf = strings.Replace(shortLives, "1025-1424", "1025-7024", 1)
 	d := onePeerServer(t, s)
 	d.manyAddresses()
 	tcp := d.peers("tcp", 4, "10.0.0.100:80", "10.0.0.100:8081")
 	udp := d.peers("udp", 2, "10.0.0.100:5300", "10.0.0.100:6300")
-	// Each of the services has 4000 ports toward its server, which take turns.
-	const n = 2 * 5000
+	// Each of the services has 6000 ports toward its server, which take turns: with fewer a fast machine runs out of them.
+	const n = 2 * 7000
 	tcp.until(n)
 	udp.until(n)
 	tcp.stop().right(t, n)

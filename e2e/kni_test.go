@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,15 +45,30 @@ ip addr add 123.1.2.3/32 dev dpdk1.kni # add VIP to kni for ospfd
 ip route add default via 172.10.0.1 dev dpdk1.kni
 `
 
-// linux runs command lines in the director's namespace.
+// linux runs command lines in the director's namespace, and returns when the director knows
+// what addresses they added to twins.
 func (d *director) linux(text string) {
 	d.t.Helper()
+	var added []string
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "$ "), "#")
-		if line = strings.TrimSpace(line); line != "" {
-			d.run(d.net.Director, line)
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		d.run(d.net.Director, line)
+		if rest, ok := strings.CutPrefix(line, "ip addr add "); ok && strings.Contains(rest, ".kni") {
+			address, _, _ := strings.Cut(rest, "/")
+			added = append(added, " "+address+"/")
 		}
 	}
+	if added == nil {
+		return
+	}
+	// Linux tells the director, who waits for some ms whether there is more to come.
+	eventually(d.t, "the director knows Linux's addresses", func() bool {
+		seen := d.do("./dpip -v addr show")
+		return !slices.ContainsFunc(added, func(a string) bool { return !strings.Contains(seen, a) })
+	})
 }
 
 // beSwitch makes the client the section's L3 switch, of both families.
