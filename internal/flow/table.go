@@ -70,11 +70,13 @@ type Config struct {
 // The half-flows of a full table are in 8 of 11 slots at most, so that of ten million
 // connections none is without a place. Where memory is cheaper than a packet's time there are
 // more: those of IPv4 are in one of two slots until that makes half a million more slots,
-// and a larger table has as many more. docs/flow-table.md has what other shares cost.
+// and a larger table has as many more. Those of IPv6 are twice as long, and in BPF arrays
+// taken at the start, used or not: they have what is needed. docs/flow-table.md has what
+// other shares cost.
 const (
-	slotsOf4      = 11 // for 4 connections, two half-flows each
-	slotsMost     = 4  // for a connection
-	slotsMore     = 1 << 19
+	slotsOf4      = 11      // for 4 connections, two half-flows each
+	slotsMost     = 4       // for a connection, but
+	slotsMore     = 1 << 19 // more than by slotsOf4 at most
 	leastConns    = 384
 	slotsTogether = 64 // they come in whole pages
 )
