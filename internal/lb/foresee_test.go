@@ -27,15 +27,27 @@ type twin struct {
 	locals []*laddr.Address
 }
 
-func newTwin(t *testing.T, k sched.Kind, mode spec.Forward, workers int) *twin {
-	w := &twin{bed: newBeds(t, workers)[0]}
+// place is an address of one of the twins' networks: of clients, of the VIP, of the servers.
+func place(v6 bool, network, host byte) netip.Addr {
+	if v6 {
+		a := netip.MustParseAddr("2001:db8::").As16()
+		a[7], a[15] = network, host
+		return netip.AddrFrom16(a)
+	}
+	return netip.AddrFrom4([4]byte{10, network, 2, host})
+}
+
+const placeClient, placeVIP, placeServer = 3, 0, 1
+
+func newTwin(t *testing.T, k sched.Kind, mode spec.Forward, v6 bool) *twin {
+	w := &twin{bed: newBeds(t, 1)[0]}
 	w.svc = &service.Service{
-		Key: spec.ServiceKey{Proto: spec.UDP, Virtual: netip.AddrPortFrom(vip, 53)}, Scheduler: k, GCD: 1, State: &service.State{},
-		Lists: acl.Compile([]netip.Addr{netip.MustParseAddr("1.2.3.9")}, nil),
+		Key: spec.ServiceKey{Proto: spec.UDP, Virtual: netip.AddrPortFrom(place(v6, placeVIP, 100), 53)}, Scheduler: k, GCD: 1, State: &service.State{},
+		Lists: acl.Compile([]netip.Addr{place(v6, placeClient, 9)}, nil),
 	}
 	var servers []sched.Server
 	for i := range 4 {
-		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, 1, byte(2 + 16*i)}), 53) // one pool
+		at := netip.AddrPortFrom(place(v6, placeServer, byte(2+16*i)), 53) // one pool
 		d := &service.Dest{Index: uint32(10 + i), Addr: at, Wire: flow.AddrOf(at.Addr()), Port: 53}
 		w.sh.Dests[d.Index].Store(d)
 		c := sched.Candidate{Weight: uint32(1 + i%3), Load: &d.Load, Datagrams: true}
@@ -50,7 +62,7 @@ func newTwin(t *testing.T, k sched.Kind, mode spec.Forward, workers int) *twin {
 		w.svc.Table = sched.Build(sched.Config{Kind: k, Servers: servers}, nil)
 	}
 	for i := range 3 {
-		a, err := w.sh.Locals.Add(netip.AddrFrom4([4]byte{192, 168, 1, byte(201 + i)}))
+		a, err := w.sh.Locals.Add(place(v6, placeServer, byte(201+i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,8 +73,19 @@ func newTwin(t *testing.T, k sched.Kind, mode spec.Forward, workers int) *twin {
 		}
 		w.locals = append(w.locals, a)
 	}
-	w.svc.Locals[0] = w.locals
+	w.svc.Locals[service.Family(w.dests[0].Wire)] = w.locals
 	tables := *w.Tables
+	bits := map[bool]int{false: 24, true: 64}[v6]
+	all, err := place(v6, 0, 0).Prefix(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables.Routes, err = route.Build([]route.Port{{ID: 0, Name: "lan", MTU: 1500}, {ID: 1, Name: "wan", MTU: 1500}},
+		[]spec.Address{{Port: "lan", Prefix: netip.PrefixFrom(place(v6, placeServer, 1), bits)}, {Port: "wan", Prefix: netip.PrefixFrom(place(v6, placeVIP, 1), bits)}},
+		[]spec.Route{{Prefix: all, Port: "wan", Via: place(v6, placeVIP, 254)}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	tables.Services = service.NewTable([]*service.Service{w.svc})
 	w.SetTables(&tables, w.ports)
 	return w
@@ -87,71 +110,108 @@ func (w *twin) counts() (n []int64) {
 func TestBursts(t *testing.T) {
 	for k := sched.RR; k <= sched.Conhash; k++ {
 		for _, mode := range []spec.Forward{spec.FullNAT, spec.Masq} {
-			t.Run(k.String()+" "+mode.String(), func(t *testing.T) {
-				rnd := rand.New(rand.NewPCG(uint64(k), uint64(mode)))
-				told, untold := newTwin(t, k, mode, 1), newTwin(t, k, mode, 1)
-				ahead := 0
-				for round := range 400 {
-					type drawn struct {
-						from netip.Addr
-						port uint16
-						to   uint16
-						ttl  uint8
-					}
-					var of []drawn
-					for range 1 + rnd.IntN(20) {
-						d := drawn{netip.AddrFrom4([4]byte{1, 2, 3, byte(4 + rnd.IntN(6))}), uint16(1000 + rnd.IntN(20)), 53, 64}
-						switch rnd.IntN(20) {
-						case 0:
-							d.ttl = 1
-						case 1:
-							d.to = 54
-						}
-						of = append(of, d)
-					}
-					burst := func(w *twin) (all []*packet.Packet) {
-						for _, d := range of {
-							p := w.packet(protoUDP, d.from, vip, d.port, d.to, 0)
-							wire.IPv4(p.Data[14:]).SetTTL(d.ttl)
-							p.Verdict = packet.Continue
-							all = append(all, p)
-						}
-						return all
-					}
-					a, b := burst(told), burst(untold)
-					told.Expect(a)
-					for i := range a {
-						v, w := told.Input(a[i]), untold.Input(b[i])
-						if v != w || a[i].Reason != b[i].Reason || !bytes.Equal(a[i].Data, b[i].Data) || a[i].NextHop != b[i].NextHop {
-							t.Fatalf("round %d, packet %d, %+v: %v for %v, and %v for %v\n%x\n%x", round, i, of[i], v, a[i].Reason, w, b[i].Reason, a[i].Data, b[i].Data)
-						}
-						told.pool.Put(a[i])
-						untold.pool.Put(b[i])
-					}
-					ahead += told.foreseen.n
-					told.Expect(nil)
-					if x, y := told.counts(), untold.counts(); !slices.Equal(x, y) {
-						t.Fatalf("round %d: counts\n%v\n%v", round, x, y)
-					}
-					for i := range told.flows.Used() {
-						if rnd.IntN(3) == 0 && told.flows.Has(told.flows.Conn(i).In) && told.flows.Conn(i).State&(flow.ConnDying|flow.ConnWhole) == flow.ConnWhole {
-							told.End(i)
-							untold.End(i)
-						}
-					}
-					for _, w := range []*twin{told, untold} {
-						w.Now += clock.PerSecond
-						w.Second = laddr.Second(uint64(1000 + 3*round))
-						w.own.Begin(w.Now)
-						w.Expire()
-					}
-				}
-				if ahead < 1000 {
-					t.Errorf("for %d packets alone something was chosen ahead", ahead)
-				}
-			})
+			for _, v6 := range []bool{false, true} {
+				name := k.String() + " " + mode.String() + map[bool]string{false: ", IPv4", true: ", IPv6"}[v6]
+				t.Run(name, func(t *testing.T) { bursts(t, k, mode, v6) })
+			}
 		}
 	}
+}
+
+func bursts(t *testing.T, k sched.Kind, mode spec.Forward, v6 bool) {
+	rnd := rand.New(rand.NewPCG(uint64(k), uint64(mode)))
+	told, untold := newTwin(t, k, mode, v6), newTwin(t, k, mode, v6)
+	ahead := 0
+	for round := range 400 {
+		type drawn struct {
+			from netip.Addr
+			port uint16
+			to   uint16
+			ttl  uint8
+		}
+		var of []drawn
+		for range 1 + rnd.IntN(20) {
+			d := drawn{place(v6, placeClient, byte(4+rnd.IntN(6))), uint16(1000 + rnd.IntN(20)), 53, 64}
+			switch rnd.IntN(20) {
+			case 0:
+				d.ttl = 1
+			case 1:
+				d.to = 54
+			}
+			of = append(of, d)
+		}
+		burst := func(w *twin) (all []*packet.Packet) {
+			for _, d := range of {
+				p := w.datagram(d.from, place(v6, placeVIP, 100), d.port, d.to, d.ttl)
+				p.Verdict = packet.Continue
+				all = append(all, p)
+			}
+			return all
+		}
+		a, b := burst(told), burst(untold)
+		told.Expect(a)
+		for i := range a {
+			v, w := told.Input(a[i]), untold.Input(b[i])
+			if v != w || a[i].Reason != b[i].Reason || !bytes.Equal(a[i].Data, b[i].Data) || a[i].NextHop != b[i].NextHop {
+				t.Fatalf("round %d, packet %d, %+v: %v for %v, and %v for %v\n%x\n%x", round, i, of[i], v, a[i].Reason, w, b[i].Reason, a[i].Data, b[i].Data)
+			}
+			told.pool.Put(a[i])
+			untold.pool.Put(b[i])
+		}
+		ahead += told.foreseen.n
+		told.Expect(nil)
+		if x, y := told.counts(), untold.counts(); !slices.Equal(x, y) {
+			t.Fatalf("round %d: counts\n%v\n%v", round, x, y)
+		}
+		for i := range told.flows.Used() {
+			if rnd.IntN(3) == 0 && told.flows.Has(told.flows.Conn(i).In) && told.flows.Conn(i).State&(flow.ConnDying|flow.ConnWhole) == flow.ConnWhole {
+				told.End(i)
+				untold.End(i)
+			}
+		}
+		for _, w := range []*twin{told, untold} {
+			w.Now += clock.PerSecond
+			w.Second = laddr.Second(uint64(1000 + 3*round))
+			w.own.Begin(w.Now)
+			w.Expire()
+		}
+	}
+	if ahead < 1000 {
+		t.Errorf("for %d packets alone something was chosen ahead", ahead)
+	}
+	if n := told.stats.NewConns; n < 500 {
+		t.Errorf("%d connections alone were made", n)
+	}
+}
+
+// datagram is packet for either family.
+func (w *twin) datagram(src, dst netip.Addr, sport, dport uint16, ttl uint8) *packet.Packet {
+	if src.Is4() {
+		p := w.packet(protoUDP, src, dst, sport, dport, 0)
+		wire.IPv4(p.Data[14:]).SetTTL(ttl)
+		return p
+	}
+	p := w.pool.Get()
+	p.Resize(14 + wire.IPv6Len + wire.UDPLen)
+	clear(p.Data)
+	p.L3, p.L4, p.EtherType, p.Proto, p.In = 14, 14+wire.IPv6Len, wire.EtherTypeIPv6, protoUDP, 1
+	ip := wire.IPv6(p.Data[14:])
+	ip.SetVersionClassFlow(0, 0)
+	ip.SetPayloadLength(wire.UDPLen)
+	ip.SetNextHeader(protoUDP)
+	ip.SetHopLimit(ttl)
+	ip.SetSrc(src.As16())
+	ip.SetDst(dst.As16())
+	u := wire.UDP(p.Data[p.L4:])
+	u.SetSrcPort(sport)
+	u.SetDstPort(dport)
+	u.SetLength(wire.UDPLen)
+	wire.CompleteL4Over6(ip)
+	_, p.Key1 = flow.Tuple(0, 0, service.WirePort(sport), service.WirePort(dport), protoUDP)
+	p.Key0 = flow.Fold(w.flows.Seed(), (*[32]byte)(ip[8:40]))
+	p.Hash = w.flows.Hash(p.Key0, p.Key1)
+	p.Flags = packet.Keyed | packet.Plain
+	return p
 }
 
 // A packet that does not come for what was chosen for it leaves nothing behind: neither a
