@@ -108,7 +108,8 @@ func Boot(ctx context.Context, cards int) (_ *Guest, err error) {
 // when we end, however that happens, and then it kills the kernel's process group, in
 // which its helpers are, and removes the folder.
 func (g *Guest) startGuard() error {
-	const script = `cat >/dev/null; kill -KILL -- "-$1" 2>/dev/null; rm -rf "$2"`
+	// No "--" before the group: dash's kill refuses it.
+	const script = `cat >/dev/null; kill -KILL "-$1" 2>/dev/null; rm -rf "$2"`
 	g.guard = exec.Command("/bin/sh", "-c", script, "guard", strconv.Itoa(g.cmd.Process.Pid), g.dir)
 	g.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	life, err := g.guard.StdinPipe()
@@ -224,8 +225,9 @@ func (g *Guest) Close() error {
 	}
 	if g.cmd != nil && g.cmd.Process != nil {
 		g.console.Close()
-		// SIGTERM ends it with its helpers, SIGKILL leaves them behind.
-		_ = g.cmd.Process.Signal(unix.SIGTERM)
+		// The whole group, for its helpers are in it. SIGTERM would let it shut down,
+		// and one that is interrupted at the wrong place while it does so spins for ever.
+		_ = unix.Kill(-g.cmd.Process.Pid, unix.SIGKILL)
 		for range g.lines { // until the console has ended
 		}
 		_ = g.cmd.Wait() // it ends by our signal

@@ -63,3 +63,21 @@ func TestGuest(t *testing.T) {
 		t.Error("a guest that is closed runs scripts")
 	}
 }
+
+// TestGuard lets the guard see the end of us: it ends the guest and its helpers, all
+// of which hold the console.
+func TestGuard(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	g, err := Boot(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if err := g.guardLife.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := g.await(ctx, "weir-"); err == nil || ctx.Err() != nil {
+		t.Errorf("after our end the guest says %q, %v", line, err)
+	}
+}
