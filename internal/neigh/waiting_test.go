@@ -21,7 +21,7 @@ func TestWaitingAgainstModel(t *testing.T) {
 			if rapid.Bool().Draw(t, "push") {
 				hop := flow.NextHopRef(rapid.SampledFrom([]uint32{1, 2, 3, 0xffff, 0x1_0001}).Draw(t, "hop"))
 				for range rapid.SampledFrom([]int{1, 1, 2, 300}).Draw(t, "times") {
-					p := &packet.Packet{NextHop: hop}
+					p := &packet.Packet{Learnt: packet.Learnt{NextHop: hop}}
 					room := total < MaxHeld && len(model[uint16(hop)]) < limit
 					if w.push(p, limit) != room {
 						t.Fatalf("push says %v with %d held, %d of this one", !room, total, len(model[uint16(hop)]))

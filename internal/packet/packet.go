@@ -64,19 +64,9 @@ const (
 	GSOECN   = 0x80 // flag bit
 )
 
-// Packet is one frame and what the stages learnt about it. It is worker-owned:
-// whoever holds the pointer owns packet and memory. Multi-byte fields are in
-// host byte order unless said otherwise.
-type Packet struct {
-	// Data is the frame, link header first. Stages shorten and lengthen it
-	// with Prepend, TrimFront and Resize, never by slicing themselves, so
-	// that memory and Data stay together.
-	Data []byte
-
-	// Key0 is source and destination address (of IPv6 flow.Fold of them), Key1 ports
-	// and protocol, in the layout of flow.Half; Hash is flow.Hash of them. Valid iff Keyed.
-	Key0, Key1, Hash uint64
-
+// Learnt is what the stages find out about a packet, step by step, and what a new
+// packet begins without: one struct, so that it is forgotten in two stores.
+type Learnt struct {
 	L3, L4    uint16 // offsets in Data of the network and the transport header
 	In, Out   uint16 // port indexes: received on, to be sent on
 	EtherType uint16 // of the payload, after any VLAN tag
@@ -90,6 +80,22 @@ type Packet struct {
 	MTU       uint16 // with Refuse for IPTooBig: the MTU to tell the sender; with Cut: the longest piece, of the inner packet in a tunnel
 	Flags     Flags
 	NextHop   uint32 // flow.NextHopRef; 0: not known yet
+}
+
+// Packet is one frame and what the stages learnt about it. It is worker-owned:
+// whoever holds the pointer owns packet and memory. Multi-byte fields are in
+// host byte order unless said otherwise.
+type Packet struct {
+	// Data is the frame, link header first. Stages shorten and lengthen it
+	// with Prepend, TrimFront and Resize, never by slicing themselves, so
+	// that memory and Data stay together.
+	Data []byte
+
+	// Key0 is source and destination address (of IPv6 flow.Fold of them), Key1 ports
+	// and protocol, in the layout of flow.Half; Hash is flow.Hash of them. Valid iff Keyed.
+	Key0, Key1, Hash uint64
+
+	Learnt
 
 	mem   []byte // the whole frame memory: headroom, then Data
 	head  uint32 // Data starts at mem[head]
@@ -129,9 +135,7 @@ func (p *Packet) Resize(n int) bool {
 func (p *Packet) Reset(head int) {
 	p.head = uint32(head)
 	p.Data = p.mem[head:head]
-	p.L3, p.L4, p.In, p.Out, p.EtherType = 0, 0, 0, 0, 0
-	p.Proto, p.Verdict, p.Reason, p.TCPFlags = 0, Drop, NoReason, 0
-	p.GSOType, p.GSOSize, p.Flags, p.NextHop = 0, 0, 0, 0
+	p.Learnt = Learnt{}
 }
 
 // DropFor sets the reason and returns Drop: `return p.DropFor(packet.IPTTL)`.

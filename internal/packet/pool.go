@@ -135,9 +135,11 @@ func (pl *Pool) Wrap(frame uint32, head, n int) *Packet {
 	p := pl.takeStruct()
 	p.frame = frame
 	off := int(frame) * SmallFrame
-	p.mem = pl.arena[off : off+SmallFrame : off+SmallFrame]
-	p.Reset(head)
-	p.Data = p.mem[head : head+n]
+	mem := pl.arena[off : off+SmallFrame : off+SmallFrame]
+	p.mem = mem
+	p.head = uint32(head)
+	p.Data = mem[head : head+n]
+	p.Learnt = Learnt{} // as Reset does
 	return p
 }
 
