@@ -7854,7 +7854,9 @@ type OffloadPort struct {
 	Full    uint64 `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`
 	Refused uint64 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
 	// Packets that were left to the workers, by what for.
-	Passed        []*Drop `protobuf:"bytes,8,rep,name=passed,proto3" json:"passed,omitempty"`
+	Passed []*Drop `protobuf:"bytes,8,rep,name=passed,proto3" json:"passed,omitempty"`
+	// Packets whose half-flow was called into the processor's caches ahead of their turn.
+	Ahead         uint64 `protobuf:"varint,9,opt,name=ahead,proto3" json:"ahead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7943,6 +7945,13 @@ func (x *OffloadPort) GetPassed() []*Drop {
 		return x.Passed
 	}
 	return nil
+}
+
+func (x *OffloadPort) GetAhead() uint64 {
+	if x != nil {
+		return x.Ahead
+	}
+	return 0
 }
 
 type Worker_Queue struct {
@@ -8526,7 +8535,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\n" +
 	"by_workers\x18\x05 \x01(\x04R\tbyWorkers\x12\x15\n" +
 	"\x06by_xdp\x18\x06 \x01(\x04R\x05byXdp\x12*\n" +
-	"\x05ports\x18\a \x03(\v2\x14.weir.v1.OffloadPortR\x05ports\"\xdc\x01\n" +
+	"\x05ports\x18\a \x03(\v2\x14.weir.v1.OffloadPortR\x05ports\"\xf2\x01\n" +
 	"\vOffloadPort\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1b\n" +
 	"\tnot_taken\x18\x02 \x01(\tR\bnotTaken\x12\x19\n" +
@@ -8535,7 +8544,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04sent\x18\x05 \x01(\x04R\x04sent\x12\x12\n" +
 	"\x04full\x18\x06 \x01(\x04R\x04full\x12\x18\n" +
 	"\arefused\x18\a \x01(\x04R\arefused\x12%\n" +
-	"\x06passed\x18\b \x03(\v2\r.weir.v1.DropR\x06passed*]\n" +
+	"\x06passed\x18\b \x03(\v2\r.weir.v1.DropR\x06passed\x12\x14\n" +
+	"\x05ahead\x18\t \x01(\x04R\x05ahead*]\n" +
 	"\x05Scope\x12\x10\n" +
 	"\fSCOPE_GLOBAL\x10\x00\x12\x0e\n" +
 	"\n" +

@@ -171,7 +171,7 @@ func (s *Server) GetOffload(context.Context, *connect.Request[weirv1.GetOffloadR
 	}
 	for i := range v.Ports {
 		p := &v.Ports[i]
-		o := &weirv1.OffloadPort{Device: p.Name, NotTaken: p.NotTaken, NotSent: p.NotSent, Taken: p.Taken, Sent: p.Sent, Full: p.Full, Refused: p.Refused}
+		o := &weirv1.OffloadPort{Device: p.Name, NotTaken: p.NotTaken, NotSent: p.NotSent, Taken: p.Taken, Sent: p.Sent, Full: p.Full, Refused: p.Refused, Ahead: p.Ahead}
 		for why, n := range p.Passed {
 			if n > 0 {
 				name, text := director.Passed(why)

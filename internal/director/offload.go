@@ -422,6 +422,7 @@ type OffloadPort struct {
 	NotTaken, NotSent string // why not; "": it does
 	Taken, Sent       uint64 // packets
 	Full, Refused     uint64 // lost on their way out
+	Ahead             uint64 // came, and had their half-flow called in ahead of their turn
 	// Passed are the packets that it left to the workers, by the numbers of afxdp.PassedNames.
 	Passed [len(afxdp.PassedNames)]uint64
 }
@@ -444,7 +445,7 @@ func (d *Director) Offload() (OffloadView, error) {
 	v.Bytes = afxdp.EngineBytes() + d.shared.Flows.SharedBytes()
 	ports := slices.DeleteFunc(slices.Clone(d.ports), func(p *openPort) bool { return p.facts.Kind == port.Tunnel })
 	for _, p := range ports {
-		o := OffloadPort{Name: p.facts.Name, Passed: e.Passed(p.facts.ID)}
+		o := OffloadPort{Name: p.facts.Name, Passed: e.Passed(p.facts.ID), Ahead: e.Ahead(p.facts.ID)}
 		on := p
 		if p.over != nil {
 			on = p.over

@@ -48,11 +48,11 @@ func Offload(ctx context.Context, dir weirv1.DirectorClient, w io.Writer, asJSON
 	if _, err := fmt.Fprintf(w, "forwarded by XDP %d, by the workers %d\n", m.ByXdp, m.ByWorkers); err != nil || !m.Running {
 		return err
 	}
-	t := newTable("PORT", ">TAKEN", ">SENT", ">LOST", "WHAT COMES", "WHAT LEAVES")
+	t := newTable("PORT", ">TAKEN", ">SENT", ">LOST", ">AHEAD", "WHAT COMES", "WHAT LEAVES")
 	passed := newTable("PORT", "LEFT TO WORKERS", ">PACKETS", "MEANING")
 	left := false
 	for _, p := range m.Ports {
-		t.row(p.Device, decimal(p.Taken), decimal(p.Sent), decimal(p.Full+p.Refused), byXDP(p.NotTaken), byXDP(p.NotSent))
+		t.row(p.Device, decimal(p.Taken), decimal(p.Sent), decimal(p.Full+p.Refused), decimal(p.Ahead), byXDP(p.NotTaken), byXDP(p.NotSent))
 		for _, r := range p.Passed {
 			passed.row(p.Device, r.Reason, decimal(r.Total), r.Text)
 			left = true
@@ -91,13 +91,14 @@ type offloadPort struct {
 	Sent     uint64            `json:"sent"`
 	Full     uint64            `json:"full"`
 	Refused  uint64            `json:"refused"`
+	Ahead    uint64            `json:"ahead"`
 	Passed   map[string]uint64 `json:"passed"`
 }
 
 func offloadOf(m *weirv1.GetOffloadResponse) offload {
 	o := offload{Wanted: m.Wanted, Running: m.Running, Why: m.Why, Bytes: m.Bytes, ByXDP: m.ByXdp, ByWorkers: m.ByWorkers, Ports: []offloadPort{}}
 	for _, p := range m.Ports {
-		v := offloadPort{p.Device, p.NotTaken, p.NotSent, p.Taken, p.Sent, p.Full, p.Refused, map[string]uint64{}}
+		v := offloadPort{p.Device, p.NotTaken, p.NotSent, p.Taken, p.Sent, p.Full, p.Refused, p.Ahead, map[string]uint64{}}
 		for _, r := range p.Passed {
 			v.Passed[r.Reason] = r.Total
 		}

@@ -365,15 +365,15 @@ func TestOffload(t *testing.T) {
 		"quiet": {&weirv1.GetOffloadResponse{Wanted: "auto", Running: true, Bytes: 5 << 20, Ports: []*weirv1.OffloadPort{{Device: "dpdk0"}}}, "offload", `offload auto: the XDP engine runs, 5 MiB with the flow table
 forwarded by XDP 0, by the workers 0
 
-PORT   TAKEN  SENT  LOST  WHAT COMES  WHAT LEAVES
-dpdk0      0     0     0  XDP         XDP
+PORT   TAKEN  SENT  LOST  AHEAD  WHAT COMES  WHAT LEAVES
+dpdk0      0     0     0      0  XDP         XDP
 `},
 		"busy": {someOffload(), "offload", `offload on: the XDP engine runs, 1540 MiB with the flow table
 forwarded by XDP 30, by the workers 4
 
-PORT   TAKEN  SENT  LOST  WHAT COMES             WHAT LEAVES
-dpdk0     10    20     3  XDP                    workers: it is down
-dpdk1     20    10     0  workers: it is a bond  XDP
+PORT   TAKEN  SENT  LOST  AHEAD  WHAT COMES             WHAT LEAVES
+dpdk0     10    20     3      8  XDP                    workers: it is down
+dpdk1     20    10     0      0  workers: it is a bond  XDP
 
 PORT   LEFT TO WORKERS  PACKETS  MEANING
 dpdk0  no_flow                4  first packets
@@ -394,6 +394,7 @@ dpdk0  no_flow                4  first packets
       "sent": 20,
       "full": 1,
       "refused": 2,
+      "ahead": 8,
       "passed": {
         "no_flow": 4
       }
@@ -406,6 +407,7 @@ dpdk0  no_flow                4  first packets
       "sent": 10,
       "full": 0,
       "refused": 0,
+      "ahead": 0,
       "passed": {}
     }
   ]
@@ -422,7 +424,7 @@ dpdk0  no_flow                4  first packets
 
 func someOffload() *weirv1.GetOffloadResponse {
 	return &weirv1.GetOffloadResponse{Wanted: "on", Running: true, Bytes: 1540 << 20, ByXdp: 30, ByWorkers: 4, Ports: []*weirv1.OffloadPort{
-		{Device: "dpdk0", NotSent: "it is down", Taken: 10, Sent: 20, Full: 1, Refused: 2, Passed: []*weirv1.Drop{{Reason: "no_flow", Text: "first packets", Total: 4}}},
+		{Device: "dpdk0", NotSent: "it is down", Taken: 10, Sent: 20, Full: 1, Refused: 2, Ahead: 8, Passed: []*weirv1.Drop{{Reason: "no_flow", Text: "first packets", Total: 4}}},
 		{Device: "dpdk1", NotTaken: "it is a bond", Taken: 20, Sent: 10},
 	}}
 }
