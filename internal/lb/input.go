@@ -165,8 +165,17 @@ func shortest(p *packet.Packet, d []byte) bool {
 	return len(d) <= wire.IPv6MinMTU || p.Is(packet.Cut) && p.MTU <= wire.IPv6MinMTU
 }
 
-// Remember is remember for who forwards plain packets without Input.
-func (b *Balancer) Remember(p *packet.Packet, h *flow.Half, d []byte) { b.remember(p, h, d) }
+// Advance is remember for who forwards a plain segment, which is neither first nor last,
+// without Input: its data ends before end, and it acknowledges what is before ack.
+// A retransmission does not turn them back.
+func Advance(h *flow.Half, end, ack uint32) {
+	if int32(end-h.Seq) > 0 {
+		h.Seq = end
+	}
+	if int32(ack-h.Ack) > 0 {
+		h.Ack = ack
+	}
+}
 
 // remember keeps what a reset at expiry needs: the sequence number the real
 // server will send next, and what it expects.
@@ -184,12 +193,7 @@ func (b *Balancer) remember(p *packet.Packet, h *flow.Half, d []byte) {
 		h.Seq, h.Ack = end, ack
 		return
 	}
-	if int32(end-h.Seq) > 0 { // a retransmission does not turn it back
-		h.Seq = end
-	}
-	if int32(ack-h.Ack) > 0 {
-		h.Ack = ack
-	}
+	Advance(h, end, ack)
 }
 
 // reroute looks a half-flow's route up again after routes changed: inbound to the

@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/flow"
 	"weir/internal/ip"
+	"weir/internal/lb"
 	"weir/internal/lb/forward"
 	"weir/internal/packet"
 	"weir/internal/port"
@@ -162,7 +163,8 @@ func (w *Worker) express4(p *packet.Packet, way *wayOut) bool {
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
 		if key1&flow.FlagReply != 0 {
-			w.lb.Remember(p, h, p.Data[l3:])
+			t := f[l4:glanceBytes]
+			lb.Advance(h, binary.BigEndian.Uint32(t[4:8])+uint32(len(p.Data)-l4-int(t[12]>>4)<<2), binary.BigEndian.Uint32(t[8:12]))
 		}
 		if sum := f[l4+16 : l4+18]; !partial {
 			binary.LittleEndian.PutUint16(sum, moved(binary.LittleEndian.Uint16(sum), uint16(rest>>48)))

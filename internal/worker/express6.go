@@ -5,6 +5,7 @@ import (
 
 	"weir/internal/flow"
 	"weir/internal/ip"
+	"weir/internal/lb"
 	"weir/internal/lb/forward"
 	"weir/internal/packet"
 	"weir/internal/wire"
@@ -96,10 +97,11 @@ func (w *Worker) express6(p *packet.Packet, way *wayOut) bool {
 	binary.LittleEndian.PutUint32(f[l46:l46+4], uint32(rest))
 	partial := p.Flags&packet.CsumPartial != 0
 	if p.Proto == wire.ProtoTCP {
+		t := (*[wire.TCPMinLen]byte)(p.Data[l46:])
 		if key1&flow.FlagReply != 0 {
-			w.lb.Remember(p, h, p.Data[l3:])
+			lb.Advance(h, binary.BigEndian.Uint32(t[4:8])+uint32(len(p.Data)-l46-int(t[12]>>4)<<2), binary.BigEndian.Uint32(t[8:12]))
 		}
-		if t := (*[wire.TCPMinLen]byte)(p.Data[l46:]); !partial {
+		if !partial {
 			binary.LittleEndian.PutUint16(t[16:18], moved(binary.LittleEndian.Uint16(t[16:18]), uint16(rest>>48)))
 		}
 	} else if sum := f[l46+6 : l46+8]; !partial {
