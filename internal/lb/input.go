@@ -217,6 +217,38 @@ func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forwa
 	return b.flows.Hops.At(ref), ref
 }
 
+// Anew looks for the way of a packet that waited for a neighbour until routes changed. Its
+// destination says where it goes, but for DR, where that is the VIP.
+func (b *Balancer) Anew(p *packet.Packet) packet.Verdict {
+	p.NextHop = 0
+	if !p.Is(packet.Keyed) || p.Is(packet.Encapsulated) {
+		return packet.Output
+	}
+	h, key1 := b.find(p)
+	if h == nil || key1&(flow.FlagReply|flow.FlagTunnel) != 0 {
+		return packet.Output
+	}
+	var r forward.Rewritten
+	pub, ok := b.load(h, key1, &r)
+	if !ok {
+		return p.DropFor(packet.LBLateRewrite)
+	}
+	if atomic.LoadUint32(&b.flows.Conn(pub.Conn).State)&flow.ConnOneWay == 0 {
+		return packet.Output
+	}
+	hop, ref := b.reroute(p, h, key1, &r)
+	if hop == nil {
+		return p.DropFor(b.noWay(h, key1))
+	}
+	p.NextHop = ref
+	if d, room := p.Data[p.L3:], int(hop.MTU); room != 0 && len(d) > room {
+		if v := b.tooBig(p, d, room, 0, r.How); v != packet.Continue {
+			return v
+		}
+	}
+	return packet.Output
+}
+
 // noWay is the reason when reroute found no way. Of DR, what is missing may be a link
 // that the real server is on, not a route to it.
 func (b *Balancer) noWay(h *flow.Half, key1 uint64) packet.Reason {

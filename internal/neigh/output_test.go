@@ -237,7 +237,7 @@ func TestStaleNextHopIsRoutedAgain(t *testing.T) {
 	b.table.Hops.Invalidate()
 	b.pass(0.1)
 	var ps [4]*packet.Packet
-	if n := b.out.Pop(ps[:]); n != 1 || ps[0].NextHop != 0 || ps[0].Verdict != packet.Output {
+	if n := b.out.Pop(ps[:]); n != 1 || ps[0].Verdict != packet.Anew {
 		t.Fatalf("%d packets", n)
 	}
 	b.pool.Put(ps[0])

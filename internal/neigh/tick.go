@@ -37,10 +37,11 @@ func (c *Cache) look(i int) {
 			return
 		}
 		p := c.held.pop(i)
+		v := packet.Output
 		if _, current := c.hops.Current(p.NextHop); !current {
-			p.NextHop = 0 // routes changed while it waited: to be looked up again
+			v = packet.Anew // routes changed while it waited: to be looked up again
 		}
-		c.out.Push(p, packet.Output)
+		c.out.Push(p, v)
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 	Decapsulate                // a packet in a packet to us: for the tunnel devices, and then again as what was in it
 	Elsewhere                  // out of a tunnel: another worker goes on, so that all share a tunnel's work
 	OuterError                 // an ICMP error about a packet that carried another: for the tunnel devices
+	Anew                       // as Output, of a packet that waited while routes changed: its connection may know the way better than its destination
 	Output                     // destination settled, NextHop may be set: go to IP output
 	Follow                     // as Output, but first goes what the stage laid into the outbox
 	Transmit                   // link header complete, Out is set: go to the port
@@ -21,7 +22,7 @@ const (
 	Stolen                     // the stage holds the packet now and answers for it
 )
 
-var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "fragment", "decapsulate", "elsewhere", "outer error", "output", "follow", "transmit", "punt", "stolen"}
+var verdictNames = [...]string{"drop", "refuse", "continue", "neighbour", "fragment", "decapsulate", "elsewhere", "outer error", "anew", "output", "follow", "transmit", "punt", "stolen"}
 
 // String returns the word used in stories and traces.
 func (v Verdict) String() string {

@@ -45,9 +45,11 @@ var examples = []example{
 
 // notShown has the stories that no page quotes, and why.
 var notShown = map[string]string{
-	"arp.txt":       "neighbours are no forwarding mode: dr.md shows the question and the answer",
-	"arp_order.txt": "an order that nobody sees but by what does not go wrong",
-	"nd.txt":        "as arp.txt, of IPv6",
+	"arp.txt":         "neighbours are no forwarding mode: dr.md shows the question and the answer",
+	"dr_waiting.txt":  "who waits while routes change gets there, which is all that docs/dr.md promises anybody",
+	"dr6_waiting.txt": "who waits while routes change gets there, which is all that docs/dr.md promises anybody",
+	"arp_order.txt":   "an order that nobody sees but by what does not go wrong",
+	"nd.txt":          "as arp.txt, of IPv6",
 
 	"defence.txt":  "one drop reason in the place of another: the keywords in dpvs.conf.md say it",
 	"defence6.txt": "as defence.txt",

@@ -113,6 +113,9 @@ func (w *Worker) proceed(p *packet.Packet) {
 		v = w.neigh.Input(p) // ARP, neighbour discovery: learn, answer
 		w.lead()             // what waited for this goes before what comes next
 	}
+	if v == packet.Anew {
+		v = w.lb.Anew(p) // a way by its connection
+	}
 	if v == packet.Output {
 		v = w.ip.Output(p) // route, MTU
 	}
