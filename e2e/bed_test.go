@@ -26,6 +26,8 @@ type bed struct {
 	dir string
 	// groups are the control groups that programs of a namespace start in.
 	groups map[*netns.Namespace]*netns.Cgroup
+	// iperfs are what the iperf3 of real servers say.
+	iperfs map[*netns.Namespace]*lines
 }
 
 func newBed(t *testing.T, opt netns.TwoArmOptions) *bed {
@@ -51,7 +53,7 @@ func bedOf(t *testing.T, build func(label string) (*netns.Network, error)) *bed 
 			t.Errorf("left behind: %v", left)
 		}
 	})
-	return &bed{t: t, net: net, dir: t.TempDir(), groups: map[*netns.Namespace]*netns.Cgroup{}}
+	return &bed{t: t, net: net, dir: t.TempDir(), groups: map[*netns.Namespace]*netns.Cgroup{}, iperfs: map[*netns.Namespace]*lines{}}
 }
 
 // as returns the bed for a subtest: what fails there fails the subtest.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -20,6 +21,13 @@ type iperfReport struct {
 func (b *bed) iperf(t *testing.T) {
 	t.Helper()
 	for _, way := range []string{"", " -R"} {
+		// It listens anew for each run, and who comes before, is reset.
+		for rs, said := range b.iperfs {
+			eventually(t, "iperf3 listens in "+rs.Name(), func() bool {
+				text := said.String()
+				return strings.Count(text, "Server listening") > strings.Count(text, "Accepted connection")
+			})
+		}
 		var r iperfReport
 		out := b.run(b.client(), "iperf3 -c 10.0.0.100 -t 2 -P 2 -J"+way)
 		if err := json.Unmarshal([]byte(out), &r); err != nil {

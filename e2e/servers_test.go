@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"weir/internal/testkit/netns"
@@ -72,10 +73,16 @@ func (b *bed) dnsmasq(rs *netns.Namespace, answer string) *netns.Process {
 // iperf3 starts a real server's iperf3 on port 5201.
 func (b *bed) iperf3(rs *netns.Namespace) *netns.Process {
 	b.t.Helper()
-	p := b.start(rs, "iperf3", "-s", "--forceflush")
-	// A probe would be taken for a test run: look at the sockets instead.
-	eventually(b.t, "iperf3 listens", func() bool { return b.run(rs, "ss -Hltn sport = :5201") != "" })
-	return p
+	said := &lines{}
+	cmd := exec.Command("iperf3", "-s", "--forceflush")
+	cmd.Stdout, cmd.Stderr = said, said
+	b.iperfs[rs] = said
+	b.t.Cleanup(func() {
+		if b.t.Failed() {
+			b.t.Logf("iperf3 in %s said:\n%s", rs.Name(), said)
+		}
+	})
+	return b.startCmd(rs, cmd)
 }
 
 // streamServer starts a real server's stream server on port 8080.
