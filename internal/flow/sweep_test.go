@@ -73,3 +73,107 @@ func searches(tab *Table) (absent, there float64) {
 	}
 	return float64(total) / float64(tab.Slots()), float64(sum) / float64(n)
 }
+
+// A round of the sweep empties the slots of those that ended a second ago where nobody's
+// path leads across, and no others: of both families, with one worker and with several, at a
+// fill where runs of slots are long and go across pages.
+func TestSweepEmptiesWhatNoPathCrosses(t *testing.T) {
+	for _, r := range []struct {
+		name    string
+		workers int
+		flows   flowsOf
+		live    uint32 // of 16 connections
+	}{
+		{"IPv4, one worker", 1, narrow, 8}, {"IPv4, two", 2, narrow, 8}, {"IPv6, one", 1, broad, 8}, {"IPv6, two", 2, broad, 8},
+		{"one in sixteen lives", 1, narrow, 1}, {"and with two workers", 2, narrow, 1}, {"all but one in sixteen", 1, narrow, 15}, {"none", 1, narrow, 0},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			const conns = 5000
+			tab := newNarrowTable(t, Config{Conns: conns, Workers: r.workers, Seed: 17})
+			w := tab.Worker(0)
+			now := clock.Tick(1 << 20)
+			startAt(tab, now)
+			live := make(map[uint32]uint32)
+			for n := range uint32(conns) {
+				in, out := r.flows(n)
+				if i, err := w.Insert(&in, &out, &NewConn{Timeout: 1 << 30}, now); err == nil {
+					live[n] = i
+				}
+			}
+			// Half of those that end do so too late to be swept.
+			for n, i := range live {
+				if n%16 >= r.live {
+					tab.Claim(i)
+					w.Remove(i, now+clock.Tick(n/16%2))
+					delete(live, n)
+				}
+			}
+			now += Rest
+			crossed := make(map[uint32]bool)
+			for s := range allSlots(tab) {
+				if tab.Half(s).Key1&FlagValid != 0 {
+					for n := range far(tab, s) {
+						crossed[s-uint32(n)-1] = true
+					}
+				}
+			}
+			before := make(map[uint32]Half)
+			for s := range allSlots(tab) {
+				before[s] = *tab.Half(s)
+			}
+			for wide, slots := range [2]int{tab.Slots(), tab.WideSlots()} {
+				for range slots / sweepPage {
+					w.sweepPage(uint32(wide)<<31, slots, &tab.swept[wide], now)
+				}
+			}
+			emptied, kept := 0, 0
+			for s := range allSlots(tab) {
+				was, is := before[s], *tab.Half(s)
+				switch may := was.Key1&FlagDead != 0 && was.Last == uint32(now-Rest); {
+				case may && !crossed[s]:
+					if was.Key1 = 0; is != was {
+						t.Fatalf("slot %#x is %x, want it empty", s, is.Key1)
+					}
+					emptied++
+				default:
+					if is.Key1 &^= KeyMask & -(is.Key1 & FlagDead >> deadBit); is != was { // less an emptier's mark
+						t.Fatalf("slot %#x is %x, was %x", s, is.Key1, was.Key1)
+					}
+					if may {
+						kept++
+					}
+				}
+			}
+			t.Logf("%d emptied, %d on somebody's path", emptied, kept)
+			if emptied == 0 || (kept == 0) != (r.live == 0) {
+				t.Errorf("%d slots emptied, %d on somebody's path", emptied, kept)
+			}
+			checkTable(t, tab, live, r.flows)
+		})
+	}
+}
+
+// Between the look at a page and the emptying of its slots another worker may have moved in,
+// or moved in and out again.
+func TestVacateLooksAgain(t *testing.T) {
+	tab := newTable(t, Config{Conns: 1, Workers: 2, Seed: 1})
+	w, now := tab.Worker(0), clock.Tick(1<<20)
+	startAt(tab, now)
+	in, out := narrow(1)
+	i, err := w.Insert(&in, &out, &NewConn{Timeout: 1 << 20}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := tab.Conn(i).In
+	check := func(when string, at clock.Tick, empty bool) {
+		t.Helper()
+		if w.vacate(slot, at); (tab.Half(slot).Key1 == 0) != empty {
+			t.Fatalf("%s: Key1 is %#x", when, tab.Half(slot).Key1)
+		}
+	}
+	check("it lives", now, false)
+	tab.Claim(i)
+	w.Remove(i, now)
+	check("it rests", now+Rest-1, false)
+	check("it rested", now+Rest, true)
+}
