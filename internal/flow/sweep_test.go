@@ -171,7 +171,7 @@ func TestVacateLooksAgain(t *testing.T) {
 			t.Fatalf("%s: Key1 is %#x", when, tab.Half(slot).Key1)
 		}
 	}
-	check("it lives", now, false)
+	check("it lives", now+Rest, false)
 	tab.Claim(i)
 	w.Remove(i, now)
 	check("it rests", now+Rest-1, false)
