@@ -22,9 +22,10 @@ import (
 const (
 	// A page is what a worker sweeps at once.
 	sweepPage = 64
-	// sweepEach is how many slots are looked at for one half-flow that was forgotten: at
-	// most a quarter of all slots wait for the sweep, and an eighth on average, whatever
-	// ends; docs/flow-table.md has what that makes of searches.
+	// sweepEach is how many slots are looked at for one half-flow that was forgotten, where
+	// the table is more than half full: at most a quarter of all slots wait for the sweep,
+	// and an eighth on average, whatever ends; docs/flow-table.md has what that makes of
+	// searches. Where it is less full searches are short with more of them (Worker.each).
 	sweepEach = 4
 	// sweepFast and sweepSlow are the shifts of how many ticks a round takes at least, and
 	// how many the last one takes, after which all that was forgotten is swept. But as
@@ -34,6 +35,9 @@ const (
 	sweepTicks = 8
 	// sweepBudget is how many pages are swept in a call at most.
 	sweepBudget = 16
+	// sweepCredit is the shift of what share of a round may come late: calls are more than
+	// ticks, or less.
+	sweepCredit = 3
 	// scanLines is how many lines of the next page are called in at once.
 	scanLines = 8
 	// Where flags lie in Key1.
@@ -48,17 +52,30 @@ type sweep struct {
 	slow int // and of those left of the lap
 }
 
-// forgot counts n half-flows of an array with so many slots that were forgotten.
+// forgot says that half-flows of an array with so many slots were forgotten, for which n of
+// them are to be looked at.
 func (s *sweep) forgot(n, slots int) {
-	s.owed = min(s.owed+n*sweepEach, slots)
+	s.owed = min(s.owed+n, slots)
 	s.lap = slots
+}
+
+// each is how many slots are looked at for a half-flow that was forgotten, in an array that
+// has room for so many connections. What the others have resting, one guesses.
+func (w *Worker) each(conns int) int {
+	switch used := w.t.Len() + w.resting*w.t.nwork; {
+	case used < conns/4:
+		return sweepEach / 4
+	case used < conns/2:
+		return sweepEach / 2
+	}
+	return sweepEach
 }
 
 // pass says that some ticks went by.
 func (s *sweep) pass(ticks uint32, slots int) {
 	most := sweepBudget * sweepPage << sweepSlow
 	n := int(min(ticks, 1<<sweepFast))
-	s.fast = min(s.fast+n*slots<<(sweepSlow-sweepFast), most)
+	s.fast = min(s.fast+n*slots<<(sweepSlow-sweepFast), max(most, slots>>sweepCredit<<sweepSlow))
 	s.slow = min(s.slow+n*max(slots, sweepPage<<sweepSlow/sweepTicks), most)
 }
 

@@ -12,9 +12,12 @@ func TestSearchesUnderChurn(t *testing.T) {
 	for _, r := range []struct {
 		name    string
 		seconds uint32
+		fill    int     // percent of the rated one
 		most    float64 // slots that a search for what is not there looks at
 	}{
-		{"lives of a second", 1, 40}, {"lives of ten seconds", 10, 40},
+		{"lives of a second", 1, 98, 40}, {"lives of ten seconds", 10, 98, 40},
+		{"half full", 1, 49, 8}, {"half full, ten seconds", 10, 49, 8},
+		{"a quarter full", 1, 24, 8}, {"a quarter full, ten seconds", 10, 24, 8},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			const conns = 100_000
@@ -23,7 +26,7 @@ func TestSearchesUnderChurn(t *testing.T) {
 			now := clock.Tick(1 << 20)
 			startAt(tab, now)
 			life := r.seconds * clock.PerSecond
-			each := int(conns * 98 / 100 / (life + Rest + 3<<wheelShift))
+			each := int(uint32(conns*r.fill/100) / (life + Rest + 3<<wheelShift))
 			n, refused := uint32(0), 0
 			expire := func(i uint32) {
 				tab.Claim(i)
@@ -54,6 +57,35 @@ func TestSearchesUnderChurn(t *testing.T) {
 				t.Errorf("%d connections were refused", refused)
 			}
 		})
+	}
+}
+
+// A round of the sweep takes a second and no longer, however many slots there are and however
+// often its owner calls, who sleeps for 50 ms at most. That of a small table may be shorter.
+func TestSweepKeepsPace(t *testing.T) {
+	for _, slots := range []int{1 << 12, 1 << 20, 1 << 25} {
+		for _, r := range []struct {
+			calls int    // at a tick
+			every uint32 // so many ticks
+		}{{1000, 1}, {40, 1}, {2000, 48}} {
+			var s sweep
+			s.forgot(slots, slots)
+			n, ticks := 0, uint32(0)
+			for s.lap > 0 && ticks < 1<<12 {
+				ticks += r.every
+				s.pass(r.every, slots)
+				for range r.calls {
+					p := s.pages()
+					if n += p; p > sweepBudget {
+						t.Fatalf("%d pages in a call", p)
+					}
+					s.pass(0, slots)
+				}
+			}
+			if n*sweepPage < slots || ticks > 1100 || ticks < 900 && slots > 1<<12 {
+				t.Errorf("%d slots, %d calls every %d ticks: %d slots looked at in %d ticks", slots, r.calls, r.every, n*sweepPage, ticks)
+			}
+		}
 	}
 }
 
