@@ -164,10 +164,10 @@ func (w *Worker) forget(now, horizon clock.Tick, budget int) {
 func (w *Worker) owed(narrow, wide int) {
 	w.owned -= (narrow + wide) / 2
 	if narrow > 0 {
-		w.sweeps[0].forgot(narrow, w.t.Slots())
+		w.sweeps[0].forgot(narrow*w.each(w.t.Conns()), w.t.Slots())
 	}
 	if wide > 0 {
-		w.sweeps[1].forgot(wide, w.t.WideSlots())
+		w.sweeps[1].forgot(wide*w.each(w.t.WideConns()), w.t.WideSlots())
 	}
 }
 

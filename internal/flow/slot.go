@@ -186,9 +186,9 @@ func (w *Worker) withdraw(slot uint32, now clock.Tick) {
 	atomic.StoreUint32(&h.Last, uint32(now-Rest))
 	atomic.StoreUint64(&h.Key1, atomic.LoadUint64(&h.Key1)&^(genOne-1)|FlagDead)
 	if slot&WideBit != 0 {
-		w.sweeps[1].forgot(1, w.t.WideSlots())
+		w.sweeps[1].forgot(sweepEach, w.t.WideSlots())
 	} else {
-		w.sweeps[0].forgot(1, w.t.Slots())
+		w.sweeps[0].forgot(sweepEach, w.t.Slots())
 	}
 }
 

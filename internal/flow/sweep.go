@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"unsafe"
 
@@ -21,9 +22,10 @@ import (
 const (
 	// A page is what a worker sweeps at once.
 	sweepPage = 64
-	// sweepEach is how many slots are looked at for one half-flow that was forgotten: at
-	// most a quarter of all slots wait for the sweep, and an eighth on average, whatever
-	// ends; docs/flow-table.md has what that makes of searches.
+	// sweepEach is how many slots are looked at for one half-flow that was forgotten, where
+	// the table is more than half full: at most a quarter of all slots wait for the sweep,
+	// and an eighth on average, whatever ends; docs/flow-table.md has what that makes of
+	// searches. Where it is less full searches are short with more of them (Worker.each).
 	sweepEach = 4
 	// sweepFast and sweepSlow are the shifts of how many ticks a round takes at least, and
 	// how many the last one takes, after which all that was forgotten is swept. But as
@@ -33,6 +35,13 @@ const (
 	sweepTicks = 8
 	// sweepBudget is how many pages are swept in a call at most.
 	sweepBudget = 16
+	// sweepCredit is the shift of what share of a round may come late: calls are more than
+	// ticks, or less.
+	sweepCredit = 3
+	// scanLines is how many lines of the next page are called in at once.
+	scanLines = 8
+	// Where flags lie in Key1.
+	validBit, pendingBit, deadBit = flagShift, flagShift + 2, flagShift + 3
 )
 
 // sweep is what a worker has to sweep of one array.
@@ -43,17 +52,30 @@ type sweep struct {
 	slow int // and of those left of the lap
 }
 
-// forgot counts n half-flows of an array with so many slots that were forgotten.
+// forgot says that half-flows of an array with so many slots were forgotten, for which n of
+// them are to be looked at.
 func (s *sweep) forgot(n, slots int) {
-	s.owed = min(s.owed+n*sweepEach, slots)
+	s.owed = min(s.owed+n, slots)
 	s.lap = slots
+}
+
+// each is how many slots are looked at for a half-flow that was forgotten, in an array that
+// has room for so many connections. What the others have resting, one guesses.
+func (w *Worker) each(conns int) int {
+	switch used := w.t.Len() + w.resting*w.t.nwork; {
+	case used < conns/4:
+		return sweepEach / 4
+	case used < conns/2:
+		return sweepEach / 2
+	}
+	return sweepEach
 }
 
 // pass says that some ticks went by.
 func (s *sweep) pass(ticks uint32, slots int) {
 	most := sweepBudget * sweepPage << sweepSlow
 	n := int(min(ticks, 1<<sweepFast))
-	s.fast = min(s.fast+n*slots<<(sweepSlow-sweepFast), most)
+	s.fast = min(s.fast+n*slots<<(sweepSlow-sweepFast), max(most, slots>>sweepCredit<<sweepSlow))
 	s.slow = min(s.slow+n*max(slots, sweepPage<<sweepSlow/sweepTicks), most)
 }
 
@@ -97,27 +119,67 @@ func (w *Worker) sweepAll(now, horizon clock.Tick) {
 	w.swept = now
 }
 
-// sweepPage sweeps the next page of an array that begins with slot first. On its way it
-// keeps in mind how far back the homes of those lie that it met: a slot before all of them
-// is on nobody's path.
+// sweepPage sweeps the next page of an array that begins with slot first: a dead slot becomes
+// empty unless a half-flow on this page or behind it has its path across.
 func (w *Worker) sweepPage(first uint32, slots int, cursor *atomic.Uint32, now clock.Tick) {
 	t := w.t
 	pages := uint32(slots / sweepPage)
 	page := pages - 1 - (cursor.Add(1)-1)%pages
-	t.callInPage(first + (page+pages-1)%pages*sweepPage)
-	end := first + page*sweepPage + sweepPage
-	reach := t.reach(end, first+uint32(slots))
-	for slot := end - 1; ; slot-- {
+	begin := first + page*sweepPage
+	dead, others := t.scan(begin, first+(page+pages-1)%pages*sweepPage, now)
+	if dead == 0 {
+		return
+	}
+	end := begin + sweepPage
+	dead &^= across(begin, t.reach(end, first+uint32(slots)), end)
+	for others &= -(dead & -dead); others != 0; others &= others - 1 { // those behind the first dead one
+		slot := begin + uint32(bits.TrailingZeros64(others))
 		h := t.Half(slot)
-		k := atomic.LoadUint64(&h.Key1)
-		if k&FlagDead != 0 && slot < reach && rested(h, now) && w.vacate(slot, k) {
-			k = 0
+		dead &^= across(begin, t.homeOf(h, slot, atomic.LoadUint64(&h.Key1), farthest), slot)
+	}
+	for ; dead != 0; dead &^= 1 << (bits.Len64(dead) - 1) {
+		w.vacate(begin+uint32(bits.Len64(dead)-1), now)
+	}
+}
+
+// scan looks at a page that begins with a slot, and says, in a bit for each slot, who is dead
+// and rested, and where somebody lives or is moving in. On the way it calls in the page that is
+// to be swept next. It does not branch by what it finds: which of three it is nobody can
+// foretell, and a processor that guessed wrong has to wait for the word from memory before it
+// can ask for the next ones.
+func (t *Table) scan(begin, ahead uint32, now clock.Tick) (dead, others uint64) {
+	size := uintptr(HalfSize)
+	if begin&WideBit != 0 {
+		size = WideSize
+	}
+	at, next := unsafe.Pointer(t.Half(begin)), unsafe.Pointer(t.Half(ahead))
+	var lines [scanLines]unsafe.Pointer
+	for slot := 0; slot < sweepPage; {
+		for i := range lines {
+			lines[i] = next
+			next = unsafe.Add(next, size)
 		}
-		reach = t.homeOf(h, slot, k, reach)
-		if slot%sweepPage == 0 {
-			return
+		prefetch(&lines[0], len(lines))
+		for range scanLines {
+			h := (*Half)(at)
+			at = unsafe.Add(at, size)
+			k := atomic.LoadUint64(&h.Key1)
+			rest := uint64(2*Rest-1) - uint64(uint32(now)-atomic.LoadUint32(&h.Last)+Rest) // less than 0: rested
+			dead |= k & FlagDead >> deadBit & (rest >> 63) << (slot & 63)
+			others |= (k&FlagValid>>validBit | k&FlagPending>>pendingBit) << (slot & 63)
+			slot++
 		}
 	}
+	return dead, others
+}
+
+// across has the bits of a page's slots from home to before an end, of those that there are.
+func across(begin, home, end uint32) uint64 {
+	if home >= end {
+		return 0
+	}
+	from, to := max(home, begin)-begin, end-begin // to is 64 at most
+	return ^uint64(0) << from &^ (^uint64(0) << to)
 }
 
 // farthest is a home that nobody has: all slots lie before it.
@@ -153,22 +215,26 @@ func (t *Table) homeOf(h *Half, slot uint32, k uint64, reach uint32) uint32 {
 	return reach
 }
 
-// vacate turns a dead slot that rested, whose Key1 is k, into an empty one, unless a
+// vacate turns a slot that was seen dead and rested into an empty one, unless a
 // path leads across it. One worker alone was told so by those behind it (sweepPage). If
-// there are several, it marks the slot in the key bits, with a mark that is used once, before
-// it looks: who moves in behind it after that takes the mark away (hold), and the
-// slot stays.
-func (w *Worker) vacate(slot uint32, k uint64) bool {
+// there are several, the slot may have a new tenant by now. Else it is marked
+// in the key bits, with a mark that is used once, before who lives behind it is looked
+// at: who moves in there after that takes the mark away (hold), and the slot stays.
+func (w *Worker) vacate(slot uint32, now clock.Tick) {
 	t := w.t
 	h := t.Half(slot)
 	if t.nwork == 1 {
 		Set64(&h.Key1, 0)
-		return true
+		return
+	}
+	k := atomic.LoadUint64(&h.Key1)
+	if k&FlagDead == 0 || !rested(h, now) {
+		return
 	}
 	w.marks++
 	marked := k&^KeyMask | uint64(w.id+1)<<32 | uint64(w.marks)
 	if !atomic.CompareAndSwapUint64(&h.Key1, k, marked) {
-		return false // another is at it: with the next round
+		return // another is at it: with the next round
 	}
 	end := uint32(t.Slots())
 	if slot&WideBit != 0 {
@@ -176,16 +242,7 @@ func (w *Worker) vacate(slot uint32, k uint64) bool {
 	}
 	if t.reach(slot+1, end) <= slot {
 		atomic.CompareAndSwapUint64(&h.Key1, marked, k&^KeyMask)
-		return false
+		return
 	}
-	return atomic.CompareAndSwapUint64(&h.Key1, marked, 0)
-}
-
-// callInPage calls in the end of a page that is to be swept next.
-func (t *Table) callInPage(slot uint32) {
-	var at [8]unsafe.Pointer
-	for i := range at {
-		at[i] = unsafe.Pointer(t.Half(slot + sweepPage - 1 - uint32(i)))
-	}
-	prefetch(&at[0], len(at))
+	atomic.CompareAndSwapUint64(&h.Key1, marked, 0)
 }
