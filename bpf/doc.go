@@ -22,7 +22,7 @@ package bpf
 // outside of /usr/include; elsewhere it is not needed and does no harm.
 
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" XskRedirect xsk_redirect.bpf.c
-//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -fno-strict-aliasing -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Forward forward.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -type rule -type lane -cflags "-O2 -fno-strict-aliasing -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Forward forward.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -no-global-types -cflags "-DWEIR_ON_VETH -O2 -fno-strict-aliasing -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" ForwardVeth forward.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Lost lost.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" IngressDrop ingress_drop.bpf.c

@@ -104,13 +104,8 @@ struct rule {
 	__u32 pad[11];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, MAX_PORTS);
-	__type(key, __u32);
-	__type(value, struct rule);
-} rules SEC(".maps");
+// By port. One value of a map, which costs no lookup. The loader puts the engine's in its place.
+struct rule rules[MAX_PORTS] SEC(".data.rules") __attribute__((visibility("hidden")));
 
 // The ports of VLANs by link and tag: link << 32 | the tag as it lies on the wire,
 // priority bits 0.
@@ -298,8 +293,8 @@ static __always_inline enum why link_layer(struct xdp_md *frame, struct packet *
 	if (!id)
 		return left(p, LINK);
 	__u32 in = *id;
-	r = bpf_map_lookup_elem(&rules, &in);
-	if (!r || !(READ(r->flags) & TAKES))
+	r = &rules[in & (MAX_PORTS - 1)];
+	if (!(READ(r->flags) & TAKES))
 		return left(p, LINK);
 	p->in = in;
 	p->flags &= READ(r->flags);
@@ -495,9 +490,8 @@ static __always_inline enum why leave(struct packet *p, struct verdict *v, enum 
 		if (!t || (READ(t->paths_known) && (how == IN6 || length > LEAST_PATH)))
 			return left(p, SIZE);
 	}
-	__u32 out = v->out;
-	struct rule *r = bpf_map_lookup_elem(&rules, &out);
-	if (!r || !(READ(r->flags) & SENDS))
+	struct rule *r = &rules[v->out & (MAX_PORTS - 1)];
+	if (!(READ(r->flags) & SENDS))
 		return left(p, PORT);
 	v->link = READ(r->link);
 	v->tag = READ(r->tag);
@@ -902,6 +896,7 @@ static __always_inline enum why walk(struct xdp_md *frame, struct rule *r, __u32
 }
 
 #include "nobody.h"
+#include "express.h"
 
 #ifdef WEIR_ON_VETH
 #include "ahead.h"
@@ -912,16 +907,22 @@ static __always_inline void look_ahead(struct xdp_md *frame, __u32 flags, __u32 
 SEC("xdp")
 int forward(struct xdp_md *frame)
 {
+	__u32 cpu = bpf_get_smp_processor_id();
+	if (cpu >= cpus)
+		return fits_socket(frame) ? to_worker(frame) : XDP_DROP;
+	struct lane *lane = lane_of(cpu);
+	__u32 flags = READ(lane->flags);
+	if (flags & TAKES) {
+		look_ahead(frame, flags, cpu);
+		if (express(frame, lane, flags))
+			return XDP_REDIRECT;
+	}
 	if (!fits_socket(frame))
 		return XDP_DROP;
-	__u32 i = port, cpu = bpf_get_smp_processor_id();
-	struct rule *r = bpf_map_lookup_elem(&rules, &i);
-	if (!r)
+	struct rule *r = &rules[port & (MAX_PORTS - 1)];
+	flags = READ(r->flags);
+	if (!(flags & TAKES))
 		return to_worker(frame);
-	__u32 flags = READ(r->flags);
-	if (!(flags & TAKES) || cpu >= cpus)
-		return to_worker(frame);
-	look_ahead(frame, flags, cpu);
 	enum why why;
 	// One checksum in 65,536 looks open and is not: a worker would find out, if there is one.
 #pragma nounroll
@@ -933,7 +934,7 @@ int forward(struct xdp_md *frame)
 	}
 	if (why == TAKEN)
 		return XDP_REDIRECT;
-	i = cpu << 6 | port;
+	__u32 i = cpu << 6 | port;
 	struct passed *n = bpf_map_lookup_elem(&passed, &i);
 	if (n && why < REASONS)
 		n->why[why]++;

@@ -19,6 +19,30 @@ type ForwardDrops struct {
 	NoSocket uint64
 }
 
+type ForwardLane struct {
+	_         structs.HostLayout
+	Jiffies   uint64
+	Mac       uint64
+	Seed      uint64
+	Now       uint32
+	Flags     uint32
+	Tail      uint32
+	Homes     uint32
+	WideHomes uint32
+	Base      uint32
+	Pad       [2]uint64
+	To        [64]struct {
+		_   structs.HostLayout
+		Was [2]struct {
+			_       structs.HostLayout
+			Packets uint64
+			Bytes   uint64
+		}
+		Sends uint32
+		Pad   [7]uint32
+	}
+}
+
 type ForwardNobody struct {
 	_       structs.HostLayout
 	Dropped uint64
@@ -145,7 +169,6 @@ const (
 	ForwardMapNobody    = "nobody"
 	ForwardMapOwned     = "owned"
 	ForwardMapPassed    = "passed"
-	ForwardMapRules     = "rules"
 	ForwardMapVlans     = "vlans"
 	ForwardMapWays      = "ways"
 	ForwardMapWides     = "wides"
@@ -218,7 +241,6 @@ type ForwardMapSpecs struct {
 	Nobody  *ebpf.MapSpec `ebpf:"nobody"`
 	Owned   *ebpf.MapSpec `ebpf:"owned"`
 	Passed  *ebpf.MapSpec `ebpf:"passed"`
-	Rules   *ebpf.MapSpec `ebpf:"rules"`
 	Vlans   *ebpf.MapSpec `ebpf:"vlans"`
 	Ways    *ebpf.MapSpec `ebpf:"ways"`
 	Wides   *ebpf.MapSpec `ebpf:"wides"`
@@ -267,7 +289,6 @@ type ForwardMaps struct {
 	Nobody  *ebpf.Map `ebpf:"nobody"`
 	Owned   *ebpf.Map `ebpf:"owned"`
 	Passed  *ebpf.Map `ebpf:"passed"`
-	Rules   *ebpf.Map `ebpf:"rules"`
 	Vlans   *ebpf.Map `ebpf:"vlans"`
 	Ways    *ebpf.Map `ebpf:"ways"`
 	Wides   *ebpf.Map `ebpf:"wides"`
@@ -285,7 +306,6 @@ func (m *ForwardMaps) Close() error {
 		m.Nobody,
 		m.Owned,
 		m.Passed,
-		m.Rules,
 		m.Vlans,
 		m.Ways,
 		m.Wides,

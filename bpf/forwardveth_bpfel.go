@@ -25,7 +25,6 @@ const (
 	ForwardVethMapNobody     = "nobody"
 	ForwardVethMapOwned      = "owned"
 	ForwardVethMapPassed     = "passed"
-	ForwardVethMapRules      = "rules"
 	ForwardVethMapVlans      = "vlans"
 	ForwardVethMapWays       = "ways"
 	ForwardVethMapWides      = "wides"
@@ -99,7 +98,6 @@ type ForwardVethMapSpecs struct {
 	Nobody  *ebpf.MapSpec `ebpf:"nobody"`
 	Owned   *ebpf.MapSpec `ebpf:"owned"`
 	Passed  *ebpf.MapSpec `ebpf:"passed"`
-	Rules   *ebpf.MapSpec `ebpf:"rules"`
 	Vlans   *ebpf.MapSpec `ebpf:"vlans"`
 	Ways    *ebpf.MapSpec `ebpf:"ways"`
 	Wides   *ebpf.MapSpec `ebpf:"wides"`
@@ -149,7 +147,6 @@ type ForwardVethMaps struct {
 	Nobody  *ebpf.Map `ebpf:"nobody"`
 	Owned   *ebpf.Map `ebpf:"owned"`
 	Passed  *ebpf.Map `ebpf:"passed"`
-	Rules   *ebpf.Map `ebpf:"rules"`
 	Vlans   *ebpf.Map `ebpf:"vlans"`
 	Ways    *ebpf.Map `ebpf:"ways"`
 	Wides   *ebpf.Map `ebpf:"wides"`
@@ -167,7 +164,6 @@ func (m *ForwardVethMaps) Close() error {
 		m.Nobody,
 		m.Owned,
 		m.Passed,
-		m.Rules,
 		m.Vlans,
 		m.Ways,
 		m.Wides,

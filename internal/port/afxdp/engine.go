@@ -40,8 +40,10 @@ type Engine struct {
 	tracing []link.Link
 	later   bool // losses are counted from Watch on
 
-	rules  []bpf.ForwardRule   // mapped, as all that follows
-	ways   []bpf.ForwardWay    // cpu << 14 | family << 12 | in << 6 | out
+	ruled  pinned.Memory
+	rules  []bpf.ForwardRule // in ruled
+	lanes  [port.Max]atomic.Pointer[lanes]
+	ways   []bpf.ForwardWay    // mapped, as what follows; cpu << 14 | family << 12 | in << 6 | out
 	served []bpf.ForwardServed // cpu << 16 | real server
 	passed []bpf.ForwardPassed // cpu << 6 | port
 	mapped [][]byte
@@ -78,7 +80,7 @@ const (
 
 // shared are the maps that the programs of all ports share, and that are not the flow table's.
 var shared = []string{
-	bpf.ForwardMapRules, bpf.ForwardMapVlans, bpf.ForwardMapDevices,
+	bpf.ForwardMapVlans, bpf.ForwardMapDevices,
 	bpf.ForwardMapWays, bpf.ForwardMapDests, bpf.ForwardMapPassed,
 	bpf.ForwardMapOwned, bpf.ForwardMapNobody,
 }
@@ -87,7 +89,7 @@ var shared = []string{
 // counters take on each processor.
 func EngineBytes() int {
 	return processors() * (1<<14*int(unsafe.Sizeof(bpf.ForwardWay{})) + MaxDests*int(unsafe.Sizeof(bpf.ForwardServed{})) +
-		port.Max*int(unsafe.Sizeof(bpf.ForwardPassed{})+unsafe.Sizeof(bpf.LostLost{})))
+		port.Max*int(unsafe.Sizeof(bpf.ForwardPassed{})+unsafe.Sizeof(bpf.LostLost{})+unsafe.Sizeof(bpf.ForwardLane{})))
 }
 
 // Supported returns nil where the engine can run. Its loads of a record have to stay in
@@ -141,8 +143,10 @@ func (e *Engine) make(keep *pinned.Dir) error {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 	}
+	if e.ruled, e.rules, err = one[bpf.ForwardRule]("rules", port.Max); err != nil {
+		return err
+	}
 	err = errors.Join(
-		mapArray(e, e.maps[bpf.ForwardMapRules], &e.rules),
 		mapArray(e, e.maps[bpf.ForwardMapWays], &e.ways),
 		mapArray(e, e.maps[bpf.ForwardMapPassed], &e.passed),
 	)
@@ -299,7 +303,10 @@ func (e *Engine) Close() (err error) {
 	for i := range e.kept {
 		e.kept[i].Close()
 	}
+	e.closeLanes()
+	e.ruled.Close()
 	e.kept, e.zero, e.nobody = nil, nil, nil
+	e.ruled = pinned.Memory{}
 	e.tracing, e.mapped, e.maps = nil, nil, map[string]*ebpf.Map{}
 	e.rules, e.ways, e.served, e.passed, e.losses = nil, nil, nil, nil, nil
 	return err
@@ -335,7 +342,13 @@ func (e *Engine) load(id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Pro
 // loadSpec loads what forward.bpf.c was compiled to, in whichever way.
 func (e *Engine) loadSpec(spec *ebpf.CollectionSpec, id uint16, xsks, drops *ebpf.Map, trial uint32) (*ebpf.Program, error) {
 	e.size(spec)
+	lanes, err := e.lanesOf(id)
+	if err != nil {
+		return nil, err
+	}
+	spec.Maps[lanesSection].ValueSize = lanes.memory.Map.ValueSize()
 	maps := maps.Clone(e.maps)
+	maps[rulesSection], maps[lanesSection] = e.ruled.Map, lanes.memory.Map
 	maps[bpf.ForwardMapXsks], maps[bpf.ForwardMapDrops] = xsks, drops
 	spec.Maps[bpf.ForwardMapXsks].MaxEntries = xsks.MaxEntries()
 	spec.Maps[bpf.ForwardMapDrops].MaxEntries = drops.MaxEntries()
@@ -350,7 +363,7 @@ func (e *Engine) loadSpec(spec *ebpf.CollectionSpec, id uint16, xsks, drops *ebp
 	var o struct {
 		Forward *ebpf.Program `ebpf:"forward"`
 	}
-	err := spec.LoadAndAssign(&o, &ebpf.CollectionOptions{MapReplacements: maps})
+	err = spec.LoadAndAssign(&o, &ebpf.CollectionOptions{MapReplacements: maps})
 	return o.Forward, err
 }
 
@@ -402,6 +415,7 @@ func (e *Engine) SetRules(rules *[port.Max]Rule) error {
 		if r.Tag != 0 {
 			wanted[uint64(r.Link)<<32|uint64(tag)] = uint32(i)
 		}
+		e.ruleLanes(uint16(i), r, mac, flags)
 		if w.Mac == mac && w.Link == uint32(r.Link) && w.Tag == tag {
 			atomic.StoreUint32(&w.Flags, flags)
 			continue

@@ -27,6 +27,7 @@ func (e *Engine) Way(in, out uint16) (by [4]Carried) {
 			c.TxBytes += atomicLoad(&w.TxBytes)
 		}
 	}
+	e.plain(in, out, &by)
 	return by
 }
 
