@@ -51,7 +51,7 @@ type peersOptions struct {
 func peers(args []string) error {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
 	seconds := fs.Float64("seconds", 0.25, "seconds of a slice, of calm time; it lasts three times as long at most; of iperf3 a second at least")
-	reps := fs.Int("reps", 16, "rounds, in each of which all have a slice of each figure; iperf3 has half as many; who had few calm slices has up to half as many more")
+	reps := fs.Int("reps", 12, "rounds, in each of which all have a slice of each figure; iperf3 has half as many; who had few calm slices has up to half as many more")
 	flows := fs.String("flows", "1,1000,100000,1000000", "numbers of UDP flows")
 	only := fs.String("peers", "", "what to measure, by name, comma between; nothing: all")
 	conns := fs.Int("conns", 1000, "connections that the web's client has at a time")
