@@ -121,9 +121,6 @@ func (b *webBed) tune(in *netns.Namespace) error {
 		in.WriteSysctl("ipv4/ip_local_port_range", "1024 65535"),
 		in.WriteSysctl("ipv4/tcp_max_syn_backlog", "8192"),
 		in.WriteSysctl("core/somaxconn", "8192"),
-		// Ended connections would be kept for 60 s, so that a slice had the work of forgetting
-		// those of others' slices, and each round more of it than the one before.
-		in.WriteSysctl("ipv4/tcp_max_tw_buckets", "0"),
 	)
 }
 

@@ -321,3 +321,11 @@ func calmLeast(span time.Duration) (float64, error) {
 	time.Sleep(span)
 	return w.end(), nil
 }
+
+// most is how many rounds there may be, so that all have calm ones.
+func (o *peersOptions) most(rounds int) int {
+	if o.rough {
+		return rounds
+	}
+	return rounds + rounds/2
+}

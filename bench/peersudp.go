@@ -105,7 +105,7 @@ func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, flows
 			return err
 		}
 	}
-	for round := range o.reps + o.reps/2 {
+	for round := range o.most(o.reps) {
 		said := fmt.Sprintf("%s, round %d of %d: ", what, round+1, o.reps)
 		if err := c.datagramsRound(ctx, o, flows, round, said, lanes); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (c *catch) datagramsPaced(ctx context.Context, o peersOptions, flows int, l
 	for _, l := range lanes {
 		l.pace = time.Duration(2e3 / quarters(c.counted(udpKey("steady", flows), l.p.name))[1])
 	}
-	for round := range o.reps + o.reps/2 {
+	for round := range o.most(o.reps) {
 		for _, l := range inRound(lanes, round, o.reps, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, "udp load") }) {
 			if err := attempt(ctx, fmt.Sprintf("half load, round %d of %d: %s", round+1, o.reps, l.p.name), func() error {
 				ph, err := l.slice(ctx, o, c.Least, flows, 0, l.pace)

@@ -95,7 +95,7 @@ func (c *catch) webs(ctx context.Context, bin string, o peersOptions) (err error
 		{"HTTP at half load", "web load", rounds, func(l *webLane, _ int) error { return c.answers(ctx, o, l) }},
 		{"iperf3", "iperf", max(o.reps/iperfFewer, 1), func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
 	} {
-		for round := range step.rounds + step.rounds/2 {
+		for round := range o.most(step.rounds) {
 			for _, l := range inRound(lanes, round, step.rounds, func(l *webLane) bool { return c.lacks(step.rounds, l.p.name, step.key) }) {
 				if err := attempt(ctx, fmt.Sprintf("%s, round %d of %d: %s", step.what, round+1, step.rounds, l.p.name), func() error { return step.measure(l, round) }); err != nil {
 					return err
