@@ -171,6 +171,13 @@ func TestRatioOfCalmRounds(t *testing.T) {
 	if v := c.counted("k", "a"); len(v) != 16 {
 		t.Errorf("%d rounds count, 16 are calm", len(v))
 	}
+	// Who is never calm is compared with the other's disturbed rounds.
+	for range 24 {
+		c.addCalm("k", "never", 1, calmTime{}, time.Second)
+	}
+	if r, ok := c.ratio(&figure{key: "k"}, "never", "a"); !ok || math.Abs(r.times-1.0/3) > 0.01 {
+		t.Errorf("%+v (%v), want 1/3", r, ok)
+	}
 	clear(c.Calm["k"]["b"][5:])
 	if v := c.counted("k", "b"); len(v) != 24 {
 		t.Errorf("%d rounds count where too few are calm", len(v))

@@ -29,7 +29,7 @@ func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
 		return r, false
 	}
 	key := cmp.Or(f.cost, f.key)
-	a, b := c.counted(key, name), c.counted(key, other)
+	a, b := c.alike(key, name, other)
 	if len(a) == 0 || len(b) == 0 {
 		return r, false
 	}
@@ -61,6 +61,34 @@ func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
 	mean := sum / draws
 	r.within = 2 * math.Sqrt(max(squares/draws-mean*mean, 0)) / r.times
 	return r, true
+}
+
+// alike are two peers' figures in the same circumstances: of calm rounds, or, where one of them
+// had too few, of disturbed ones for both.
+func (c *catch) alike(key, name, other string) (a, b []float64) {
+	if c.oftenCalm(key, name) == c.oftenCalm(key, other) {
+		return c.counted(key, name), c.counted(key, other)
+	}
+	a, b = c.disturbed(key, name), c.disturbed(key, other)
+	if len(a) == 0 || len(b) == 0 {
+		return c.counted(key, name), c.counted(key, other)
+	}
+	return a, b
+}
+
+// oftenCalm reports whether at least a quarter of the rounds was calm.
+func (c *catch) oftenCalm(key, name string) bool {
+	return 4*(len(c.Calm[key][name])-len(c.disturbed(key, name))) >= len(c.Calm[key][name])
+}
+
+// disturbed are the figures of the rounds that were not calm, as they are.
+func (c *catch) disturbed(key, name string) (v []float64) {
+	for i, part := range c.Calm[key][name] {
+		if part*calmParts < 1 {
+			v = append(v, c.Figures[key][name][i])
+		}
+	}
+	return v
 }
 
 // middleMean is the mean of the middle half of figures.
