@@ -50,8 +50,8 @@ type peersOptions struct {
 
 func peers(args []string) error {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
-	seconds := fs.Float64("seconds", 0.25, "seconds of a slice of datagrams; of HTTP it is twice that, of iperf3 a second at least")
-	reps := fs.Int("reps", 24, "rounds, in each of which all have a slice of each figure; HTTP has half as many, iperf3 a quarter")
+	seconds := fs.Float64("seconds", 0.25, "seconds of a slice, of calm time; it lasts three times as long at most; of iperf3 a second at least")
+	reps := fs.Int("reps", 12, "rounds, in each of which all have a slice of each figure; iperf3 has half as many; who had few calm slices has up to half as many more")
 	flows := fs.String("flows", "1,1000,100000,1000000", "numbers of UDP flows")
 	only := fs.String("peers", "", "what to measure, by name, comma between; nothing: all")
 	conns := fs.Int("conns", 1000, "connections that the web's client has at a time")
@@ -181,6 +181,9 @@ func measurePeers(ctx context.Context, o peersOptions) (c *catch, err error) {
 	defer os.RemoveAll(bin)
 	c = newCatch(o)
 	if err := c.versions(ctx, o); err != nil {
+		return nil, err
+	}
+	if c.Least, err = calmLeast(calibration); err != nil {
 		return nil, err
 	}
 	room, err := makeRoom(slices.Max(o.flows))

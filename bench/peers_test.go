@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"| | weir-afxdp | forward | nft |\n|---|---|---|---|\n",
 		"| UDP, 1 k flows: Mpps, flooded | 3.00 (2.50-3.50) | 1.50 (1.25-1.75) | 1.00 (1.00-1.00) |\n",
-		"| UDP, 1 k flows: Mpps, flooded: of forward / of nft | 2.00 / 3.00 ±",
+		"| UDP, 1 k flows: Mpps, flooded: of forward / of nft | 2.00 ±52 % / 3.00 ±31 % | 1.00 / 1.50 ±31 % |",
 		"- weir-afxdp: Weir\n",
 	} {
 		if !strings.Contains(page, want) {
@@ -67,10 +67,10 @@ func TestReport(t *testing.T) {
 
 func TestCompareRuns(t *testing.T) {
 	before, c := caught(), caught()
-	c.Figures[udpKey("flood", 1000)][forwardName] = []float64{2, 1, 1.8}
+	c.Figures[udpKey("flood", 1000)][forwardName] = []float64{2, 1.6, 1.8}
 	want := []string{
-		"Of 4 ratios 2 differ",
-		"weir-afxdp is 2.00 times forward",
+		"Of 4 ratios 3 differ",
+		"weir-afxdp is 3.00 times nft",
 		"forward is 1.80 times nft",
 	}
 	got := c.compare(before)
@@ -149,55 +149,65 @@ func TestQuarters(t *testing.T) {
 	}
 }
 
-// Slow minutes meet neighbours alike: the ratio does not know them, and is to be trusted.
-func TestRatioOfNeighbours(t *testing.T) {
-	c := &catch{Figures: map[string]map[string][]float64{"k": {}}}
+// Rounds that a neighbour disturbed are not in a ratio, whoever had them; where hardly any was
+// calm all are.
+func TestRatioOfCalmRounds(t *testing.T) {
+	c := newCatch(peersOptions{})
+	disturbed := map[string]int{"a": 3, "b": 2}
 	for round := range 24 {
-		speed := 1.0
-		if round >= 11 {
-			speed = 1.6
-		}
 		noise := 1 + 0.02*float64(round%3-1)
-		c.Figures["k"]["a"] = append(c.Figures["k"]["a"], 6*speed*noise)
-		c.Figures["k"]["b"] = append(c.Figures["k"]["b"], 2*speed)
+		for name, v := range map[string]float64{"a": 6, "b": 2} {
+			calm := calmTime{Calm: time.Second}
+			if round%disturbed[name] == 0 {
+				v, calm.Calm = v/2, time.Second/(2*calmParts)
+			}
+			c.addCalm("k", name, v*noise, calm, time.Second)
+		}
 	}
 	r, ok := c.ratio(&figure{key: "k"}, "a", "b")
-	if !ok || math.Abs(r.times-3) > 1e-9 || r.within > doubtful {
+	if !ok || math.Abs(r.times-3) > 0.03 || r.within > doubtful {
 		t.Errorf("%+v (%v), want 3, within little", r, ok)
+	}
+	if v := c.counted("k", "a"); len(v) != 16 {
+		t.Errorf("%d rounds count, 16 are calm", len(v))
+	}
+	// Who is never calm is compared with the other's disturbed rounds.
+	for range 24 {
+		c.addCalm("k", "never", 1, calmTime{}, time.Second)
+	}
+	if r, ok := c.ratio(&figure{key: "k"}, "never", "a"); !ok || math.Abs(r.times-1.0/3) > 0.01 {
+		t.Errorf("%+v (%v), want 1/3", r, ok)
+	}
+	clear(c.Calm["k"]["b"][5:])
+	if v := c.counted("k", "b"); len(v) != 24 {
+		t.Errorf("%d rounds count where too few are calm", len(v))
 	}
 	// Half of the rounds say 2 and half 4: that is not known to a tenth.
 	for round := range 24 {
-		c.Figures["k"]["a"][round] = float64(2+round%2*2) * c.Figures["k"]["b"][round]
+		c.Figures["k"]["a"][round] = float64(2 + round/2%2*2)
 	}
 	if r, _ := c.ratio(&figure{key: "k"}, "a", "b"); r.within < agreement {
 		t.Errorf("%+v is trusted, of rounds that say 2 and 4", r)
 	}
-	c.Figures["k"]["b"] = c.Figures["k"]["b"][1:]
-	if r, ok := c.ratio(&figure{key: "k"}, "a", "b"); ok {
-		t.Errorf("%+v of rounds that are not the same", r)
-	}
 }
 
-// A cost that is less than nothing in some rounds has a ratio all the same, of whatever
-// speed the machine was.
+// A cost that is less than nothing in some rounds has a ratio all the same. What is taken off
+// is the middle of all rounds in which that was measured.
 func TestRatioOfCosts(t *testing.T) {
-	c := &catch{Figures: map[string]map[string][]float64{}}
-	add := func(key, name string, v float64) { c.add(key, &peer{name: name}, v) }
+	c := newCatch(peersOptions{})
+	calm := calmTime{Calm: time.Second}
 	for round := range 24 {
-		speed := 1 + 0.6*float64(round/12)
 		noise := 1.5 * float64(round%3-1)
-		for name, cost := range map[string]float64{"a": 40, "b": 1 + noise} {
-			add("cost", name, cost*speed)
-			add("cable", name, 20*speed)
-			add("per cpu", name, 1e6/max(cost*speed, leastCost/1e3))
-		}
+		c.addCalm("all", "a", 1000*(40+20), calm, time.Second)
+		c.addCalm("all", "b", 1000*(1+20+noise), calm, time.Second)
+		c.addCalm("cable", "c", 1000*(20+noise), calm, time.Second)
 	}
-	f := figure{key: "per cpu", cost: "cost", level: "cable"}
+	c.takeOff("cost", "all", "cable", "c", 1e-3)
+	f := figure{key: "per cpu", cost: "cost"}
 	if r, ok := c.ratio(&f, "b", "a"); !ok || math.Abs(r.times-40) > 1e-9 || r.within < doubtful {
 		t.Errorf("%+v (%v), want 40, and that it is not known well", r, ok)
 	}
-	f.less = true
-	if r, ok := c.ratio(&f, "a", "b"); !ok || math.Abs(r.times-40) > 1e-9 {
+	if r, ok := c.ratio(&figure{key: "cost"}, "a", "b"); !ok || math.Abs(r.times-40) > 1e-9 {
 		t.Errorf("%+v (%v), want 40", r, ok)
 	}
 	for i := range c.Figures["cost"]["b"] {
@@ -205,6 +215,29 @@ func TestRatioOfCosts(t *testing.T) {
 	}
 	if r, ok := c.ratio(&f, "a", "b"); ok {
 		t.Errorf("%+v, of a cost below nothing", r)
+	}
+}
+
+// After all rounds those that lack calm ones have half as many more, and nobody else.
+func TestRoundsMore(t *testing.T) {
+	const rounds = 6
+	c := newCatch(peersOptions{})
+	names := []string{"calm", "disturbed"}
+	for round := range rounds + rounds/2 {
+		for _, name := range inRound(names, round, rounds, func(name string) bool { return c.lacks(rounds, name, "k") }) {
+			ct := calmTime{Calm: time.Second}
+			if name == "disturbed" && round < rounds+1 && round > 0 {
+				ct.Calm = 0
+			}
+			c.addCalm("k", name, 1, ct, time.Second)
+		}
+	}
+	if n := len(c.Figures["k"]["calm"]); n != rounds {
+		t.Errorf("%d rounds of who was calm", n)
+	}
+	// Rounds 0, 7 and 8 are calm: three of six.
+	if n := len(c.Figures["k"]["disturbed"]); n != rounds+rounds/2 {
+		t.Errorf("%d rounds of who was disturbed", n)
 	}
 }
 
@@ -293,7 +326,7 @@ func TestLossIsCounted(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	ph, err := l.slice(t.Context(), o, flows, window, 0)
+	ph, err := l.slice(t.Context(), o, 0, flows, window, 0)
 	if err == nil || !strings.Contains(err.Error(), "were lost though the generator held back") {
 		t.Errorf("a loss of one in %d: %v", each, err)
 	}

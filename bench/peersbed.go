@@ -2,10 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -274,42 +271,6 @@ func (b *webBed) forwardingAddresses() error {
 // receiveBoth has both of Linux's links receive as network cards do: in NAPI, GRO on.
 func (b *webBed) receiveBoth(ctx context.Context) error {
 	return errors.Join(b.linux(ctx, "ethtool", "-K", "dpdk1", "gro", "on"), b.linux(ctx, "ethtool", "-K", "dpdk0", "gro", "on"))
-}
-
-// iperf is one TCP stream through the peer: bits a second at the receiver.
-func (b *webBed) iperf(ctx context.Context, span time.Duration) (float64, error) {
-	var log bytes.Buffer
-	pinned := strconv.Itoa(generatorCPU)
-	cmd := exec.Command("iperf3", "-s", "-p", strconv.Itoa(iperfPort), "-A", pinned)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	server, err := b.sink.Start(cmd)
-	if err != nil {
-		return 0, err
-	}
-	defer server.Kill()
-	seconds := strconv.Itoa(max(int(span.Seconds()), 1))
-	deadline, cancel := context.WithTimeout(ctx, span+patience)
-	defer cancel()
-	for {
-		out, err := b.gen.Run(deadline, "iperf3", "-c", b.target(iperfPort).Addr().String(), "-p", strconv.Itoa(iperfPort), "-t", seconds, "-A", pinned, "-J")
-		var report struct {
-			End struct {
-				Received struct {
-					Bits float64 `json:"bits_per_second"`
-				} `json:"sum_received"`
-			}
-			Error string
-		}
-		if e := json.Unmarshal([]byte(out), &report); e == nil && report.Error == "" && report.End.Received.Bits > 0 {
-			return report.End.Received.Bits, nil
-		}
-		// The server may not listen yet.
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-deadline.Done():
-			return 0, fmt.Errorf("iperf3: %w\n%s\n%s", cmp.Or(err, context.Cause(deadline)), cmp.Or(report.Error, out), &log)
-		}
-	}
 }
 
 // weirServes has the director serve the web and iperf3.

@@ -174,54 +174,7 @@ func (r *webRun) do(o webOrder) (ph webPhase, err error) {
 			return ph, err
 		}
 	}
-	before, err := r.times()
-	if err != nil {
-		return ph, err
-	}
-	r.measuring = true
-	for until := r.now() + r.o.For; r.now() < until; {
-		if err := r.turn(until); err != nil {
-			return ph, err
-		}
-	}
-	after, err := r.times()
-	r.measuring = false
-	ph = r.ph
-	ph.Took = after.at.Sub(before.at)
-	ph.Ends, ph.Balancer, ph.Softirqd = after.ends-before.ends, after.balancer-before.balancer, after.softirqd-before.softirqd
-	if r.o.Every > 0 {
-		ph.Delays = slices.Clone(r.delays)
-	}
-	return ph, err
-}
-
-// webTimes are all processor times at once.
-type webTimes struct {
-	at                       time.Time
-	ends, balancer, softirqd time.Duration
-}
-
-func (r *webRun) times() (t webTimes, err error) {
-	var s sample
-	if err := r.clock.read(&s, 0); err != nil {
-		return t, err
-	}
-	t.at, t.ends, t.softirqd = s.at, s.generator, s.softirqd
-	for _, pid := range r.o.Clients {
-		used, err := processTime(pid)
-		if err != nil {
-			return t, fmt.Errorf("the server is gone: %w", err)
-		}
-		t.ends += used
-	}
-	for _, pid := range r.o.Between {
-		used, err := processTime(pid)
-		if err != nil {
-			return t, fmt.Errorf("the balancer is gone: %w", err)
-		}
-		t.balancer += used
-	}
-	return t, nil
+	return r.measure()
 }
 
 // open begins a connection.

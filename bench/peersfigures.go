@@ -22,6 +22,12 @@ type catch struct {
 	Peers         []string
 	// Figures are by key, then by peer, in the order of the repetitions.
 	Figures map[string]map[string][]float64
+	// Calm is, for each figure, how much of the time that its slice wanted was calm (see
+	// peerscalm.go), 0 to about 1; below 1/calmParts all of the slice counted.
+	Calm map[string]map[string][]float64
+	// Slow is what the probes found in the time that counts: a list for each processor.
+	Slow  map[string]map[string][][]float64
+	Least float64 // what a probe finds where nothing disturbs
 
 	texts map[string]string
 }
@@ -29,7 +35,7 @@ type catch struct {
 func newCatch(o peersOptions) *catch {
 	c := &catch{
 		When: time.Now().UTC().Format("2006-01-02"), Load: loadAverage(), Seconds: o.time.Seconds(), Reps: o.reps, Flows: o.flows, Fill: o.fill, Held: o.held,
-		Peers: namesOf(o.peers), Figures: map[string]map[string][]float64{}, texts: map[string]string{},
+		Peers: namesOf(o.peers), Figures: map[string]map[string][]float64{}, Calm: map[string]map[string][]float64{}, Slow: map[string]map[string][][]float64{}, texts: map[string]string{},
 	}
 	for _, p := range o.peers {
 		c.texts[p.name] = p.text
@@ -42,6 +48,94 @@ func (c *catch) add(key string, p *peer, v float64) {
 		c.Figures[key] = map[string][]float64{}
 	}
 	c.Figures[key][p.name] = append(c.Figures[key][p.name], v)
+}
+
+// addCalm adds a figure of a slice, and how calm that was.
+func (c *catch) addCalm(key, name string, v float64, calm calmTime, want time.Duration) {
+	for of, x := range map[*map[string]map[string][]float64]float64{&c.Figures: v, &c.Calm: min(float64(calm.Calm)/float64(want), 1)} {
+		if (*of)[key] == nil {
+			(*of)[key] = map[string][]float64{}
+		}
+		(*of)[key][name] = append((*of)[key][name], x)
+	}
+	if c.Slow[key] == nil {
+		c.Slow[key] = map[string][][]float64{}
+	}
+	c.Slow[key][name] = append(c.Slow[key][name], calm.Slow)
+	if calm.Least > 0 {
+		c.Least = min(c.Least, calm.Least)
+	}
+}
+
+// lacks reports whether a figure has been measured in fewer calm rounds than half of those that
+// there are to be.
+func (c *catch) lacks(rounds int, name string, keys ...string) bool {
+	for _, key := range keys {
+		calm := 0
+		for _, part := range c.Calm[key][name] {
+			if part*calmParts >= 1 {
+				calm++
+			}
+		}
+		if 2*calm < rounds {
+			return true
+		}
+	}
+	return false
+}
+
+// inRound are those that are measured in a round: all, and after so many rounds, for half as
+// many more, those that lack calm ones.
+func inRound[T any](list []T, round, rounds int, lacks func(T) bool) (some []T) {
+	for _, x := range inTurn(list, round) {
+		if round < rounds || lacks(x) {
+			some = append(some, x)
+		}
+	}
+	return some
+}
+
+// calmness says how many slices were calm.
+func (c *catch) calmness() string {
+	all, calm, never := 0, 0, 0
+	for _, of := range c.Calm {
+		for _, parts := range of {
+			enough := 0
+			for _, part := range parts {
+				if part*calmParts >= 1 {
+					enough++
+				}
+			}
+			all, calm = all+len(parts), calm+enough
+			if 4*enough < len(parts) {
+				never++
+			}
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Of the slices %d %% had calm time; %d figures had it in less than a quarter of their rounds.", 100*calm/all, never)
+}
+
+// counted are the figures of the rounds that were calm; all of them where fewer than a quarter
+// of the rounds were. Each is what it would have been had probes found the least.
+func (c *catch) counted(key, name string) []float64 {
+	all, calm := c.Figures[key][name], c.Calm[key][name]
+	if len(calm) != len(all) {
+		return all
+	}
+	all = atRest(all, c.Slow[key][name])
+	var v []float64
+	for i, part := range calm {
+		if part*calmParts >= 1 {
+			v = append(v, all[i])
+		}
+	}
+	if 4*len(v) < len(all) {
+		return all
+	}
+	return v
 }
 
 func (c *catch) save(name string) error {
@@ -85,9 +179,8 @@ type figure struct {
 	plot       bool     // is in the picture
 	less       bool     // the less the better
 
-	// Of a difference that may be small the ratio is made otherwise; see ratioOf.
-	cost, level string // keys: what is compared, and what it is measured against in each round
-	levelOf     string // whose level that is; nobody: each peer's own
+	balancers bool   // IP forwarding, which balances nothing, is not compared: its figure is told alone
+	cost      string // of whose reciprocal the row is: key of what is compared, for that may be nothing in a round
 }
 
 // What ratios are made with: Linux's own ways; where the figure is a small difference for
@@ -106,7 +199,7 @@ func (c *catch) rows() (rows []figure) {
 		rows = append(rows,
 			figure{key: udpKey("flood", n), label: at + "Mpps, flooded", digits: 2, scale: 1, beside: toLinux, short: first || last, plot: first || last},
 			figure{key: udpKey("steady", n), label: at + "Mpps, nothing lost", digits: 2, scale: 1, beside: toLinux},
-			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: toLinux, short: first || last, plot: first || last, less: true, cost: udpKey("cpu", n), level: udpKey("own", n), levelOf: baseline.name})
+			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: toLinux, short: first || last, plot: first || last, less: true})
 	}
 	rows = append(rows, figure{key: "udp load", label: "UDP at half load: Mpps", digits: 2, scale: 1})
 	for _, at := range delayParts {
@@ -117,11 +210,11 @@ func (c *catch) rows() (rows []figure) {
 		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux},
 		figure{key: "kept cost", label: "HTTP keep-alive: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "kept own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
-		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true, cost: "kept cost", level: "kept cable"},
+		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true, balancers: true, cost: "kept cost"},
 		figure{key: "closed rate", label: "HTTP close: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux, short: true},
 		figure{key: "closed cost", label: "HTTP close: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "closed own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
-		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true, cost: "closed cost", level: "closed cable"})
+		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true, balancers: true, cost: "closed cost"})
 	for _, at := range delayParts {
 		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true})
 	}

@@ -14,6 +14,7 @@ type peer struct {
 	udp        *path // the way of datagrams; nil: it is a proxy of TCP
 	web        func(context.Context, *webBed) error
 	to         netip.Addr   // where the web's clients go
+	worker     bool         // packets of open flows need processor 1
 	fill       bool         // its memory is that of Weir's table,
 	table      flow.Backing // which is in memory of this kind
 	conntrack  bool         // its memory is that of the kernel's table, from the datagrams' run
@@ -39,7 +40,7 @@ const forwardName, nftName, haproxyName, nginxName = "forward", "nft", "haproxy"
 func peersOf() (list []*peer) {
 	for _, v := range variants {
 		list = append(list, &peer{
-			name: v.name, text: v.text, to: vip, fill: true, table: v.table,
+			name: v.name, text: v.text, to: vip, worker: !v.frames, fill: true, table: v.table,
 			udp: &path{name: v.name, text: v.text, set: serving(v.variant), dst: vip, seen: locals, frames: v.frames},
 			web: func(ctx context.Context, b *webBed) error { return b.weirServes(ctx, v.variant) },
 		})

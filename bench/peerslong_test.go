@@ -79,5 +79,5 @@ func figuresOf(key string, rounds int) int {
 	case strings.HasPrefix(key, "udp"):
 		return rounds
 	}
-	return max(rounds/webFewer, 1)
+	return rounds
 }

@@ -18,12 +18,14 @@ type webOrder struct {
 	From    []netip.Addr  // the connections leave from these in turn; none: from where Linux likes
 	Clients []int         // process ids: generator's and server's
 	Between []int         // and those of the balancer
+	Calm    calmOrder     // what is counted of the time
 }
 
 // webPhase is what came of it.
 type webPhase struct {
 	Err             string `json:",omitempty"`
 	Took            time.Duration
+	Calmed          calmTime
 	Requests        uint64
 	Failures        uint64
 	Ends, Balancer  time.Duration // processor time: of generator and server, of the balancer's processes

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,28 +20,42 @@ type ratio struct {
 // draws is how often rounds are drawn to see how far a ratio is to be trusted.
 const draws = 200
 
-// ratio compares two peers' figures of a row; it reports whether both have some.
+// ratio compares two peers' figures of a row; it reports whether both have some. Of each the
+// middle half of the calm rounds is averaged: between those there is no fast or slow minute
+// that would have to be the same one for both. A row that is the reciprocal of a cost is
+// compared by that, for in a round it may be nothing, or less.
 func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
-	made := c.ratioOf(f, name, other)
-	if made == nil {
+	if f.balancers && name == forwardName {
 		return r, false
 	}
-	n := len(c.Figures[f.key][name])
-	every := make([]int, n)
-	for i := range every {
-		every[i] = i
+	key := cmp.Or(f.cost, f.key)
+	a, b := c.alike(key, name, other)
+	if len(a) == 0 || len(b) == 0 {
+		return r, false
 	}
-	if r.times = made(every); math.IsNaN(r.times) || math.IsInf(r.times, 0) || r.times <= 0 {
+	if name == other {
+		return ratio{times: 1}, true
+	}
+	made := func(a, b []float64) float64 {
+		if f.cost != "" {
+			a, b = b, a
+		}
+		return middleMean(a) / middleMean(b)
+	}
+	if r.times = made(a, b); math.IsNaN(r.times) || math.IsInf(r.times, 0) || r.times <= 0 {
 		return r, false
 	}
 	chance := rand.New(rand.NewPCG(1, 2)) // the same each time: it is no figure of the machine's
-	drawn := make([]int, n)
+	draw := func(of []float64) []float64 {
+		v := make([]float64, len(of))
+		for i := range v {
+			v[i] = of[chance.IntN(len(of))]
+		}
+		return v
+	}
 	var sum, squares float64
 	for range draws {
-		for i := range drawn {
-			drawn[i] = chance.IntN(n)
-		}
-		t := made(drawn)
+		t := made(draw(a), draw(b))
 		sum, squares = sum+t, squares+t*t
 	}
 	mean := sum / draws
@@ -48,62 +63,37 @@ func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
 	return r, true
 }
 
-// ratioOf returns what makes the ratio of some of the rounds: each round's by itself, for
-// what disturbs one slice disturbs its neighbours too, and the median of those.
-//
-// A cost is a difference, and may be small in a round, or less than nothing. So each is
-// divided by what it is measured against in its round, by which the machine's fast and slow
-// minutes go away; of that each peer's middle half of the rounds is averaged, and those
-// averages are compared.
-func (c *catch) ratioOf(f *figure, name, other string) func(rounds []int) float64 {
-	a, b := c.Figures[f.key][name], c.Figures[f.key][other]
-	if len(a) == 0 || len(a) != len(b) {
-		return nil
+// alike are two peers' figures in the same circumstances: of calm rounds, or, where one of them
+// had too few, of disturbed ones for both.
+func (c *catch) alike(key, name, other string) (a, b []float64) {
+	if c.oftenCalm(key, name) == c.oftenCalm(key, other) {
+		return c.counted(key, name), c.counted(key, other)
 	}
-	if f.cost == "" {
-		return func(rounds []int) float64 {
-			times := make([]float64, len(rounds))
-			for i, at := range rounds {
-				times[i] = a[at] / b[at]
-			}
-			return quarters(times)[1]
-		}
+	a, b = c.disturbed(key, name), c.disturbed(key, other)
+	if len(a) == 0 || len(b) == 0 {
+		return c.counted(key, name), c.counted(key, other)
 	}
-	part := func(who string) []float64 {
-		whose := who
-		if f.levelOf != "" {
-			whose = f.levelOf
-		}
-		cost, level := c.Figures[f.cost][who], c.Figures[f.level][whose]
-		if len(cost) != len(a) || len(level) != len(a) {
-			return nil
-		}
-		parts := make([]float64, len(a))
-		for i := range parts {
-			parts[i] = cost[i] / level[i]
-		}
-		return parts
-	}
-	mine, others := part(name), part(other)
-	if mine == nil || others == nil {
-		return nil
-	}
-	return func(rounds []int) float64 {
-		times := middleMean(mine, rounds) / middleMean(others, rounds)
-		if !f.less { // the row is the cost's reciprocal
-			return 1 / times
-		}
-		return times
-	}
+	return a, b
 }
 
-// middleMean is the mean of the middle half of some of the figures.
-func middleMean(of []float64, at []int) (sum float64) {
-	v := make([]float64, len(at))
-	for i, k := range at {
-		v[i] = of[k]
+// oftenCalm reports whether at least a quarter of the rounds was calm.
+func (c *catch) oftenCalm(key, name string) bool {
+	return 4*(len(c.Calm[key][name])-len(c.disturbed(key, name))) >= len(c.Calm[key][name])
+}
+
+// disturbed are the figures of the rounds that were not calm, as they are.
+func (c *catch) disturbed(key, name string) (v []float64) {
+	for i, part := range c.Calm[key][name] {
+		if part*calmParts < 1 {
+			v = append(v, c.Figures[key][name][i])
+		}
 	}
-	slices.Sort(v)
+	return v
+}
+
+// middleMean is the mean of the middle half of figures.
+func middleMean(of []float64) (sum float64) {
+	v := slices.Sorted(slices.Values(of))
 	v = v[len(v)/4 : len(v)-len(v)/4]
 	for _, x := range v {
 		sum += x

@@ -53,10 +53,8 @@ func settle() (*poller, error) {
 		return nil, err
 	}
 	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(generatorCPU)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("bind to cpu %d: %w", generatorCPU, err)
+	if err := bindTo(generatorCPU); err != nil {
+		return nil, err
 	}
 	return newPoller()
 }

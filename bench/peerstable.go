@@ -18,7 +18,7 @@ const (
 func (c *catch) page() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %s. Load of the machine at the beginning: %s. %s.\n\n", c.Machine, c.When, c.Load, strings.Join(c.Versions, "; "))
-	fmt.Fprintf(&b, "%d rounds of all in turn, slices of %g s; of HTTP %d rounds, slices of %g s. Medians of the rounds, and in brackets the quartiles.\n\n", c.Reps, c.Seconds, max(c.Reps/webFewer, 1), webFewer*c.Seconds)
+	fmt.Fprintf(&b, "%d rounds of all in turn, of iperf3 %d; slices of %g s of calm time. %s Medians of the rounds, and in brackets the quartiles.\n\n", c.Reps, max(c.Reps/iperfFewer, 1), c.Seconds, c.calmness())
 	c.figures(&b, c.rows(), true)
 	b.WriteString("\nThe same as multiples of others'; with ± where the rounds say that twice the standard deviation is more than 5 %:\n\n")
 	c.ratios(&b)
@@ -55,7 +55,7 @@ func (c *catch) figures(b *strings.Builder, rows []figure, spread bool) {
 	for _, f := range rows {
 		fmt.Fprintf(b, "| %s |", f.label)
 		for _, name := range c.Peers {
-			v := c.Figures[f.key][name]
+			v := c.counted(f.key, name)
 			if len(v) == 0 {
 				b.WriteString(" - |")
 				continue

@@ -65,11 +65,11 @@ func openUDP(ctx context.Context, bin string, p *peer, way *path, o peersOptions
 }
 
 // slice measures one slice.
-func (l *udpLane) slice(ctx context.Context, o peersOptions, flows, window int, interval time.Duration) (ph phase, err error) {
+func (l *udpLane) slice(ctx context.Context, o peersOptions, least float64, flows, window int, interval time.Duration) (ph phase, err error) {
 	if l.n.daemon != nil && l.n.daemon.Ended() {
 		return ph, fmt.Errorf("the director died: %w\n%s", l.n.daemon.Err(), &l.n.log)
 	}
-	ph, err = l.part.do(ctx, order{Window: window, Flows: flows, For: o.time, Director: l.n.pid(), Open: true, Interval: interval})
+	ph, err = l.part.do(ctx, order{Window: window, Flows: flows, For: o.time, Director: l.n.pid(), Open: true, Interval: interval, Calm: o.calm(least, l.p.worker, l.n.pid())})
 	if err != nil {
 		return ph, err
 	}
@@ -105,12 +105,13 @@ func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, flows
 			return err
 		}
 	}
-	for round := range o.reps {
+	for round := range o.most(o.reps) {
 		said := fmt.Sprintf("%s, round %d of %d: ", what, round+1, o.reps)
 		if err := c.datagramsRound(ctx, o, flows, round, said, lanes); err != nil {
 			return err
 		}
 	}
+	c.takeOff(udpKey("cpu", flows), udpKey("all", flows), udpKey("own", flows), baseline.name, 1)
 	for _, l := range lanes[1:] {
 		if l.p.conntrack && flows == manyFlows {
 			for _, n := range c.Fill {
@@ -126,57 +127,66 @@ func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, flows
 
 // datagramsRound is one slice of each figure for all, the generator's own among them.
 func (c *catch) datagramsRound(ctx context.Context, o peersOptions, flows, round int, said string, lanes []*udpLane) error {
-	var own float64
-	all := make(map[*udpLane]float64)
-	for _, l := range inTurn(lanes, round) {
+	flood, own, steady := udpKey("flood", flows), udpKey("own", flows), udpKey("steady", flows)
+	for _, l := range inRound(lanes, round, o.reps, func(l *udpLane) bool {
+		return l != lanes[0] && c.lacks(o.reps, l.p.name, flood) || l == lanes[0] && c.lacks(o.reps, l.p.name, own)
+	}) {
 		if err := attempt(ctx, said+"flooded, "+l.p.name, func() error {
-			ph, err := l.slice(ctx, o, flows, 0, 0)
+			ph, err := l.slice(ctx, o, c.Least, flows, 0, 0)
 			if err != nil {
 				return err
 			}
 			if l == lanes[0] {
-				own = perFrame(&ph, ph.Receive)
-				c.add(udpKey("own", flows), l.p, own)
+				c.addCalm(own, l.p.name, perFrame(&ph, ph.Receive), ph.Calmed, o.time)
 				return nil
 			}
-			c.add(udpKey("flood", flows), l.p, mpps(&ph))
+			c.addCalm(flood, l.p.name, mpps(&ph), ph.Calmed, o.time)
 			return nil
 		}); err != nil {
 			return err
 		}
 	}
-	for _, l := range inTurn(lanes[1:], round) {
+	for _, l := range inRound(lanes[1:], round, o.reps, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, steady) }) {
 		if err := attempt(ctx, said+"nothing lost, "+l.p.name, func() error {
-			ph, err := l.slice(ctx, o, flows, window, 0)
+			ph, err := l.slice(ctx, o, c.Least, flows, window, 0)
 			if err != nil {
 				return err
 			}
-			c.add(udpKey("steady", flows), l.p, mpps(&ph))
-			all[l] = perFrame(&ph, ph.Receive+ph.User+ph.System)
+			c.addCalm(steady, l.p.name, mpps(&ph), ph.Calmed, o.time)
+			c.addCalm(udpKey("all", flows), l.p.name, perFrame(&ph, ph.Receive+ph.User+ph.System), ph.Calmed, o.time)
 			return nil
 		}); err != nil {
 			return err
 		}
 	}
-	for l, ns := range all {
-		c.add(udpKey("cpu", flows), l.p, ns-own)
-	}
 	return nil
+}
+
+// takeOff makes what a peer costs of what all costs, each round's less the middle of what the
+// same costs without the peer, whoever's rounds that was measured in.
+func (c *catch) takeOff(cost, all, without, whose string, scale float64) {
+	own := middleMean(c.counted(without, whose))
+	c.Figures[cost], c.Calm[cost] = map[string][]float64{}, c.Calm[all]
+	for name, v := range c.Figures[all] {
+		for _, x := range atRest(v, c.Slow[all][name]) {
+			c.Figures[cost][name] = append(c.Figures[cost][name], (x-own)*scale)
+		}
+	}
 }
 
 // datagramsPaced measures delays at half of what each peer carried.
 func (c *catch) datagramsPaced(ctx context.Context, o peersOptions, flows int, lanes []*udpLane) error {
 	for _, l := range lanes {
-		l.pace = time.Duration(2e3 / quarters(c.Figures[udpKey("steady", flows)][l.p.name])[1])
+		l.pace = time.Duration(2e3 / quarters(c.counted(udpKey("steady", flows), l.p.name))[1])
 	}
-	for round := range o.reps {
-		for _, l := range inTurn(lanes, round) {
+	for round := range o.most(o.reps) {
+		for _, l := range inRound(lanes, round, o.reps, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, "udp load") }) {
 			if err := attempt(ctx, fmt.Sprintf("half load, round %d of %d: %s", round+1, o.reps, l.p.name), func() error {
-				ph, err := l.slice(ctx, o, flows, 0, l.pace)
+				ph, err := l.slice(ctx, o, c.Least, flows, 0, l.pace)
 				if err != nil {
 					return err
 				}
-				c.add("udp load", l.p, mpps(&ph))
+				c.addCalm("udp load", l.p.name, mpps(&ph), ph.Calmed, o.time)
 				l.paced = append(l.paced, ph)
 				return nil
 			}); err != nil {
@@ -193,10 +203,11 @@ func (c *catch) datagramsPaced(ctx context.Context, o peersOptions, flows int, l
 			c.add("udp lost", l.p, 100*float64(lost)/float64(sent))
 		}
 		var all []delays
+		var calm []calmTime
 		for i := range l.paced {
-			all = append(all, l.paced[i].Delays)
+			all, calm = append(all, l.paced[i].Delays), append(calm, l.paced[i].Calmed)
 		}
-		if err := c.addDelays("udp", l.p, all); err != nil {
+		if err := c.addDelays("udp", l.p, all, calm, o.time); err != nil {
 			return err
 		}
 	}
@@ -206,18 +217,22 @@ func (c *catch) datagramsPaced(ctx context.Context, o peersOptions, flows int, l
 // addDelays adds three points of a distribution, in µs: the middle of each round, and of
 // tails what a quarter of the rounds has together. One that shows in few slices would not
 // be seen in the median of the slices.
-func (c *catch) addDelays(of string, p *peer, rounds []delays) error {
+func (c *catch) addDelays(of string, p *peer, rounds []delays, calm []calmTime, want time.Duration) error {
 	for _, at := range delayParts {
 		parts := rounds
 		if at.part > 0.5 {
 			parts = merged(rounds, tailGroups)
 		}
-		for _, d := range parts {
+		for i, d := range parts {
 			t, err := d.at(at.part)
 			if err != nil {
 				return err
 			}
-			c.add(of+" "+at.name, p, float64(t)/1e3)
+			if at.part > 0.5 {
+				c.add(of+" "+at.name, p, float64(t)/1e3)
+				continue
+			}
+			c.addCalm(of+" "+at.name, p.name, float64(t)/1e3, calm[i], want)
 		}
 	}
 	return nil

@@ -14,11 +14,15 @@ type webLane struct {
 	b      *webBed
 	each   float64 // memory of a connection, where it is a proxy
 	delays []delays
+	calm   []calmTime // of each of those
 }
 
-// webFewer times more than a slice of datagrams a slice of requests takes, and as many times
-// fewer rounds there are of it; of iperf3, which takes a second at least, twice that.
-const webFewer, iperfFewer = 2, 4
+// iperfFewer times fewer rounds there are of iperf3, a slice of which takes a second at least.
+const iperfFewer = 2
+
+// The way without a balancer is measured in as many networks each round, in turn: all of
+// them have the same one.
+const cablesRound, cableName = 2, "cable"
 
 // leastCost of a request is a bound in ns: what costs less can't be told from nothing.
 const leastCost = 200
@@ -65,78 +69,102 @@ func (c *catch) webs(ctx context.Context, bin string, o peersOptions) (err error
 			}
 		}
 	}
-	rounds := max(o.reps/webFewer, 1)
+	rounds := o.reps
+	cables := func(round int) (of []*webLane) {
+		for i := range min(cablesRound, len(lanes)) {
+			of = append(of, lanes[(round*cablesRound+i)%len(lanes)])
+		}
+		return of
+	}
+	requests := func(closing bool) func(l *webLane, round int) error {
+		return func(l *webLane, round int) error {
+			if err := c.requests(ctx, o, l, closing, false); err != nil || !slices.Contains(cables(round), l) {
+				return err
+			}
+			return c.requests(ctx, o, l, closing, true)
+		}
+	}
 	for _, step := range []struct {
 		what    string
+		key     string // of the figure that wants calm rounds
 		rounds  int
 		measure func(l *webLane, round int) error
 	}{
-		{"HTTP keep-alive", rounds, func(l *webLane, round int) error { return c.requests(ctx, o, l, round, false) }},
-		{"HTTP close", rounds, func(l *webLane, round int) error { return c.requests(ctx, o, l, round, true) }},
-		{"HTTP at half load", rounds, func(l *webLane, _ int) error { return c.answers(ctx, o, l) }},
-		{"iperf3", max(o.reps/iperfFewer, 1), func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
+		{"HTTP keep-alive", "kept rate", rounds, requests(false)},
+		{"HTTP close", "closed rate", rounds, requests(true)},
+		{"HTTP at half load", "web load", rounds, func(l *webLane, _ int) error { return c.answers(ctx, o, l) }},
+		{"iperf3", "iperf", max(o.reps/iperfFewer, 1), func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
 	} {
-		for round := range step.rounds {
-			for _, l := range inTurn(lanes, round) {
+		for round := range o.most(step.rounds) {
+			for _, l := range inRound(lanes, round, step.rounds, func(l *webLane) bool { return c.lacks(step.rounds, l.p.name, step.key) }) {
 				if err := attempt(ctx, fmt.Sprintf("%s, round %d of %d: %s", step.what, round+1, step.rounds, l.p.name), func() error { return step.measure(l, round) }); err != nil {
 					return err
 				}
 			}
 		}
 	}
+	c.costs(false)
+	c.costs(true)
 	for _, l := range lanes {
-		if err := c.addDelays("web", l.p, l.delays); err != nil {
+		if err := c.addDelays("web", l.p, l.delays, l.calm, o.time); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// requests measures a slice over the cable and one through the peer: what is wanted is a
-// difference.
-func (c *catch) requests(ctx context.Context, o peersOptions, l *webLane, round int, closing bool) error {
-	key := map[bool]string{false: "kept", true: "closed"}[closing]
-	order := webOrder{Conns: o.conns, Close: closing, For: webFewer * o.time, Stay: true}
-	var ph [2]webPhase // through the peer, by the cable
-	ways := []int{0, 1}
-	if round%2 == 1 {
-		slices.Reverse(ways)
+// requests measures a slice through the peer, or over the cable beside it.
+func (c *catch) requests(ctx context.Context, o peersOptions, l *webLane, closing, cable bool) error {
+	key, want := webKey(closing), o.time
+	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Close: closing, For: want, Stay: true, Calm: o.calm(c.Least, l.p.busy() && !cable, l.b.pids...)}, cable)
+	if err != nil {
+		return err
 	}
-	for _, way := range ways {
-		var err error
-		if ph[way], err = l.b.do(ctx, order, way == 1); err != nil {
-			return fmt.Errorf("%s: %w", []string{"through the peer", "by the cable alone"}[way], err)
-		}
+	each := func(t time.Duration) float64 { return float64(t) / float64(ph.Requests) }
+	if cable {
+		c.addCalm(key+" cable", cableName, each(ph.all()), ph.Calmed, want)
+		return nil
 	}
-	through, alone := &ph[0], &ph[1]
-	each := func(w *webPhase, t time.Duration) float64 { return float64(t) / float64(w.Requests) }
-	cable := each(alone, alone.all())
-	cost := each(through, through.all()) - cable
-	c.add(key+" rate", l.p, float64(through.Requests)/through.Took.Seconds())
-	c.add(key+" cable", l.p, cable/1e3)
-	c.add(key+" cost", l.p, cost/1e3)
-	c.add(key+" per cpu", l.p, 1e9/max(cost, leastCost))
-	if through.Balancer > 0 {
-		c.add(key+" own", l.p, each(through, through.Balancer)/1e3)
+	c.addCalm(key+" rate", l.p.name, float64(ph.Requests)/ph.Took.Seconds(), ph.Calmed, want)
+	c.addCalm(key+" all", l.p.name, each(ph.all()), ph.Calmed, want)
+	if ph.Balancer > 0 {
+		c.addCalm(key+" own", l.p.name, each(ph.Balancer)/1e3, ph.Calmed, want)
 	}
 	return nil
 }
 
+// webKey begins the keys of figures of requests.
+func webKey(closing bool) string { return map[bool]string{false: "kept", true: "closed"}[closing] }
+
+// costs makes what requests cost of what all costs with and without the peers.
+func (c *catch) costs(closing bool) {
+	key := webKey(closing)
+	c.takeOff(key+" cost", key+" all", key+" cable", cableName, 1e-3)
+	c.Figures[key+" per cpu"], c.Calm[key+" per cpu"] = map[string][]float64{}, c.Calm[key+" cost"]
+	for name, v := range c.Figures[key+" cost"] {
+		for _, us := range v {
+			c.Figures[key+" per cpu"][name] = append(c.Figures[key+" per cpu"][name], 1e9/max(1e3*us, leastCost))
+		}
+	}
+}
+
 // answers measures delays at half the rate of requests that the peer reached.
 func (c *catch) answers(ctx context.Context, o peersOptions, l *webLane) error {
-	rate := quarters(c.Figures["kept rate"][l.p.name])[1]
-	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Every: time.Duration(2e9 / rate), For: webFewer * o.time, Stay: true}, false)
+	rate := quarters(c.counted("kept rate", l.p.name))[1]
+	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Every: time.Duration(2e9 / rate), For: o.time, Stay: true, Calm: o.calm(c.Least, l.p.busy(), l.b.pids...)}, false)
 	if err == nil {
-		l.delays = append(l.delays, ph.Delays)
+		c.addCalm("web load", l.p.name, float64(ph.Requests)/ph.Took.Seconds(), ph.Calmed, o.time)
+		l.delays, l.calm = append(l.delays, ph.Delays), append(l.calm, ph.Calmed)
 	}
 	return err
 }
 
 // stream measures one TCP stream.
 func (c *catch) stream(ctx context.Context, o peersOptions, l *webLane) error {
-	bits, err := l.b.iperf(ctx, webFewer*o.time)
+	span := max(o.time, time.Second)
+	bits, calm, err := l.b.iperf(ctx, span, o.calm(c.Least, true, l.b.pids...))
 	if err == nil {
-		c.add("iperf", l.p, bits/1e9)
+		c.addCalm("iperf", l.p.name, bits/1e9, calm, span)
 	}
 	return err
 }

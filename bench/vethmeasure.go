@@ -60,15 +60,11 @@ func (p *part) measure(o order) (ph phase, err error) {
 	case err := <-ended:
 		return ph, err
 	}
-	a, b, err := p.span(o, ended)
+	ph, err = p.span(o, ended)
 	close(stopped)
 	err = errors.Join(err, p.obj.Stop.Set(uint32(1)), <-ended)
 	if err != nil {
 		return ph, err
-	}
-	ph = between(&a, &b)
-	if o.Interval > 0 {
-		ph.Delays = b.delays.since(a.delays)
 	}
 	last, err := p.rest(o)
 	ph.AllSent, ph.AllSunk, ph.AllOthers, ph.Bad = last.sent.Frames, last.sunk.Frames, last.sunk.Others, last.sunk.Bad
@@ -88,8 +84,22 @@ func (o *order) repeat() (frames, batch uint32) {
 	return uint32(min(max(repeatLeast, o.For.Seconds()*repeatSecond), 1<<30)), batchFull
 }
 
-// span takes the samples at both ends of the measurement.
-func (p *part) span(o order, ended <-chan error) (a, b sample, err error) {
+// span warms up and measures.
+func (p *part) span(o order, ended <-chan error) (ph phase, err error) {
+	a, err := p.warm(o, ended)
+	if err != nil {
+		return ph, err
+	}
+	if o.Calm.Least > 0 {
+		return p.calmly(o, a)
+	}
+	time.Sleep(o.For)
+	b, err := p.sample(o.Director)
+	return between(&a, &b), err
+}
+
+// warm lets the generator run until all flows are open and the caches warm.
+func (p *part) warm(o order, ended <-chan error) (a sample, err error) {
 	begun := time.Now()
 	warm, atLeast := warmUp, uint64(2*o.Flows)
 	if o.Open {
@@ -98,22 +108,20 @@ func (p *part) span(o order, ended <-chan error) (a, b sample, err error) {
 	for a.sunk.Frames < atLeast || time.Since(begun) < warm {
 		select {
 		case err := <-ended:
-			return a, b, errors.Join(err, errors.New("the generator ended by itself"))
+			return a, errors.Join(err, errors.New("the generator ended by itself"))
 		case <-time.After(time.Millisecond):
 		}
 		if a, err = p.sample(o.Director); err != nil {
-			return a, b, err
+			return a, err
 		}
 		if time.Since(begun) > patience+time.Duration(o.Flows)*patienceFlow {
-			return a, b, fmt.Errorf("%d frames were sent, but only %d arrived as they should and %d otherwise", a.sent.Frames, a.sunk.Frames, a.sunk.Others)
+			return a, fmt.Errorf("%d frames were sent, but only %d arrived as they should and %d otherwise", a.sent.Frames, a.sunk.Frames, a.sunk.Others)
 		}
 	}
-	time.Sleep(o.For)
-	b, err = p.sample(o.Director)
-	return a, b, err
+	return a, nil
 }
 
-// rest waits until everything has arrived that will.
+// rest waits// rest waits until everything has arrived that will.
 func (p *part) rest(o order) (s sample, err error) {
 	for seen := ^uint64(0); ; seen = s.sunk.Frames + s.sunk.Others {
 		if s, err = p.sample(o.Director); err != nil || s.sunk.Frames+s.sunk.Others == seen {
@@ -127,6 +135,9 @@ func (p *part) sample(director int) (s sample, err error) {
 	err = errors.Join(p.obj.Sent.Get(&s.sent), p.obj.Sunk.Get(&s.sunk), p.clock.read(&s, director))
 	if err == nil {
 		s.kept, err = p.kept()
+	}
+	if err == nil { // of this process the thread alone: who reads the clocks sends nothing
+		s.generator, err = threadTime(int(p.thread.Load()))
 	}
 	if p.paced {
 		s.delays = make(delays, classes)
@@ -149,7 +160,10 @@ func (p *part) kept() (time.Duration, error) {
 // waitedTime is how long a thread of this process was ready to run and did not, the second
 // field of its schedstat.
 func waitedTime(thread int) (time.Duration, error) {
-	name := fmt.Sprintf("/proc/self/task/%d/schedstat", thread)
+	return waitedOf(fmt.Sprintf("/proc/self/task/%d/schedstat", thread))
+}
+
+func waitedOf(name string) (time.Duration, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return 0, err
@@ -173,6 +187,9 @@ func between(a, b *sample) phase {
 		ph.User = time.Duration(float64(daemon) * float64(user) / float64(user+system))
 	}
 	ph.System = daemon - ph.User
+	if a.delays != nil {
+		ph.Delays = b.delays.since(a.delays)
+	}
 	return ph
 }
 
@@ -206,6 +223,7 @@ func kilobytes(file, name string) (uint64, error) {
 type processors struct {
 	softirqd []int // process ids
 	first    int   // of these, that of the generator's processor
+	second   int   // and that of the worker's
 	apart    bool  // CONFIG_IRQ_TIME_ACCOUNTING
 }
 
@@ -228,8 +246,11 @@ func (c *processors) find() error {
 			return err
 		}
 		c.softirqd = append(c.softirqd, pid)
-		if strings.TrimSpace(string(comm)) == fmt.Sprintf("ksoftirqd/%d", generatorCPU) {
+		switch strings.TrimSpace(string(comm)) {
+		case fmt.Sprintf("ksoftirqd/%d", generatorCPU):
 			c.first = pid
+		case fmt.Sprintf("ksoftirqd/%d", workerCPU):
+			c.second = pid
 		}
 	}
 	if c.softirqd == nil {
@@ -275,6 +296,14 @@ func processTime(pid int) (time.Duration, error) {
 	const scheduler = 2
 	var ts unix.Timespec
 	err := unix.ClockGettime(int32(^pid<<3|scheduler), &ts)
+	return time.Duration(ts.Nano()), err
+}
+
+// threadTime is the same of a thread of this process.
+func threadTime(thread int) (time.Duration, error) {
+	const scheduler, perThread = 2, 4
+	var ts unix.Timespec
+	err := unix.ClockGettime(int32(^thread<<3|perThread|scheduler), &ts)
 	return time.Duration(ts.Nano()), err
 }
 

@@ -39,6 +39,7 @@ type order struct {
 	Director int           // process id of the director; 0: none
 	Open     bool          // all flows are: one of many slices, which goes on with the flow where the one before ended
 	Interval time.Duration // between two frames, whose delays are measured; 0: no such pace
+	Calm     calmOrder     // of many slices: what is counted of one
 }
 
 // phase is what was measured. Frames and times are those of the measured span;
@@ -46,6 +47,7 @@ type order struct {
 type phase struct {
 	Err                         string `json:",omitempty"`
 	Took                        time.Duration
+	Calmed                      calmTime
 	Away                        time.Duration // of that, when others had the processor that the generator wanted
 	Sunk, Bad                   uint64
 	Receive                     time.Duration // generator's processor time less its waiting, and that of ksoftirqd and interrupts
@@ -162,6 +164,12 @@ func vethPart(args []string) error {
 		return err
 	}
 	defer l.Close()
+	// Who reads the clocks shall not take turns with the generator, whose thread has the other
+	// processor.
+	runtime.LockOSThread()
+	if err := bindTo(workerCPU); err != nil {
+		return err
+	}
 	orders, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var o order
@@ -255,10 +263,8 @@ func (p *part) attach(at string, swallow bool) (l link.Link, err error) {
 func (p *part) generate(repeat, batch uint32, began chan<- struct{}, stopped <-chan struct{}) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var set unix.CPUSet
-	set.Set(generatorCPU)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("bind the generator to cpu %d: %w", generatorCPU, err)
+	if err := bindTo(generatorCPU); err != nil {
+		return err
 	}
 	p.thread.Store(int32(unix.Gettid()))
 	close(began)

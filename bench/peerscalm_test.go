@@ -1,0 +1,110 @@
+package main
+
+import (
+	"math"
+	"os"
+	"testing"
+	"time"
+)
+
+// found is a reading of two probes that saw so much in the mean of each probe, after one that
+// saw nothing; in multiples of the least.
+func found(times ...float64) *watched {
+	s := new(watched)
+	for i, x := range times {
+		s.n[i], s.sum[i] = 4, int64(4*1000*x)
+	}
+	return s
+}
+
+// A piece counts if both processors were calm and nobody waited; that a thread waited is told
+// late, so the piece before goes with it.
+func TestTally(t *testing.T) {
+	const took = 20 * time.Millisecond
+	w := &watch{o: calmOrder{Least: 1}, probes: []*probe{{finished: make(chan struct{})}, {finished: make(chan struct{})}}}
+	for _, p := range w.probes {
+		close(p.finished)
+	}
+	y := tally[phase]{w: w, add: (*phase).add}
+	for _, piece := range []struct {
+		sunk   uint64
+		slow   []float64
+		waited time.Duration
+		away   time.Duration
+	}{
+		{sunk: 1, slow: []float64{1, 1.1}},
+		{sunk: 10, slow: []float64{1, 1.9}},
+		{sunk: 100, slow: []float64{1.9, 1}},
+		{sunk: 1000, slow: []float64{1, 1}}, // a thread waits from here on
+		{sunk: 10000, slow: []float64{1, 1}, waited: took / 5},
+		{sunk: 100000, slow: []float64{1, 1}, away: took / 5},
+		{sunk: 1000000, slow: []float64{1, 1}},
+		{sunk: 10000000, slow: []float64{0, 0}}, // the last is never known to be calm
+	} {
+		b := found(piece.slow...)
+		b.waited = piece.waited
+		y.piece(&phase{Sunk: piece.sunk, Took: took}, new(watched), b, took, piece.away)
+	}
+	if y.calm.Sunk != 1000001 || y.all.Sunk != 11111111 {
+		t.Errorf("%d frames are of calm pieces and %d of all", y.calm.Sunk, y.all.Sunk)
+	}
+	ph, calm := y.counted(y.calm.Took, 4*took)
+	if ph.Sunk != 1000001 || calm.Calm != 2*took || len(calm.Slow) != 2 || math.Abs(calm.Slow[1]-1.05) > 1e-3 {
+		t.Errorf("%+v %+v", ph, calm)
+	}
+	if ph, _ := y.counted(y.calm.Took, 2*took*(calmParts+1)); ph.Sunk != 11111111 {
+		t.Errorf("of too little calm time %d frames count, not all", ph.Sunk)
+	}
+}
+
+// Figures of disturbed rounds are brought to rest by what the rounds say; where all are alike,
+// by nothing.
+func TestAtRest(t *testing.T) {
+	var v []float64
+	var slow [][]float64
+	for round := range 12 {
+		s := 1.1 + 0.2*float64(round%4)
+		v, slow = append(v, 300*math.Exp(0.8*(s-1))), append(slow, []float64{s})
+	}
+	for i, x := range atRest(v, slow) {
+		if math.Abs(x-300) > 6 {
+			t.Errorf("round %d: %.1f, want 300", i, x)
+		}
+	}
+	for i := range slow {
+		slow[i][0] = 1.5
+	}
+	for i, x := range atRest(v, slow) {
+		if math.Abs(x-v[i]) > 1e-9*v[i] {
+			t.Errorf("round %d: %.1f became %.1f though all rounds were alike", i, v[i], x)
+		}
+	}
+}
+
+// Probes find something, and what they find where nothing disturbs is more than nothing.
+func TestProbes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("probes run before others: this needs root")
+	}
+	least, err := calmLeast(50 * time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least <= 0.2 || least > 20 {
+		t.Errorf("additions take %.2f times as long as multiplications", least)
+	}
+}
+
+func TestReceived(t *testing.T) {
+	f, err := os.Open("/proc/self/net/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := received(f, "lo"); err != nil {
+		t.Error(err)
+	}
+	if n, err := received(f, "nolink"); err == nil {
+		t.Errorf("%d bytes of a link that is not there", n)
+	}
+}
