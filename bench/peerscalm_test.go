@@ -57,30 +57,6 @@ func TestTally(t *testing.T) {
 	}
 }
 
-// Figures of disturbed rounds are brought to rest by what the rounds say; where all are alike,
-// by nothing.
-func TestAtRest(t *testing.T) {
-	var v []float64
-	var slow [][]float64
-	for round := range 12 {
-		s := 1.1 + 0.2*float64(round%4)
-		v, slow = append(v, 300*math.Exp(0.8*(s-1))), append(slow, []float64{s})
-	}
-	for i, x := range atRest(v, slow) {
-		if math.Abs(x-300) > 6 {
-			t.Errorf("round %d: %.1f, want 300", i, x)
-		}
-	}
-	for i := range slow {
-		slow[i][0] = 1.5
-	}
-	for i, x := range atRest(v, slow) {
-		if math.Abs(x-v[i]) > 1e-9*v[i] {
-			t.Errorf("round %d: %.1f became %.1f though all rounds were alike", i, v[i], x)
-		}
-	}
-}
-
 // Probes find something, and what they find where nothing disturbs is more than nothing.
 func TestProbes(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -119,13 +119,12 @@ func (c *catch) calmness() string {
 }
 
 // counted are the figures of the rounds that were calm; all of them where fewer than a quarter
-// of the rounds were. Each is what it would have been had probes found the least.
+// of the rounds were.
 func (c *catch) counted(key, name string) []float64 {
 	all, calm := c.Figures[key][name], c.Calm[key][name]
 	if len(calm) != len(all) {
 		return all
 	}
-	all = atRest(all, c.Slow[key][name])
 	var v []float64
 	for i, part := range calm {
 		if part*calmParts >= 1 {

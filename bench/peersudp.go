@@ -168,7 +168,7 @@ func (c *catch) takeOff(cost, all, without, whose string, scale float64) {
 	own := middleMean(c.counted(without, whose))
 	c.Figures[cost], c.Calm[cost] = map[string][]float64{}, c.Calm[all]
 	for name, v := range c.Figures[all] {
-		for _, x := range atRest(v, c.Slow[all][name]) {
+		for _, x := range v {
 			c.Figures[cost][name] = append(c.Figures[cost][name], (x-own)*scale)
 		}
 	}
