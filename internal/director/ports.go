@@ -159,6 +159,16 @@ func setIf(on bool, set func(bool) error) error {
 
 // openQueues gives each worker its queues, and a way to send on every port.
 func (d *Director) openQueues(lanes []spec.Worker) error {
+	sharing := make([]int, len(d.workers)) // queues that receive into a worker's memory
+	for _, p := range d.devices(d.ports) {
+		owners, err := p.share(lanes)
+		if err != nil {
+			return err
+		}
+		for _, i := range owners {
+			sharing[i]++
+		}
+	}
 	for _, p := range d.devices(d.ports) {
 		owners, err := p.share(lanes)
 		if err != nil {
@@ -168,7 +178,7 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 			if p.group != nil && slices.Contains(owners[:number], i) {
 				continue // one packet socket receives for all of a worker's queues
 			}
-			if err := d.openQueue(p, i, number, len(distinct(owners)) > 1); err != nil {
+			if err := d.openQueue(p, i, number, sharing[i], len(distinct(owners)) > 1); err != nil {
 				return err
 			}
 		}
@@ -203,7 +213,9 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 	return d.openTwins()
 }
 
-func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
+// openQueue opens a queue of a port for a worker, in whose memory so many will receive.
+// Packet sockets share a port's packets where several workers have one.
+func (d *Director) openQueue(p *openPort, i, number, sharing int, shared bool) error {
 	w := d.workers[i]
 	var q port.Queue
 	var err error
@@ -211,7 +223,7 @@ func (d *Director) openQueue(p *openPort, i, number int, shared bool) error {
 		q, err = p.bed.Open(number, w.Pool())
 	} else if p.program != nil {
 		u := d.umem(i, p)
-		q, err = p.program.Open(number, u, afxdp.Options{Port: p.facts.ID, RxRing: ring(p.device.RxDesc), TxRing: ring(p.device.TxDesc)})
+		q, err = p.program.Open(number, u, afxdp.Options{Port: p.facts.ID, RxRing: ring(p.device.RxDesc), TxRing: ring(p.device.TxDesc), Sharing: sharing})
 	} else {
 		o := afpacket.Options{Port: p.facts.ID}
 		if shared {

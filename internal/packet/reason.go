@@ -128,7 +128,7 @@ const (
 var reasonTexts = [NumReasons]struct{ name, text string }{
 	NoReason:            {"none", "no reason was given: a defect, please report"},
 	PortRxRingFull:      {"port_rx_ring_full", "the workers were too slow: the kernel's receive ring was full"},
-	PortRxNoFrame:       {"port_rx_no_frame", "the workers were too slow: no empty frame was left to receive into"},
+	PortRxNoFrame:       {"port_rx_no_frame", "the workers were too slow, or were not given a processor: no empty frame was left to receive into (descriptor_number of rx)"},
 	PortRxTooBig:        {"port_rx_too_big", "frame larger than a buffer: switch off offloads on the sender (ethtool -K IF tso off gso off gro off)"},
 	PortRxTruncated:     {"port_rx_truncated", "the kernel handed over a truncated frame"},
 	PortRxNoQueue:       {"port_rx_no_queue", "a frame came on a receive queue that nobody serves: a few at the start are normal; else queues were changed (ethtool -L): restart weir"},

@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/packet"
 	"weir/internal/port"
+	"weir/internal/port/afxdp"
 )
 
 // When nobody receives, the frames that find no room are counted, each once.
@@ -271,5 +272,59 @@ func transmit(q port.Queue, pool *packet.Pool, packets int) {
 		copy(p.Data, numbered(i, 60))
 		q.Tx([]*packet.Packet{p})
 		q.Flush()
+	}
+}
+
+// A worker that has no processor for a while loses nothing that its ring holds.
+func TestWorkerAway(t *testing.T) {
+	const ring = 4096
+	for _, d := range []driver{xdpNative, xdpGeneric} {
+		t.Run(d.name, func(t *testing.T) {
+			host, dir := ends(t, d, 1)
+			o := open(t, d, dir, "d0", 0, ring, newMemory(t, 4*ring, 0))
+			far := openRaw(t, host, "h0", testType)
+			for i := range ring {
+				far.send(numbered(i, 60))
+			}
+			next := 0
+			receiveAll(t, o, ring, func(_ int, p *packet.Packet) {
+				if got := binary.BigEndian.Uint32(p.Data[14:]); got != uint32(next) {
+					t.Fatalf("frame %d came in the place of %d", got, next)
+				}
+				next++
+			})
+			expectDrops(t, o.counters(), nil)
+		})
+	}
+}
+
+// Queues that share a memory leave half of it to what becomes of the packets.
+func TestQueuesShareMemory(t *testing.T) {
+	const frames, sharing, sent = 4096, 4, 1000
+	host, dir := ends(t, xdpNative, 1)
+	m := newMemory(t, frames, 0)
+	var q *afxdp.Queue
+	check(t, dir.Do(func() error {
+		pr, err := afxdp.Attach("d0", xdpNative.mode)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { check(t, pr.Close()) })
+		q, err = pr.Open(0, m.umem, afxdp.Options{RxRing: frames, Sharing: sharing})
+		return err
+	}))
+	t.Cleanup(func() { check(t, q.Close()) })
+	if free := m.pool.FreeFrames(); free != frames-frames/2/sharing {
+		t.Errorf("one queue of %d left %d of %d frames", sharing, free, frames)
+	}
+	far := openRaw(t, host, "h0", testType)
+	for i := range sent {
+		far.send(numbered(i, 60))
+	}
+	got := receiveAll(t, &openPort{queues: []port.Queue{q}}, frames/2/sharing, func(int, *packet.Packet) {})
+	var c port.Counters
+	q.Counters(&c)
+	if lost := c.Drops[packet.PortRxNoFrame]; got != frames/2/sharing || int(lost) != sent-got {
+		t.Errorf("sent %d, received %d, counted %d", sent, got, lost)
 	}
 }

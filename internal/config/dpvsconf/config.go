@@ -50,7 +50,8 @@ const (
 	DefaultNeighTimeout = 60 // seconds
 	DefaultTTL          = 64
 	DefaultUOATrail     = 3
-	DefaultDescriptors  = 1024
+	DefaultRxDesc       = 4096
+	DefaultTxDesc       = 1024
 	DefaultLogLevel     = "WARNING"
 )
 

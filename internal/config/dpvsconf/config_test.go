@@ -18,7 +18,7 @@ const quick = "netif_defs {\n device dpdk0 {\n }\n}\n"
 func device(name string) spec.Device {
 	return spec.Device{
 		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto,
-		RxDesc: 1024, TxDesc: 1024, KNIName: name + ".kni",
+		RxDesc: 4096, TxDesc: 1024, KNIName: name + ".kni",
 	}
 }
 

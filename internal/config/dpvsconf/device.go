@@ -30,7 +30,7 @@ func (r *reader) device(n *block.Node, name string) {
 	}
 	d := spec.Device{
 		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto,
-		RxDesc: DefaultDescriptors, TxDesc: DefaultDescriptors, KNIName: name + suffixOfKNI,
+		RxDesc: DefaultRxDesc, TxDesc: DefaultTxDesc, KNIName: name + suffixOfKNI,
 	}
 	rings := func(read rule) rule { return read }
 	if strings.EqualFold(lastSaid(n, "driver"), string(spec.DriverAFPacket)) {
@@ -68,7 +68,7 @@ func lastSaid(n *block.Node, keyword string) (value string) {
 func (r *reader) rx(d *spec.Device, rings func(rule) rule) rules {
 	return rules{
 		"queue_number":      r.queueNumber(),
-		"descriptor_number": rings(number(r, &d.RxDesc, minDesc, maxDesc, "1024")),
+		"descriptor_number": rings(number(r, &d.RxDesc, minDesc, maxDesc, "4096")),
 		"rss":               r.unused("it works with whatever way the NIC spreads packets"),
 	}
 }

@@ -71,7 +71,7 @@ func TestRefuse(t *testing.T) {
 		{"range with spaces", quick + "sa_pool {\n port_range 1 - 2\n}", "conf:6: port_range takes one value, not 3: put each keyword on a line of its own"},
 		{"range missing", quick + "sa_pool {\n port_range\n}", "conf:6: port_range needs a value"},
 		{"timeout of a state that is not used yet", quick + "ipvs_defs { tcp { timeout {\n synack 0\n} } }", "conf:6: synack 0 is not a number from 1 to 31535999 (default: 30)"},
-		{"rings of packet sockets", "netif_defs {\n device a { driver afpacket\n rx {\n descriptor_number 8\n } } }", "conf:4: descriptor_number 8 is not a number from 16 to 8192 (default: 1024)"},
+		{"rings of packet sockets", "netif_defs {\n device a { driver afpacket\n rx {\n descriptor_number 8\n } } }", "conf:4: descriptor_number 8 is not a number from 16 to 8192 (default: 4096)"},
 
 		{"device without a name", "netif_defs {\n device { }\n}", "conf:2: device needs one name: write \"device NAME { ... }\""},
 		{"device without a block", "netif_defs {\n device dpdk0\n}", "conf:2: device dpdk0 needs a block: write \"device dpdk0 { ... }\""},

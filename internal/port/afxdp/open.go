@@ -51,6 +51,10 @@ type Options struct {
 	// RxRing and TxRing are numbers of ring entries, rounded up to a power of
 	// two; 0 means 2048.
 	RxRing, TxRing int
+	// Sharing is how many queues will receive into the same memory; less than 2
+	// means 2. They have half of its frames at most, each as many as the others:
+	// the rest is for packets in the stages and on their way out.
+	Sharing int
 }
 
 const (
@@ -104,7 +108,7 @@ func (pr *Program) Open(queue int, u *UMEM, o Options) (*Queue, error) {
 		queue:   queue,
 		id:      o.Port,
 		maxLen:  pr.at.MTU + linkHeader,
-		target:  min(int(rx), u.pool.Frames()/4),
+		target:  min(int(rx), u.pool.Frames()/2/max(o.Sharing, 2)),
 		reserve: min(4*port.Burst, u.pool.Frames()/8),
 		inside:  make([]uint64, (u.pool.Frames()+63)/64),
 		fd:      -1,
