@@ -51,6 +51,7 @@ func (d *Director) KeepHouse() {
 	d.forgetTemplates()
 	d.forgetDests()
 	d.forgetLocals()
+	d.populateLocals()
 	d.forgetOrphans()
 	d.estimateRates()
 }
@@ -80,11 +81,17 @@ func macString(m port.MAC) string {
 }
 
 // localPages is how many pages of local ports are taken in a second at most: those of a
-// quarter million.
-const localPages = 1024
+// quarter million. A page may take 50 µs, so few are taken at once: who changes local
+// addresses waits for those.
+const localPages, localPagesAtOnce = 1024, 16
 
-// forgetLocals gives up removed local addresses whose last connection ended, and has the
-// memory ready that the ports of others will come back to.
+// populateLocals has the memory ready that ports in use will come back to.
+func (d *Director) populateLocals() {
+	for pages := 0; pages < localPages && d.shared.Locals.Populate(localPagesAtOnce); pages += localPagesAtOnce {
+	}
+}
+
+// forgetLocals gives up removed local addresses whose last connection ended.
 func (d *Director) forgetLocals() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,7 +102,6 @@ func (d *Director) forgetLocals() {
 		return
 	}
 	d.shared.Locals.Sweep()
-	d.shared.Locals.Populate(localPages)
 	for _, a := range d.lingering {
 		if used, ok := d.shared.Locals.InUse(a.Prefix.Addr()); !ok || used == 0 {
 			if err := d.apply(d.spec.Clone()); err != nil {
