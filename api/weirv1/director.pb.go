@@ -2127,7 +2127,10 @@ type Route struct {
 	Metric uint32 `protobuf:"varint,8,opt,name=metric,proto3" json:"metric,omitempty"`
 	// "auto" for what follows from addresses and for configured ones alike (as
 	// DPVS prints it).
-	Proto         string `protobuf:"bytes,9,opt,name=proto,proto3" json:"proto,omitempty"`
+	Proto string `protobuf:"bytes,9,opt,name=proto,proto3" json:"proto,omitempty"`
+	// It follows from an address or a device: nobody added it, and it is not saved; answers
+	// only.
+	Derived       bool `protobuf:"varint,10,opt,name=derived,proto3" json:"derived,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2223,6 +2226,13 @@ func (x *Route) GetProto() string {
 		return x.Proto
 	}
 	return ""
+}
+
+func (x *Route) GetDerived() bool {
+	if x != nil {
+		return x.Derived
+	}
+	return false
 }
 
 type ListRoutesRequest struct {
@@ -8125,7 +8135,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x14HoldAddressesRequest\x12\x16\n" +
 	"\x06holder\x18\x01 \x01(\tR\x06holder\x12.\n" +
 	"\taddresses\x18\x02 \x03(\v2\x10.weir.v1.AddressR\taddresses\"\x17\n" +
-	"\x15HoldAddressesResponse\"\xd3\x01\n" +
+	"\x15HoldAddressesResponse\"\xed\x01\n" +
 	"\x05Route\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x10\n" +
 	"\x03via\x18\x02 \x01(\tR\x03via\x12\x10\n" +
@@ -8135,7 +8145,9 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x03tos\x18\x06 \x01(\rR\x03tos\x12$\n" +
 	"\x05scope\x18\a \x01(\x0e2\x0e.weir.v1.ScopeR\x05scope\x12\x16\n" +
 	"\x06metric\x18\b \x01(\rR\x06metric\x12\x14\n" +
-	"\x05proto\x18\t \x01(\tR\x05proto\"+\n" +
+	"\x05proto\x18\t \x01(\tR\x05proto\x12\x18\n" +
+	"\aderived\x18\n" +
+	" \x01(\bR\aderived\"+\n" +
 	"\x11ListRoutesRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"<\n" +
 	"\x12ListRoutesResponse\x12&\n" +

@@ -71,8 +71,8 @@ func TestCalls6(t *testing.T) {
 		routes[r.Prefix] = r
 	}
 	for _, want := range []*weirv1.Route{
-		{Prefix: "2001:db8::1:99/128", Device: "wan", Mtu: 1500, Scope: host, Proto: "auto"},
-		{Prefix: "2001:db8::/64", Device: "wan", Src: "2001:db8::1:99", Mtu: 1500, Scope: link, Proto: "auto"},
+		{Prefix: "2001:db8::1:99/128", Device: "wan", Mtu: 1500, Scope: host, Proto: "auto", Derived: true},
+		{Prefix: "2001:db8::/64", Device: "wan", Src: "2001:db8::1:99", Mtu: 1500, Scope: link, Proto: "auto", Derived: true},
 		{Prefix: "::/0", Via: "fe80::254", Src: "2001:db8::1:99", Device: "wan", Mtu: 1400, Proto: "auto"},
 	} {
 		if diff := cmp.Diff(want, routes[want.Prefix], protocmp.Transform()); diff != "" {

@@ -50,15 +50,15 @@ func TestCalls(t *testing.T) {
 		{"AddRoute", call(calls.AddRoute, &weirv1.AddRouteRequest{Route: &weirv1.Route{Prefix: "0.0.0.0/0", Via: "10.0.0.254", Device: "wan", Mtu: 1400, Metric: 3}}), &weirv1.AddRouteResponse{}},
 		{"AddRoute, on link", call(calls.AddRoute, &weirv1.AddRouteRequest{Route: &weirv1.Route{Prefix: "172.16.0.0/12", Via: "0.0.0.0", Src: "0.0.0.0", Device: "lan"}}), nil},
 		{"ListRoutes", call(calls.ListRoutes, &weirv1.ListRoutesRequest{Device: "wan"}), &weirv1.ListRoutesResponse{Routes: []*weirv1.Route{
-			{Prefix: "10.0.0.100/32", Device: "wan", Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto"},
-			{Prefix: "10.0.0.0/24", Device: "wan", Src: "10.0.0.100", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto"},
+			{Prefix: "10.0.0.100/32", Device: "wan", Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto", Derived: true},
+			{Prefix: "10.0.0.0/24", Device: "wan", Src: "10.0.0.100", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto", Derived: true},
 			{Prefix: "0.0.0.0/0", Via: "10.0.0.254", Device: "wan", Mtu: 1400, Metric: 3, Proto: "auto"},
 		}}},
 		{"DeleteRoute", call(calls.DeleteRoute, &weirv1.DeleteRouteRequest{Route: &weirv1.Route{Prefix: "172.16.0.0/12", Device: "lan"}}), &weirv1.DeleteRouteResponse{}},
 		{"FlushRoutes", call(calls.FlushRoutes, &weirv1.FlushRoutesRequest{Device: "wan"}), &weirv1.FlushRoutesResponse{}},
 		{"ListRoutes, what follows from addresses", call(calls.ListRoutes, &weirv1.ListRoutesRequest{Device: "lan"}), &weirv1.ListRoutesResponse{Routes: []*weirv1.Route{
-			{Prefix: "192.168.1.1/32", Device: "lan", Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto"},
-			{Prefix: "192.168.1.0/24", Device: "lan", Src: "192.168.1.1", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto"},
+			{Prefix: "192.168.1.1/32", Device: "lan", Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto", Derived: true},
+			{Prefix: "192.168.1.0/24", Device: "lan", Src: "192.168.1.1", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto", Derived: true},
 		}}},
 		{"AddNeighbour", call(calls.AddNeighbour, &weirv1.AddNeighbourRequest{Neighbour: &weirv1.Neighbour{Address: "192.168.1.2", Lladdr: "02-00-00-00-02-FE", Device: "lan"}}), &weirv1.AddNeighbourResponse{}},
 		{"ListNeighbours", call(calls.ListNeighbours, &weirv1.ListNeighboursRequest{Device: "lan"}), &weirv1.ListNeighboursResponse{Neighbours: []*weirv1.Neighbour{

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -23,7 +24,7 @@ func (s *Server) known(device string) error {
 	if device == "" || slices.Contains(names, device) {
 		return nil
 	}
-	return failure(&spec.Refusal{Code: spec.NoDevice, Object: "link", Why: fmt.Sprintf("no such device: %s; the devices are %v", device, names)})
+	return failure(&spec.Refusal{Code: spec.NoDevice, Object: "link", Why: fmt.Sprintf("no such device: %s; the devices are %s", device, strings.Join(names, ", "))})
 }
 
 // ListAddresses answers rpc ListAddresses.
@@ -134,7 +135,7 @@ func (s *Server) ListRoutes(_ context.Context, r *connect.Request[weirv1.ListRou
 		}
 		out.Routes = append(out.Routes, &weirv1.Route{
 			Prefix: l.Prefix.String(), Via: addrString(l.Gateway), Src: addrString(l.Src), Device: l.Dev, Mtu: uint32(l.MTU),
-			Scope: fromScope(l.Scope), Metric: l.Metric, Proto: "auto",
+			Scope: fromScope(l.Scope), Metric: l.Metric, Proto: "auto", Derived: l.Derived,
 		})
 	}
 	return connect.NewResponse(out), nil

@@ -63,6 +63,11 @@ func TestDuplicateDetection(t *testing.T) {
 	if _, ours := routes.Local(netip.MustParseAddr("2001:db8::1")); !ours {
 		t.Error("packets to a tentative address are not ours")
 	}
+	for _, r := range b.Routes() {
+		if !r.Derived {
+			t.Errorf("%v, which nobody added, passes for added", r.Prefix)
+		}
+	}
 	b.KeepHouse() // too early
 	b.wantAddresses("lan 2001:db8::1/64 tentative, wan 2001:db8:1::100/128")
 

@@ -3,6 +3,7 @@ package director
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"weir/internal/port"
 	"weir/internal/route"
@@ -102,6 +103,30 @@ func (d *Director) findWay(dev *tunnel.Device, routes *route.Table, ports *[port
 			dev.From = netip.IPv6Unspecified()
 		}
 	}
+}
+
+// underTunnel is the port that a tunnel device's packets leave by, or nil: it is none, or
+// nobody knows which.
+func (d *Director) underTunnel(p *openPort) *openPort {
+	if p.facts.Kind != port.Tunnel {
+		return nil
+	}
+	t := d.snapshot.Load().Tunnels
+	if !t.Any() {
+		return nil
+	}
+	dev, under := t.Of(p.facts.ID), -1
+	switch {
+	case dev == nil:
+	case dev.Way.Hop.IsValid():
+		under = int(dev.Way.Port)
+	case dev.Bound:
+		under = int(dev.Link)
+	}
+	if i := slices.IndexFunc(d.ports, func(o *openPort) bool { return int(o.facts.ID) == under }); i >= 0 {
+		return d.ports[i]
+	}
+	return nil
 }
 
 // wayTo is the route to a device's other end: the longest that leads out of the port

@@ -249,6 +249,11 @@ func (d *Director) Ports() ([]PortView, error) {
 			out[i].Link = linkOver(&out[slices.Index(ports, p.over)], out[i].Switches)
 		}
 	}
+	for i, p := range ports { // what a tunnel goes by is before it in the list, or another tunnel
+		if under := d.underTunnel(p); under != nil {
+			out[i].Link = linkOver(&out[slices.Index(ports, under)], out[i].Switches)
+		}
+	}
 	err := d.ask(func(i int, w *worker.Worker) {
 		for j, p := range ports {
 			for _, q := range p.queues {
@@ -272,8 +277,8 @@ func (d *Director) Ports() ([]PortView, error) {
 	return out, err
 }
 
-// linkOver is the link of a VLAN on a port: that port's, unless the VLAN itself is off. nil: the port
-// is in memory.
+// linkOver is the link of a VLAN or a tunnel on a port: that port's, unless the device itself is
+// off. nil: the port is in memory.
 func linkOver(lower *PortView, s spec.Link) *port.Link {
 	l := lower.Link
 	if l == nil {

@@ -1,7 +1,10 @@
 package director
 
 import (
+	"maps"
+	"net/netip"
 	"testing"
+	"time"
 
 	"weir/internal/port"
 	"weir/internal/spec"
@@ -37,5 +40,35 @@ func TestLinkOver(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 		})
+	}
+}
+
+// A tunnel device has the link of the port that its packets leave by, whether that is said
+// or follows from routes.
+func TestLinkOfTunnel(t *testing.T) {
+	b := newSmall(t, shape{})
+	add := func(name, remote, dev string) func(*spec.Spec) error {
+		return func(s *spec.Spec) error {
+			t := spec.TunnelDevice{Name: name, Kind: spec.TunnelGRE, Link: dev}
+			if remote != "" {
+				t.Remote = netip.MustParseAddr(remote)
+			}
+			return s.AddTunnel(t)
+		}
+	}
+	b.change(addAddr("lan", "192.168.1.1/24"), addAddr("wan", "10.0.0.1/24"), addAddr("lan", "2001:db8::1/64"),
+		add("routed", "192.168.1.9", ""), add("routed6", "2001:db8::9", ""), add("routed_said", "10.0.0.9", "wan"),
+		add("said", "", "lan"), add("nowhere", "172.16.0.1", ""), add("anybody", "", ""))
+	b.pass(2 * time.Second) // what is probed for is not spoken from
+	want := map[string]string{"lan": "", "wan": "", "routed": "lan", "routed6": "lan", "routed_said": "wan", "said": "lan", "nowhere": "", "anybody": ""}
+	got := map[string]string{}
+	for _, p := range b.ports {
+		got[p.facts.Name] = ""
+		if under := b.underTunnel(p); under != nil {
+			got[p.facts.Name] = under.facts.Name
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("under tunnels are %v, want %v", got, want)
 	}
 }

@@ -221,10 +221,16 @@ func (b *Balancer) reroute(p *packet.Packet, h *flow.Half, key1 uint64, r *forwa
 // destination says where it goes, but for DR, where that is the VIP.
 func (b *Balancer) Anew(p *packet.Packet) packet.Verdict {
 	p.NextHop = 0
-	if !p.Is(packet.Keyed) || p.Is(packet.Encapsulated) {
+	if p.Flags&(packet.Keyed|packet.Related) == 0 || p.Is(packet.Encapsulated) {
 		return packet.Output
 	}
-	h, key1 := b.find(p)
+	var h *flow.Half
+	var key1 uint64
+	if p.Is(packet.Related) {
+		h, key1 = b.about(p)
+	} else {
+		h, key1 = b.find(p)
+	}
 	if h == nil || key1&(flow.FlagReply|flow.FlagTunnel) != 0 {
 		return packet.Output
 	}

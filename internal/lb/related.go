@@ -24,13 +24,7 @@ type quote struct {
 // to us (RFC 5508). Other ICMP is not the balancer's.
 func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	var q quote
-	var v packet.Verdict
-	if is6(p) {
-		v = b.quoted6(p, &q)
-	} else {
-		v = b.quoted4(p, &q)
-	}
-	if v != packet.Output {
+	if v := b.quoted(p, &q); v != packet.Output {
 		return v
 	}
 	// The quoted packet went the other way: its tuple, turned round, is the
@@ -121,6 +115,17 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 	return packet.Output
 }
 
+// about finds the half-flow that an ICMP error travels with which was passed on as it came.
+// One that was rewritten quotes what no half-flow of ours answers.
+func (b *Balancer) about(p *packet.Packet) (*flow.Half, uint64) {
+	var q quote
+	if b.quoted(p, &q) != packet.Output {
+		return nil, 0
+	}
+	f := flow.TupleOf(q.dst, q.src, uint16(q.ports>>16), uint16(q.ports), q.proto)
+	return b.flows.FindFlow(&f)
+}
+
 // sum is that of a quoted packet's addresses, for its transport checksum.
 func (q *quote) sum() uint64 {
 	var b [32]byte
@@ -150,6 +155,14 @@ func errorWhole(p *packet.Packet) bool {
 		return wire.ICMPv6(p.Data[p.L4:]).ChecksumOK(ip.Src(), ip.Dst())
 	}
 	return wire.ICMPv4(p.Data[p.L4:]).ChecksumOK()
+}
+
+// quoted is quoted4 or quoted6.
+func (b *Balancer) quoted(p *packet.Packet, q *quote) packet.Verdict {
+	if is6(p) {
+		return b.quoted6(p, q)
+	}
+	return b.quoted4(p, q)
 }
 
 // quoted4 finds what an ICMP error quotes: Output if that may be a connection's.

@@ -111,7 +111,7 @@ func (b *builder) addAddress(a spec.Address, configured map[netKey]bool) error {
 	duplicate, tentative := b.duplicate[netKey{host, a.Port}], b.tentative[netKey{host, a.Port}]
 	switch {
 	case duplicate:
-	case !b.insert(Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeHost}, a.Port):
+	case !b.insert(Route{Prefix: host, Port: p.ID, MTU: p.MTU, Scope: spec.ScopeHost, Derived: true}, a.Port):
 		return fmt.Errorf("%w on this device", ErrExists)
 	default:
 		b.remember(p.ID, a, tentative)
@@ -119,7 +119,7 @@ func (b *builder) addAddress(a spec.Address, configured map[netKey]bool) error {
 	if a.Prefix.IsSingleIP() {
 		return nil
 	}
-	link := Route{Prefix: a.Prefix.Masked(), Port: p.ID, MTU: p.MTU, Scope: spec.ScopeLink}
+	link := Route{Prefix: a.Prefix.Masked(), Port: p.ID, MTU: p.MTU, Scope: spec.ScopeLink, Derived: true}
 	if !duplicate && !tentative {
 		link.Src = addr
 	}

@@ -42,6 +42,7 @@ type Route struct {
 	MTU     int          // of the route, else of the port
 	Scope   spec.Scope   // ScopeHost: ours; ScopeKNIHost: the host kernel's; else ScopeLink or ScopeGlobal
 	Metric  uint32       // listed only: the first longest match wins
+	Derived bool         // follows from an address: nobody added it
 }
 
 // Local reports whether packets to the route's destination end on this machine.

@@ -406,13 +406,17 @@ func (f *fake) ListRoutes(context.Context, *connect.Request[weirv1.ListRoutesReq
 		own := netip.MustParsePrefix(a.Prefix)
 		routes = append(routes, &weirv1.Route{
 			Prefix: host(own.Addr()).String(), Device: a.Device,
-			Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto",
+			Mtu: 1500, Scope: weirv1.Scope_SCOPE_HOST, Proto: "auto", Derived: true,
 		})
 		instead := func(r *weirv1.Route) bool { return r.Prefix == own.Masked().String() && r.Device == a.Device }
 		if !own.IsSingleIP() && !slices.ContainsFunc(f.routes, instead) {
+			src := own.Addr().String()
+			if own.Addr().Is6() {
+				src = "" // as long as the address is probed for
+			}
 			routes = append(routes, &weirv1.Route{
-				Prefix: own.Masked().String(), Src: own.Addr().String(), Device: a.Device,
-				Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto",
+				Prefix: own.Masked().String(), Src: src, Device: a.Device,
+				Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto", Derived: true,
 			})
 		}
 	}

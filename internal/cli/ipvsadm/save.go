@@ -24,14 +24,10 @@ type box struct {
 	access     []*weirv1.AccessList
 	timeouts   *weirv1.Timeouts // that were set
 
-	locals   map[onDevice]bool         // local addresses of services, as host prefixes
-	hosts    map[onDevice]bool         // addresses, as host prefixes
-	networks map[onDevice][]netip.Addr // networks of the addresses that have one
-	mtus     map[string]uint32         // of the devices
+	locals   map[onDevice]bool // local addresses of services, as host prefixes
+	networks map[onDevice]bool // of the addresses that have one
+	mtus     map[string]uint32 // of the devices
 }
-
-// linkLocal6 are the addresses that every link has (RFC 4291, 2.5.6).
-var linkLocal6 = netip.MustParsePrefix("fe80::/10")
 
 // onDevice is a prefix on a device.
 type onDevice struct {
@@ -106,8 +102,7 @@ func (env *Env) readBox(ctx context.Context) (*box, error) {
 
 // index fills the maps.
 func (b *box) index(links []*weirv1.Link) {
-	b.locals, b.hosts = map[onDevice]bool{}, map[onDevice]bool{}
-	b.networks, b.mtus = map[onDevice][]netip.Addr{}, map[string]uint32{}
+	b.locals, b.networks, b.mtus = map[onDevice]bool{}, map[onDevice]bool{}, map[string]uint32{}
 	for _, l := range links {
 		b.mtus[l.GetName()] = l.GetMtu()
 		b.bonds = append(b.bonds, l.GetBond().GetChanged()...)
@@ -118,11 +113,8 @@ func (b *box) index(links []*weirv1.Link) {
 		}
 	}
 	for _, a := range b.addresses {
-		own := prefix(a.GetPrefix())
-		b.hosts[onDevice{host(own.Addr()), a.GetDevice()}] = true
-		if !own.IsSingleIP() {
-			at := onDevice{own.Masked(), a.GetDevice()}
-			b.networks[at] = append(b.networks[at], own.Addr())
+		if own := prefix(a.GetPrefix()); !own.IsSingleIP() {
+			b.networks[onDevice{own.Masked(), a.GetDevice()}] = true
 		}
 	}
 }
@@ -145,8 +137,7 @@ func (b *box) lines() []string {
 	for _, v := range b.vlans {
 		out = append(out, join("dpip vlan add", v.GetName(), "link", v.GetLink(), "proto", v.GetProto(), "id", strconv.Itoa(int(v.GetId()))))
 	}
-	// A link's own network is there without being asked for.
-	b.routes = slices.DeleteFunc(b.routes, func(r *weirv1.Route) bool { return linkLocal6.Contains(prefix(r.GetPrefix()).Addr()) })
+	b.routes = slices.DeleteFunc(b.routes, (*weirv1.Route).GetDerived)
 	for _, t := range b.tunnels {
 		out = append(out, tunnelLine(t))
 	}
@@ -161,7 +152,7 @@ func (b *box) lines() []string {
 		}
 	}
 	for _, r := range b.routes {
-		if !b.derived(r) && !b.instead(r) {
+		if !b.instead(r) {
 			out = append(out, b.routeLine(r))
 		}
 	}
@@ -247,26 +238,11 @@ func addressLine(a *weirv1.Address) string {
 	return join(words...)
 }
 
-// derived reports whether the route follows from an address: the address itself is a
-// host route, its network a link route that speaks from the address.
-func (b *box) derived(r *weirv1.Route) bool {
-	at := onDevice{prefix(r.GetPrefix()), r.GetDevice()}
-	switch {
-	case gateway(r) || r.GetMetric() != 0 || !b.inheritsMTU(r):
-		return false
-	case r.GetScope() == weirv1.Scope_SCOPE_HOST:
-		return b.hosts[at]
-	case r.GetScope() == weirv1.Scope_SCOPE_LINK:
-		return slices.Contains(b.networks[at], addr(r.GetSrc()))
-	}
-	return false
-}
-
 // instead reports whether the route was added by hand and stands in the place of a
 // derived one: the director takes such a route only before the address.
 func (b *box) instead(r *weirv1.Route) bool {
 	at := onDevice{prefix(r.GetPrefix()), r.GetDevice()}
-	return r.GetScope() == weirv1.Scope_SCOPE_LINK && len(b.networks[at]) > 0 && !b.derived(r)
+	return r.GetScope() == weirv1.Scope_SCOPE_LINK && b.networks[at]
 }
 
 // inheritsMTU reports whether the route is listed with its device's MTU, as those are

@@ -91,7 +91,7 @@ func TestSaveRestore(t *testing.T) {
 	// What the director does by itself, and a neighbour that was learnt, are not saved.
 	f.addresses = append([]*weirv1.Address{{Prefix: "10.9.9.9/32", Device: "dpdk0", Holders: 1, HeldOnly: true}}, f.addresses...) // nor what somebody holds
 	f.addresses = append([]*weirv1.Address{{Prefix: "fe80::ff:fe00:1/64", Device: "dpdk0", Scope: weirv1.Scope_SCOPE_LINK, Automatic: true}}, f.addresses...)
-	f.routes = append(f.routes, &weirv1.Route{Prefix: "fe80::/64", Device: "dpdk0", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto"})
+	f.routes = append(f.routes, &weirv1.Route{Prefix: "fe80::/64", Device: "dpdk0", Mtu: 1500, Scope: weirv1.Scope_SCOPE_LINK, Proto: "auto", Derived: true})
 	f.neighbours = append(f.neighbours, &weirv1.Neighbour{Address: "192.168.100.9", Lladdr: "02:00:00:00:00:09", Device: "dpdk0"})
 	for _, line := range []string{"-S", "-Sn", "--save --numeric"} {
 		if r := run(t, c, "", strings.Fields(line)...); r.stdout != saved || r.exit != 0 {
