@@ -45,7 +45,7 @@ var notCarried = map[string]string{
 	"fragments are the workers'": "fragments fragments6",
 	"ICMP is the workers', and the flows it is about are at their first packets": "icmp_errors icmp_errors6 icmp_errors64 tunnel_errors",
 	"SCTP, GRE and IP in IP are the workers'":                                    "sctp sctp6 sctp_full sctp_snat sctp_snat6 snat_gre tunnel_devices tunnel_devices6 tunnel_fnat",
-	"the client's address has still to be told, or sequence numbers have moved":  "proxy_tcp proxy6_tcp toa toa6",
+	"the client's address has still to be told, or sequence numbers have moved":  "proxy_tcp proxy6_tcp",
 	"each flow has a packet each way at most, or a ping's":                       "snat snat6 vlan vlan6",
 }
 
