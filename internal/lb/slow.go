@@ -234,13 +234,35 @@ func (b *Balancer) stepTCP(flags uint8, c *flow.Conn, ci uint32, d proto.Directi
 			b.failed(c) // it refuses connections
 		}
 	}
-	if proto.State(now&flow.ConnStateMask) == proto.TCPEstablished && c.SeqDelta == 0 && now&connProxy == 0 {
-		if d == proto.Outbound || old&flow.ConnStateMask != now&flow.ConnStateMask {
-			b.flows.SetFast(c.Out, true)
+	if c.SeqDelta == 0 && now&connProxy == 0 {
+		b.letPass(c, old, now, d)
+	}
+}
+
+// letPass says after a segment which way plain segments need not be shown to the state
+// machine: they leave the state as it is, and after the handshake that is all that it wants of
+// them, until a FIN, SYN or RST comes, which no engine forwards without asking. Inbound the
+// real server has to know the client, too.
+func (b *Balancer) letPass(c *flow.Conn, old, now uint32, d proto.Direction) {
+	from, to := proto.State(old&flow.ConnStateMask), proto.State(now&flow.ConnStateMask)
+	in, out := proto.Inbound, proto.Outbound
+	if d == proto.OneWay {
+		in, out = d, d // of one half-flow
+	}
+	moved := from != to
+	switch {
+	case !proto.Settled(to, out):
+		if moved && proto.Settled(from, out) {
+			b.flows.SetFast(c.Out, false)
 		}
-		if now&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA {
-			b.letIn(c)
-		}
+	case moved || d == proto.Outbound:
+		b.flows.SetFast(c.Out, true)
+	}
+	switch {
+	case proto.Settled(to, in) && now&(flow.ConnTOA|flow.ConnTold) != flow.ConnTOA:
+		b.letIn(c)
+	case moved && proto.Settled(from, in):
+		b.flows.SetFast(c.In, false)
 	}
 }
 
@@ -255,8 +277,6 @@ func (b *Balancer) changed(c *flow.Conn, ci uint32, old, now uint32) {
 	case gone&flow.ConnActive != 0:
 		b.add(&load.Active, -1)
 		b.add(&load.Inactive, 1)
-		b.flows.SetFast(c.In, false)
-		b.flows.SetFast(c.Out, false)
 	}
 	if old&^now&flow.ConnHalfOpen != 0 {
 		b.sh.HalfOpen.add(b.own.ID(), -1)

@@ -40,12 +40,12 @@ forwarded=1
 // notCarried are the stories of which XDP forwards nothing, by the reason.
 var notCarried = map[string]string{
 	"no connection gets past its first packets, which are the workers'":                                           "all_ports all_ports6 defence defence6 dr6_waiting dr_waiting full no_route_back no_route_back6 offload64 persistence persistence6 persistence_workers sched_hash sched_least sched_quic thresholds thresholds6 tunnel_from tunnel_numbers",
-	"its packets open, close and reset connections, or are of real servers that left":                             "dest_check dest_check6 quiescent quiescent6 reused_port reused_port6 takeover takeover6",
+	"its packets open, close and reset connections, or are of real servers that left":                             "dest_check dest_check6 quiescent quiescent6 reused_port reused_port6",
 	"nothing is forwarded that has a flow: packets for the director itself, for Linux, for others, or wrong ones": "drops forward6 icmp_own kni kni6 nd ping6 too_big6",
 	"fragments are the workers'": "fragments fragments6",
 	"ICMP is the workers', and the flows it is about are at their first packets": "icmp_errors icmp_errors6 icmp_errors64 tunnel_errors",
 	"SCTP, GRE and IP in IP are the workers'":                                    "sctp sctp6 sctp_full sctp_snat sctp_snat6 snat_gre tunnel_devices tunnel_devices6 tunnel_fnat",
-	"the client's address has still to be told, or sequence numbers have moved":  "proxy_tcp proxy6_tcp toa toa6",
+	"the client's address has still to be told, or sequence numbers have moved":  "proxy_tcp proxy6_tcp",
 	"each flow has a packet each way at most, or a ping's":                       "snat snat6 vlan vlan6",
 }
 

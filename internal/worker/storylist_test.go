@@ -51,6 +51,9 @@ var notShown = map[string]string{
 	"arp_order.txt":   "an order that nobody sees but by what does not go wrong",
 	"nd.txt":          "as arp.txt, of IPv6",
 
+	"closing.txt":  "which engine forwards a closing connection's segments: offload.md says in which states XDP does",
+	"closing6.txt": "as closing.txt",
+
 	"defence.txt":  "one drop reason in the place of another: the keywords in dpvs.conf.md say it",
 	"defence6.txt": "as defence.txt",
 	"drops.txt":    "what is wrong with packets: drops.md has a row for each",

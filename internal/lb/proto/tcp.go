@@ -144,6 +144,20 @@ func NextTCP(s State, flags uint8, d Direction) State {
 	return tcpNext[d][rowOf[flags&31]][s]
 }
 
+// settled[direction][state]: see Settled.
+var settled = func() (t [numDirections][numTCP]bool) {
+	for d := range t {
+		for _, s := range [...]State{sES, sFW, sTW, sCL, sCW, sLA} { // others are of the handshake
+			t[d][s] = tcpNext[d][rowACK][s] == s && tcpNext[d][rowNone][s] == s
+		}
+	}
+	return t
+}()
+
+// Settled reports whether the handshake is over and segments without SYN, FIN and RST leave
+// the state as it is: all after that, but for LAST_ACK, which the client's ACK ends.
+func Settled(s State, d Direction) bool { return s < numTCP && d < numDirections && settled[d][s] }
+
 // Timeouts are the idle times of all states in ticks.
 type Timeouts [numStates]uint32
 

@@ -85,6 +85,29 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestSettled: in the states that are settled nothing but FIN, SYN and RST says anything.
+func TestSettled(t *testing.T) {
+	for d, want := range [][]string{{"ES", "FW", "TW", "CL", "CW"}, {"ES", "FW", "TW", "CL", "CW", "LA"}, {"ES", "FW", "TW", "CL", "CW"}} {
+		is := map[State]bool{}
+		for _, name := range want {
+			is[short[name]] = true
+		}
+		for s := range State(255) {
+			if got := Settled(s, Direction(d)); got != is[s] {
+				t.Errorf("direction %d, %s: settled %v", d, Name(s), got)
+			}
+			for flags := range 256 {
+				if got := NextTCP(s, uint8(flags), Direction(d)); is[s] && flags&(fin|syn|rst) == 0 && got != s {
+					t.Errorf("direction %d: flags %#x in %s lead to %s", d, flags, Name(s), Name(got))
+				}
+			}
+		}
+	}
+	if Settled(TCPEstablished, numDirections) {
+		t.Error("a direction that is none is settled")
+	}
+}
+
 func TestStatesOfUDPStay(t *testing.T) {
 	for _, s := range []State{UDPOneWay, UDPNormal, numTCP, 255} {
 		if got := NextTCP(s, syn, Inbound); got != s {
