@@ -76,3 +76,26 @@ func TestFindConn(t *testing.T) {
 		t.Error("found with IPv6")
 	}
 }
+
+// Connections of real servers that have the VIP themselves, or get packets in packets, are
+// listed with the real server, not with the VIP that their packets still bear.
+func TestConnsNameTheRealServer(t *testing.T) {
+	for _, mode := range []spec.Forward{spec.DirectRoute, spec.Tunnel, spec.Masq} {
+		b := newSmall(t, shape{})
+		b.change(twoArm(), func(s *spec.Spec) error {
+			return s.EditDest(dns, spec.Dest{Addr: netip.MustParseAddrPort("192.168.1.2:53"), Forward: mode, Weight: 1})
+		})
+		b.asked(4000, "10.0.0.100:53")
+		want := netip.MustParseAddrPort("192.168.1.2:53")
+		n := 0
+		b.Conns(func(v *ConnView) bool {
+			if n++; v.Real != want {
+				t.Errorf("%v: %+v is not of real server %v", mode, *v, want)
+			}
+			return true
+		})
+		if n != 1 {
+			t.Errorf("%v: %d connections", mode, n)
+		}
+	}
+}

@@ -75,8 +75,11 @@ func (d *Director) connView(t *flow.Table, i uint32, now clock.Tick) (v ConnView
 	if key1&flow.FlagValid == 0 || owner != i || !h.Same(key1) {
 		return v, false
 	}
-	if dest := d.shared.Dests[h.Dest].Load(); to == (flow.Addr{}) && dest != nil {
+	dest := d.shared.Dests[h.Dest].Load()
+	if to == (flow.Addr{}) && dest != nil {
 		from, to = dst, dest.Wire // IPv4 into an IPv6 tunnel
+	} else if dest != nil && to == dst && state&flow.ConnOneWay != 0 {
+		to = dest.Wire // DR: the packet keeps the VIP
 	}
 	v = ConnView{
 		Worker: int(c.Owner), Proto: spec.Proto(key1 >> 32), State: proto.Name(proto.State(state & flow.ConnStateMask)),
