@@ -41,7 +41,7 @@ func TestWrongInput(t *testing.T) {
 		{"./dpip frob", 1, "dpip: invalid object, use `-h' for help.\n"},
 		{"./ipvsadm -A -t 10.0.0.100:80 -s rr", 253, "service already exists: TCP 10.0.0.100:80; -E edits it\n"},
 		{"./ipvsadm -A -t 10.0.0.100:81 -s frob", 252, "scheduler \"frob\" is not known: use rr, wrr, wlc, lc, sed, nq, fo, sh, dh, mh, conhash\n"},
-		{"./ipvsadm -A -t 10.0.0.100 -s rr", 2, "Zero port specified for no-match and non-persistent service\n"},
+		{"./ipvsadm -A -t 10.0.0.100 -s rr", 2, "Zero port specified for no-match and non-persistent service: give ADDRESS:PORT, or -p for all ports\n"},
 		{"./ipvsadm -D -t 10.0.0.100:81", 252, "no such service: TCP 10.0.0.100:81\n"},
 		{"./ipvsadm -a -t 10.0.0.100:80 -r 192.168.100.2 -b", 253, "destination already exists: 192.168.100.2:80 of service TCP 10.0.0.100:80; -e edits it\n"},
 		{"./ipvsadm -a -t 10.0.0.100:80 -r 192.168.100.4 -b -w 65536", 2, "illegal weight specified\n"},

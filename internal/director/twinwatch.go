@@ -24,8 +24,11 @@ const (
 	// Linux's.
 	groupsEvery = 200 * time.Millisecond
 	lookEvery   = 5
-	// A program that moves many addresses does not do so at once: after a word, the look
-	// waits until nothing was said for settle, but no longer than settleMost.
+	// After a word the look comes at once: who puts an address on a twin speaks from it in
+	// the next millisecond. But a program that moves many addresses goes on for a while:
+	// where atOnce looks were within settleMost, the next waits until nothing was said for
+	// settle, but no longer than settleMost.
+	atOnce     = 8
 	settle     = 5 * time.Millisecond
 	settleMost = 50 * time.Millisecond
 	// heard is the socket buffer for Linux's words, in bytes: of some thousand addresses.
@@ -71,6 +74,7 @@ func (d *Director) followTwins(ctx context.Context) error {
 	tick := time.NewTicker(groupsEvery)
 	defer tick.Stop()
 	told := ""
+	var last recent
 	for n := 0; ; n++ {
 		var err error
 		if n%lookEvery == 0 {
@@ -93,10 +97,23 @@ func (d *Director) followTwins(ctx context.Context) error {
 		case _, spoken = <-links:
 		}
 		if spoken {
-			hush(ctx, addrs, links)
+			if last.many(time.Now()) {
+				hush(ctx, addrs, links)
+			}
 			n = -1 // look at all
 		}
 	}
+}
+
+// recent has the times of the last words after which was looked, the oldest first.
+type recent [atOnce]time.Time
+
+// many notes a word, and reports whether it is one of many.
+func (r *recent) many(now time.Time) bool {
+	first := r[0]
+	copy(r[:], r[1:])
+	r[atOnce-1] = now
+	return now.Sub(first) < settleMost
 }
 
 // hush returns when nothing was said for a while.

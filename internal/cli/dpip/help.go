@@ -5,7 +5,7 @@ package dpip
 const usage = `Usage:
     dpip [OPTIONS] OBJECT { COMMAND | help }
 Parameters:
-    OBJECT  := { link | addr | route | neigh | vlan | tunnel | maddr }
+    OBJECT  := { link | addr | route | neigh | vlan | tunnel | maddr | ipv6 }
     COMMAND := { show | list | add | del | set | change | replace | flush | help }
     Objects and commands may be cut short: dpip a s
 Options, anywhere on the line:

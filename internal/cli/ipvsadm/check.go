@@ -125,7 +125,11 @@ func (l *line) checkService() error {
 	s := l.service
 	icmp := l.proto == weirv1.Protocol_PROTOCOL_ICMP || l.proto == weirv1.Protocol_PROTOCOL_ICMPV6
 	if l.kind == byAddress && !icmp && s.Key.Port == 0 && s.Persistent == 0 {
-		return wrong("Zero port specified for no-match and non-persistent service")
+		const zero = "Zero port specified for no-match and non-persistent service: "
+		if l.ipv6() {
+			return wrong(zero + "give [ADDRESS]:PORT, with the brackets, or -p for all ports")
+		}
+		return wrong(zero + "give ADDRESS:PORT, or -p for all ports")
 	}
 	if s.OnePacket && l.proto != weirv1.Protocol_PROTOCOL_UDP && l.kind != byFwmark {
 		return wrong("One-Packet Scheduling is only for UDP virtual services")

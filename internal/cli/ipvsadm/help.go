@@ -68,7 +68,7 @@ Options:
   -M, --netmask MASK       clients of one network count as one for -p: 255.255.255.0,
                            or of an IPv6 service the length of a prefix, 64
   -o, --ops                schedule each packet on its own (UDP)
-      --pe NAME            persistence engine
+      --pe NAME            persistence engine (not supported yet)
       --conn-timeout SECS  how long a connection may be silent (default: the protocol's)
       --expire-quiescent   end connections whose real server was deleted
       --toa enable|disable   the client's address in a TCP option (TCP, default enable)

@@ -21,7 +21,7 @@ func (env *Env) listLocals(ctx context.Context, l *line) error {
 	out.line("%-20s %-8s %-20s %-10s %-10s", "VIP:VPORT", "TOTAL", "SNAT_IP", "CONFLICTS", "CONNS")
 	for _, s := range services {
 		key := s.GetKey()
-		out.line("%-20s %-8d", numbers.endpoint(key.GetAddress(), key.GetPort(), ""), len(s.GetLocals()))
+		out.line("%-20s %-8d", numbers.virtual(key), len(s.GetLocals()))
 		for _, local := range s.GetLocals() {
 			out.line("%-20s %-8s %-20s %-10d %-10d", "", "", local.GetAddress(), local.GetConflicts(), local.GetConns())
 		}

@@ -122,3 +122,15 @@ func TestConnections6(t *testing.T) {
 		}
 	}
 }
+
+// A match service has no address of its own.
+func TestLocalAddressesOfMatch(t *testing.T) {
+	f := &fake{services: []*weirv1.Service{
+		{Key: &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Match: &weirv1.Match{Family: 4}}},
+		{Key: &weirv1.ServiceKey{Protocol: weirv1.Protocol_PROTOCOL_TCP, Match: &weirv1.Match{Family: 6}}},
+	}}
+	want := "VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS\n0.0.0.0:0            0\n[::]:0               0\n"
+	if r := run(t, start(t, f), "", "-G"); r != (result{want, "", 0}) {
+		t.Errorf("exit %d: %s\ngot\n%s\nwant\n%s", r.exit, r.stderr, r.stdout, want)
+	}
+}

@@ -65,7 +65,7 @@ func (env *Env) listAccess(ctx context.Context, l *line) error {
 	for _, list := range lists {
 		key := list.GetKey()
 		for _, entry := range list.GetEntries() {
-			out.line("%-8s %-30s %-30s", protoTitle(key.GetProtocol()), numbers.endpoint(key.GetAddress(), key.GetPort(), ""), entry)
+			out.line("%-8s %-30s %-30s", protoTitle(key.GetProtocol()), numbers.virtual(key), entry)
 		}
 	}
 	return env.print(out.String())

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"weir/api/weirv1"
 )
 
 // Names looks names up: those that a command line uses, and, without -n, those that a
@@ -162,6 +164,18 @@ func (n *namer) ask(ctx context.Context, addrs map[netip.Addr]bool) {
 			return
 		}
 	}
+}
+
+// virtual writes where a service is; one that has no address of its own, a match, as
+// "0.0.0.0:0" or "[::]:0".
+func (n *namer) virtual(key *weirv1.ServiceKey) string {
+	switch m := key.GetMatch(); {
+	case m == nil:
+		return n.endpoint(key.GetAddress(), key.GetPort(), "")
+	case m.GetFamily() == 6:
+		return "[::]:0"
+	}
+	return "0.0.0.0:0"
 }
 
 // endpoint writes "10.0.0.100:80", or "www.example.com:http".

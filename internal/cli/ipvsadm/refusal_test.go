@@ -11,6 +11,7 @@ import (
 // A line that is wrong by its words: the exact sentence, the exit code, and no call.
 func TestWrongLines(t *testing.T) {
 	const try = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.\n"
+	const zero = "Zero port specified for no-match and non-persistent service: "
 	const virtual = "illegal virtual server address[:port] specified\n"
 	const real = "illegal real server address[:port] specified\n"
 	const match = "illegal match specified\n"
@@ -123,13 +124,14 @@ func TestWrongLines(t *testing.T) {
 		{"-P -t 10.0.0.100:80 -z [2001:db8::1] -F dpdk0", 2, "illegal local address\n"},
 
 		// Values.
-		{"-A -t 2001:db8::1", 2, "Zero port specified for no-match and non-persistent service\n"},
+		{"-A -t 2001:db8::1", 2, zero + "give [ADDRESS]:PORT, with the brackets, or -p for all ports\n"},
+		{"-A -t 2001:db8::1:80", 2, zero + "give [ADDRESS]:PORT, with the brackets, or -p for all ports\n"},
 		{"-A -t [2001:db8::1]:80 -p -M 255.255.255.0", 2, "illegal ipv6 netmask specified\n"},
 		{"-A -t [2001:db8::1]:80 -p -M 0", 2, "illegal virtual server persistent mask specified\n"},
 		{"-A -t [2001:db8::1]:80 -p -M 129", 2, "illegal virtual server persistent mask specified\n"},
 		{"-A -t [2001:db8::1]:80 -p -M ffff::", 2, "illegal virtual server persistent mask specified\n"},
-		{"-A -t 10.0.0.100", 2, "Zero port specified for no-match and non-persistent service\n"},
-		{"-E -u 10.0.0.100:0", 2, "Zero port specified for no-match and non-persistent service\n"},
+		{"-A -t 10.0.0.100", 2, zero + "give ADDRESS:PORT, or -p for all ports\n"},
+		{"-E -u 10.0.0.100:0", 2, zero + "give ADDRESS:PORT, or -p for all ports\n"},
 		{"-A -t 10.0.0.100:80 -p 0", 2, "invalid timeout value `0' specified\n"},
 		{"-A -t 10.0.0.100:80 -p 2678401", 2, "invalid timeout value `2678401' specified\n"},
 		{"-A -t 10.0.0.100:80 -p x", 2, "invalid timeout value `x' specified\n"},

@@ -76,7 +76,7 @@ func Compile(conf *keepalivedconf.Config, at *keepalivedconf.Places) (*Plan, err
 	p := &planner{conf: conf, at: at, paper: &spec.Spec{Ports: ports(conf)}}
 	for i := range conf.Tunnels {
 		p.refuse(at.Block("tunnel_group", conf.Tunnels[i].Name),
-			"tunnel_group %s: there are no tunnel devices yet: leave it out (lb_kind TUN needs none)", conf.Tunnels[i].Name)
+			"tunnel_group %s is not supported yet: make the devices with `dpip tunnel add' and leave it out (lb_kind TUN needs none)", conf.Tunnels[i].Name)
 	}
 	plan := &Plan{}
 	for i := range conf.Servers {

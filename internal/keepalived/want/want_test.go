@@ -48,7 +48,7 @@ func TestRefusedOnPaper(t *testing.T) {
 		{"a sorry server on this machine", virtualServer("10.0.0.1 80", "sorry_server 127.0.0.1 80"), ":1: sorry_server: 127.0.0.1 can't be a real server"},
 		{"flags", virtualServer("10.0.0.1 80", "mh-port"), ":1: virtual_server: flag mh-port"},
 		{"GUE", virtualServer("10.0.0.1 80", "lvs_method TUN type gue port 6080"), ":1: virtual_server: lb_kind TUN type gue is not supported"},
-		{"a tunnel device", "tunnel_group g {\ntunnel_entry t {\nkind gre\nlocal 10.0.0.1\nremote 10.0.0.2\n}\n}\n", ":1: tunnel_group g: there are no tunnel devices yet"},
+		{"a tunnel device", "tunnel_group g {\ntunnel_entry t {\nkind gre\nlocal 10.0.0.1\nremote 10.0.0.2\n}\n}\n", ":1: tunnel_group g is not supported yet"},
 		{"port of DR", "virtual_server 10.0.0.1 80 {\nprotocol TCP\nlb_algo rr\nlb_kind DR\n" + realServer("10.0.0.2 81") + "}\n", ":5: real_server: 10.0.0.2:81: with Route the real server is asked at the service's own port"},
 		{"a local address on two ports", "local_address_group l {\n10.0.0.2 dpdk0\n}\nlocal_address_group m {\n10.0.0.2 dpdk1\n}\n" + virtualServer("10.0.0.1 80", "laddr_group_name l") + virtualServer("10.0.0.1 81", "laddr_group_name m"), ":13: laddr_group_name m: already exist: 10.0.0.2 is an address of dpdk0"},
 	} {
