@@ -82,7 +82,7 @@ func TestSustainedPieces(t *testing.T) {
 	short.UDP.OneWay = 1
 	r.setTimeouts(&short)
 	c := known()
-	var steps []float64
+	var steps sustainSteps
 	began := now
 	for now-began < 2e9 {
 		r.sustained(c, &steps)

@@ -140,9 +140,9 @@ func sustainRow(c *calmness, d time.Duration) error {
 		r.keepHouse()
 		r.pass(sustainStep, wan)
 	}
-	var steps []float64 // ns of each flow
+	var steps sustainSteps
 	var pieces []piece
-	for begin := r.now(); r.since(begin) < d*2/3; {
+	for begin := r.now(); r.since(begin) < d*2/3 || len(steps.ns) == 0; {
 		r.keepHouse()
 		pieces = append(pieces, r.sustained(c, &steps))
 	}
@@ -151,8 +151,8 @@ func sustainRow(c *calmness, d time.Duration) error {
 	off := total(first)
 	harness := off.each()
 	ns := all.each() - harness
-	slices.Sort(steps)
-	best := steps[len(steps)/10] - harness
+	slices.Sort(steps.ns)
+	best := steps.ns[len(steps.ns)/10] - harness
 	fmt.Printf("\nUDP, new flows sustained, each expires a second after its datagram:\n")
 	fmt.Printf("  %7.0f flows a second (%.0f ns each; in the best tenth of the time %.0f), %d made and %d expired meanwhile, %d were there at the end\n", 1e9/ns, ns, best, all.n, all.expired, r.shared.Flows.Len())
 	fmt.Printf("  %s\n", c.told(c.of(pieces), c.of(dries), "flows a second"))
@@ -163,19 +163,33 @@ func sustainRow(c *calmness, d time.Duration) error {
 // parts of it.
 const sustainStep, sustainParts = 1 << 16, 16
 
+// sustainSteps is what flows took in each step, in ns.
+type sustainSteps struct {
+	ns    []float64
+	parts int   // of the present one
+	used  int64 // by it
+}
+
+// add notes what a part of a step took.
+func (s *sustainSteps) add(used int64) {
+	s.used += used
+	if s.parts++; s.parts == sustainParts {
+		s.ns = append(s.ns, float64(s.used)/sustainStep)
+		s.parts, s.used = 0, 0
+	}
+}
+
 // sustained opens flows for a unit of the wheel, and notes what those of steps took.
-func (r *udpRun) sustained(c *calmness, steps *[]float64) piece {
+func (r *udpRun) sustained(c *calmness, steps *sustainSteps) piece {
 	expired := r.worker.Stats().Expired
 	p := c.piece(func() (n int) {
-		step, from := 0, cpuTime()
+		from := cpuTime()
 		for unit := unitOfWheel(r.now()); unitOfWheel(r.now()) == unit; {
 			r.pass(sustainStep/sustainParts, wan)
 			n += sustainStep / sustainParts
-			if step++; step == sustainParts {
-				now := cpuTime()
-				*steps = append(*steps, float64(now-from)/sustainStep)
-				step, from = 0, now
-			}
+			now := cpuTime()
+			steps.add(now - from)
+			from = now
 		}
 		return n
 	})
