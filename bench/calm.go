@@ -27,6 +27,7 @@ type calmness struct {
 	finished chan struct{}
 	n, sum   atomic.Int64 // how often, and what was found, in thousandths
 	spent    atomic.Int64 // ns
+	most     atomic.Int64 // that a single probe counts (clipped)
 
 	mu    sync.Mutex
 	found []float64
@@ -70,16 +71,12 @@ func (c *calmness) probe(cpu int, began chan<- error) {
 		c.mu.Lock()
 		c.found = append(c.found, times)
 		c.mu.Unlock()
-		c.sum.Add(int64(1000 * min(times, clipped*lowest)))
+		c.sum.Add(min(int64(1000*times), c.most.Load()))
 		c.n.Add(1)
 		c.spent.Add(int64(time.Since(begun)))
 		_ = unix.Nanosleep(&every, nil)
 	}
 }
-
-// lowest is about what probes find where nothing disturbs; a single one counts clipped times
-// that at most.
-const lowest = 0.5
 
 // close ends the probe, and says if what was told by it is to be doubted.
 func (c *calmness) close() {
@@ -96,6 +93,7 @@ func (c *calmness) learn() {
 	defer c.mu.Unlock()
 	if least := lowTenth(append([]float64(nil), c.found...)); c.least == 0 || least < c.least && least > 0 {
 		c.least = least
+		c.most.Store(int64(1000 * clipped * least))
 	}
 }
 

@@ -96,3 +96,20 @@ func TestSustainedPieces(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A probe that was itself disturbed for long counts as a few, and a neighbour as what it is.
+func TestCalmLearns(t *testing.T) {
+	c := &calmness{found: []float64{3, 1.5, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4}}
+	c.learn()
+	if c.least != 1.4 || c.most.Load() != 5600 {
+		t.Errorf("the least is %v, a probe counts up to %d thousandths", c.least, c.most.Load())
+	}
+	c.found = append(c.found, 1, 1, 1)
+	if c.learn(); c.least != 1 || c.most.Load() != 4000 {
+		t.Errorf("later the least is %v, a probe counts up to %d thousandths", c.least, c.most.Load())
+	}
+	c.found = []float64{2}
+	if c.learn(); c.least != 1 {
+		t.Errorf("a disturbed time made the least %v", c.least)
+	}
+}
