@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"weir/internal/flow"
 	"weir/internal/lb/proto"
 	"weir/internal/spec"
 )
@@ -29,64 +30,114 @@ func expire(args []string) error {
 	if *fill < 1 || *fill > 100 || *conns < 1 || *reps < 1 {
 		return fmt.Errorf("expire: want -fill from 1 to 100, and -conns and -reps from 1 on")
 	}
-	pin(*cpu)
+	calm := lookForCalm(pin(*cpu))
+	defer calm.close()
 	debug.SetGCPercent(-1)
 	fmt.Printf("%s\n\n%d UDP connections, full-NAT, %d %% of the table, expire at once. Processor time of the worker:\n", machine(), *conns, *fill)
 	var all []float64
+	var ends, forgets []piece
 	for range *reps {
 		r, err := newUDPRun(*conns, *fill)
 		if err != nil {
 			return err
 		}
-		ending, forgetting, seconds, err := r.expire()
+		end, forget, seconds, err := r.expire(calm)
 		r.close()
 		if err != nil {
 			return err
 		}
 		n := float64(*conns)
+		ends, forgets = append(ends, end...), append(forgets, forget)
+		ending, forgetting := total(end).used, forget.used
 		all = append(all, float64(ending+forgetting)/n)
 		fmt.Printf("  %4.0f ns each: %.0f to end it, within %.2f s, %.0f to forget it a second later\n",
 			float64(ending+forgetting)/n, float64(ending)/n, seconds, float64(forgetting)/n)
 	}
 	ns := median(all)
 	fmt.Printf("Median %.0f ns: a million that expire within a second take %.0f %% of a processor.\n", ns, ns/10)
+	if calm.err != nil {
+		fmt.Printf("Calm time is not known: %v.\n", calm.err)
+		return nil
+	}
+	for _, what := range []struct {
+		name string
+		all  []piece
+	}{{"to end it", ends}, {"to forget it, repetitions as a whole", forgets}} {
+		if m := calm.of(what.all); m.ok {
+			fmt.Printf("In calm time alone, %.0f %% of all, %.0f ns %s.\n", 100*m.part, m.ns, what.name)
+		} else {
+			fmt.Printf("Too little of the time was calm to be told of %s: %.0f %%.\n", what.name, 100*m.part)
+		}
+	}
 	return nil
 }
 
-// expire fills the table and waits until all is over. It returns the processor time in ns
-// that ending and forgetting took, and how long it took until the last one had ended.
-func (r *udpRun) expire() (ending, forgetting int64, seconds float64, err error) {
+// expire fills the table and waits until all is over. It returns the processor time that
+// ending took, in pieces, and forgetting, as a whole, for the sweep comes after what it sweeps
+// for; and how long it took until the last one had ended.
+func (r *udpRun) expire(c *calmness) (ends []piece, forget piece, seconds float64, err error) {
 	snap := *r.snapshot.Load()
 	timeouts := spec.DefaultTimeouts()
 	timeouts.UDP = spec.UDPTimeouts{OneWay: expireAfter, Normal: expireAfter}
 	snap.LB.Timeouts = proto.NewTimeouts(timeouts)
 	r.snapshot.Store(&snap)
 	if err := r.fill(); err != nil {
-		return 0, 0, 0, err
+		return nil, piece{}, 0, err
 	}
 	for r.shared.Locals.Populate(1 << 20) { // as the director does
 	}
 	r.idle()
 	own := r.shared.Flows.Worker(0)
-	var first time.Time
-	for deadline := time.Now().Add(expireAfter*time.Second + 2*time.Minute); ; {
-		expired, left := r.worker.Stats().Expired, own.Resting()+own.Unswept()
+	x := expiry{udpRun: r, own: own, deadline: time.Now().Add(expireAfter*time.Second + 2*time.Minute)}
+	for r.shared.Flows.Len() > 0 && !x.late() {
+		x.ending, x.forgetting = piece{}, 0
+		p := c.piece(func() int { x.breathe(pieceOf, func() bool { return r.shared.Flows.Len() > 0 }); return 0 })
+		x.ending.slow, x.ending.waited = p.slow, p.waited
+		if x.ending.n > 0 {
+			ends = append(ends, x.ending)
+		}
+		forget.used += x.forgetting
+	}
+	x.forgetting = 0
+	p := c.piece(func() int { x.breathe(time.Hour, func() bool { return own.Resting()+own.Unswept() > 0 }); return 0 })
+	forget.n, forget.slow = r.flows, p.slow
+	forget.used += x.forgetting
+	if x.late() {
+		return nil, piece{}, 0, fmt.Errorf("%d connections are still there", r.shared.Flows.Len())
+	}
+	return ends, forget, x.seconds, r.lost()
+}
+
+// expiry is what is seen of connections that end.
+type expiry struct {
+	*udpRun
+	own        *flow.Worker
+	deadline   time.Time
+	ending     piece
+	forgetting time.Duration
+	first      time.Time // that one ended
+	seconds    float64   // from then until the last one did
+}
+
+func (x *expiry) late() bool { return time.Now().After(x.deadline) }
+
+// breathe has the worker work for a time, as long as there is something.
+func (x *expiry) breathe(d time.Duration, more func() bool) {
+	for begun := time.Now(); time.Since(begun) < d && more() && !x.late(); {
+		expired, left := x.worker.Stats().Expired, x.own.Resting()+x.own.Unswept()
 		used := cpuTime()
-		r.worker.Breathe()
-		used = cpuTime() - used
-		switch {
-		case r.worker.Stats().Expired != expired:
-			ending += used
-			if first.IsZero() {
-				first = time.Now()
+		x.worker.Breathe()
+		took := time.Duration(cpuTime() - used)
+		switch n := int(x.worker.Stats().Expired - expired); {
+		case n != 0:
+			x.ending.used += took
+			x.ending.n += n
+			if x.first.IsZero() {
+				x.first = time.Now()
 			}
-			seconds = time.Since(first).Seconds()
-		case own.Resting()+own.Unswept() != left:
-			forgetting += used
-		case r.shared.Flows.Len() == 0 && left == 0:
-			return ending, forgetting, seconds, r.lost()
-		case time.Now().After(deadline):
-			return 0, 0, 0, fmt.Errorf("%d connections are still there", r.shared.Flows.Len())
+			x.seconds = time.Since(x.first).Seconds()
+		case x.own.Resting()+x.own.Unswept() != left:
+			x.forgetting += took
 		default:
 			time.Sleep(100 * time.Microsecond)
 		}

@@ -31,7 +31,8 @@ func newFlows(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	pin(*cpu)
+	calm := lookForCalm(pin(*cpu))
+	defer calm.close()
 	debug.SetGCPercent(-1)
 	stop, err := profiled(*profile)
 	if err != nil {
@@ -40,12 +41,12 @@ func newFlows(args []string) error {
 	defer stop()
 	fmt.Printf("%s\n", machine())
 	if *flows > 0 {
-		if err := fillRow(*flows, *reps); err != nil {
+		if err := fillRow(calm, *flows, *reps); err != nil {
 			return err
 		}
 	}
 	if *sustain > 0 {
-		if err := sustainRow(seconds64(*sustain)); err != nil {
+		if err := sustainRow(calm, seconds64(*sustain)); err != nil {
 			return err
 		}
 	}
@@ -55,14 +56,14 @@ func newFlows(args []string) error {
 			if err != nil || n == 0 {
 				return fmt.Errorf("-linger: %q is no number of seconds", s)
 			}
-			if err := tcpRow(seconds64(*seconds), uint32(n), *bare); err != nil {
+			if err := tcpRow(calm, seconds64(*seconds), uint32(n), *bare); err != nil {
 				return err
 			}
 			debug.FreeOSMemory()
 		}
 	}
 	if *kinds > 0 {
-		if err := kindsRow(seconds64(*kinds), *bare); err != nil {
+		if err := kindsRow(calm, seconds64(*kinds), *bare); err != nil {
 			return err
 		}
 	}
@@ -75,38 +76,49 @@ func newFlows(args []string) error {
 func seconds64(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // fillRow opens so many UDP flows in a new table, again and again.
-func fillRow(flows, reps int) error {
+func fillRow(c *calmness, flows, reps int) error {
 	var each []float64
+	var makes [fillParts][]piece
+	var dries []piece
 	for range reps {
-		ns, err := fillOnce(flows)
+		made, dry, err := fillOnce(c, flows)
 		if err != nil {
 			return err
 		}
-		each = append(each, ns)
+		used, off := total(made), total(dry)
+		each = append(each, float64(used.used-off.used)/float64(flows))
+		for i := range made {
+			q := i * fillParts / len(made)
+			makes[q] = append(makes[q], made[i])
+		}
+		dries = append(dries, dry...)
 		debug.FreeOSMemory()
 	}
 	slices.Sort(each)
 	fmt.Printf("\nUDP, new flows until there are %d, processor time, harness taken off:\n", flows)
 	fmt.Printf("  %7.0f flows a second (median of %d: %.0f ns each; least %.0f, most %.0f)\n", 1e9/median(each), reps, median(each), each[0], each[len(each)-1])
+	fmt.Printf("  %s\n", c.told(c.evenly(makes[:]), c.of(dries), "flows a second"))
 	return nil
 }
 
-func fillOnce(flows int) (ns float64, err error) {
+// fillParts are those of the filling that count alike: a flow may cost more as the table fills.
+const fillParts = 4
+
+// fillPiece is how many flows are a piece of time, 20 ms or so; dryPiece packets without a worker.
+const fillPiece, dryPiece = 1 << 16, 1 << 19
+
+func fillOnce(c *calmness, flows int) (made, dry []piece, err error) {
 	r, err := newUDPRun(flows, 88)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	defer r.close()
-	used := cpuTime()
-	r.pass(flows, wan)
-	used = cpuTime() - used
+	made = c.spread(flows, fillPiece, func(n int) { r.pass(n, wan) })
 	if n := r.shared.Flows.Len(); n != flows {
-		return 0, fmt.Errorf("%d flows were made of %d", n, flows)
+		return nil, nil, fmt.Errorf("%d flows were made of %d", n, flows)
 	}
-	dry := cpuTime()
-	r.dry(flows, wan)
-	dry = cpuTime() - dry
-	return float64(used-dry) / float64(flows), r.lost()
+	dry = c.spread(flows, dryPiece, func(n int) { r.dry(n, wan) })
+	return made, dry, r.lost()
 }
 
 // sustainedRoom is how many flows there may be at a time: 4 M a second, which stay for a
@@ -114,7 +126,7 @@ func fillOnce(flows int) (ns float64, err error) {
 const sustainedRoom = 10 << 20
 
 // sustainRow opens UDP flows for a time, that are idle for a second and then expire.
-func sustainRow(d time.Duration) error {
+func sustainRow(c *calmness, d time.Duration) error {
 	r, err := newUDPRun(sustainedRoom, 88)
 	if err != nil {
 		return err
@@ -124,31 +136,63 @@ func sustainRow(d time.Duration) error {
 	short := spec.DefaultTimeouts()
 	short.UDP.OneWay = 1
 	r.setTimeouts(&short)
-	const step = 1 << 16
 	for begin := r.now(); r.since(begin) < d/3; {
 		r.keepHouse()
-		r.pass(step, wan)
+		r.pass(sustainStep, wan)
 	}
-	n, expired, used := 0, r.worker.Stats().Expired, int64(0)
-	var steps []float64
-	for begin := r.now(); r.since(begin) < d*2/3; {
+	var steps sustainSteps
+	var pieces []piece
+	for begin := r.now(); r.since(begin) < d*2/3 || len(steps.ns) == 0; {
 		r.keepHouse()
-		from := cpuTime()
-		r.pass(step, wan)
-		took := cpuTime() - from
-		used += took
-		steps = append(steps, float64(took)/step)
-		n += step
+		pieces = append(pieces, r.sustained(c, &steps))
 	}
-	expired = r.worker.Stats().Expired - expired
-	dry := cpuTime()
-	r.dry(1<<21, wan)
-	dry = cpuTime() - dry
-	harness := float64(dry) / (1 << 21)
-	ns := float64(used)/float64(n) - harness
-	slices.Sort(steps)
-	best := steps[len(steps)/10] - harness
+	all := total(pieces)
+	first, dries := c.patiently(func() []piece { return c.spread(1<<21, dryPiece, func(n int) { r.dry(n, wan) }) })
+	off := total(first)
+	harness := off.each()
+	ns := all.each() - harness
+	slices.Sort(steps.ns)
+	best := steps.ns[len(steps.ns)/10] - harness
 	fmt.Printf("\nUDP, new flows sustained, each expires a second after its datagram:\n")
-	fmt.Printf("  %7.0f flows a second (%.0f ns each; in the best tenth of the time %.0f), %d made and %d expired meanwhile, %d were there at the end\n", 1e9/ns, ns, best, n, expired, r.shared.Flows.Len())
+	fmt.Printf("  %7.0f flows a second (%.0f ns each; in the best tenth of the time %.0f), %d made and %d expired meanwhile, %d were there at the end\n", 1e9/ns, ns, best, all.n, all.expired, r.shared.Flows.Len())
+	fmt.Printf("  %s\n", c.told(c.of(pieces), c.of(dries), "flows a second"))
 	return r.lost()
+}
+
+// sustainStep is how many flows are a step, of which the best tenth is told; pieces are of such
+// parts of it.
+const sustainStep, sustainParts = 1 << 16, 16
+
+// sustainSteps is what flows took in each step, in ns.
+type sustainSteps struct {
+	ns    []float64
+	parts int   // of the present one
+	used  int64 // by it
+}
+
+// add notes what a part of a step took.
+func (s *sustainSteps) add(used int64) {
+	s.used += used
+	if s.parts++; s.parts == sustainParts {
+		s.ns = append(s.ns, float64(s.used)/sustainStep)
+		s.parts, s.used = 0, 0
+	}
+}
+
+// sustained opens flows for a unit of the wheel, and notes what those of steps took.
+func (r *udpRun) sustained(c *calmness, steps *sustainSteps) piece {
+	expired := r.worker.Stats().Expired
+	p := c.piece(func() (n int) {
+		from := cpuTime()
+		for unit := unitOfWheel(r.now()); unitOfWheel(r.now()) == unit; {
+			r.pass(sustainStep/sustainParts, wan)
+			n += sustainStep / sustainParts
+			now := cpuTime()
+			steps.add(now - from)
+			from = now
+		}
+		return n
+	})
+	p.expired = int(r.worker.Stats().Expired - expired)
+	return p
 }

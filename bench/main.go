@@ -75,7 +75,8 @@ func walk(args []string) error {
 	if *fill < 1 || *fill > 100 {
 		return fmt.Errorf("-fill %d: want 1 to 100", *fill)
 	}
-	pin(*cpu)
+	calm := lookForCalm(pin(*cpu))
+	defer calm.close()
 	debug.SetGCPercent(-1)
 	stop, err := profiled(*profile)
 	if err != nil {
@@ -85,10 +86,10 @@ func walk(args []string) error {
 	fmt.Printf("%s\n\n", machine())
 	fmt.Println("The whole walk, pipe to pipe: UDP full-NAT, 60-byte frames, flows visited cyclically,")
 	fmt.Printf("clients spread over a /12, one real server. They are %d %% of what the table has room for.\n", *fill)
-	fmt.Println("Medians, the harness's own cost taken off.")
+	fmt.Println("Medians, the harness's own cost taken off; then, of calm time alone, cycles one way and both ways.")
 	fmt.Println()
-	fmt.Printf("%10s  %22s  %22s  %14s  %s\n", "", "one way", "both ways", "harness", "table")
-	fmt.Printf("%10s  %10s %11s  %10s %11s  %14s  %s\n", "flows", "cycles/pkt", "ns/pkt", "cycles/pkt", "ns/pkt", "cycles/pkt", "bytes/conn at the rated fill")
+	fmt.Printf("%10s  %22s  %22s  %14s  %29s  %s\n", "", "one way", "both ways", "harness", "table", "calm time alone")
+	fmt.Printf("%10s  %10s %11s  %10s %11s  %14s  %29s  %s\n", "flows", "cycles/pkt", "ns/pkt", "cycles/pkt", "ns/pkt", "cycles/pkt", "bytes/conn at the rated fill", "cycles/pkt")
 	for s := range strings.SplitSeq(*flows, ",") {
 		if s == "" {
 			continue
@@ -97,17 +98,17 @@ func walk(args []string) error {
 		if err != nil || n < 1 {
 			return fmt.Errorf("-flows: %q is no number of flows", s)
 		}
-		if err := walkRow(n, *fill, max(*packets, min(2*n, 4*(*packets))), *reps); err != nil {
+		if err := walkRow(calm, n, *fill, max(*packets, min(2*n, 4*(*packets))), *reps); err != nil {
 			return err
 		}
 	}
 	if *seconds > 0 {
-		return tcpRow(seconds64(*seconds), 7, false)
+		return tcpRow(calm, seconds64(*seconds), 7, false)
 	}
 	return nil
 }
 
-func walkRow(flows, percent, packets, reps int) error {
+func walkRow(c *calmness, flows, percent, packets, reps int) error {
 	r, err := newUDPRun(flows, percent)
 	if err != nil {
 		return err
@@ -116,10 +117,11 @@ func walkRow(flows, percent, packets, reps int) error {
 	if err := r.fill(); err != nil {
 		return err
 	}
-	one, harness := r.measure(packets, reps, wan)
-	both, _ := r.measure(packets, reps, wan, lan)
+	one := r.measure(c, packets, reps, wan)
+	both := r.measure(c, packets, reps, wan, lan)
 	perConn := float64(r.shared.Flows.Bytes()) / float64(r.shared.Flows.Conns())
-	fmt.Printf("%10d  %10.0f %11.1f  %10.0f %11.1f  %14.0f  %.0f\n", flows, one.cycles, one.ns, both.cycles, both.ns, harness.cycles, perConn)
+	fmt.Printf("%10d  %10.0f %11.1f  %10.0f %11.1f  %14.0f  %29.0f  %s, %s\n", flows, one.walk.cycles, one.walk.ns, both.walk.cycles, both.walk.ns, one.harness.cycles, perConn,
+		c.cycles(&one), c.cycles(&both))
 	return r.lost()
 }
 
@@ -138,14 +140,15 @@ func profiled(name string) (stop func(), err error) {
 	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
-// pin binds this goroutine to a processor.
-func pin(cpu int) {
+// pin binds this goroutine to a processor, which it returns.
+func pin(cpu int) int {
 	if cpu < 0 {
 		cpu = runtime.NumCPU() - 1
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
 	runtime.LockOSThread()
 	bind(cpu)
+	return cpu
 }
 
 // bind binds this thread to a processor.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/bits"
-	"slices"
 	"time"
 
 	"weir/internal/packet"
@@ -286,119 +284,4 @@ func (r *tcpRun) dry() {
 		}
 		r.end()
 	}
-}
-
-// tcpWindow is how long connections are made for one figure: some units of the timers' wheel,
-// so that what expires in a window is what is made in one.
-const tcpWindow = 250 * time.Millisecond
-
-// rate makes connections for a time, at least for a window, and returns the processor time
-// of one: the median of all windows, and the least, which is what it takes while nobody
-// else is on the processor.
-func (r *tcpRun) rate(d time.Duration) (each, least time.Duration) {
-	var all []time.Duration
-	for begin := r.now(); len(all) == 0 || r.since(begin) < d; {
-		r.keepHouse()
-		made, used, from := r.died, cpuTime(), r.now()
-		for r.since(from) < min(tcpWindow, d) {
-			r.lives()
-		}
-		all = append(all, time.Duration(cpuTime()-used)/time.Duration(max(r.died-made, 1)))
-	}
-	slices.Sort(all)
-	return all[len(all)/2], all[0]
-}
-
-// harness is what the making and freeing of one connection's packets costs. The
-// connections in hand are put back into their former state, so that it may be measured
-// in the middle of a run.
-func (r *tcpRun) harness() time.Duration {
-	was := *r
-	const dries = 400
-	used := cpuTime()
-	for range dries {
-		r.dry()
-	}
-	each := time.Duration(cpuTime()-used) / (dries * lot)
-	cycles := r.cycles
-	*r = was
-	r.cycles = cycles
-	return each
-}
-
-// kinds says how many cycles a packet of each kind takes while the table fills, harness
-// off: medians of lots, so that what the timers do now and then is not in it.
-func (r *tcpRun) kinds(d time.Duration) (each [groups]float64) {
-	r.mixed = false
-	for _, f := range []func(){func() { r.rate(d) }, func() { r.harness() }} {
-		for k := range r.cycles {
-			r.cycles[k] = make([]int64, 0, 4000)
-		}
-		f()
-		for k, v := range r.cycles {
-			slices.Sort(v)
-			if len(v) > 0 {
-				each[k] = float64(v[len(v)/2])/lot - each[k]
-			}
-		}
-	}
-	for k := range each {
-		each[k] = -each[k]
-		r.cycles[k] = nil
-	}
-	return each
-}
-
-// tcpRow measures for a time: connections a second, then, without mixing, cycles by kind
-// of packet.
-func tcpRow(d time.Duration, linger uint32, bare bool) error {
-	r, err := newTCPRun(d, linger, bare)
-	if err != nil {
-		return err
-	}
-	defer r.close()
-	r.mixed = true
-	// Until the first ones go, the table fills and none expires; later as many expire as
-	// are made.
-	stays := time.Duration(linger) * time.Second
-	begin := r.now()
-	harness := []time.Duration{r.harness()}
-	filling, fillingLeast := r.rate(min(d/3, stays))
-	harness = append(harness, r.harness())
-	for r.since(begin) < min(d/2, stays+2*time.Second) {
-		r.keepHouse()
-		r.lives()
-	}
-	expired := r.worker.Stats().Expired
-	steady, steadyLeast := r.rate(d / 2)
-	expired = r.worker.Stats().Expired - expired
-	harness = append(harness, r.harness())
-	off := slices.Min(harness)
-	fmt.Printf("\nTCP, 8 packets from SYN to closed, all new, closed ones stay for %v, processor time, harness (%v a connection) taken off:\n", stays, off)
-	for _, phase := range []struct {
-		what        string
-		each, least time.Duration
-	}{{"while the table fills", filling - off, fillingLeast - off}, {"steady, as many expire as are made", steady - off, steadyLeast - off}} {
-		fmt.Printf("  %7.0f connections a second %s (%v each), %.0f in the best quarter of a second (%v)\n",
-			float64(time.Second)/float64(phase.each), phase.what, phase.each, float64(time.Second)/float64(phase.least), phase.least)
-	}
-	fmt.Printf("  %d expired in the second phase, %d were there at the end; %d packets carried TOA\n", expired, r.shared.Flows.Len(), r.worker.Stats().TOASent)
-	return r.lost()
-}
-
-// kindsRow prints the cycles of each kind of packet.
-func kindsRow(d time.Duration, bare bool) error {
-	r, err := newTCPRun(d, 7, bare)
-	if err != nil {
-		return err
-	}
-	defer r.close()
-	fmt.Print("\nTCP by kind of packet, cycles, 512 of a kind at a time, while the table fills:\n ")
-	sum := 0.0
-	for k, c := range r.kinds(d) {
-		fmt.Printf(" %s %.0f", life[k].name, c)
-		sum += c
-	}
-	fmt.Printf(", together %.0f\n", sum)
-	return r.lost()
 }

@@ -218,20 +218,32 @@ func cpuTime() int64 {
 	return ts.Nano()
 }
 
-// measure returns the median cost of a packet over reps, of each the harness taken off
-// that was measured right behind it, and the harness's own.
-func (r *udpRun) measure(n, reps int, ports ...int) (walk, harness cost) {
+// measured is what a packet costs: the median of repetitions, of each the harness taken off
+// that was measured right behind it, and the harness's own; and what calm time alone says.
+type measured struct {
+	walk, harness   cost
+	calm, calmDries calmed
+}
+
+// walkPiece is how many packets are a piece of time: 10 ms at least.
+const walkPiece = 1 << 19
+
+// measure measures n packets, and as many again.
+func (r *udpRun) measure(c *calmness, n, reps int, ports ...int) (m measured) {
 	var walks, dries []float64
+	var allWalks, allDries []piece
 	for range reps {
-		t0 := cpuTime()
-		r.pass(n, ports...)
-		t1 := cpuTime()
-		r.dry(n, ports...)
-		t2 := cpuTime()
-		walks = append(walks, float64(t1-t0-(t2-t1))/float64(n))
-		dries = append(dries, float64(t2-t1)/float64(n))
+		walk := c.spread(n, walkPiece, func(n int) { r.pass(n, ports...) })
+		dry := c.spread(n, walkPiece, func(n int) { r.dry(n, ports...) })
+		w, d := total(walk), total(dry)
+		walks = append(walks, w.each()-d.each())
+		dries = append(dries, d.each())
+		allWalks, allDries = append(allWalks, walk...), append(allDries, dry...)
 	}
-	return costOf(median(walks)), costOf(median(dries))
+	m.walk, m.harness = costOf(median(walks)), costOf(median(dries))
+	_, more := c.patiently(func() []piece { return c.spread(n, walkPiece, func(n int) { r.dry(n, ports...) }) })
+	m.calm, m.calmDries = c.of(allWalks), c.of(append(allDries, more...))
+	return m
 }
 
 func median(v []float64) float64 {
