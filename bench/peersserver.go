@@ -56,23 +56,36 @@ func settle() (*poller, error) {
 		return nil, err
 	}
 	runtime.LockOSThread()
-	if err := bindTo(generatorCPU); err != nil {
-		return nil, err
-	}
 	// The other processor is the balancer's: not the collector's, nor the scheduler's.
-	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
+	if err := bindAll(generatorCPU); err != nil {
 		return nil, err
-	}
-	var set unix.CPUSet
-	set.Set(generatorCPU)
-	for _, task := range tasks {
-		if id, err := strconv.Atoi(task.Name()); err == nil {
-			_ = unix.SchedSetaffinity(id, &set)
-		}
 	}
 	debug.SetGCPercent(seldom)
 	return newPoller()
+}
+
+// bindAll has all threads of this process run on a processor, and those that are born of them.
+func bindAll(cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	return setAll(&set)
+}
+
+func setAll(set *unix.CPUSet) error {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, set); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("bind thread %d: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // seldom has memory collected once in some 100 MB: in a run of short connections, once a minute.
