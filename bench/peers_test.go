@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -316,40 +314,15 @@ func TestLossIsCounted(t *testing.T) {
 // is nobody's delay.
 func TestConnectionsStay(t *testing.T) {
 	const conns, pause = 20, time.Hour
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
 	var accepted atomic.Uint32
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			go func() {
-				defer c.Close()
-				b := make([]byte, len(requestKept))
-				for {
-					if _, err := io.ReadFull(c, b); err != nil {
-						return
-					}
-					if _, err := c.Write(answerKept); err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
+	to := answering(t, &accepted)
 	for _, every := range []time.Duration{0, time.Millisecond} {
 		accepted.Store(0)
 		set, err := newPoller()
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := webOrder{To: netip.MustParseAddrPort(listener.Addr().String()), Conns: conns, Every: every, For: 100 * time.Millisecond, Stay: true}
+		o := webOrder{To: to, Conns: conns, Every: every, For: 100 * time.Millisecond, Stay: true}
 		r := newWebRun(set, o)
 		defer r.end()
 		for slice := range 3 {

@@ -132,11 +132,7 @@ func (r *webRun) again(o webOrder) {
 	if o.Every == 0 {
 		return
 	}
-	for _, c := range r.conns {
-		if c.asked {
-			c.since = 0
-		}
-	}
+	r.forget()
 }
 
 // do opens the connections, unless they are there, lets them run for a moment, and measures.

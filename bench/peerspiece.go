@@ -11,7 +11,12 @@ import (
 // measure lets the connections run until there is enough of calm time, and counts that alone.
 func (r *webRun) measure() (ph webPhase, err error) {
 	m := meter[webTimes, webPhase]{
-		pass: func(span time.Duration) (err error) {
+		pass: func(span time.Duration, calm bool) (err error) {
+			if !calm {
+				if err := r.settle(r.now() + span); err != nil {
+					return err
+				}
+			}
 			r.ph = webPhase{Failures: r.ph.Failures, FailedBecauseOf: r.ph.FailedBecauseOf}
 			clear(r.delays)
 			for until := r.now() + span; err == nil && r.now() < until; {
@@ -33,6 +38,31 @@ func (r *webRun) measure() (ph webPhase, err error) {
 	// What failed is told whenever it was.
 	ph.Failures, ph.FailedBecauseOf = r.ph.Failures, r.ph.FailedBecauseOf
 	return ph, err
+}
+
+// settle ends what is under way, with a pace, before it goes on: requests that became due while
+// processors were not calm wait long, and would be in the delays of the calm time after it.
+func (r *webRun) settle(until time.Duration) error {
+	if r.o.Every == 0 {
+		return nil
+	}
+	r.forget()
+	for r.next = until; r.now() < until && len(r.idle) < len(r.conns); {
+		if err := r.turn(until); err != nil {
+			return err
+		}
+	}
+	r.next = 0
+	return nil
+}
+
+// forget has requests that are under way have no delay that counts.
+func (r *webRun) forget() {
+	for _, c := range r.conns {
+		if c.asked {
+			c.since = 0
+		}
+	}
 }
 
 // piece is what was done between two readings.

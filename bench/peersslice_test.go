@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +35,7 @@ func TestMeter(t *testing.T) {
 	} {
 		var spans []time.Duration
 		m := meter[int, int]{
-			pass: func(span time.Duration) error {
+			pass: func(span time.Duration, _ bool) error {
 				if spans = append(spans, span); len(spans) == 4 {
 					return row.ends
 				}
@@ -54,6 +57,75 @@ func TestMeter(t *testing.T) {
 		}
 		if len(spans) != row.passes || spans[0] != time.Second {
 			t.Errorf("%s: pieces of %v", row.name, spans)
+		}
+	}
+}
+
+// answering is a web server that counts connections.
+func answering(t *testing.T, accepted *atomic.Uint32) netip.AddrPort {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			go func() {
+				defer c.Close()
+				b := make([]byte, len(requestKept))
+				for {
+					if _, err := io.ReadFull(c, b); err != nil {
+						return
+					}
+					if _, err := c.Write(answerKept); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(listener.Addr().String())
+}
+
+// What became due in time that was not calm is not in the delays of the calm time after it.
+func TestSettle(t *testing.T) {
+	const late = 10 * time.Minute
+	set, err := newPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newWebRun(set, webOrder{To: answering(t, new(atomic.Uint32)), Conns: 20, Every: time.Millisecond, For: 50 * time.Millisecond, Stay: true})
+	defer r.end()
+	if ph, err := r.do(r.o); err != nil || ph.Requests == 0 {
+		t.Fatalf("%+v %v", ph, err)
+	}
+	r.begun = r.begun.Add(-2 * late) // so that there is a time at which something may have been due
+	for _, settled := range []bool{false, true} {
+		clear(r.delays)
+		r.measuring, r.next, r.last = true, r.now()-late, r.now()
+		if settled {
+			if err := r.settle(r.now() + 20*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for until := r.now() + 20*time.Millisecond; r.now() < until; {
+			if err := r.turn(until); err != nil {
+				t.Fatal(err)
+			}
+		}
+		most := time.Duration(0)
+		for class, n := range r.delays {
+			if n > 0 {
+				most = middle(class)
+			}
+		}
+		if most == 0 || (most > late/2) == settled {
+			t.Errorf("settled %v: the longest delay is %s", settled, most)
 		}
 	}
 }

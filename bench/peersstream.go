@@ -94,7 +94,7 @@ func (b *webBed) follow(o calmOrder, want time.Duration, stop <-chan struct{}) (
 		at    time.Time
 	}
 	m := meter[reading, streamed]{
-		pass: func(span time.Duration) error {
+		pass: func(span time.Duration, _ bool) error {
 			select {
 			case <-stop:
 				return io.EOF

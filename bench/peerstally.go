@@ -9,7 +9,8 @@ import (
 // meter measures something in pieces: S is a reading of its clocks and counters, T what came of
 // the time between two.
 type meter[S, T any] struct {
-	pass  func(span time.Duration) error                // lets a piece's time go by; io.EOF: there is no more
+	// pass lets a piece's time go by, after one that was calm or not; io.EOF: there is no more.
+	pass  func(span time.Duration, calm bool) error
 	read  func(found *watched) (S, error)               // beside what the probes found so far
 	piece func(a, b *S) (t T, took, away time.Duration) // took 0: it is none; away: see watch.kept
 	add   func(to, piece *T)
@@ -29,7 +30,7 @@ func (m *meter[S, T]) slice(o calmOrder, clock *processors, want time.Duration) 
 	}
 	before, a, err := m.look(w)
 	for err == nil && (m.whole || !w.enough(t.took.calm, t.took.all, want)) {
-		if err = m.pass(span); err != nil {
+		if err = m.pass(span, t.took.held > 0); err != nil {
 			break
 		}
 		var after watched

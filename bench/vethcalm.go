@@ -8,7 +8,7 @@ import (
 // counts measures until there is enough of calm time, and counts that alone.
 func (p *part) counts(o order) (ph phase, err error) {
 	m := meter[sample, phase]{
-		pass: func(span time.Duration) error { time.Sleep(span); return nil },
+		pass: func(span time.Duration, _ bool) error { time.Sleep(span); return nil },
 		read: func(*watched) (sample, error) { return p.sample(o.Director) },
 		piece: func(a, b *sample) (phase, time.Duration, time.Duration) {
 			piece := between(a, b)
