@@ -50,8 +50,8 @@ type peersOptions struct {
 
 func peers(args []string) error {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
-	seconds := fs.Float64("seconds", 0.25, "seconds of a slice, of calm time; it lasts three times as long at most; of iperf3 a second at least")
-	reps := fs.Int("reps", 12, "rounds, in each of which all have a slice of each figure; iperf3 has half as many; who had few calm slices has up to half as many more")
+	seconds := fs.Float64("seconds", 0.25, "seconds of calm time that a slice waits for, up to twelve times as long; a run takes no more than five times as long as all slices want, and some minutes")
+	reps := fs.Int("reps", 12, "rounds, in each of which all have a slice of each figure; iperf3 has half as many; who had few calm slices, or scattered ones, has up to as many more while there is time")
 	flows := fs.String("flows", "1,1000,100000,1000000", "numbers of UDP flows")
 	only := fs.String("peers", "", "what to measure, by name, comma between; nothing: all")
 	conns := fs.Int("conns", 1000, "connections that the web's client has at a time")
@@ -59,6 +59,7 @@ func peers(args []string) error {
 	fill := fs.String("fill", "1000000,10000000", "numbers of connections that memory is told of; nothing: none")
 	into := fs.String("write", "", "write the results into docs/performance.md, docs/performance.svg and README.md of this folder")
 	raw := fs.String("raw", "", "write every single figure to this file, as JSON")
+	from := fs.String("from", "", "measure nothing: take the figures from this file, which -raw wrote")
 	against := fs.String("against", "", "compare the ratios with those of this file, which -raw wrote, if it is there")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -81,6 +82,7 @@ func peers(args []string) error {
 		return err
 	}
 	switch {
+	case *from != "": // wants nothing of the machine
 	case os.Geteuid() != 0:
 		return errors.New("peers makes network namespaces and needs root: run it with sudo")
 	case runtime.NumCPU() <= workerCPU:
@@ -101,14 +103,18 @@ func peers(args []string) error {
 			return err
 		}
 	}
-	c, err := measurePeers(ctx, o)
+	var c *catch
+	if *from != "" {
+		c, err = loadCatch(*from)
+	} else {
+		c, err = measurePeers(ctx, o, *raw)
+	}
 	if err != nil {
 		return err
 	}
-	if *raw != "" {
-		if err := c.save(*raw); err != nil {
-			return err
-		}
+	c.raw = *raw
+	if err := c.done(); err != nil {
+		return err
 	}
 	fmt.Fprint(os.Stdout, c.page())
 	if before != nil {
@@ -173,13 +179,14 @@ func peersPart(args []string) error {
 }
 
 // measurePeers measures all.
-func measurePeers(ctx context.Context, o peersOptions) (c *catch, err error) {
+func measurePeers(ctx context.Context, o peersOptions, raw string) (c *catch, err error) {
 	bin, err := build(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(bin)
 	c = newCatch(o)
+	c.raw = raw
 	if err := c.versions(ctx, o); err != nil {
 		return nil, err
 	}
@@ -206,6 +213,7 @@ func measurePeers(ctx context.Context, o peersOptions) (c *catch, err error) {
 	if err := c.webs(ctx, bin, o); err != nil {
 		return nil, err
 	}
+	c.derive()
 	fmt.Fprint(os.Stderr, "\r\033[K")
 	return c, nil
 }

@@ -31,18 +31,6 @@ type calmOrder struct {
 // busy reports whether requests keep processor 1 busy: connections begin and end.
 func (p *peer) busy() bool { return p.fill || p.proxy() }
 
-// calm is what a slice counts, with or without the worker's processor.
-func (o *peersOptions) calm(least float64, worker bool, of ...int) calmOrder {
-	c := calmOrder{Least: least, CPUs: []int{generatorCPU}, Times: calmSpan}
-	if o.rough {
-		c.Times = 1
-	}
-	if worker {
-		c.CPUs, c.Of = append(c.CPUs, workerCPU), of
-	}
-	return c
-}
-
 // calmTime is what came of it.
 type calmTime struct {
 	Calm  time.Duration // of the time that was measured; less than a part of it: all counts
@@ -56,10 +44,10 @@ const (
 	pieceOf = 20 * time.Millisecond
 	// calmWithin is how much more than the least a calm piece's probes find in the mean. A
 	// neighbour makes it twice as much.
-	calmWithin = 1.2
-	// calmSpan and calmParts: a slice lasts so many times as long at most, to have its time,
-	// and what is calm of it is not counted alone if it is a smaller part of its time.
-	calmSpan, calmParts = 3, 5
+	calmWithin = 1.1
+	// calmParts: what is calm of a slice is not counted alone if it is a smaller part of what
+	// the slice wants.
+	calmParts = 5
 	// waitParts: ours wait for a smaller part of a calm piece for their processors.
 	waitParts = 10
 	// clipped is the most that a single probe counts, in multiples of the least.
@@ -249,6 +237,9 @@ func (w *watch) calm(a, b *watched) bool {
 
 // enough reports whether a slice has its time: so much that was calm, or all the time it may.
 func (w *watch) enough(calm, all, want time.Duration) bool {
+	if len(w.probes) == 0 {
+		return all >= want
+	}
 	return calm >= want || all >= time.Duration(max(w.o.Times, 1))*want
 }
 
@@ -320,12 +311,4 @@ func calmLeast(span time.Duration) (float64, error) {
 	}
 	time.Sleep(span)
 	return w.end(), nil
-}
-
-// most is how many rounds there may be, so that all have calm ones.
-func (o *peersOptions) most(rounds int) int {
-	if o.rough {
-		return rounds
-	}
-	return rounds + rounds/2
 }

@@ -48,11 +48,11 @@ func TestTally(t *testing.T) {
 	if y.calm.Sunk != 1000001 || y.all.Sunk != 11111111 {
 		t.Errorf("%d frames are of calm pieces and %d of all", y.calm.Sunk, y.all.Sunk)
 	}
-	ph, calm := y.counted(y.calm.Took, 4*took)
+	ph, calm := y.counted(4 * took)
 	if ph.Sunk != 1000001 || calm.Calm != 2*took || len(calm.Slow) != 2 || math.Abs(calm.Slow[1]-1.05) > 1e-3 {
 		t.Errorf("%+v %+v", ph, calm)
 	}
-	if ph, _ := y.counted(y.calm.Took, 2*took*(calmParts+1)); ph.Sunk != 11111111 {
+	if ph, _ := y.counted(2 * took * (calmParts + 1)); ph.Sunk != 11111111 {
 		t.Errorf("of too little calm time %d frames count, not all", ph.Sunk)
 	}
 }

@@ -132,11 +132,7 @@ func (r *webRun) again(o webOrder) {
 	if o.Every == 0 {
 		return
 	}
-	for _, c := range r.conns {
-		if c.asked {
-			c.since = 0
-		}
-	}
+	r.forget()
 }
 
 // do opens the connections, unless they are there, lets them run for a moment, and measures.
@@ -253,14 +249,8 @@ func (r *webRun) wait(until time.Duration) ([]unix.EpollEvent, error) {
 	}
 	timeout = min(timeout, max(r.next-r.now(), 0))
 	ts := unix.NsecToTimespec(int64(timeout))
-	n, _, e := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(r.p.fd), uintptr(unsafe.Pointer(&r.p.events[0])), uintptr(len(r.p.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
-	if e == 0 {
-		return r.p.events[:n], nil
-	}
-	if e == unix.EINTR {
-		return nil, nil
-	}
-	return nil, fmt.Errorf("epoll_pwait2 (Linux 5.11): %w", e)
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(r.p.fd), uintptr(unsafe.Pointer(&r.p.events[0])), uintptr(len(r.p.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	return r.p.came(n, e)
 }
 
 // step does what can be done on a connection.

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -30,6 +29,8 @@ type catch struct {
 	Least float64 // what a probe finds where nothing disturbs
 
 	texts map[string]string
+	raw   string // the file that is written after each round; "": none
+	allow allowance
 }
 
 func newCatch(o peersOptions) *catch {
@@ -67,47 +68,47 @@ func (c *catch) addCalm(key, name string, v float64, calm calmTime, want time.Du
 	}
 }
 
-// lacks reports whether a figure has been measured in fewer calm rounds than half of those that
-// there are to be.
+// lacks reports whether a figure wants more rounds: fewer than three quarters of those that there
+// are to be were calm, or the calm ones don't say it well enough.
 func (c *catch) lacks(rounds int, name string, keys ...string) bool {
 	for _, key := range keys {
-		calm := 0
-		for _, part := range c.Calm[key][name] {
-			if part*calmParts >= 1 {
-				calm++
-			}
-		}
-		if 2*calm < rounds {
+		calm := c.calmOnes(key, name)
+		if 4*len(calm) < 3*rounds || unsure(calm) > doubtful {
 			return true
 		}
 	}
 	return false
 }
 
-// inRound are those that are measured in a round: all, and after so many rounds, for half as
-// many more, those that lack calm ones.
-func inRound[T any](list []T, round, rounds int, lacks func(T) bool) (some []T) {
-	for _, x := range inTurn(list, round) {
-		if round < rounds || lacks(x) {
-			some = append(some, x)
+// unsure is twice the standard deviation of the mean of figures, as a part of it.
+func unsure(v []float64) float64 {
+	var sum, squares float64
+	for _, x := range v {
+		sum, squares = sum+x, squares+x*x
+	}
+	n := float64(len(v))
+	mean := sum / n
+	return 2 * math.Sqrt(max(squares/n-mean*mean, 0)/n) / math.Abs(mean)
+}
+
+// calmOnes are the figures of calm rounds.
+func (c *catch) calmOnes(key, name string) (v []float64) {
+	for i, part := range c.Calm[key][name] {
+		if part*calmParts >= 1 {
+			v = append(v, c.Figures[key][name][i])
 		}
 	}
-	return some
+	return v
 }
 
 // calmness says how many slices were calm.
 func (c *catch) calmness() string {
 	all, calm, never := 0, 0, 0
-	for _, of := range c.Calm {
-		for _, parts := range of {
-			enough := 0
-			for _, part := range parts {
-				if part*calmParts >= 1 {
-					enough++
-				}
-			}
+	for key, of := range c.Calm {
+		for name, parts := range of {
+			enough := len(c.calmOnes(key, name))
 			all, calm = all+len(parts), calm+enough
-			if 4*enough < len(parts) {
+			if enough < calmLeastOnes {
 				never++
 			}
 		}
@@ -115,46 +116,18 @@ func (c *catch) calmness() string {
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Of the slices %d %% had calm time; %d figures had it in less than a quarter of their rounds.", 100*calm/all, never)
+	return fmt.Sprintf("Of the slices %d %% had calm time; %d figures are of disturbed time, for fewer than %d of their slices had.", 100*calm/all, never, calmLeastOnes)
 }
 
-// counted are the figures of the rounds that were calm; all of them where fewer than a quarter
-// of the rounds were.
+// calmLeastOnes is how many calm rounds a figure has at least, or all of its rounds count.
+const calmLeastOnes = 2
+
+// counted are the figures of the rounds that were calm; all of them where hardly any was.
 func (c *catch) counted(key, name string) []float64 {
-	all, calm := c.Figures[key][name], c.Calm[key][name]
-	if len(calm) != len(all) {
-		return all
+	if calm := c.calmOnes(key, name); len(calm) >= calmLeastOnes {
+		return calm
 	}
-	var v []float64
-	for i, part := range calm {
-		if part*calmParts >= 1 {
-			v = append(v, all[i])
-		}
-	}
-	if 4*len(v) < len(all) {
-		return all
-	}
-	return v
-}
-
-func (c *catch) save(name string) error {
-	text, err := json.MarshalIndent(c, "", "\t")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(name, append(text, '\n'), 0o644)
-}
-
-func loadCatch(name string) (*catch, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	c := new(catch)
-	if err := json.Unmarshal(text, c); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return c, nil
+	return c.Figures[key][name]
 }
 
 // delayParts are the points of a distribution that are told. What befalls one packet in
@@ -162,8 +135,8 @@ func loadCatch(name string) (*catch, error) {
 var delayParts = []struct {
 	name   string
 	part   float64
-	beside []string
-}{{"p50", 0.5, toLinux}, {"p99", 0.99, nil}, {"p99.9", 0.999, nil}}
+	beside string
+}{{"p50", 0.5, nftName}, {"p99", 0.99, ""}, {"p99.9", 0.999, ""}}
 
 func udpKey(what string, flows int) string { return fmt.Sprintf("udp %s %d", what, flows) }
 func memoryKey(conns int) string           { return fmt.Sprintf("memory %d", conns) }
@@ -173,32 +146,27 @@ type figure struct {
 	key, label string
 	digits     int
 	scale      float64
-	beside     []string // names of the peers whose figures it is divided by
-	short      bool     // is in the README's table as well
-	plot       bool     // is in the picture
-	less       bool     // the less the better
+	beside     string // name of the peer whose figures it is divided by; "": none
+	short      bool   // is in the README's table as well
+	plot       bool   // is in the picture
+	less       bool   // the less the better
 
 	balancers bool   // IP forwarding, which balances nothing, is not compared: its figure is told alone
 	cost      string // of whose reciprocal the row is: key of what is compared, for that may be nothing in a round
 }
 
-// What ratios are made with: Linux's own ways; where the figure is a small difference for
-// those, the proxies.
-var (
-	toLinux   = []string{forwardName, nftName}
-	toProxies = []string{haproxyName, nginxName}
-)
-
-// rows are all figures that there may be, in the report's order.
+// rows are all figures that there may be, in the report's order. A row has one reference, for any
+// other ratio of it is the quotient of two: nftables, which is what Linux has in a balancer's
+// place; HAProxy where that is a small difference for Linux.
 func (c *catch) rows() (rows []figure) {
 	for _, n := range c.Flows {
 		first := n == pacedFlows
 		last := n == slices.Max(c.Flows)
 		at := fmt.Sprintf("UDP, %s: ", flowsText(n))
 		rows = append(rows,
-			figure{key: udpKey("flood", n), label: at + "Mpps, flooded", digits: 2, scale: 1, beside: toLinux, short: first || last, plot: first || last},
-			figure{key: udpKey("steady", n), label: at + "Mpps, nothing lost", digits: 2, scale: 1, beside: toLinux},
-			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: toLinux, short: first || last, plot: first || last, less: true})
+			figure{key: udpKey("flood", n), label: at + "Mpps, flooded", digits: 2, scale: 1, beside: nftName, short: first || last, plot: first || last},
+			figure{key: udpKey("steady", n), label: at + "Mpps, nothing lost", digits: 2, scale: 1, beside: nftName},
+			figure{key: udpKey("cpu", n), label: at + "CPU ns a packet", scale: 1, beside: nftName, short: first || last, plot: first || last, less: true})
 	}
 	rows = append(rows, figure{key: "udp load", label: "UDP at half load: Mpps", digits: 2, scale: 1})
 	for _, at := range delayParts {
@@ -206,18 +174,18 @@ func (c *catch) rows() (rows []figure) {
 	}
 	rows = append(rows,
 		figure{key: "udp lost", label: "UDP at half load: lost, %", digits: 3, scale: 1, less: true},
-		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux},
+		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: nftName},
 		figure{key: "kept cost", label: "HTTP keep-alive: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "kept own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
-		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: toProxies, short: true, plot: true, balancers: true, cost: "kept cost"},
-		figure{key: "closed rate", label: "HTTP close: requests/s, thousands", digits: 1, scale: 1e-3, beside: toLinux, short: true},
+		figure{key: "kept per cpu", label: "HTTP keep-alive: requests per CPU second of the balancer, thousands", digits: 0, scale: 1e-3, beside: haproxyName, short: true, plot: true, balancers: true, cost: "kept cost"},
+		figure{key: "closed rate", label: "HTTP close: requests/s, thousands", digits: 1, scale: 1e-3, beside: nftName, short: true},
 		figure{key: "closed cost", label: "HTTP close: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "closed own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
-		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: toProxies, short: true, plot: true, balancers: true, cost: "closed cost"})
+		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: haproxyName, short: true, plot: true, balancers: true, cost: "closed cost"})
 	for _, at := range delayParts {
 		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true})
 	}
-	rows = append(rows, figure{key: "iperf", label: "iperf3, one TCP stream: Gbit/s", digits: 2, scale: 1, beside: toLinux, short: true, plot: true})
+	rows = append(rows, figure{key: "iperf", label: "iperf3, one TCP stream: Gbit/s", digits: 2, scale: 1, beside: nftName, short: true, plot: true})
 	for _, n := range c.Fill {
 		rows = append(rows, figure{key: memoryKey(n), label: fmt.Sprintf("Memory of %s connections: MiB", thousands(n)), digits: 0, scale: 1.0 / (1 << 20), short: true, less: true})
 	}

@@ -21,7 +21,7 @@ func TestPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := measurePeers(t.Context(), o)
+	c, err := measurePeers(t.Context(), o, "")
 	if err != nil {
 		t.Fatal(err)
 	}

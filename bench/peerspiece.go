@@ -10,46 +10,70 @@ import (
 
 // measure lets the connections run until there is enough of calm time, and counts that alone.
 func (r *webRun) measure() (ph webPhase, err error) {
-	w, err := startWatch(r.o.Calm, &r.clock)
-	if err != nil {
-		return ph, err
-	}
-	t := tally[webPhase]{w: w, add: (*webPhase).add}
-	span := pieceOf
-	if r.o.Calm.Least == 0 {
-		span = r.o.For
+	m := meter[webTimes, webPhase]{
+		pass: func(span time.Duration, calm bool) (err error) {
+			if !calm {
+				if err := r.settle(r.now() + span); err != nil {
+					return err
+				}
+			}
+			r.ph = webPhase{Failures: r.ph.Failures, FailedBecauseOf: r.ph.FailedBecauseOf}
+			clear(r.delays)
+			for until := r.now() + span; err == nil && r.now() < until; {
+				err = r.turn(until)
+			}
+			return err
+		},
+		read:  r.times,
+		piece: r.piece,
+		add:   (*webPhase).add,
 	}
 	r.measuring = true
-	before, err := r.times(w)
-	for err == nil && !w.enough(t.calm.Took, t.all.Took, r.o.For) {
-		r.ph = webPhase{Failures: r.ph.Failures, FailedBecauseOf: r.ph.FailedBecauseOf}
-		clear(r.delays)
-		for until := r.now() + span; err == nil && r.now() < until; {
-			err = r.turn(until)
-		}
-		var after webTimes
-		if err == nil {
-			after, err = r.times(w)
-		}
-		if err != nil {
-			break
-		}
-		piece := r.ph
-		piece.Took = after.at.Sub(before.at)
-		piece.Ends, piece.Balancer, piece.Softirqd = after.ends-before.ends, after.balancer-before.balancer, after.softirqd-before.softirqd
-		if r.o.Every > 0 {
-			piece.Delays = r.delays
-		}
-		t.piece(&piece, &before.watched, &after.watched, piece.Took, after.away-before.away)
-		before = after
-	}
+	counted, calm, _, err := m.slice(r.o.Calm, &r.clock, r.o.For)
 	r.measuring = false
-	counted, calm := t.counted(t.calm.Took, r.o.For)
-	ph = *counted
+	if counted != nil {
+		ph = *counted
+	}
 	ph.Calmed = calm
 	// What failed is told whenever it was.
 	ph.Failures, ph.FailedBecauseOf = r.ph.Failures, r.ph.FailedBecauseOf
 	return ph, err
+}
+
+// settle ends what is under way, with a pace, before it goes on: requests that became due while
+// processors were not calm wait long, and would be in the delays of the calm time after it.
+func (r *webRun) settle(until time.Duration) error {
+	if r.o.Every == 0 {
+		return nil
+	}
+	r.forget()
+	for r.next = until; r.now() < until && len(r.idle) < len(r.conns); {
+		if err := r.turn(until); err != nil {
+			return err
+		}
+	}
+	r.next = 0
+	return nil
+}
+
+// forget has requests that are under way have no delay that counts.
+func (r *webRun) forget() {
+	for _, c := range r.conns {
+		if c.asked {
+			c.since = 0
+		}
+	}
+}
+
+// piece is what was done between two readings.
+func (r *webRun) piece(a, b *webTimes) (piece webPhase, took, away time.Duration) {
+	piece = r.ph
+	piece.Took = b.at.Sub(a.at)
+	piece.Ends, piece.Balancer, piece.Softirqd = b.ends-a.ends, b.balancer-a.balancer, b.softirqd-a.softirqd
+	if r.o.Every > 0 {
+		piece.Delays = r.delays
+	}
+	return piece, piece.Took, b.away - a.away
 }
 
 // add adds what was measured in another piece of time, but for failures.
@@ -73,18 +97,14 @@ type webTimes struct {
 	at                       time.Time
 	ends, balancer, softirqd time.Duration
 	away                     time.Duration // that others had the processor that the client wanted, at an unknown offset
-	watched                  watched
 }
 
-func (r *webRun) times(w *watch) (t webTimes, err error) {
+func (r *webRun) times(found *watched) (t webTimes, err error) {
 	var s sample
 	if err := r.clock.read(&s, 0); err != nil {
 		return t, err
 	}
-	if t.watched, err = w.read(); err != nil {
-		return t, err
-	}
-	t.at, t.ends, t.softirqd = s.at, s.generator-t.watched.spent, s.softirqd
+	t.at, t.ends, t.softirqd = s.at, s.generator-found.spent, s.softirqd
 	// While the client waits, server and ksoftirqd work for us.
 	waited, err := waitedTime(unix.Gettid())
 	if err != nil {
@@ -94,7 +114,7 @@ func (r *webRun) times(w *watch) (t webTimes, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.away = waited - softirqd - t.watched.spent
+	t.away = waited - softirqd - found.spent
 	for _, pid := range r.o.Clients {
 		used, err := processTime(pid)
 		if err != nil {

@@ -46,15 +46,15 @@ func (c *catch) panel(b *strings.Builder, f figure, x, y int) {
 	}
 	fmt.Fprintf(b, `<text x="%d" y="%d"><tspan font-weight="bold" font-size="11">%s</tspan><tspan fill="#777777" font-size="10"> %s</tspan></text>`+"\n", x+8, y+20, html.EscapeString(f.label), better)
 	most := 0.0
-	for _, v := range c.Figures[f.key] {
-		if len(v) > 0 {
+	for _, name := range c.Peers {
+		if v := c.counted(f.key, name); len(v) > 0 {
 			most = max(most, quarters(v)[2])
 		}
 	}
 	for i, name := range c.Peers {
 		top := y + panelHead + i*barHeight
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", x+plotNames, top+13, html.EscapeString(name))
-		v := c.Figures[f.key][name]
+		v := c.counted(f.key, name)
 		if len(v) == 0 {
 			fmt.Fprintf(b, `<text x="%d" y="%d" fill="#777777">-</text>`+"\n", x+plotNames+8, top+13)
 			continue

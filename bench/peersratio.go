@@ -30,7 +30,7 @@ func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
 	}
 	key := cmp.Or(f.cost, f.key)
 	a, b := c.alike(key, name, other)
-	if len(a) == 0 || len(b) == 0 {
+	if len(a) == 0 || len(b) == 0 || other == "" {
 		return r, false
 	}
 	if name == other {
@@ -76,10 +76,8 @@ func (c *catch) alike(key, name, other string) (a, b []float64) {
 	return a, b
 }
 
-// oftenCalm reports whether at least a quarter of the rounds was calm.
-func (c *catch) oftenCalm(key, name string) bool {
-	return 4*(len(c.Calm[key][name])-len(c.disturbed(key, name))) >= len(c.Calm[key][name])
-}
+// oftenCalm reports whether a figure is of calm rounds.
+func (c *catch) oftenCalm(key, name string) bool { return len(c.calmOnes(key, name)) >= calmLeastOnes }
 
 // disturbed are the figures of the rounds that were not calm, as they are.
 func (c *catch) disturbed(key, name string) (v []float64) {
@@ -110,17 +108,15 @@ func (c *catch) compare(before *catch) string {
 	all, bad := 0, 0
 	for _, f := range c.rows() {
 		for _, name := range c.Peers {
-			for _, other := range f.beside {
-				now, ok := c.ratio(&f, name, other)
-				then, was := before.ratio(&f, name, other)
-				if !ok || !was || name == other {
-					continue
-				}
-				all++
-				if now.times > then.times*(1+agreement) || now.times < then.times/(1+agreement) {
-					bad++
-					fmt.Fprintf(&b, "- %s: %s is %.2f times %s (within %.0f %%), and was %.2f (within %.0f %%)\n", f.label, name, now.times, other, 100*now.within, then.times, 100*then.within)
-				}
+			now, ok := c.ratio(&f, name, f.beside)
+			then, was := before.ratio(&f, name, f.beside)
+			if !ok || !was || name == f.beside {
+				continue
+			}
+			all++
+			if now.times > then.times*(1+agreement) || now.times < then.times/(1+agreement) {
+				bad++
+				fmt.Fprintf(&b, "- %s: %s is %.2f times %s (within %.0f %%), and was %.2f (within %.0f %%)\n", f.label, name, now.times, f.beside, 100*now.within, then.times, 100*then.within)
 			}
 		}
 	}

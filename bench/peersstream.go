@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 // iperf is one TCP stream through the peer: bits a second at the receiver, in calm time.
 // iperf3 tells the rate of the whole stream; what the receiver's link counts says how the calm
 // part of it went.
-func (b *webBed) iperf(ctx context.Context, span time.Duration, calm calmOrder) (bits float64, _ calmTime, err error) {
+func (b *webBed) iperf(ctx context.Context, span, want time.Duration, calm calmOrder) (bits float64, _ calmTime, err error) {
 	var log bytes.Buffer
 	pinned := strconv.Itoa(generatorCPU)
 	cmd := exec.Command("iperf3", "-s", "-p", strconv.Itoa(iperfPort), "-A", pinned)
@@ -38,7 +39,7 @@ func (b *webBed) iperf(ctx context.Context, span time.Duration, calm calmOrder) 
 		}
 		parts := make(chan part, 1)
 		go func() {
-			faster, calm, err := b.follow(calm, stop)
+			faster, calm, err := b.follow(calm, want, stop)
 			parts <- part{faster, calm, err}
 		}()
 		out, err := b.gen.Run(deadline, "iperf3", "-c", b.target(iperfPort).Addr().String(), "-p", strconv.Itoa(iperfPort), "-t", seconds, "-A", pinned, "-J")
@@ -79,7 +80,7 @@ func (s *streamed) rate() float64 { return float64(s.bytes) / max(s.took, 1).Sec
 
 // follow counts until it is told to stop: how many times as fast as the whole the part was that
 // counts. What is there before and after the stream, when nothing comes, is left out.
-func (b *webBed) follow(o calmOrder, stop <-chan struct{}) (faster float64, calm calmTime, err error) {
+func (b *webBed) follow(o calmOrder, want time.Duration, stop <-chan struct{}) (faster float64, calm calmTime, err error) {
 	var f *os.File
 	if err = b.sink.Do(func() (err error) {
 		f, err = os.Open("/proc/thread-self/net/dev")
@@ -88,42 +89,37 @@ func (b *webBed) follow(o calmOrder, stop <-chan struct{}) (faster float64, calm
 		return 0, calm, err
 	}
 	defer f.Close()
-	w, err := startWatch(o, new(processors))
-	if err != nil {
-		return 0, calm, err
+	type reading struct {
+		bytes uint64
+		at    time.Time
 	}
-	t := tally[streamed]{w: w, add: (*streamed).add}
-	before, err := received(f, "s0")
-	then, at := watched{}, time.Now()
-	if err == nil {
-		then, err = w.read()
+	m := meter[reading, streamed]{
+		pass: func(span time.Duration, _ bool) error {
+			select {
+			case <-stop:
+				return io.EOF
+			case <-time.After(span):
+				return nil
+			}
+		},
+		read: func(*watched) (reading, error) {
+			came, err := received(f, "s0")
+			return reading{came, time.Now()}, err
+		},
+		piece: func(a, b *reading) (s streamed, took, away time.Duration) {
+			if b.bytes > a.bytes {
+				s = streamed{b.bytes - a.bytes, b.at.Sub(a.at)}
+			}
+			return s, s.took, 0
+		},
+		add:   (*streamed).add,
+		whole: true,
 	}
-	for on := true; on && err == nil; {
-		select {
-		case <-stop:
-			on = false
-			continue
-		case <-time.After(pieceOf):
-		}
-		var came uint64
-		var next watched
-		if came, err = received(f, "s0"); err != nil {
-			break
-		}
-		if next, err = w.read(); err != nil {
-			break
-		}
-		now := time.Now()
-		if came > before {
-			t.piece(&streamed{came - before, now.Sub(at)}, &then, &next, now.Sub(at), 0)
-		}
-		before, then, at = came, next, now
-	}
-	counted, calm := t.counted(t.calm.took, t.all.took)
-	if err != nil || t.all.bytes == 0 {
+	counted, calm, all, err := m.slice(o, new(processors), want)
+	if err != nil || all.bytes == 0 {
 		return 1, calm, err
 	}
-	return counted.rate() / t.all.rate(), calm, nil
+	return counted.rate() / all.rate(), calm, nil
 }
 
 // received reads from a file of /proc/net/dev what a link has received.

@@ -77,26 +77,32 @@ const doubtful = agreement / 2
 func (c *catch) ratios(b *strings.Builder) {
 	c.head(b)
 	for _, f := range c.rows() {
-		if f.beside == nil {
+		if f.beside == "" {
 			continue
 		}
-		fmt.Fprintf(b, "| %s: of %s |", f.label, strings.Join(f.beside, " / of "))
+		fmt.Fprintf(b, "| %s: of %s |", f.label, f.beside)
 		for _, name := range c.Peers {
-			var cell []string
-			for _, other := range f.beside {
-				switch r, ok := c.ratio(&f, name, other); {
-				case !ok:
-					cell = append(cell, "-")
-				case r.within > doubtful:
-					cell = append(cell, fmt.Sprintf("%.2f ±%.0f %%", r.times, 100*r.within))
-				default:
-					cell = append(cell, fmt.Sprintf("%.2f", r.times))
-				}
+			switch r, ok := c.ratio(&f, name, f.beside); {
+			case !ok:
+				b.WriteString(" - |")
+			case name == f.beside:
+				b.WriteString(" 1 |")
+			case r.within > doubtful:
+				fmt.Fprintf(b, " %.*f ±%.0f %% |", decimals(r.times), r.times, 100*r.within)
+			default:
+				fmt.Fprintf(b, " %.*f |", decimals(r.times), r.times)
 			}
-			fmt.Fprintf(b, " %s |", strings.Join(cell, " / "))
 		}
 		b.WriteByte('\n')
 	}
+}
+
+// decimals is how many of a ratio are written, so that one is not a tenth of it.
+func decimals(times float64) int {
+	if times < 0.3 {
+		return 3
+	}
+	return 2
 }
 
 // write puts report and picture where readers find them.

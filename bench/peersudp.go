@@ -65,15 +65,20 @@ func openUDP(ctx context.Context, bin string, p *peer, way *path, o peersOptions
 }
 
 // slice measures one slice.
-func (l *udpLane) slice(ctx context.Context, o peersOptions, least float64, flows, window int, interval time.Duration) (ph phase, err error) {
+func (l *udpLane) slice(ctx context.Context, o peersOptions, calm calmOrder, flows, window int, interval time.Duration) (ph phase, err error) {
 	if l.n.daemon != nil && l.n.daemon.Ended() {
 		return ph, fmt.Errorf("the director died: %w\n%s", l.n.daemon.Err(), &l.n.log)
 	}
-	ph, err = l.part.do(ctx, order{Window: window, Flows: flows, For: o.time, Director: l.n.pid(), Open: true, Interval: interval, Calm: o.calm(least, l.p.worker, l.n.pid())})
+	ph, err = l.part.do(ctx, order{Window: window, Flows: flows, For: o.time, Director: l.n.pid(), Open: true, Interval: interval, Calm: calm})
 	if err != nil {
 		return ph, err
 	}
 	return ph, ph.check(window > 0, o.rough)
+}
+
+// slice is one slice of a peer's.
+func (c *catch) slice(ctx context.Context, o peersOptions, l *udpLane, flows, window int, interval time.Duration) (phase, error) {
+	return l.slice(ctx, o, c.calm(&o, o.time, l.p.worker, l.n.pid()), flows, window, interval)
 }
 
 // datagrams measures one number of flows for all.
@@ -105,13 +110,16 @@ func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, flows
 			return err
 		}
 	}
+	c.allow.begin()
 	for round := range o.most(o.reps) {
 		said := fmt.Sprintf("%s, round %d of %d: ", what, round+1, o.reps)
 		if err := c.datagramsRound(ctx, o, flows, round, said, lanes); err != nil {
 			return err
 		}
+		if err := c.keep(); err != nil {
+			return err
+		}
 	}
-	c.takeOff(udpKey("cpu", flows), udpKey("all", flows), udpKey("own", flows), baseline.name, 1)
 	for _, l := range lanes[1:] {
 		if l.p.conntrack && flows == manyFlows {
 			for _, n := range c.Fill {
@@ -128,11 +136,11 @@ func (c *catch) datagrams(ctx context.Context, bin string, o peersOptions, flows
 // datagramsRound is one slice of each figure for all, the generator's own among them.
 func (c *catch) datagramsRound(ctx context.Context, o peersOptions, flows, round int, said string, lanes []*udpLane) error {
 	flood, own, steady := udpKey("flood", flows), udpKey("own", flows), udpKey("steady", flows)
-	for _, l := range inRound(lanes, round, o.reps, func(l *udpLane) bool {
+	for _, l := range inRound(c, lanes, round, o.reps, o.time, func(l *udpLane) bool {
 		return l != lanes[0] && c.lacks(o.reps, l.p.name, flood) || l == lanes[0] && c.lacks(o.reps, l.p.name, own)
 	}) {
 		if err := attempt(ctx, said+"flooded, "+l.p.name, func() error {
-			ph, err := l.slice(ctx, o, c.Least, flows, 0, 0)
+			ph, err := c.slice(ctx, o, l, flows, 0, 0)
 			if err != nil {
 				return err
 			}
@@ -146,9 +154,9 @@ func (c *catch) datagramsRound(ctx context.Context, o peersOptions, flows, round
 			return err
 		}
 	}
-	for _, l := range inRound(lanes[1:], round, o.reps, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, steady) }) {
+	for _, l := range inRound(c, lanes[1:], round, o.reps, o.time, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, steady) }) {
 		if err := attempt(ctx, said+"nothing lost, "+l.p.name, func() error {
-			ph, err := l.slice(ctx, o, c.Least, flows, window, 0)
+			ph, err := c.slice(ctx, o, l, flows, window, 0)
 			if err != nil {
 				return err
 			}
@@ -162,27 +170,15 @@ func (c *catch) datagramsRound(ctx context.Context, o peersOptions, flows, round
 	return nil
 }
 
-// takeOff makes what a peer costs of what all costs, each round's less the middle of what the
-// same costs without the peer, whoever's rounds that was measured in.
-func (c *catch) takeOff(cost, all, without, whose string, scale float64) {
-	own := middleMean(c.counted(without, whose))
-	c.Figures[cost], c.Calm[cost] = map[string][]float64{}, c.Calm[all]
-	for name, v := range c.Figures[all] {
-		for _, x := range v {
-			c.Figures[cost][name] = append(c.Figures[cost][name], (x-own)*scale)
-		}
-	}
-}
-
 // datagramsPaced measures delays at half of what each peer carried.
 func (c *catch) datagramsPaced(ctx context.Context, o peersOptions, flows int, lanes []*udpLane) error {
 	for _, l := range lanes {
 		l.pace = time.Duration(2e3 / quarters(c.counted(udpKey("steady", flows), l.p.name))[1])
 	}
 	for round := range o.most(o.reps) {
-		for _, l := range inRound(lanes, round, o.reps, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, "udp load") }) {
+		for _, l := range inRound(c, lanes, round, o.reps, o.time, func(l *udpLane) bool { return c.lacks(o.reps, l.p.name, "udp load") }) {
 			if err := attempt(ctx, fmt.Sprintf("half load, round %d of %d: %s", round+1, o.reps, l.p.name), func() error {
-				ph, err := l.slice(ctx, o, c.Least, flows, 0, l.pace)
+				ph, err := c.slice(ctx, o, l, flows, 0, l.pace)
 				if err != nil {
 					return err
 				}
@@ -192,6 +188,9 @@ func (c *catch) datagramsPaced(ctx context.Context, o peersOptions, flows int, l
 			}); err != nil {
 				return err
 			}
+		}
+		if err := c.keep(); err != nil {
+			return err
 		}
 	}
 	for _, l := range lanes {

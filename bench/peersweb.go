@@ -69,6 +69,12 @@ func (c *catch) webs(ctx context.Context, bin string, o peersOptions) (err error
 			}
 		}
 	}
+	for _, l := range lanes {
+		if err := attempt(ctx, "as many connections as change a director's mind, "+l.p.name, func() error { return l.begin(ctx, o) }); err != nil {
+			return err
+		}
+	}
+	c.allow.begin()
 	rounds := o.reps
 	cables := func(round int) (of []*webLane) {
 		for i := range min(cablesRound, len(lanes)) {
@@ -88,23 +94,25 @@ func (c *catch) webs(ctx context.Context, bin string, o peersOptions) (err error
 		what    string
 		key     string // of the figure that wants calm rounds
 		rounds  int
+		span    time.Duration // of a slice
 		measure func(l *webLane, round int) error
 	}{
-		{"HTTP keep-alive", "kept rate", rounds, requests(false)},
-		{"HTTP close", "closed rate", rounds, requests(true)},
-		{"HTTP at half load", "web load", rounds, func(l *webLane, _ int) error { return c.answers(ctx, o, l) }},
-		{"iperf3", "iperf", max(o.reps/iperfFewer, 1), func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
+		{"HTTP keep-alive", "kept rate", rounds, o.time, requests(false)},
+		{"HTTP close", "closed rate", rounds, o.time, requests(true)},
+		{"HTTP at half load", "web load", rounds, o.time, func(l *webLane, _ int) error { return c.answers(ctx, o, l) }},
+		{"iperf3", "iperf", max(o.reps/iperfFewer, 1), o.stream(), func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
 	} {
 		for round := range o.most(step.rounds) {
-			for _, l := range inRound(lanes, round, step.rounds, func(l *webLane) bool { return c.lacks(step.rounds, l.p.name, step.key) }) {
+			for _, l := range inRound(c, lanes, round, step.rounds, step.span, func(l *webLane) bool { return c.lacks(step.rounds, l.p.name, step.key) }) {
 				if err := attempt(ctx, fmt.Sprintf("%s, round %d of %d: %s", step.what, round+1, step.rounds, l.p.name), func() error { return step.measure(l, round) }); err != nil {
 					return err
 				}
 			}
+			if err := c.keep(); err != nil {
+				return err
+			}
 		}
 	}
-	c.costs(false)
-	c.costs(true)
 	for _, l := range lanes {
 		if err := c.addDelays("web", l.p, l.delays, l.calm, o.time); err != nil {
 			return err
@@ -113,10 +121,27 @@ func (c *catch) webs(ctx context.Context, bin string, o peersOptions) (err error
 	return nil
 }
 
+// beginConns is how many short connections a network has seen before it is measured, at least. Of
+// those most rest in tables still, and from 16,384 on Weir's XDP engine has another program: the
+// change shall not fall into a slice.
+const beginConns = 24_000
+
+// begin has so many connections come and go.
+func (l *webLane) begin(ctx context.Context, o peersOptions) error {
+	for conns := uint64(0); conns < beginConns && !o.rough; {
+		ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Close: true, For: time.Second, Stay: true}, false)
+		if err != nil {
+			return err
+		}
+		conns += ph.Requests
+	}
+	return nil
+}
+
 // requests measures a slice through the peer, or over the cable beside it.
 func (c *catch) requests(ctx context.Context, o peersOptions, l *webLane, closing, cable bool) error {
 	key, want := webKey(closing), o.time
-	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Close: closing, For: want, Stay: true, Calm: o.calm(c.Least, l.p.busy() && !cable, l.b.pids...)}, cable)
+	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Close: closing, For: want, Stay: true, Calm: c.calm(&o, want, l.p.busy() && !cable, l.b.pids...)}, cable)
 	if err != nil {
 		return err
 	}
@@ -136,22 +161,10 @@ func (c *catch) requests(ctx context.Context, o peersOptions, l *webLane, closin
 // webKey begins the keys of figures of requests.
 func webKey(closing bool) string { return map[bool]string{false: "kept", true: "closed"}[closing] }
 
-// costs makes what requests cost of what all costs with and without the peers.
-func (c *catch) costs(closing bool) {
-	key := webKey(closing)
-	c.takeOff(key+" cost", key+" all", key+" cable", cableName, 1e-3)
-	c.Figures[key+" per cpu"], c.Calm[key+" per cpu"] = map[string][]float64{}, c.Calm[key+" cost"]
-	for name, v := range c.Figures[key+" cost"] {
-		for _, us := range v {
-			c.Figures[key+" per cpu"][name] = append(c.Figures[key+" per cpu"][name], 1e9/max(1e3*us, leastCost))
-		}
-	}
-}
-
 // answers measures delays at half the rate of requests that the peer reached.
 func (c *catch) answers(ctx context.Context, o peersOptions, l *webLane) error {
 	rate := quarters(c.counted("kept rate", l.p.name))[1]
-	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Every: time.Duration(2e9 / rate), For: o.time, Stay: true, Calm: o.calm(c.Least, l.p.busy(), l.b.pids...)}, false)
+	ph, err := l.b.do(ctx, webOrder{Conns: o.conns, Every: time.Duration(2e9 / rate), For: o.time, Stay: true, Calm: c.calm(&o, o.time, l.p.busy(), l.b.pids...)}, false)
 	if err == nil {
 		c.addCalm("web load", l.p.name, float64(ph.Requests)/ph.Took.Seconds(), ph.Calmed, o.time)
 		l.delays, l.calm = append(l.delays, ph.Delays), append(l.calm, ph.Calmed)
@@ -159,12 +172,19 @@ func (c *catch) answers(ctx context.Context, o peersOptions, l *webLane) error {
 	return err
 }
 
+// stream is how long one of iperf3 is.
+func (o *peersOptions) stream() time.Duration {
+	if o.rough {
+		return time.Second
+	}
+	return 2 * time.Second
+}
+
 // stream measures one TCP stream.
 func (c *catch) stream(ctx context.Context, o peersOptions, l *webLane) error {
-	span := max(o.time, time.Second)
-	bits, calm, err := l.b.iperf(ctx, span, o.calm(c.Least, true, l.b.pids...))
+	bits, calm, err := l.b.iperf(ctx, o.stream(), o.time, c.calm(&o, o.time, l.p.busy(), l.b.pids...))
 	if err == nil {
-		c.addCalm("iperf", l.p.name, bits/1e9, calm, span)
+		c.addCalm("iperf", l.p.name, bits/1e9, calm, o.time)
 	}
 	return err
 }

@@ -5,30 +5,21 @@ import (
 	"time"
 )
 
-// calmly measures until there is enough of calm time, and counts that alone.
-func (p *part) calmly(o order, a sample) (ph phase, err error) {
-	w, err := startWatch(o.Calm, &p.clock)
-	if err != nil {
-		return ph, err
+// counts measures until there is enough of calm time, and counts that alone.
+func (p *part) counts(o order) (ph phase, err error) {
+	m := meter[sample, phase]{
+		pass: func(span time.Duration, _ bool) error { time.Sleep(span); return nil },
+		read: func(*watched) (sample, error) { return p.sample(o.Director) },
+		piece: func(a, b *sample) (phase, time.Duration, time.Duration) {
+			piece := between(a, b)
+			return piece, piece.Took, piece.Away
+		},
+		add: (*phase).add,
 	}
-	t := tally[phase]{w: w, add: (*phase).add}
-	now, err := w.read()
-	for err == nil && !w.enough(t.calm.Took, t.all.Took, o.For) {
-		time.Sleep(pieceOf)
-		var b sample
-		var next watched
-		if b, err = p.sample(o.Director); err != nil {
-			break
-		}
-		if next, err = w.read(); err != nil {
-			break
-		}
-		piece := between(&a, &b)
-		t.piece(&piece, &now, &next, piece.Took, piece.Away)
-		a, now = b, next
+	counted, calm, _, err := m.slice(o.Calm, &p.clock, o.For)
+	if counted != nil {
+		ph = *counted
 	}
-	counted, calm := t.counted(t.calm.Took, o.For)
-	ph = *counted
 	ph.Calmed = calm
 	return ph, err
 }

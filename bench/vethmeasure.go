@@ -86,42 +86,38 @@ func (o *order) repeat() (frames, batch uint32) {
 
 // span warms up and measures.
 func (p *part) span(o order, ended <-chan error) (ph phase, err error) {
-	a, err := p.warm(o, ended)
-	if err != nil {
+	if err := p.warm(o, ended); err != nil {
 		return ph, err
 	}
-	if o.Calm.Least > 0 {
-		return p.calmly(o, a)
-	}
-	time.Sleep(o.For)
-	b, err := p.sample(o.Director)
-	return between(&a, &b), err
+	return p.counts(o)
 }
 
 // warm lets the generator run until all flows are open and the caches warm.
-func (p *part) warm(o order, ended <-chan error) (a sample, err error) {
+func (p *part) warm(o order, ended <-chan error) error {
 	begun := time.Now()
 	warm, atLeast := warmUp, uint64(2*o.Flows)
 	if o.Open {
 		warm, atLeast = warmSlice, 1
 	}
+	var a sample
 	for a.sunk.Frames < atLeast || time.Since(begun) < warm {
 		select {
 		case err := <-ended:
-			return a, errors.Join(err, errors.New("the generator ended by itself"))
+			return errors.Join(err, errors.New("the generator ended by itself"))
 		case <-time.After(time.Millisecond):
 		}
+		var err error
 		if a, err = p.sample(o.Director); err != nil {
-			return a, err
+			return err
 		}
 		if time.Since(begun) > patience+time.Duration(o.Flows)*patienceFlow {
-			return a, fmt.Errorf("%d frames were sent, but only %d arrived as they should and %d otherwise", a.sent.Frames, a.sunk.Frames, a.sunk.Others)
+			return fmt.Errorf("%d frames were sent, but only %d arrived as they should and %d otherwise", a.sent.Frames, a.sunk.Frames, a.sunk.Others)
 		}
 	}
-	return a, nil
+	return nil
 }
 
-// rest waits// rest waits until everything has arrived that will.
+// rest waits until everything has arrived that will.
 func (p *part) rest(o order) (s sample, err error) {
 	for seen := ^uint64(0); ; seen = s.sunk.Frames + s.sunk.Others {
 		if s, err = p.sample(o.Director); err != nil || s.sunk.Frames+s.sunk.Others == seen {
