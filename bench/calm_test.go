@@ -22,9 +22,9 @@ func TestCalmPieces(t *testing.T) {
 	c := known()
 	all := []piece{
 		{n: 1, used: 100 * time.Millisecond, slow: 1},
-		{n: 10, used: 100 * time.Millisecond, slow: 1.3},
-		{n: 100, used: 100 * time.Millisecond, slow: 1.1, waited: true},
-		{n: 1000, used: 200 * time.Millisecond, slow: 1.19},
+		{n: 10, used: 100 * time.Millisecond, slow: calmWithin + 0.01},
+		{n: 100, used: 100 * time.Millisecond, slow: 1, waited: true},
+		{n: 1000, used: 200 * time.Millisecond, slow: calmWithin - 0.01},
 		{n: 10000, used: 100 * time.Millisecond},
 	}
 	m := c.of(all)

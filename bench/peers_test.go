@@ -216,6 +216,30 @@ func TestRatioOfCosts(t *testing.T) {
 	}
 }
 
+// What is taken off a round's cost is that of rounds in which the generator's processor was as
+// disturbed: the balancer's own may be calm or not.
+func TestTakeOffInKind(t *testing.T) {
+	c := newCatch(peersOptions{})
+	for _, row := range []struct {
+		slow  []float64
+		cable float64
+		all   float64
+	}{
+		{[]float64{1}, 50, 80},
+		{[]float64{1, 1.8}, 50, 90},
+		{[]float64{1.8}, 85, 115},
+		{[]float64{1.8, 1}, 85, 125},
+	} {
+		took := calmTime{Slow: row.slow}
+		c.addCalm("all", "a", row.all, took, time.Second)
+		c.addCalm("cable", "c", row.cable, calmTime{Slow: row.slow[:1]}, time.Second)
+	}
+	c.takeOff("cost", "all", "cable", "c", 1)
+	if got, want := c.Figures["cost"]["a"], []float64{30, 40, 30, 40}; !slices.Equal(got, want) {
+		t.Errorf("costs %v, want %v", got, want)
+	}
+}
+
 // Each round has each peer once, and over the rounds all have all places.
 func TestInTurn(t *testing.T) {
 	list := []int{0, 1, 2, 3, 4}

@@ -10,18 +10,38 @@ func (c *catch) derive() {
 }
 
 // takeOff makes what a peer costs of what all costs, each round's less the middle of what the
-// same costs without the peer, whoever's rounds that was measured in.
+// same costs without the peer, whoever's rounds that was measured in: of those in which the
+// processor where that is at work was calm as well, or not either. A disturbed one costs half
+// as much again without the peer too, and that would be the peer's.
 func (c *catch) takeOff(cost, all, without, whose string, scale float64) {
 	if c.Figures[all] == nil || c.Figures[without] == nil {
 		return
 	}
-	own := middleMean(c.counted(without, whose))
-	c.Figures[cost], c.Calm[cost] = map[string][]float64{}, c.Calm[all]
-	for name, v := range c.Figures[all] {
-		for _, x := range v {
-			c.Figures[cost][name] = append(c.Figures[cost][name], (x-own)*scale)
+	var of [2][]float64
+	for i, x := range c.Figures[without][whose] {
+		at := c.disturbance(without, whose, i)
+		of[at] = append(of[at], x)
+	}
+	for at := range of {
+		if len(of[at]) == 0 {
+			of[at] = c.Figures[without][whose]
 		}
 	}
+	own := [2]float64{middleMean(of[0]), middleMean(of[1])}
+	c.Figures[cost], c.Calm[cost] = map[string][]float64{}, c.Calm[all]
+	for name, v := range c.Figures[all] {
+		for i, x := range v {
+			c.Figures[cost][name] = append(c.Figures[cost][name], (x-own[c.disturbance(all, name, i)])*scale)
+		}
+	}
+}
+
+// disturbance is 1 if the generator's processor was disturbed in the time that counts of a round.
+func (c *catch) disturbance(key, name string, round int) int {
+	if slow := c.Slow[key][name]; round < len(slow) && len(slow[round]) > 0 && slow[round][0] > calmWithin {
+		return 1
+	}
+	return 0
 }
 
 // costs makes what requests cost of what all costs with and without the peers.
