@@ -30,6 +30,7 @@ type webBed struct {
 	client *partProcess
 	proxy  *netns.Process // the balancer, where it is a program that is not ours
 	pids   []int          // of the balancer's processes
+	netns  uint32         // the balancer's network namespace
 }
 
 var (
@@ -62,6 +63,9 @@ func newWebBed(ctx context.Context, bin string, p *peer) (_ *webBed, err error) 
 		return nil, err
 	}
 	if err := comeToRest(ctx, b.course.pid()); err != nil {
+		return nil, err
+	}
+	if b.netns, err = netnsOf(b.weir); err != nil {
 		return nil, err
 	}
 	if err := b.startServer(); err != nil {
@@ -172,6 +176,9 @@ func (b *webBed) do(ctx context.Context, o webOrder, cable bool) (ph webPhase, e
 		o.To = netip.AddrPortFrom(cableEnds[1].Addr(), webPort)
 	} else {
 		o.To, o.Between = b.target(webPort), b.pids
+		if o.For > 0 && o.Every == 0 {
+			o.Netns = b.netns
+		}
 		for a := manyClients.Addr(); len(o.From) < webSources; {
 			a = a.Next()
 			o.From = append(o.From, a)
@@ -193,8 +200,8 @@ func (b *webBed) do(ctx context.Context, o webOrder, cable bool) (ph webPhase, e
 	return ph, err
 }
 
-// balancer starts a program as the balancer and waits until it listens. The children
-// that it has by then are balancers as well.
+// balancer starts a program as the balancer and waits until it listens and has all its
+// processes: nginx's sockets are there before the worker is that accepts.
 func (b *webBed) balancer(ctx context.Context, config, text string, words ...string) error {
 	name := filepath.Join(b.dir, config)
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
@@ -229,18 +236,18 @@ func (b *webBed) balancer(ctx context.Context, config, text string, words ...str
 		c, err := b.weir.Dial(ctx, "tcp", netip.AddrPortFrom(vip, webPort).String())
 		if err == nil {
 			c.Close()
-			break
+			if b.pids, err = family(p.PID()); err == nil && len(b.pids) == b.p.processes {
+				return nil
+			}
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-p.Done():
 			return fmt.Errorf("%s ended: %w\n%s", words[0], p.Err(), &b.log)
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not listen: %w\n%s", words[0], err, &b.log)
+			return fmt.Errorf("%s does not listen, or has the processes %d and not %d of them: %w\n%s", words[0], b.pids, b.p.processes, err, &b.log)
 		}
 	}
-	b.pids, err = family(p.PID())
-	return err
 }
 
 // family is a process and its children.

@@ -105,6 +105,7 @@ type webRun struct {
 	answer    []byte
 	measuring bool
 	clock     processors
+	receipts  *receipts // while it measures, if the order says so
 }
 
 func newWebRun(p *poller, o webOrder) *webRun {

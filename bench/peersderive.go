@@ -44,17 +44,18 @@ func (c *catch) disturbance(key, name string, round int) int {
 	return 0
 }
 
-// costs makes what requests cost of what all costs with and without the peers.
+// costs makes what requests cost all, more than without the peers, and the reciprocal of what
+// they cost the balancers.
 func (c *catch) costs(closing bool) {
 	key := webKey(closing)
-	c.takeOff(key+" cost", key+" all", key+" cable", cableName, 1e-3)
+	c.takeOff(key+" more", key+" all", key+" cable", cableName, 1e-3)
 	if c.Figures[key+" cost"] == nil {
 		return
 	}
 	c.Figures[key+" per cpu"], c.Calm[key+" per cpu"] = map[string][]float64{}, c.Calm[key+" cost"]
 	for name, v := range c.Figures[key+" cost"] {
 		for _, us := range v {
-			c.Figures[key+" per cpu"][name] = append(c.Figures[key+" per cpu"][name], 1e9/max(1e3*us, leastCost))
+			c.Figures[key+" per cpu"][name] = append(c.Figures[key+" per cpu"][name], 1e6/us)
 		}
 	}
 }

@@ -19,6 +19,7 @@ type peer struct {
 	table      flow.Backing // which is in memory of this kind
 	conntrack  bool         // its memory is that of the kernel's table, from the datagrams' run
 	version    []string     // the command that says its version
+	processes  int          // that it has when it is at work, where it is a proxy
 }
 
 // variants are the ways to run Weir. What is here is a row of the report.
@@ -57,13 +58,13 @@ func peersOf() (list []*peer) {
 			web: func(ctx context.Context, b *webBed) error { return b.linuxTranslates(ctx) },
 		},
 		&peer{
-			name: haproxyName, text: "HAProxy, `mode tcp`, one thread", to: vip, version: []string{"haproxy", "-v"},
+			name: haproxyName, text: "HAProxy, `mode tcp`, one thread", to: vip, processes: 1, version: []string{"haproxy", "-v"},
 			web: func(ctx context.Context, b *webBed) error {
 				return b.balancer(ctx, "haproxy.cfg", haproxyConf(), "haproxy", "-q", "-db", "-f")
 			},
 		},
 		&peer{
-			name: nginxName, text: "nginx, `stream`, one worker", to: vip, version: []string{"nginx", "-v"},
+			name: nginxName, text: "nginx, `stream`, one worker", to: vip, processes: 2, version: []string{"nginx", "-v"},
 			web: func(ctx context.Context, b *webBed) error {
 				return b.balancer(ctx, "nginx.conf", nginxConf(b.dir), "nginx", "-e", "stderr", "-p", b.dir, "-c")
 			},

@@ -18,6 +18,7 @@ type webOrder struct {
 	From    []netip.Addr  // the connections leave from these in turn; none: from where Linux likes
 	Clients []int         // process ids: generator's and server's
 	Between []int         // and those of the balancer
+	Netns   uint32        // the balancer's network namespace (netnsOf), if it shall be known what is the balancer's of the time
 	Calm    calmOrder     // what is counted of the time
 }
 
@@ -30,12 +31,17 @@ type webPhase struct {
 	Failures        uint64
 	Ends, Balancer  time.Duration // processor time: of generator and server, of the balancer's processes
 	Softirqd        time.Duration // of ksoftirqd and interrupts
+	Lent, Borrowed  time.Duration // receiving of others that is in Balancer, and of the balancer that is not
 	Delays          delays        `json:",omitempty"`
 	FailedBecauseOf string        `json:",omitempty"`
 }
 
 // all is the processor time of all who worked on the requests.
 func (w *webPhase) all() time.Duration { return w.Ends + w.Balancer + w.Softirqd }
+
+// balancer is the processor time of the balancer: of its processes, but not what others' frames
+// needed there when they were received, and of what its interfaces received elsewhere.
+func (w *webPhase) balancer() time.Duration { return w.Balancer - w.Lent + w.Borrowed }
 
 // webKind tells orders apart whose connections stay.
 type webKind struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,6 +28,15 @@ func (r *webRun) measure() (ph webPhase, err error) {
 		read:  r.times,
 		piece: r.piece,
 		add:   (*webPhase).add,
+	}
+	if r.o.Netns != 0 {
+		if r.receipts, err = openReceipts(r.o.Netns, r.o.Between); err != nil {
+			return ph, err
+		}
+		defer func() {
+			err = errors.Join(err, r.receipts.close())
+			r.receipts = nil
+		}()
 	}
 	r.measuring = true
 	counted, calm, _, err := m.slice(r.o.Calm, &r.clock, r.o.For)
@@ -70,6 +80,7 @@ func (r *webRun) piece(a, b *webTimes) (piece webPhase, took, away time.Duration
 	piece = r.ph
 	piece.Took = b.at.Sub(a.at)
 	piece.Ends, piece.Balancer, piece.Softirqd = b.ends-a.ends, b.balancer-a.balancer, b.softirqd-a.softirqd
+	piece.Lent, piece.Borrowed = b.lent-a.lent, b.borrowed-a.borrowed
 	if r.o.Every > 0 {
 		piece.Delays = r.delays
 	}
@@ -83,6 +94,8 @@ func (w *webPhase) add(o *webPhase) {
 	w.Ends += o.Ends
 	w.Balancer += o.Balancer
 	w.Softirqd += o.Softirqd
+	w.Lent += o.Lent
+	w.Borrowed += o.Borrowed
 	if w.Delays == nil {
 		w.Delays = slices.Clone(o.Delays)
 		return
@@ -96,6 +109,7 @@ func (w *webPhase) add(o *webPhase) {
 type webTimes struct {
 	at                       time.Time
 	ends, balancer, softirqd time.Duration
+	lent, borrowed           time.Duration // see receipts
 	away                     time.Duration // that others had the processor that the client wanted, at an unknown offset
 }
 
@@ -130,5 +144,6 @@ func (r *webRun) times(found *watched) (t webTimes, err error) {
 		}
 		t.balancer += used
 	}
-	return t, nil
+	t.lent, t.borrowed, err = r.receipts.read()
+	return t, err
 }

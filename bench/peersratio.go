@@ -25,9 +25,6 @@ const draws = 200
 // that would have to be the same one for both. A row that is the reciprocal of a cost is
 // compared by that, for in a round it may be nothing, or less.
 func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
-	if f.balancers && name == forwardName {
-		return r, false
-	}
 	key := cmp.Or(f.cost, f.key)
 	a, b := c.alike(key, name, other)
 	if len(a) == 0 || len(b) == 0 || other == "" {

@@ -24,9 +24,6 @@ const iperfFewer = 2
 // them have the same one.
 const cablesRound, cableName = 2, "cable"
 
-// leastCost of a request is a bound in ns: what costs less can't be told from nothing.
-const leastCost = 200
-
 // openWeb makes a peer's network. What a proxy needs for a connection is measured while
 // it has none yet.
 func openWeb(ctx context.Context, bin string, p *peer, o peersOptions) (l *webLane, err error) {
@@ -152,8 +149,9 @@ func (c *catch) requests(ctx context.Context, o peersOptions, l *webLane, closin
 	}
 	c.addCalm(key+" rate", l.p.name, float64(ph.Requests)/ph.Took.Seconds(), ph.Calmed, want)
 	c.addCalm(key+" all", l.p.name, each(ph.all()), ph.Calmed, want)
+	c.addCalm(key+" cost", l.p.name, each(ph.balancer())/1e3, ph.Calmed, want)
 	if ph.Balancer > 0 {
-		c.addCalm(key+" own", l.p.name, each(ph.Balancer)/1e3, ph.Calmed, want)
+		c.addCalm(key+" own", l.p.name, each(ph.Balancer-ph.Lent)/1e3, ph.Calmed, want)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ package bpf
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" Generate generate.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -type order -cflags "-O2 -g -Wall -Werror -I/usr/include/x86_64-linux-gnu" Touch touch.bpf.c
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Cycle cycle.bpf.c
+//go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu" Charge charge.bpf.c
 
 // What weir-rs loads has an object for each processor whose registers it knows: the
 // getsockopt program reads the caller's fourth argument.
