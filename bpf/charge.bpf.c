@@ -50,6 +50,10 @@ enum whose {
 	balancer,
 };
 
+// The most that a piece of a softirq takes, of 64 frames and less. What takes longer was not
+// at work: a virtual machine's processor was another's, and no process is charged with that.
+#define MOST 1000000 // ns
+
 // A processor's softirq.
 struct receiving {
 	__u64 since; // the time up to which all is charged; 0: it does not receive
@@ -104,7 +108,7 @@ static __always_inline void charge(struct receiving *r, __u32 to)
 	struct charged *c;
 
 	r->since = at;
-	if (to == nobody || own() == (to == balancer))
+	if (to == nobody || spent > MOST || own() == (to == balancer))
 		return;
 	c = bpf_map_lookup_elem(&charged, &zero);
 	if (!c)
