@@ -1,5 +1,5 @@
 // Package bpf holds the programs that the kernel runs for the port drivers and for
-// the benchmark on veth (generate), and the Go code that loads them. The objects
+// the benchmarks on veth (generate, charge), and the Go code that loads them. The objects
 // are committed, so that building the director needs no C compiler; `go generate
 // ./bpf` makes them anew (clang and the headers of libbpf are needed).
 //
