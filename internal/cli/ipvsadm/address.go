@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -62,7 +63,7 @@ func (illegal) Error() string { return "illegal address" }
 
 // orIllegal returns err if it is a sentence of its own, else a refusal with text.
 func orIllegal(err error, text string) error {
-	if _, ok := err.(illegal); ok {
+	if errors.As(err, new(illegal)) {
 		return wrong("%s", text)
 	}
 	return err

@@ -134,7 +134,7 @@ func openTUN() (int, error) {
 // first attaches the first queue: to a new device, or to one that was left.
 func (d *Device) first(fd int, o *Options) error {
 	err := attach(fd, o.Name, unix.IFF_TUN_EXCL)
-	if err != unix.EBUSY {
+	if !errors.Is(err, unix.EBUSY) {
 		return err
 	}
 	nl, err := netlink.LinkByName(o.Name)
