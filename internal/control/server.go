@@ -140,6 +140,7 @@ func failureOf(step int, err error) error {
 	}
 	code := connect.CodeInvalidArgument
 	switch r.Code {
+	case spec.Invalid: // as it is
 	case spec.Exists:
 		code = connect.CodeAlreadyExists
 	case spec.NotExists, spec.NoDevice:

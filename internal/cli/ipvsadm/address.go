@@ -162,8 +162,9 @@ func protoWord(p weirv1.Protocol) string {
 		return "icmp"
 	case weirv1.Protocol_PROTOCOL_ICMPV6:
 		return "icmpv6"
+	default:
+		return "--"
 	}
-	return "--"
 }
 
 // setSockpair reads proto:sip:sport:tip:tport, IPv6 addresses in brackets.
