@@ -25,8 +25,6 @@ type Server struct {
 	director *director.Director
 	version  string
 	http     *http.Server
-	path     string
-	lock     *os.File
 	collect  func(edit func(*spec.Spec) error) // nil: edits are applied at once; see Apply
 
 	holders atomic.Int32  // streams of HoldAddresses that live
