@@ -102,11 +102,12 @@ benchmarks: ## the benchmarks beside the code, BENCHTIME=1x each (PKG=./internal
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(BENCHTIME) $(PKG)
 
 .PHONY: fmt
-fmt: ## write all Go files in the house's format
-	$(TOOL) gofumpt -l -w $$(find . -name '*.go' -not -path './bin/*' -not -name '*.pb.go' -not -name '*.connect.go' -not -name '*_bpfel.go')
+fmt: ## write all Go files in the format that make vet asks for
+	@$(NEED) go
+	find . -name '*.go' -not -path './bin/*' -exec gofmt -l -w {} +
 
 .PHONY: lint
-lint: ## golangci-lint with .golangci.yml
+lint: ## golangci-lint with .golangci.yml: none of make test, as it is fetched and built first
 	@$(NEED) go
 	GOMAXPROCS=$(P) $(TOOL) golangci-lint run --concurrency $(P)
 

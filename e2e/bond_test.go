@@ -371,28 +371,28 @@ const attempts = 4
 const settled = 4500
 
 // overBoth checks that a thousand pings and their answers go by both cables.
-func (b *director) overBoth(ipv6 bool) {
-	b.t.Helper()
+func (d *director) overBoth(ipv6 bool) {
+	d.t.Helper()
 	for try := 1; ; try++ {
 		var before [2][2]int
 		for i := range before {
-			before[i][0], before[i][1] = b.packets(fmt.Sprintf("dpdk%d", i))
+			before[i][0], before[i][1] = d.packets(fmt.Sprintf("dpdk%d", i))
 		}
-		f := b.flood(ipv6)
-		f.more(b.t, 1000)
-		sent, lost := f.stop(b.t)
+		f := d.flood(ipv6)
+		f.more(d.t, 1000)
+		sent, lost := f.stop(d.t)
 		shared := true
 		for i := range before {
-			in, out := b.packets(fmt.Sprintf("dpdk%d", i))
+			in, out := d.packets(fmt.Sprintf("dpdk%d", i))
 			in, out = in-before[i][0], out-before[i][1]
-			b.t.Logf("IPv6 %v: dpdk%d brought %d and took %d of %d packets; %d were lost", ipv6, i, in, out, sent, lost)
+			d.t.Logf("IPv6 %v: dpdk%d brought %d and took %d of %d packets; %d were lost", ipv6, i, in, out, sent, lost)
 			shared = shared && in >= sent/8 && out >= sent/8
 		}
 		if shared && lost <= sent/50 {
 			return
 		}
 		if try == attempts {
-			b.t.Fatalf("want a share of both cables in both directions, and hardly a packet lost")
+			d.t.Fatalf("want a share of both cables in both directions, and hardly a packet lost")
 		}
 	}
 }

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -73,7 +72,7 @@ func newBedOf(t testing.TB, byHand bool, ipv6 spec.IPv6) *bed {
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
 	tunables.Timeouts.TCP.SynSent, tunables.Timeouts.TCP.SynRecv = 2, 2 // who waits for the end of one waits no longer
 	var err error
-	b.Director, err = director.NewOn(director.Bed{Ports: []director.BedPort{on(b.lan), on(b.wan)}, ByHand: byHand}, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	b.Director, err = director.NewOn(director.Bed{Ports: []director.BedPort{on(b.lan), on(b.wan)}, ByHand: byHand}, boot, tunables, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

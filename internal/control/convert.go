@@ -132,8 +132,9 @@ func toProto(p weirv1.Protocol) (spec.Proto, error) {
 	case weirv1.Protocol_PROTOCOL_TCP, weirv1.Protocol_PROTOCOL_UDP, weirv1.Protocol_PROTOCOL_SCTP,
 		weirv1.Protocol_PROTOCOL_ICMP, weirv1.Protocol_PROTOCOL_ICMPV6:
 		return spec.Proto(p), nil
+	default:
+		return 0, invalid("service", "protocol %d is none of a service's", p)
 	}
-	return 0, invalid("service", "protocol %d is none of a service's", p)
 }
 
 func toKey(m *weirv1.ServiceKey) (k spec.ServiceKey, err error) {

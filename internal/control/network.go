@@ -230,7 +230,7 @@ func (s *Server) DeleteNeighbour(_ context.Context, r *connect.Request[weirv1.De
 	if err != nil {
 		return nil, failure(err)
 	}
-	return change[weirv1.DeleteNeighbourResponse](s, func(c *spec.Spec) error { return s.deleteNeighbour(c, netip.Addr(a), r.Msg.Device) })
+	return change[weirv1.DeleteNeighbourResponse](s, func(c *spec.Spec) error { return s.deleteNeighbour(c, a, r.Msg.Device) })
 }
 
 // deleteNeighbour removes a static neighbour, or forgets a learnt one.

@@ -25,8 +25,6 @@ type Server struct {
 	director *director.Director
 	version  string
 	http     *http.Server
-	path     string
-	lock     *os.File
 	collect  func(edit func(*spec.Spec) error) // nil: edits are applied at once; see Apply
 
 	holders atomic.Int32  // streams of HoldAddresses that live
@@ -140,6 +138,7 @@ func failureOf(step int, err error) error {
 	}
 	code := connect.CodeInvalidArgument
 	switch r.Code {
+	case spec.Invalid: // as it is
 	case spec.Exists:
 		code = connect.CodeAlreadyExists
 	case spec.NotExists, spec.NoDevice:

@@ -175,7 +175,7 @@ func TestJSON(t *testing.T) {
 		{"list", "ListAddresses", `{"device":"wan"}`, 200, `{"addresses":[{"prefix":"10.0.0.1/24","device":"wan","scope":"SCOPE_LINK"}]}`},
 		{"refusal", "AddAddress", `{"address":{"prefix":"10.0.0.1/24","device":"wan"}}`, 409,
 			`{"code":"already_exists","message":"already exist: 10.0.0.1/24 on wan; ` + "`dpip addr set`" + ` changes it"}`},
-		{"a word that is none", "AddAddress", `{"adress":{}}`, 400, `{"code":"invalid_argument"}`},
+		{"a word that is none", "AddAddress", `{"addr":{}}`, 400, `{"code":"invalid_argument"}`},
 		{"a port of 2^40", "AddService", `{"service":{"key":{"port":1099511627776}}}`, 400, `{"code":"invalid_argument"}`},
 		{"no JSON", "ListServices", `hello`, 400, `{"code":"invalid_argument"}`},
 		{"not UTF-8", "ListAddresses", "{\"device\":\"\xff\xfe\"}", 400, `{"code":"invalid_argument"}`},
@@ -226,7 +226,7 @@ func TestBrokenMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = r.Body.Close()
-		if r.StatusCode != 400 {
+		if r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: status %d, want 400", name, r.StatusCode)
 		}
 	}

@@ -22,15 +22,14 @@ type openBond struct {
 	queues  []*bond.Queue // by worker; nil: it gives its packets to another
 	lead    int           // the worker that sends frames of LACP
 
-	mu       sync.Mutex // guards what follows; taken after the director's
-	wanted   spec.Bond
-	control  *bond.Control
-	carrier  *port.Carrier // nil on a bed
-	look     int64         // when the links are looked at next, in milliseconds
-	speeds   int64         // and their speeds
-	up       []bool        // by member: as it was seen
-	carries  bool          // some member sends
-	loudness int           // messages of LACP that could not be sent since that was logged
+	mu      sync.Mutex // guards what follows; taken after the director's
+	wanted  spec.Bond
+	control *bond.Control
+	carrier *port.Carrier // nil on a bed
+	look    int64         // when the links are looked at next, in milliseconds
+	speeds  int64         // and their speeds
+	up      []bool        // by member: as it was seen
+	carries bool          // some member sends
 }
 
 // bondMAC finds the address of a device's bond: that of its first member.

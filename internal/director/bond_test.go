@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -36,7 +35,7 @@ func TestBondFailsOver(t *testing.T) {
 	bond.Members, bond.Mode = []string{"dpdk0", "dpdk1"}, 1
 	b.Bonds = []spec.Bond{bond}
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
-	d, err := NewOn(bed, b, tunables, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	d, err := NewOn(bed, b, tunables, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

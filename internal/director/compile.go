@@ -113,7 +113,7 @@ func (d *Director) compile(s *spec.Spec, lingering []spec.Address) (c *compiled,
 
 // refuse6 refuses what is of IPv6, where dpvs.conf says that there is none.
 func refuse6(s *spec.Spec) error {
-	object := ""
+	var object string
 	switch {
 	case slices.ContainsFunc(s.Addresses, func(a spec.Address) bool { return a.Prefix.Addr().Is6() }):
 		object = "address"

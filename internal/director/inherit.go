@@ -163,7 +163,7 @@ func (d *Director) inherit(r *record, taken flow.Taken) error {
 	d.inheritProbes(r)
 	what := fmt.Sprintf("weir goes on with %d connections and %d services of the one before it, whose last breath was %v ago",
 		taken.Conns-lost, len(d.spec.Services), clock.Duration(taken.Away).Round(10*time.Millisecond))
-	d.log.Log(context.Background(), Notice, what, "half-flows freed", taken.Freed, "connections lost", lost)
+	d.log.Log(context.Background(), Notice, what, "half_flows_freed", taken.Freed, "connections_lost", lost)
 	return nil
 }
 

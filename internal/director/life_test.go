@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -110,7 +109,7 @@ func TestFailureAtStartLeavesNothing(t *testing.T) {
 			before, goroutines := descriptors(t), goleak.IgnoreCurrent()
 			bed, boot := good()
 			tc.edit(&bed, &boot)
-			d, err := NewOn(bed, boot, spec.Tunables{Timeouts: spec.DefaultTimeouts()}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			d, err := NewOn(bed, boot, spec.Tunables{Timeouts: spec.DefaultTimeouts()}, slog.New(slog.DiscardHandler))
 			if err == nil || d != nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("made %v, %v; want an error with %q", d, err, tc.want)
 			}

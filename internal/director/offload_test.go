@@ -1,7 +1,6 @@
 package director
 
 import (
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -29,7 +28,7 @@ func TestOffloadOnNeedsAPort(t *testing.T) {
 			b.Bonds = row.bonds
 			row.device.Name = "dpdk0"
 			b.Devices = []spec.Device{row.device}
-			_, err := New(b, spec.Tunables{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			_, err := New(b, spec.Tunables{}, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "offload on, but no device can") {
 				t.Errorf("the error is %v, want one about %q", err, row.want)
 			}

@@ -96,11 +96,10 @@ func readRecord(keep *pinned.Dir) (*record, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		// An other form has other types too.
 		var v struct{ Version int }
-		if json.Unmarshal(text, &v) == nil && v.Version != recordVersion {
-			r.Version = v.Version
-		} else {
+		if json.Unmarshal(text, &v) != nil || v.Version == recordVersion {
 			return nil, &Stale{fmt.Sprintf("the state that the former weir left can't be read (%v)", err)}
 		}
+		r.Version = v.Version
 	}
 	if r.Version != recordVersion {
 		return nil, &Stale{fmt.Sprintf("the state that the former weir left has form %d, and this weir writes form %d", r.Version, recordVersion)}

@@ -42,7 +42,7 @@ func twoArm(t *testing.T, workers int, wire host.Wire) (d *director.Director, cl
 			Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) },
 		})
 	}
-	d, err := director.NewOn(bed, boot, spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	d, err := director.NewOn(bed, boot, spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func (l *Link) Output(p *packet.Packet) packet.Verdict {
 	h := (*[wire.EthernetLen + 1]byte)(p.Data)
 	binary.LittleEndian.PutUint64(h[0:8], atomic.LoadUint64(&hop.DstSrc))
 	binary.LittleEndian.PutUint32(h[8:12], hop.SrcRest)
-	kind := uint16(leIPv4)
+	kind := leIPv4
 	if h[wire.EthernetLen]>>4 == 6 {
 		kind = leIPv6
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -62,7 +61,7 @@ func newDirector(t testing.TB, path string) *bed {
 		p := pipe.New(uint16(i), name, port.MAC{2, 0, 0, 0, byte(i), 0}, 1500)
 		ports = append(ports, director.BedPort{Facts: p.Facts(), Owners: []int{0}, Open: func(queue int, pool *packet.Pool) (port.Queue, error) { return p.Queue(queue, pool) }})
 	}
-	d, err := director.NewOn(director.Bed{Ports: ports}, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	d, err := director.NewOn(director.Bed{Ports: ports}, boot, tunables, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -303,6 +303,7 @@ func (p *Port) tickRx(now int64) {
 		p.updateDefaultSelected()
 		p.recordDefault()
 		p.actor.State &^= Expired
+	case RxPortDisabled, RxDefaulted: // wait for a LACPDU, not for a timer
 	}
 }
 

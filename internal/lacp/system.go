@@ -1,5 +1,7 @@
 package lacp
 
+import "errors"
+
 // Select is how one of several aggregators is chosen: all traffic goes by one, as the
 // bond is one port. Linux calls it ad_select.
 type Select string
@@ -94,7 +96,7 @@ func (s *System) Receive(p *Port, message []byte, now int64) {
 	}
 	m, err := ParsePDU(message)
 	if err != nil {
-		if err != errSubtype { // of another slow protocol, as OAM: not ours to judge
+		if !errors.Is(err, errSubtype) { // of another slow protocol, as OAM: not ours to judge
 			p.stats.Illegal++
 		}
 		return

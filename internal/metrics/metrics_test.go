@@ -34,7 +34,7 @@ func newBed(t *testing.T) (*director.Director, *pipe.Port) {
 	}
 	boot := spec.Boot{ConnPool: 1000, PktPool: 4096, IPv6: spec.IPv6{AddrGenMode: spec.AddrGenNone}, Workers: []spec.Worker{{Name: "cpu1", Type: "slave", CPU: -1}}}
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64}
-	d, err := director.NewOn(director.Bed{Ports: []director.BedPort{on(lan), on(wan)}}, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	d, err := director.NewOn(director.Bed{Ports: []director.BedPort{on(lan), on(wan)}}, boot, tunables, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func TestWaitingAgainstModel(t *testing.T) {
 		limit := rapid.SampledFrom([]int{0, 1, 3, 400, MaxHeld}).Draw(t, "limit")
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "push") {
-				hop := flow.NextHopRef(rapid.SampledFrom([]uint32{1, 2, 3, 0xffff, 0x1_0001}).Draw(t, "hop"))
+				hop := rapid.SampledFrom([]flow.NextHopRef{1, 2, 3, 0xffff, 0x1_0001}).Draw(t, "hop")
 				for range rapid.SampledFrom([]int{1, 1, 2, 300}).Draw(t, "times") {
 					p := &packet.Packet{Learnt: packet.Learnt{NextHop: hop}}
 					room := total < MaxHeld && len(model[uint16(hop)]) < limit

@@ -192,7 +192,7 @@ func TestKindAddressed(t *testing.T) {
 	} {
 		p := made(t, pool, row.line, packet.Keyed)
 		h := headersOf(p.Data)
-		p.Reason, p.L4, p.Proto = packet.KNIAddress, uint16(h.l4), h.proto
+		p.Reason, p.L4, p.Proto = packet.KNIAddress, h.l4, h.proto
 		if h.l4 == 0 { // of ICMP no header is looked for
 			p.Proto = map[string]uint8{"ip": wire.ProtoICMP, "ip6": wire.ProtoICMPv6}[strings.Fields(row.line)[0]]
 		}

@@ -242,6 +242,7 @@ func (b *builder) insert(r Route, port string) bool {
 		into, seen = &b.t.local, &b.hosts
 	case spec.ScopeKNIHost:
 		into, seen = &b.t.local, &b.kernel
+	case spec.ScopeGlobal, spec.ScopeLink, spec.ScopeSite:
 	}
 	key := netKey{r.Prefix, port}
 	if (*seen)[key] {

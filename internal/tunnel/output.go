@@ -72,11 +72,9 @@ func (s *Stage) Output(p *packet.Packet) packet.Verdict {
 		return p.DropFor(packet.TunnelNoRoute)
 	}
 	inner := p.Data[p.L3:]
-	class, ttl, kind, proto := inner[1], uint8(0), uint16(wire.EtherTypeIPv4), wire.ProtoIPIP
+	class, ttl, kind, proto := inner[1], wire.IPv4(inner).TTL(), wire.EtherTypeIPv4, wire.ProtoIPIP
 	if inner[0]>>4 == 6 {
 		class, ttl, kind, proto = wire.IPv6(inner).TrafficClass(), wire.IPv6(inner).HopLimit(), wire.EtherTypeIPv6, wire.ProtoIPv6
-	} else {
-		ttl = wire.IPv4(inner).TTL()
 	}
 	label := uint32(0) // keeps a connection on one way, and connections apart (RFC 6438)
 	if p.Is(packet.Keyed) {

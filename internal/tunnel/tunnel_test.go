@@ -172,13 +172,16 @@ func thereAndBack(t *testing.T, name string, here, there *bed, d Device, in []by
 // judge has gopacket read what goes over the wire.
 func judge(t *testing.T, name string, d Device, wired, in []byte) {
 	t.Helper()
-	first := gopacket.LayerType(layers.LayerTypeIPv4)
+	first := layers.LayerTypeIPv4
 	if d.Local.Is6() {
 		first = layers.LayerTypeIPv6
 	}
 	read := gopacket.NewPacket(wired, first, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
-	class, ttl, proto := uint8(0), uint8(0), layers.IPProtocol(0)
-	var payload []byte
+	var (
+		class, ttl uint8
+		proto      layers.IPProtocol
+		payload    []byte
+	)
 	if v4, ok := read.Layers()[0].(*layers.IPv4); ok {
 		class, ttl, proto, payload = v4.TOS, v4.TTL, v4.Protocol, v4.Payload
 		if v4.Flags != layers.IPv4DontFragment || int(v4.Length) != len(wired) || !wire.IPv4(wired).ChecksumOK() {

@@ -122,11 +122,11 @@ func (w *routeWords) setPrefix(arg string) (err error) {
 // source, else IPv4; and refuses words of two families.
 func (w *routeWords) resolveFamily(of family) error {
 	if w.all {
-		any := netip.IPv4Unspecified()
+		all := netip.IPv4Unspecified()
 		if of == inet6 || of == 0 && (w.via.Is6() || !w.via.IsValid() && w.src.Is6()) {
-			any = netip.IPv6Unspecified()
+			all = netip.IPv6Unspecified()
 		}
-		w.prefix = netip.PrefixFrom(any, 0)
+		w.prefix = netip.PrefixFrom(all, 0)
 	}
 	to := w.prefix.Addr()
 	switch {

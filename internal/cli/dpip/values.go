@@ -14,11 +14,11 @@ import (
 // forever is the lifetime that never ends, as the API has it.
 const forever = 0
 
-// number reads a decimal number within [min, max]; name is what it is of.
-func number(name, arg string, min, max uint32) (uint32, error) {
+// number reads a decimal number within [least, most]; name is what it is of.
+func number(name, arg string, least, most uint32) (uint32, error) {
 	n, err := strconv.ParseUint(arg, 10, 32)
-	if err != nil || uint32(n) < min || uint32(n) > max {
-		return 0, fmt.Errorf("invalid %s %q: give a number from %d to %d", name, arg, min, max)
+	if err != nil || uint32(n) < least || uint32(n) > most {
+		return 0, fmt.Errorf("invalid %s %q: give a number from %d to %d", name, arg, least, most)
 	}
 	return uint32(n), nil
 }
@@ -32,9 +32,9 @@ func take[T any](into *T, read func(arg string) (T, error)) func(string) error {
 }
 
 // takeNumber makes a keyword's parser of a number.
-func takeNumber(into *uint32, name string, min, max uint32) func(string) error {
+func takeNumber(into *uint32, name string, least, most uint32) func(string) error {
 	return func(arg string) (err error) {
-		*into, err = number(name, arg, min, max)
+		*into, err = number(name, arg, least, most)
 		return err
 	}
 }

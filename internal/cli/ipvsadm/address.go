@@ -2,6 +2,7 @@ package ipvsadm
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -62,7 +63,7 @@ func (illegal) Error() string { return "illegal address" }
 
 // orIllegal returns err if it is a sentence of its own, else a refusal with text.
 func orIllegal(err error, text string) error {
-	if _, ok := err.(illegal); ok {
+	if errors.As(err, new(illegal)) {
 		return wrong("%s", text)
 	}
 	return err
@@ -161,8 +162,9 @@ func protoWord(p weirv1.Protocol) string {
 		return "icmp"
 	case weirv1.Protocol_PROTOCOL_ICMPV6:
 		return "icmpv6"
+	default:
+		return "--"
 	}
-	return "--"
 }
 
 // setSockpair reads proto:sip:sport:tip:tport, IPv6 addresses in brackets.

@@ -112,8 +112,9 @@ func hint(o option, v verb) string {
 		return "\ndid you mean -e?"
 	case cmdDeleteService:
 		return "\ndid you mean -d?"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // checkService refuses a service whose settings do not go together, and gives it the

@@ -1,6 +1,7 @@
 package ipvsadm
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -46,7 +47,8 @@ func noCommand() error {
 
 // report prints err, a refusal of ours or of the director's, and returns its exit code.
 func report(stderr io.Writer, socket string, err error) int {
-	if r, ok := err.(*refusal); ok {
+	var r *refusal
+	if errors.As(err, &r) {
 		fmt.Fprintln(stderr, r.text)
 		return r.exit
 	}

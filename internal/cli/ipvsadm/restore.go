@@ -114,6 +114,7 @@ func (env *Env) noteStep(ctx context.Context, s step, changes *batch, complaint 
 	switch s.line.verb {
 	case cmdHelp, cmdVersion, cmdList, cmdGetLaddr, cmdGetBlklst, cmdGetWhtlst, cmdSave, cmdZero:
 		return exitDone
+	default: // those that change something
 	}
 	noting := *env
 	noting.Client = changes

@@ -65,8 +65,9 @@ func (env *Env) do(ctx context.Context, l *line) error {
 		return env.listAccess(ctx, l)
 	case cmdSave:
 		return env.save(ctx)
+	default:
+		return env.change(ctx, l)
 	}
-	return env.change(ctx, l)
 }
 
 // change makes the one call of a line that changes something.

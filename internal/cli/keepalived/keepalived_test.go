@@ -157,6 +157,12 @@ func TestConfigTest(t *testing.T) {
 			}
 		})
 	}
+	path := file(t, strings.Replace(good, "TCP_CHECK {\n", "TCP_CHECK {\n nb_sock_retry 2\n", 1))
+	for _, to := range []string{"/dev/full", "/nowhere/log"} { // what was found is lost, which has to be told
+		if code, _, said := run(t, "--config-test="+to, "-f", path); code != exitFailed || !strings.Contains(said, to) {
+			t.Errorf("into %s: code %d, %q", to, code, said)
+		}
+	}
 	if code, _, said := run(t, "-t", "-f", "/nowhere/keepalived.conf"); code != exitRefused || !strings.Contains(said, "/nowhere/keepalived.conf") {
 		t.Errorf("without a file: code %d, %q", code, said)
 	}

@@ -1,6 +1,7 @@
 package keepalived
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -81,18 +82,22 @@ func signum(word string, env Env) int {
 	return exitOK
 }
 
-// test is -t.
+// test is -t. Into a file goes all at once: what could not be written is told.
 func test(s *settings, env Env) int {
-	out := env.Stderr
-	if s.testLog != "" {
-		f, err := os.Create(s.testLog)
-		if err != nil {
-			fmt.Fprintln(env.Stderr, "keepalived:", err)
-			return exitFailed
-		}
-		defer f.Close()
-		out = f
+	if s.testLog == "" {
+		return s.judge(env.Stderr)
 	}
+	var said bytes.Buffer
+	code := s.judge(&said)
+	if err := os.WriteFile(s.testLog, said.Bytes(), 0o666); err != nil {
+		fmt.Fprintln(env.Stderr, "keepalived:", err)
+		return exitFailed
+	}
+	return code
+}
+
+// judge reads the file as a start would, and prints what is wrong with it.
+func (s *settings) judge(out io.Writer) int {
 	f, err := keepalived.Read(s.file, s.id, nil)
 	for _, w := range f.Warnings {
 		fmt.Fprintln(out, w)

@@ -85,6 +85,7 @@ func protocol(p weirv1.Protocol) string {
 		return "ICMP"
 	case weirv1.Protocol_PROTOCOL_ICMPV6:
 		return "ICMPv6"
+	default:
+		return decimal(int32(p))
 	}
-	return decimal(int32(p))
 }

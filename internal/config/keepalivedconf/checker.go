@@ -61,6 +61,7 @@ func (s *serverReader) checker(n *node, rs *RealServer, in inherited) {
 	case UDPCheck:
 		c.UDP.MaxLength = defaultMaxReply
 		add(s.udpRules(&c.UDP))
+	case TCPCheck, PingCheck: // no keywords of their own
 	}
 	before := len(s.errors)
 	s.read(n.keyword, n.block, rules)
@@ -118,6 +119,7 @@ func (s *serverReader) settle(c *Checker, e Endpoint, in inherited) {
 		if c.Connect.Port() == 0 {
 			c.Connect = netip.AddrPortFrom(c.Connect.Addr(), smtpPort)
 		}
+	case TCPCheck, UDPCheck, PingCheck: // as said above
 	}
 	if c.Kind != MiscCheck {
 		c.ConnectTimeout = or(in.connectTimeout, defaultConnectTimeout)

@@ -91,7 +91,8 @@ func (r *reader) serverGroup(n *node, name string) {
 				g.Members = append(g.Members, m)
 			}
 		default:
-			m, ok := Member{}, true
+			m := Member{}
+			var ok bool
 			if m.Range, ok = r.span(c, c.keyword); ok && len(c.args) == 1 {
 				m.Port, ok = r.portOf(c, c.args[0], 0)
 			}

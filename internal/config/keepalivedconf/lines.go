@@ -236,12 +236,12 @@ func (l *loader) line(at block.Pos, text string, depth int) {
 
 // substitution finds the first definition that a line uses.
 func (l *loader) substitution(at block.Pos, s string) (before string, value []string, after string, found bool) {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] != '$' {
 			continue
 		}
 		end := i + 1
-		name := ""
+		var name string
 		if rest, braced := strings.CutPrefix(s[end:], "{"); braced {
 			inner, _, closed := strings.Cut(rest, "}")
 			if !closed {

@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -36,7 +37,7 @@ func (g *Group) join(fd int) error {
 	}
 	g.flags = fanoutIgnoreOutgoing
 	err := fanout(fd, 0, g.flags|fanoutUniqueID)
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		g.flags = 0 // the socket's filter alone sorts out what we sent ourselves
 		err = fanout(fd, 0, g.flags|fanoutUniqueID)
 	}

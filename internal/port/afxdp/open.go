@@ -162,7 +162,6 @@ func (q *Queue) bindAs(zeroCopy bool, rx, tx uint32) error {
 		if err == nil || !errors.Is(err, unix.EBUSY) {
 			return err
 		}
-		q.unmap()
 		if waited >= busyFor {
 			return fmt.Errorf("another program's AF_XDP socket has the queue (waited %v): %w", waited, err)
 		}
@@ -178,7 +177,7 @@ func (q *Queue) bindOnce(zeroCopy bool, rx, tx uint32) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			q.unmap()
+			_ = q.unmap() // why it could not be bound is what counts
 		}
 	}()
 	lead := q.umem.lead(zeroCopy)

@@ -213,6 +213,7 @@ func (c *Control) compile(now int64) *Table {
 			sends = sends && m.port.Distributes()
 			ours = receives && m.port.Agreed()
 			receives = receives && m.port.Collects()
+		case RoundRobin, XOR, Broadcast: // every member, both ways
 		}
 		if sends {
 			t.Tx = append(t.Tx, uint8(i))

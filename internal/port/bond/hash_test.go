@@ -1,6 +1,7 @@
 package bond
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 )
@@ -80,8 +81,10 @@ func FuzzHash(f *testing.F) {
 	f.Add(tagged(frame("2001:db8::1", "2001:db8::2", 1, 2), 0x8100))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, p := range []Policy{Layer2, Layer23, Layer34} {
-			if p.hash(b) != p.hash(b) {
-				t.Error("one frame, two hashes")
+			was := bytes.Clone(b)
+			first := p.hash(b)
+			if again := p.hash(b); again != first || !bytes.Equal(b, was) {
+				t.Error("one frame, two hashes, or a frame that was changed")
 			}
 		}
 	})

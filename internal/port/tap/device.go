@@ -78,7 +78,8 @@ func (o *Options) check() error {
 	switch {
 	case o.Name == "" || len(o.Name) > MaxName:
 		return fmt.Errorf("an interface name has 1 to %d bytes: give it a shorter one with kni_name", MaxName)
-	case o.Name == "." || o.Name == ".." || strings.ContainsAny(o.Name, "/:% \t\n\v\f\r\x00\xa0"):
+	case o.Name == "." || o.Name == ".." || strings.ContainsAny(o.Name, "/:% \t\n\v\f\r\x00"),
+		strings.IndexByte(o.Name, 0xa0) >= 0: // the byte: Linux takes names for Latin-1
 		return errors.New("Linux takes no interface name with a space, '/', ':' or '%'")
 	case !named(o.Port):
 		return fmt.Errorf("a port can't be called %q", o.Port)
@@ -134,7 +135,7 @@ func openTUN() (int, error) {
 // first attaches the first queue: to a new device, or to one that was left.
 func (d *Device) first(fd int, o *Options) error {
 	err := attach(fd, o.Name, unix.IFF_TUN_EXCL)
-	if err != unix.EBUSY {
+	if !errors.Is(err, unix.EBUSY) {
 		return err
 	}
 	nl, err := netlink.LinkByName(o.Name)

@@ -92,6 +92,7 @@ func TestRefusals(t *testing.T) {
 		{"a long name", options("sixteen.byteskni"), []string{"sixteen.byteskni", "1 to 15 bytes"}},
 		{"a pattern", options("dpdk%d.kni"), []string{"'%'"}},
 		{"a path", options("a/b"), []string{"'/'"}},
+		{"a letter with the byte of Latin-1's space", options("l\u00e0.kni"), []string{"a space"}},
 		{"no port's name", with(func(o *tap.Options) { o.Port = "a, b" }), []string{`"a, b"`}},
 		{"no queue", with(func(o *tap.Options) { o.Queues = 0 }), []string{"1 to 64 queues, not 0"}},
 		{"many queues", with(func(o *tap.Options) { o.Queues = 65 }), []string{"1 to 64 queues, not 65"}},

@@ -68,10 +68,9 @@ var modelFlows = []struct{ name, service, dest, rest, first string }{
 
 // modelFlow is a flow: a frame that each side sends when it is established.
 type modelFlow struct {
-	name     string
-	there    []byte // from the client
-	back     []byte // from the real server; nil: it answers the client itself
-	seq, ack uint32
+	name  string
+	there []byte // from the client
+	back  []byte // from the real server; nil: it answers the client itself
 }
 
 // RunModel shows n random frames of flows of every kind to both engines: as they should

@@ -2,7 +2,6 @@ package story
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -228,7 +227,7 @@ func (s *Story) director(args map[string]string, lines []string) (string, error)
 	if s.outside, err = packet.NewPool(256, 64); err != nil {
 		return "", err
 	}
-	if s.d, err = director.NewOn(bed, boot, s.tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+	if s.d, err = director.NewOn(bed, boot, s.tunables, slog.New(slog.DiscardHandler)); err != nil {
 		return "", err
 	}
 	if s.shadow != nil {
