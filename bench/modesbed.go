@@ -139,6 +139,7 @@ func (b *bed) compileMode(m mode, flows int, l *laid) (*worker.Snapshot, error) 
 			return nil, err
 		}
 		dest.WAN.Store(a)
+	case spec.Masq, spec.Local, spec.Tunnel, spec.DirectRoute: // borrow nothing
 	}
 	table, err := route.Build(l.named, addrs, routes)
 	if err != nil {

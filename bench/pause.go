@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -270,7 +269,7 @@ func (r *pauseRun) start() error {
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60}
 	tunables.Timeouts.UDP.Normal, tunables.Timeouts.UDP.OneWay = 86400, 86400
 	var err error
-	r.d, err = director.NewOn(director.Bed{Ports: []director.BedPort{open(lan, "dpdk0"), open(wan, "dpdk1")}}, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	r.d, err = director.NewOn(director.Bed{Ports: []director.BedPort{open(lan, "dpdk0"), open(wan, "dpdk1")}}, boot, tunables, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -279,7 +279,7 @@ func (p *probe) crowded() float64 {
 
 func crowdOf(x uint64) uint64 {
 	a, b, c, d, e, f, g, h := x, x+1, x+2, x+3, x+4, x+5, x+6, x+7
-	for i := uint64(0); i < 1500; i++ {
+	for i := range uint64(1500) {
 		a += i
 		b += i
 		c += i

@@ -45,7 +45,7 @@ func (c *crowd) flows(n, r uint32) (in, out Flow) {
 func (c *crowd) look(n uint32, reply bool) (h *Half, conn uint32, ok bool) {
 	f, back := c.flows(n, 0)
 	if reply {
-		f, back = back, f
+		f = back
 	}
 	h, key1 := c.tab.FindFlow(&f)
 	if h == nil {
@@ -60,9 +60,9 @@ func (c *crowd) look(n uint32, reply bool) (h *Half, conn uint32, ok bool) {
 	}
 	if reply {
 		n = n&^1 | got.p.Ports&1
-		back, f = c.flows(n, got.p.Ports)
+		_, f = c.flows(n, got.p.Ports)
 	} else {
-		f, back = c.flows(n, got.p.Ports)
+		f, _ = c.flows(n, got.p.Ports)
 	}
 	if got.torn(&f) {
 		c.torn.Add(1)

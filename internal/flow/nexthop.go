@@ -110,7 +110,7 @@ func (n *NextHops) probe(port uint16, addr [16]byte, kind uint32, init *hopInit)
 	key := hopHash(port, &addr, kind)
 again:
 	free := uint32(0)
-	for i := uint32(0); i < hopProbe; i++ {
+	for i := range uint32(hopProbe) {
 		idx := (uint32(key>>8) + i) & (MaxNextHops - 1)
 		if idx == 0 {
 			continue
@@ -180,7 +180,7 @@ again:
 // two workers add the same neighbour, they may choose different places. Both
 // may see the other and yield.
 func (n *NextHops) twin(key uint64, idx uint32, h *NextHop) bool {
-	for i := uint32(0); i < hopProbe; i++ {
+	for i := range uint32(hopProbe) {
 		other := (uint32(key>>8) + i) & (MaxNextHops - 1)
 		if other == idx || other == 0 {
 			continue

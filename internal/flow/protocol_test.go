@@ -143,6 +143,7 @@ func (w *world) move(a *actor) {
 	case emptyBack:
 		swap(a.n, word{'D', 0, a.seen.gen, a.mark}, word{'D', 0, a.seen.gen, 0})
 		a.at = done
+	case done:
 	case emptySwap:
 		if a.at = done; swap(a.n, word{'D', 0, a.seen.gen, a.mark}, word{}) {
 			a.at, a.spot = emptyLook, 0

@@ -88,8 +88,9 @@ func longer(p *packet.Packet, how forward.How) int {
 		return wire.IPv4MinLen
 	case forward.In6:
 		return wire.IPv6Len
+	default: // the rewrite in place
+		return 0
 	}
-	return 0
 }
 
 // lengthen makes the IP header say that its packet is n bytes longer.

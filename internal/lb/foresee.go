@@ -134,6 +134,7 @@ func (b *Balancer) callIn(q *packet.Packet, e *chosen, svc *service.Service) boo
 			e.near = true
 			b.foreseen.ahead.AddTuple(b.flows, e.dest.Wire, src, real, uint16(q.Key1), q.Proto)
 		}
+	default: // of the others nothing is called in
 	}
 	return true
 }

@@ -267,6 +267,7 @@ func (b *Balancer) shape(p *packet.Packet, o *opening, svc *service.Service, des
 			o.conn.State |= flow.ConnNoTimestamp
 			o.conn.SeqDelta = b.newISN(&o.ends, o.lent.Seen) - wire.TCP(p.Data[p.L4:]).Seq()
 		}
+	default: // the others are not shaped here
 	}
 	if o.oneWay {
 		o.conn.State |= flow.ConnOneWay
@@ -323,12 +324,12 @@ const maxLocals = 16
 
 // turn moves a service's local addresses on by n.
 func (b *Balancer) turn(svc *service.Service, n int32) uint32 {
-	if at := &svc.State.Local; b.flows.Workers() > 1 {
+	at := &svc.State.Local
+	if b.flows.Workers() > 1 {
 		return at.Add(uint32(n))
-	} else {
-		flow.Bump32((*int32)(unsafe.Pointer(at)), n)
-		return at.Load()
 	}
+	flow.Bump32((*int32)(unsafe.Pointer(at)), n)
+	return at.Load()
 }
 
 // hopBack returns the way to the client of a new connection: by route, or where

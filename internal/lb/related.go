@@ -104,6 +104,7 @@ func (b *Balancer) related(p *packet.Packet) packet.Verdict {
 		ip.SetHopLimit(ip.HopLimit() - 1)
 		wire.ICMPv6(p.Data[p.L4:]).ComputeChecksum(ip.Src(), ip.Dst())
 		return packet.Output
+	default: // IPv4 as it came
 	}
 	quoted, ip := wire.IPv4(p.Data[q.l3:]), wire.IPv4(p.Data[p.L3:])
 	binary.LittleEndian.PutUint64(quoted[12:20], r.Addrs>>32|r.Addrs<<32)

@@ -31,7 +31,7 @@ func (b *Balancer) choose(p *packet.Packet, svc *service.Service) (d *service.De
 		b.letGo(ref)
 		return nil, mode, template.None
 	}
-	agreed := d.Index
+	var agreed uint32
 	if ref != template.None {
 		agreed = b.moveTemplate(ref, named, d)
 	} else {

@@ -128,7 +128,7 @@ func (b *Balancer) toIPv4(p *packet.Packet, addrs uint64, ports uint32, same, de
 	was := int(p.L4 - p.L3)
 	forward.RewriteL4(d[was:], p.Proto, p.Is(packet.CsumPartial), ports, deltaL4)
 	size := min(len(d)-was+wire.IPv4MinLen, 65535) // of a super-frame it counts for nothing
-	id, fragment := uint16(0), uint16(wire.IPv4DontFragment>>8)
+	id, fragment := uint16(0), wire.IPv4DontFragment>>8
 	if size <= mayCut || p.Is(packet.Cut) {
 		b.ident++
 		id, fragment = bits.ReverseBytes16(b.ident), 0

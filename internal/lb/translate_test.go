@@ -151,7 +151,7 @@ func TestTunnels(t *testing.T) {
 		p.Flags, p.Hash = packet.Keyed, rnd.Uint64()
 		hash := p.Hash
 		want := bytes.Clone(p.Data[p.L3:])
-		ttl, class := want[8], want[1]
+		var ttl, class uint8
 		if six {
 			want[7]--
 			ttl, class = want[7], wire.IPv6(want).TrafficClass()
@@ -159,7 +159,7 @@ func TestTunnels(t *testing.T) {
 			ip := wire.IPv4(want)
 			ip.SetTTL(ip.TTL() - 1)
 			ip.ComputeChecksum()
-			ttl = ip.TTL()
+			ttl, class = ip.TTL(), ip.TOS()
 		}
 		f := forward.Tunnel(e, from)
 		if v := b.become(p, rewriteOf(&f)); v != packet.Output || !p.Is(packet.Encapsulated) {
@@ -167,7 +167,7 @@ func TestTunnels(t *testing.T) {
 		}
 		proto := map[bool]uint8{false: 4, true: 41}[six]
 		n := 20
-		ok := true
+		var ok bool
 		if d := p.Data[p.L3:]; outer6 {
 			n = 40
 			ip := wire.IPv6(d)

@@ -18,7 +18,7 @@ import (
 type talk struct {
 	client, vip  netip.AddrPort
 	server, peer netip.AddrPort // how the real server sees it; not valid before its SYN came
-	seq, ack     uint32         // of the client
+	seq          uint32         // of the client
 	stage        int
 }
 

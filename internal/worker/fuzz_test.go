@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -90,7 +89,7 @@ func (w *world) startWith(workers int, boot spec.Boot, edit func(*spec.Spec), po
 		t.Fatal(err)
 	}
 	tunables := spec.Tunables{Timeouts: spec.DefaultTimeouts(), DefaultTTL: 64, NeighTimeout: 60, Forwarding: true, Forwarding6: true, UOATrail: 3}
-	if w.Director, err = director.NewOn(bed, boot, tunables, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+	if w.Director, err = director.NewOn(bed, boot, tunables, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -49,6 +49,7 @@ func (w *Worker) gather(p *packet.Packet) {
 	case packet.Transmit:
 		w.adopt(p, p.Out)
 		return
+	default: // a fragment
 	}
 	whole, why := w.ip.Join(p)
 	if why != packet.NoReason {

@@ -171,7 +171,7 @@ func (w *Worker) HasTx(id uint16) bool { return w.trays[id].queue != nil }
 // Stats returns the worker's counters.
 func (w *Worker) Stats() *stat.Worker { return &w.stats }
 
-// LB, Neigh, Pool and Queues are the worker's parts.
+// LB returns the worker's balancer.
 func (w *Worker) LB() *lb.Balancer { return w.lb }
 
 // Neigh returns the worker's neighbour cache.

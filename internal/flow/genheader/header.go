@@ -145,7 +145,11 @@ func (l *layout) typ(s *ast.TypeSpec) error {
 	offsets := l.sizes.Offsetsof(fields)
 	fmt.Fprintf(&l.out, "%s {\n", name)
 	i := 0
-	for _, f := range s.Type.(*ast.StructType).Fields.List {
+	body, ok := s.Type.(*ast.StructType)
+	if !ok {
+		return fmt.Errorf("%s is not written as a struct", s.Name.Name)
+	}
+	for _, f := range body.Fields.List {
 		for range f.Names {
 			if err := l.field(fields[i], offsets[i], f.Comment); err != nil {
 				return fmt.Errorf("%s: %w", s.Name.Name, err)

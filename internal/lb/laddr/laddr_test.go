@@ -13,11 +13,6 @@ import (
 
 var lip = netip.MustParseAddr("192.168.1.200")
 
-func wire(a netip.Addr) uint32 {
-	b := a.As4()
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
-}
-
 func swap(p uint16) uint16 { return p<<8 | p>>8 }
 
 func newSet(t testing.TB, first, last uint16) *Set {

@@ -22,7 +22,7 @@ func TestCheck(t *testing.T) {
 			t.Fatalf("down: want %v, health %#x", want, d.Health.Load())
 		}
 	}
-	recover := func(after uint32) {
+	back := func(after uint32) {
 		t.Helper()
 		if d.Recover(now + clock.Tick(after) - 1) {
 			t.Fatalf("back before %d ticks", after)
@@ -43,17 +43,17 @@ func TestCheck(t *testing.T) {
 		t.Fatal("down twice at once")
 	}
 	d.Succeeded() // of a connection from before
-	recover(100)
+	back(100)
 	fail(true) // on trial, one is enough
-	recover(200)
+	back(200)
 	d.Succeeded()
 	fail(true) // two successes are wanted
-	recover(350)
+	back(350)
 	d.Succeeded()
 	d.Succeeded() // trusted again, and halved
 	fail(false)
 	fail(true)
-	recover(200)
+	back(200)
 	for range 9 {
 		d.Succeeded()
 	}

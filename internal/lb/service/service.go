@@ -91,7 +91,7 @@ func (s *Service) Pick(k *sched.Key) (*Dest, spec.Forward) {
 	if len(s.Candidates) == 0 {
 		return nil, 0
 	}
-	i := sched.None
+	var i int
 	if s.Table != nil {
 		i = s.Table.Pick(k, s.Candidates)
 	} else {
