@@ -285,9 +285,11 @@ func (d *director) shell(script string) string {
 }
 
 // knownAt waits until the client knows each of the addresses to be at this node.
-func (n *node) knownAt(at *node, vips []string) {
+func (n *node) knownAt(at *node, vips []string) { n.t.Helper(); n.knownOn(at, "dpdk0", vips) }
+
+func (n *node) knownOn(at *node, port string, vips []string) {
 	n.t.Helper()
-	mac, err := n.net.Director.MAC("dpdk0")
+	mac, err := n.net.Director.MAC(port)
 	if err != nil {
 		n.t.Fatal(err)
 	}
