@@ -35,6 +35,7 @@ func TestWrongInput(t *testing.T) {
 		{"./dpip addr add 10.0.0.101/32 dev dpdk7", 1, "dpip: no such device: dpdk7; the devices are dpdk0, dpdk1\n"},
 		{"./dpip addr add 10.0.0.101/32", 1, "dpip: no device specified: add `dev DEVICE'\n"},
 		{"./dpip addr del 10.0.0.101/32 dev dpdk1", 1, "dpip: not exist: 10.0.0.101 on dpdk1\n"},
+		{"./dpip addr del 10.0.0.100/24 dev dpdk1", 1, "dpip: not exist: 10.0.0.100/24 on dpdk1; it is there as 10.0.0.100/32\n"},
 		{"./dpip route add 10.0.0.0/16 dev dpdk1", 1, "dpip: already exist: 10.0.0.0/16 dev dpdk1\n"},
 		{"./dpip route add 10.0.0.0/99 dev dpdk1", 1, "dpip: invalid prefix length \"99\": give a number from 0 to 32\n"},
 		{"./dpip route del 10.9.0.0/16 dev dpdk1", 1, "dpip: not exist: 10.9.0.0/16 dev dpdk1\n"},

@@ -218,7 +218,8 @@ func TestKeepalivedMasterBackup(t *testing.T) {
 	}
 }
 
-// TestKeepalivedManyVIPs: 200 addresses of both families move together.
+// TestKeepalivedManyVIPs: 200 addresses of both families move together. All of them answer, the
+// network is told of each, and where they were nothing is left.
 func TestKeepalivedManyVIPs(t *testing.T) {
 	t.Parallel() // it waits, most of the time
 	vips := []string{"192.168.100.254"}
@@ -230,6 +231,7 @@ func TestKeepalivedManyVIPs(t *testing.T) {
 	}
 	a, b := pairOf(t)
 	a.nginx(a.rs(1))
+	a.scriptIn(a.client(), "ip route add 192.168.101.0/24 dev eth0\nip -6 addr add 2001:db8:101::ffff/64 dev eth0 nodad")
 	count := func(n *node) int {
 		out := n.do("./dpip addr show")
 		return strings.Count(out, "192.168.101.") + strings.Count(out, "2001:db8:101::") + n.held()
@@ -237,15 +239,76 @@ func TestKeepalivedManyVIPs(t *testing.T) {
 	a.begin("MASTER", vips...)
 	b.begin("BACKUP", vips...)
 	eventually(t, "the first has all", func() bool { return count(a) == len(vips) && count(b) == 0 })
+	if silent := a.silent(vips); len(silent) > 0 {
+		t.Errorf("%d of the first's do not answer: %v", len(silent), silent)
+	}
+	a.knownAt(a, vips)
 	began := time.Now()
 	a.k.process.Kill()
 	eventually(t, "the second has all", func() bool { return count(b) == len(vips) })
 	took := time.Since(began)
+	b.knownAt(a, vips) // nobody has asked: it was told
+	told := time.Since(began)
+	if silent := a.silent(vips); len(silent) > 0 {
+		t.Errorf("%d of the second's do not answer: %v", len(silent), silent)
+	}
 	eventually(t, "the first has none", func() bool { return count(a) == 0 })
-	t.Logf("%d addresses moved in %v", len(vips), took.Round(time.Millisecond))
+	t.Logf("%d addresses moved in %v, and after %v the client knew", len(vips), took.Round(time.Millisecond), told.Round(time.Millisecond))
 	if took > adverts {
 		t.Errorf("it took %v, want %v", took, adverts)
 	}
+	b.k.process.Signal(syscall.SIGTERM)
+	eventually(t, "the second has none", func() bool { return count(b) == 0 })
+	if out := b.do("./dpip route show") + b.do("./dpip -6 route show"); strings.Contains(out, "192.168.101.") || strings.Contains(out, "2001:db8:101:") {
+		t.Errorf("routes are left: %s", out)
+	}
+	a.shell("ip neigh flush all")
+	if silent := a.silent(vips); len(silent) != len(vips) {
+		t.Errorf("%d addresses answer that nobody has", len(vips)-len(silent))
+	}
+}
+
+// silent pings all of these from the client at once, and returns those that do not answer.
+func (d *director) silent(vips []string) []string {
+	d.t.Helper()
+	return strings.Fields(d.shell("for a in " + strings.Join(vips, " ") + "; do (ping -c 3 -i 0.5 -W 1 $a >/dev/null || echo $a) & done; wait"))
+}
+
+// shell runs a script in the client.
+func (d *director) shell(script string) string {
+	d.t.Helper()
+	out, err := d.client().Run(within(d.t, patience), "sh", "-c", script)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return out
+}
+
+// knownAt waits until the client knows each of the addresses to be at this node.
+func (n *node) knownAt(at *node, vips []string) { n.t.Helper(); n.knownOn(at, "dpdk0", vips) }
+
+func (n *node) knownOn(at *node, port string, vips []string) {
+	n.t.Helper()
+	mac, err := n.net.Director.MAC(port)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var missing []string
+	defer func() {
+		if n.t.Failed() {
+			n.t.Logf("the client does not know of %v", missing)
+		}
+	}()
+	eventually(n.t, "the client knows all addresses to be at "+n.net.Director.Name(), func() bool {
+		missing = nil
+		known := at.shell("ip neigh show")
+		for _, v := range vips {
+			if !strings.Contains(known, v+" dev eth0 lladdr "+mac.String()) {
+				missing = append(missing, v)
+			}
+		}
+		return len(missing) == 0
+	})
 }
 
 // TestKeepalivedBesideStock: the other node is a stock keepalived without weir.

@@ -105,11 +105,14 @@ func (s *Server) AddAddress(_ context.Context, r *connect.Request[weirv1.AddAddr
 	return change[weirv1.AddAddressResponse](s, func(c *spec.Spec) error { return c.AddAddress(a, r.Msg.Replace) })
 }
 
-// DeleteAddress answers rpc DeleteAddress.
+// DeleteAddress answers rpc DeleteAddress. Without a length the address goes whatever its length.
 func (s *Server) DeleteAddress(_ context.Context, r *connect.Request[weirv1.DeleteAddressRequest]) (*connect.Response[weirv1.DeleteAddressResponse], error) {
 	p, err := toPrefix("address", r.Msg.Prefix)
 	if err != nil {
 		return nil, failure(err)
+	}
+	if !strings.Contains(r.Msg.Prefix, "/") {
+		p = netip.PrefixFrom(p.Addr(), -1)
 	}
 	return change[weirv1.DeleteAddressResponse](s, func(c *spec.Spec) error { return c.DeleteAddress(p, r.Msg.Device) })
 }

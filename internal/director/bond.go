@@ -288,9 +288,7 @@ func (d *Director) announceBond(b *openBond) {
 	if d.closed {
 		return
 	}
-	for lot := range slices.Chunk(d.addressesBy(b.port), announceLot) {
-		d.tell(lot)
-	}
+	d.tell(d.addressesBy(b.port))
 }
 
 // addressesBy lists the addresses that are reached by a port: its own, and those of VLANs on it.

@@ -229,11 +229,18 @@ func (d *Director) announce(old, next *spec.Spec) {
 	d.tell(fresh)
 }
 
+// announceLot is how many addresses a worker announces in one breath: half of what its outbox
+// holds.
+const announceLot = 128
+
 // tell announces addresses: by gratuitous ARP, or advertisements nobody asked for.
 func (d *Director) tell(fresh []ownAddr) {
-	if len(fresh) == 0 {
-		return
+	for lot := range slices.Chunk(fresh, announceLot) {
+		d.tellLot(lot)
 	}
+}
+
+func (d *Director) tellLot(fresh []ownAddr) {
 	err := d.byOne(func(w *worker.Worker) {
 		for _, a := range fresh {
 			if d.portByName(a.port).facts.PointToPoint {

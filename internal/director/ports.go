@@ -207,6 +207,7 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 		d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
 			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
 	}
+	d.tellFrames(lanes, sharing)
 	if err := d.openBondQueues(); err != nil {
 		return err
 	}

@@ -222,9 +222,7 @@ func (d *Director) SeeTwins(seen map[string]TwinState) error {
 			}
 		}
 	}
-	for lot := range slices.Chunk(came, announceLot) {
-		d.tell(lot)
-	}
+	d.tell(came)
 	return nil
 }
 
@@ -242,10 +240,6 @@ func (d *Director) seeGroups(seen map[string][]port.MAC) {
 		d.joinGroups()
 	}
 }
-
-// announceLot is how many addresses a worker announces in one breath: half of what
-// its outbox holds.
-const announceLot = 128
 
 // forLinux reports whether an address is the kernel's alone.
 func (d *Director) forLinux(p *openPort, a netip.Addr) bool {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strings"
+	"time"
 
 	"weir/api/weirv1"
 	"weir/internal/keepalived/vrrp"
@@ -15,6 +17,7 @@ type addresses struct {
 	d      *Daemon
 	states map[string]vrrp.State // by instance; absent: not known yet
 	held   map[string]*heldBy    // by instance
+	over   bool                  // released: nothing is held any more
 }
 
 type heldBy struct {
@@ -46,6 +49,9 @@ func (a *addresses) told(instance string, s vrrp.State) {
 // settle holds what is to be held: all addresses of an instance are one stream, and so one
 // change. A new stream begins before the old one ends, so that what is in both stays.
 func (a *addresses) settle() {
+	if a.over {
+		return
+	}
 	wanted := a.wanted()
 	old := make(map[string]*heldBy)
 	for name, h := range a.held {
@@ -96,10 +102,17 @@ func (a *addresses) wanted() map[string][]*weirv1.Address {
 		}
 	}
 	for _, s := range conf.StaticAddresses {
-		out[static] = append(out[static], &weirv1.Address{Prefix: s.Prefix.String(), Device: s.Port, Sapool: pools[s.Prefix.Addr()]})
+		name := static
+		if a.d.file.isTunnel(s.Port) {
+			if !a.d.director.devices[s.Port] {
+				continue
+			}
+			name += " " + s.Port // a stream of its own, which comes and goes with the device
+		}
+		out[name] = append(out[name], &weirv1.Address{Prefix: s.Prefix.String(), Device: s.Port, Sapool: pools[s.Prefix.Addr()]})
 	}
 	for _, in := range conf.Instances {
-		if in.Port == "" || a.states[in.Name] != vrrp.Master || len(in.Addresses) == 0 {
+		if in.Port == "" || a.states[in.Name] != vrrp.Master || len(in.Addresses) == 0 || a.d.file.isTunnel(in.Port) && !a.d.director.devices[in.Port] {
 			continue
 		}
 		for _, p := range in.Addresses {
@@ -107,6 +120,25 @@ func (a *addresses) wanted() map[string][]*weirv1.Address {
 		}
 	}
 	return out
+}
+
+// moved follows tunnels that came, or are about to go. It waits a moment for addresses on those
+// that came: routes may want to send from them.
+func (a *addresses) moved() {
+	a.settle()
+	deadline := time.NewTimer(mayTake)
+	defer deadline.Stop()
+	for name, h := range a.held {
+		if !strings.HasPrefix(name, static+" ") {
+			continue
+		}
+		select {
+		case <-h.arrived:
+		case <-h.ended:
+		case <-deadline.C:
+			return
+		}
+	}
 }
 
 // here reports whether an address is not that of an instance that is not master.
@@ -126,8 +158,9 @@ func (a *addresses) here(ip netip.Addr) bool {
 	return !found
 }
 
-// release lets go of all of them.
+// release lets go of all of them, for good.
 func (a *addresses) release() {
+	a.over = true
 	for name, h := range a.held {
 		h.release()
 		delete(a.held, name)

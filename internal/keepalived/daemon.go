@@ -12,7 +12,6 @@ import (
 	"weir/api/weirv1"
 	"weir/internal/health"
 	"weir/internal/keepalived/vrrp"
-	"weir/internal/spec"
 )
 
 // Options of the daemon.
@@ -67,6 +66,7 @@ func New(o Options, f *File) (*Daemon, error) {
 	d := &Daemon{Options: o, client: o.Client, log: o.Log, inbox: newInbox(), file: f, starting: true}
 	d.director = &remote{client: o.Client, log: o.Log, flush: f.Conf.Global.Flush && o.Checks}
 	d.standings, d.addresses = newStandings(d), newAddresses(d)
+	d.director.moved = d.addresses.moved
 	if o.VRRP && f.Conf.Stock != "" {
 		path, err := vrrp.Find(o.Program)
 		if err != nil {
@@ -130,7 +130,7 @@ func (d *Daemon) work() {
 		return
 	}
 	d.changed = false
-	d.director.bring(d.standings.wanted(), d.addresses.routes(), d.busy())
+	d.director.bring(goal{d.file.Plan.Tunnels, d.addresses.routes(), d.standings.wanted()}, d.busy())
 	if !d.starting {
 		d.standings.runScripts()
 	}
@@ -162,6 +162,7 @@ func (d *Daemon) lineChanged(there bool) {
 		}
 		d.log.Error("the director is gone: everything is applied again when it is back", "api", d.Socket)
 		d.director.left()
+		d.addresses.settle() // those on tunnels wait until these are there again
 	})
 }
 
@@ -266,9 +267,9 @@ func (d *Daemon) end() {
 	d.addresses.release()
 	d.schedule.Stop()
 	d.inbox.drain()
-	var left []spec.Service // with -I
+	var left goal // with -I
 	if d.Keep {
-		left = d.standings.wanted()
+		left = goal{services: d.standings.wanted(), tunnels: d.file.Plan.Tunnels}
 	}
 	if d.Checks {
 		for _, v := range d.standings.all {
@@ -276,7 +277,7 @@ func (d *Daemon) end() {
 		}
 		d.director.flush = d.file.Conf.Global.FlushOnStop && !d.Keep
 	}
-	d.director.bring(left, nil, false)
+	d.director.bring(left, false)
 	if d.Checks {
 		d.standings.runScripts()
 		ran := make(chan struct{})

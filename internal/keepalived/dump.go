@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir/internal/config/keepalivedconf"
+	"weir/internal/keepalived/want"
 )
 
 // tally is what happened to a virtual or real server since the start, or since the file
@@ -85,6 +86,12 @@ func (d *Daemon) tellData(w io.Writer) {
 	refused := slices.Sorted(maps.Keys(d.director.refused))
 	for _, why := range refused {
 		fmt.Fprintf(w, " refused: %s\n", why)
+	}
+	if tunnels := d.file.Plan.Tunnels; len(tunnels) > 0 {
+		fmt.Fprintf(w, "------< Tunnel devices >------\n")
+		for i := range tunnels {
+			fmt.Fprintf(w, " %s: %s: %s\n", tunnels[i].Name, want.TunnelWords(want.Tunnel(&tunnels[i])), is(d.director.devices[tunnels[i].Name], "there", "not there"))
+		}
 	}
 	fmt.Fprintf(w, "------< Virtual servers >------\n")
 	for _, v := range d.standings.all {

@@ -3,10 +3,12 @@ package keepalived
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"weir/internal/config/keepalivedconf"
 	"weir/internal/health"
 	"weir/internal/keepalived/want"
+	"weir/internal/spec"
 )
 
 // File is a keepalived.conf that was read and found good.
@@ -52,6 +54,11 @@ func Read(path, id string, before *File) (*File, error) {
 		f.keep(before)
 	}
 	return f, failed
+}
+
+// isTunnel reports whether the file makes a tunnel device of that name.
+func (f *File) isTunnel(name string) bool {
+	return f.Plan != nil && slices.ContainsFunc(f.Plan.Tunnels, func(t spec.TunnelDevice) bool { return t.Name == name })
 }
 
 // UnknownWords reports whether a warning is about a keyword that nobody knows, which stock

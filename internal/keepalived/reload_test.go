@@ -253,7 +253,7 @@ func TestReloadKeeps(t *testing.T) {
 		{service("", w.misc(2, "user nobody-here"), " frobnicate {\n"), ""},
 		{service("laddr_group_name nowhere", w.misc(2, "")), ":5: there is no local_address_group nowhere"},
 		{"virtual_server fwmark 3 {\n protocol TCP\n lb_kind FNAT\n lb_algo rr\n}\n", ":1: virtual_server: fwmark 3"},
-		{"tunnel_group t {\n tunnel_entry a {\n kind ipip\n local 192.0.2.1\n remote 192.0.2.2\n }\n}\n", ":1: tunnel_group t is not supported yet"},
+		{"tunnel_group t {\n tunnel_entry a {\n kind ipip\n local 192.0.2.1\n remote 192.0.2.1\n }\n}\n", ":2: tunnel_entry a: local and remote are both"},
 		{service("", " real_server 192.168.9.2 80 {\n notify_up /bin/true no-such-user\n }\n"), ":6: script"},
 	} {
 		rewrite(t, w.path, bad.text)

@@ -36,6 +36,12 @@ type remote struct {
 	ours  map[spec.ServiceKey]bool
 	flush bool // forget the services of others once (lvs_flush)
 
+	tunnels map[string]spec.TunnelDevice // ours: that we made or took over, as we know them
+	devices map[string]bool              // of these, those that it has as the file means them
+	came    bool                         // one is among devices that was not
+	// moved hears that devices came, or are about to go: addresses on them follow.
+	moved func()
+
 	routes []spec.Route // of ours that it has
 	others []spec.Route // that we want, and that were there without us
 
@@ -47,11 +53,22 @@ type remote struct {
 // arrived is when the director is there, or there again: nothing is known of what it has.
 func (d *remote) arrived() {
 	d.there, d.known = true, false
+	clear(d.devices)
 	d.routes, d.others = nil, nil
 	d.again, d.wait = time.Time{}, 0
 }
 
-func (d *remote) left() { d.there, d.known, d.again = false, false, time.Time{} }
+func (d *remote) left() {
+	d.there, d.known, d.again = false, false, time.Time{}
+	clear(d.devices)
+}
+
+// goal is what the director shall have of ours, beside the addresses that are held.
+type goal struct {
+	tunnels  []spec.TunnelDevice
+	routes   []spec.Route
+	services []spec.Service
+}
 
 // doubt makes the next change ask what the director has: an address came or left, and
 // may have taken something along.
@@ -95,7 +112,7 @@ func (d *remote) ask(ctx context.Context) error {
 
 // bring makes the director have what is wanted: one change with all that it takes. A step
 // that it refuses is left out, told, and tried again later; the others are carried out.
-func (d *remote) bring(wanted []spec.Service, routes []spec.Route, quiet bool) {
+func (d *remote) bring(wanted goal, quiet bool) {
 	if !d.there {
 		return
 	}
@@ -105,10 +122,10 @@ func (d *remote) bring(wanted []spec.Service, routes []spec.Route, quiet bool) {
 	if d.ours == nil {
 		d.ours = make(map[spec.ServiceKey]bool)
 	}
-	for i := range wanted {
-		d.ours[wanted[i].ServiceKey] = true
+	for i := range wanted.services {
+		d.ours[wanted.services[i].ServiceKey] = true
 	}
-	if err := d.try(ctx, wanted, routes, quiet); err != nil {
+	if err := d.try(ctx, &wanted, quiet); err != nil {
 		d.known = false
 		d.later()
 		if client.Unreachable(err) || ctx.Err() != nil {
@@ -118,12 +135,16 @@ func (d *remote) bring(wanted []spec.Service, routes []spec.Route, quiet bool) {
 	}
 }
 
-func (d *remote) try(ctx context.Context, wanted []spec.Service, routes []spec.Route, quiet bool) error {
+func (d *remote) try(ctx context.Context, wanted *goal, quiet bool) error {
 	if d.flush {
 		if _, err := d.client.FlushServices(ctx, connect.NewRequest(&weirv1.FlushServicesRequest{})); err != nil {
 			return err
 		}
 		d.flush, d.known = false, false
+	}
+	no := make(map[string]bool)
+	if err := d.bringTunnels(ctx, wanted.tunnels, no); err != nil {
+		return err
 	}
 	asked := false
 	if !d.known {
@@ -132,15 +153,14 @@ func (d *remote) try(ctx context.Context, wanted []spec.Service, routes []spec.R
 		}
 		asked = true
 	}
-	no := make(map[string]bool)
-	refused, err := d.route(ctx, routes)
+	refused, err := d.route(ctx, d.passable(wanted))
 	if err != nil {
 		return err
 	}
 	for _, sentence := range refused {
 		no[sentence] = true
 	}
-	steps := want.Diff(d.have, wanted)
+	steps := want.Diff(d.have, wanted.services)
 	for len(steps) > 0 {
 		at, err := d.apply(ctx, steps)
 		if err == nil {
@@ -154,12 +174,15 @@ func (d *remote) try(ctx context.Context, wanted []spec.Service, routes []spec.R
 			if err := d.ask(ctx); err != nil {
 				return err
 			}
-			asked, steps = true, want.Diff(d.have, wanted)
+			asked, steps = true, want.Diff(d.have, wanted.services)
 			continue
 		}
 		s := steps[at]
 		no[fmt.Sprintf("%s: %s: %s", s.Key, s.What, client.Message(err))] = true
 		steps = without(steps, at)
+	}
+	if err := d.dropTunnels(ctx, wanted.tunnels, no); err != nil {
+		return err
 	}
 	d.tell(no, quiet)
 	if len(no) > 0 {

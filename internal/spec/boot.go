@@ -131,8 +131,9 @@ type Device struct {
 	Interface    string // Linux interface; default Name
 	Driver       Driver
 	XDPMode      XDPMode
-	RxDesc       int // entries of a receive ring
-	TxDesc       int // entries of a transmit ring
+	RxDesc       int  // entries of a receive ring
+	RxSaid       bool // the file says RxDesc; else it is the default
+	TxDesc       int  // entries of a transmit ring
 	MTU          int
 	Promisc      bool
 	AllMulticast bool

@@ -148,7 +148,8 @@ func release(svc *Service) string {
 	return "--del-laddr"
 }
 
-// DeleteAddress removes an address; of prefix only the address counts.
+// DeleteAddress removes an address. The length of prefix must be that of the address, or
+// negative: whatever it is.
 func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
 	if err := s.device(port); err != nil {
 		return err
@@ -161,9 +162,13 @@ func (s *Spec) DeleteAddress(prefix netip.Prefix, port string) error {
 		}
 		return refuse(NotExists, "address", "not exist: %s on %s", ip, port)
 	}
-	if a := &s.Addresses[i]; a.Held.Only {
+	a := &s.Addresses[i]
+	switch {
+	case a.Held.Only:
 		return refuse(Busy, "address", "resource busy: %s on %s is held by a program (keepalived), and leaves when that lets go of it", ip, port)
-	} else if a.Held.Holders > 0 {
+	case prefix.Bits() >= 0 && prefix.Bits() != a.Prefix.Bits():
+		return refuse(NotExists, "address", "not exist: %s on %s; it is there as %s", prefix, port, a.Prefix)
+	case a.Held.Holders > 0:
 		s.leaveToHolders(a)
 		return nil
 	}

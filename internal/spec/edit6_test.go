@@ -121,6 +121,7 @@ func TestRefusals6(t *testing.T) {
 		{"local address stops being one", func(s *Spec) error {
 			return s.AddAddress(Address{Port: "lan", Prefix: netip.PrefixFrom(lip6, 128)}, true)
 		}, Busy, "address", "TCP [2001:db8:a::100]:80"},
+		{"delete address of another length", func(s *Spec) error { return s.DeleteAddress(prefix("2001:db8:a::100/64"), "wan") }, NotExists, "address", "2001:db8:a::100/64 on wan; it is there as 2001:db8:a::100/128"},
 		{"delete link-local address elsewhere", func(s *Spec) error { return s.DeleteAddress(prefix("fe80::1/64"), "lan") }, NotExists, "address", "it is on wan"},
 		{"delete local address in use", func(s *Spec) error { return s.DeleteAddress(netip.PrefixFrom(lip6, 128), "lan") }, Busy, "address", "--del-laddr"},
 		{"flush local address in use", func(s *Spec) error { return s.FlushAddressesOf("lan", OnlyV6) }, Busy, "address", "2001:db8:1::200"},

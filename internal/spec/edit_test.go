@@ -124,6 +124,7 @@ func TestRefusals(t *testing.T) {
 			return s.AddAddress(Address{Port: "lan", Prefix: netip.PrefixFrom(lip, 32)}, true)
 		}, Busy, "address", "TCP 10.0.0.100:80"},
 		{"delete address that is not there", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.9/24"), "wan") }, NotExists, "address", "10.0.0.9"},
+		{"delete address of another length", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.100/24"), "wan") }, NotExists, "address", "10.0.0.100/24 on wan; it is there as 10.0.0.100/32"},
 		{"delete address elsewhere", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.1/24"), "lan") }, NotExists, "address", "it is on wan"},
 		{"delete address on no device", func(s *Spec) error { return s.DeleteAddress(prefix("10.0.0.1/24"), "x") }, NoDevice, "link", "x"},
 		{"delete local address in use", func(s *Spec) error { return s.DeleteAddress(netip.PrefixFrom(lip, 32), "lan") }, Busy, "address", "--del-laddr"},
@@ -392,7 +393,7 @@ func TestAddressesRoutesNeighbours(t *testing.T) {
 		s.AddRoute(Route{Prefix: netip.PrefixFrom(vip, 32), Port: "wan", Scope: ScopeKNIHost}),
 		s.DeleteRoute(Route{Prefix: netip.PrefixFrom(vip, 32), Port: "wan"}),
 		s.DeleteRoute(Route{Prefix: prefix("172.16.0.0/16"), Port: "lan"}),
-		s.DeleteAddress(netip.PrefixFrom(vip, 24), "wan"),
+		s.DeleteAddress(netip.PrefixFrom(vip, -1), "wan"),
 	)
 	if a := s.FindAddress(netip.MustParseAddr("10.0.0.1")); a.Prefix.Bits() != 25 {
 		t.Errorf("replaced: %+v", a)

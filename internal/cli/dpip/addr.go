@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -42,11 +43,14 @@ func parseAddrPut(command string, of family, words []string, replace bool) (acti
 }
 
 // parseAddrDel takes the same words as add, so that a script may turn one into
-// the other; address and device alone name what is deleted.
+// the other; address and device name what is deleted, and the length if it is said.
 func parseAddrDel(of family, words []string) (action, error) {
 	a, err := parseAddress("addr del", of, words)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, "/") }) {
+		a.Prefix, _, _ = strings.Cut(a.Prefix, "/")
 	}
 	return func(ctx context.Context, s *session) error {
 		_, err := s.dir.DeleteAddress(ctx, connect.NewRequest(&weirv1.DeleteAddressRequest{Prefix: a.Prefix, Device: a.Device}))

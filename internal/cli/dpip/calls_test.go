@@ -32,7 +32,7 @@ func TestChanges(t *testing.T) {
 	vip := &weirv1.Address{Prefix: "10.0.0.100/32", Device: "dpdk1"}
 	lan := &weirv1.Route{Prefix: "192.168.100.0/24", Device: "dpdk0", Scope: link}
 	delLAN := &weirv1.DeleteRouteRequest{Route: lan}
-	delVIP := &weirv1.DeleteAddressRequest{Prefix: "10.0.0.100/32", Device: "dpdk1"}
+	delVIP := &weirv1.DeleteAddressRequest{Prefix: "10.0.0.100", Device: "dpdk1"} // whatever its length
 	static := &weirv1.AddNeighbourRequest{Neighbour: &weirv1.Neighbour{
 		Address: "192.168.100.2", Lladdr: "00:16:3e:00:00:01", Device: "dpdk0", Static: true}}
 
@@ -67,7 +67,7 @@ func TestChanges(t *testing.T) {
 		{"addr change 10.0.0.100 dev dpdk1", setAddr(vip)},
 		{"addr replace 10.0.0.100 dev dpdk1", setAddr(vip)},
 		{"addr del 10.0.0.100 dev dpdk1", delVIP},
-		{"addr del 10.0.0.100/32 dev dpdk1 sapool scope global", delVIP},
+		{"addr del 10.0.0.100/32 dev dpdk1 sapool scope global", &weirv1.DeleteAddressRequest{Prefix: "10.0.0.100/32", Device: "dpdk1"}},
 		{"addr flush dev dpdk1", &weirv1.FlushAddressesRequest{Device: "dpdk1"}},
 
 		// route
@@ -121,7 +121,8 @@ func TestChanges(t *testing.T) {
 		{"-6 addr add 2001:DB8:0::0:1 dev dpdk0 sapool", putAddr(&weirv1.Address{Prefix: "2001:db8::1/128", Device: "dpdk0", Sapool: true})},
 		{"addr set fe80::1/64 dev dpdk0", setAddr(&weirv1.Address{Prefix: "fe80::1/64", Device: "dpdk0", Scope: link})},
 		{"addr add fe80::1/64 dev dpdk0 scope global", putAddr(&weirv1.Address{Prefix: "fe80::1/64", Device: "dpdk0"})},
-		{"addr del 2001:db8::1 dev dpdk0 -6", &weirv1.DeleteAddressRequest{Prefix: "2001:db8::1/128", Device: "dpdk0"}},
+		{"addr del 2001:db8::1 dev dpdk0 -6", &weirv1.DeleteAddressRequest{Prefix: "2001:db8::1", Device: "dpdk0"}},
+		{"addr del 2001:db8::1/128 dev dpdk0", &weirv1.DeleteAddressRequest{Prefix: "2001:db8::1/128", Device: "dpdk0"}},
 		{"addr flush dev dpdk0 -6", &weirv1.FlushAddressesRequest{Device: "dpdk0", Family: 6}},
 		{"-4 addr flush dev dpdk0", &weirv1.FlushAddressesRequest{Device: "dpdk0", Family: 4}},
 		{"route add 2001:db8:1::/64 dev dpdk0", putRoute(&weirv1.Route{Prefix: "2001:db8:1::/64", Device: "dpdk0", Scope: link})},

@@ -82,6 +82,9 @@ func TestSamples(t *testing.T) {
 			}
 			want := defaults() // the samples say what is the default anyway
 			want.Boot.Devices, want.Boot.Bonds, want.Boot.Workers = tt.devices, tt.bonds, tt.workers
+			for i := range want.Boot.Devices {
+				want.Boot.Devices[i].RxSaid = true
+			}
 			if d := cmp.Diff(&want, got); d != "" {
 				t.Errorf("config (-want +got):\n%s", d)
 			}
@@ -133,11 +136,11 @@ func TestWholeGrammar(t *testing.T) {
 		Boot: spec.Boot{
 			Devices: []spec.Device{
 				{
-					Name: "dpdk0", Interface: "eth0", Driver: "afxdp", XDPMode: "native", RxDesc: 512,
+					Name: "dpdk0", Interface: "eth0", Driver: "afxdp", XDPMode: "native", RxDesc: 512, RxSaid: true,
 					TxDesc: 256, MTU: 9000, Promisc: true, AllMulticast: true, KNIName: "lan.kni",
 				},
 				{
-					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxDesc: 2048,
+					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxDesc: 2048, RxSaid: true,
 					TxDesc: 1024, KNIName: "dpdk1.kni",
 				},
 				on("dpdk2", "eth2"), on("dpdk3", "eth3"),

@@ -67,9 +67,12 @@ func lastSaid(n *block.Node, keyword string) (value string) {
 
 func (r *reader) rx(d *spec.Device, rings func(rule) rule) rules {
 	return rules{
-		"queue_number":      r.queueNumber(),
-		"descriptor_number": rings(number(r, &d.RxDesc, minDesc, maxDesc, "4096")),
-		"rss":               r.unused("it works with whatever way the NIC spreads packets"),
+		"queue_number": r.queueNumber(),
+		"descriptor_number": rings(func(n *block.Node) {
+			number(r, &d.RxDesc, minDesc, maxDesc, "4096")(n)
+			d.RxSaid = true
+		}),
+		"rss": r.unused("it works with whatever way the NIC spreads packets"),
 	}
 }
 

@@ -27,7 +27,7 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if a.PktPool != b.PktPool {
 		needRestart = append(needRestart, "pktpool_size")
 	}
-	needRestart = append(needRestart, diff("device", a.Devices, b.Devices, func(d spec.Device) string { return d.Name })...)
+	needRestart = append(needRestart, diff("device", rings(a.Devices), rings(b.Devices), func(d spec.Device) string { return d.Name })...)
 	needRestart = append(needRestart, diff("bonding", a.Bonds, b.Bonds, func(b spec.Bond) string { return b.Name })...)
 	needRestart = append(needRestart, diff("worker", a.Workers, b.Workers, func(w spec.Worker) string { return w.Name })...)
 	if a.NeighQueue != b.NeighQueue {
@@ -56,6 +56,15 @@ func Diff(running, wanted *Config) (needRestart []string) {
 		needRestart = append(needRestart, "port_range")
 	}
 	return needRestart
+}
+
+// rings leaves out whether the file says a ring's size or it is the default: that changes nothing.
+func rings(devices []spec.Device) []spec.Device {
+	devices = slices.Clone(devices)
+	for i := range devices {
+		devices[i].RxSaid = false
+	}
+	return devices
 }
 
 // diff compares two lists of blocks by name, and then their order.

@@ -25,6 +25,8 @@ func TestDiff(t *testing.T) {
 		{"ports of local addresses", base, base + "sa_pool { port_range 1025-2047 }", []string{"port_range"}},
 		{"IPv6", base, base + "ipv6_defs {\n disable on\n forwarding on\n addr_gen_mode stable-privacy\n stable_secret 00112233445566778899aabbccddeeff\n}", []string{"ipv6_defs disable", "addr_gen_mode", "stable_secret"}},
 		{"the default is said", base, base + "sa_pool { port_range 1025-65535 }", nil},
+		{"the default of a ring is said", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { rx {\n descriptor_number 4096\n } }", 1), nil},
+		{"a ring is changed", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { rx {\n descriptor_number 2048\n } }", 1), []string{"device dpdk1"}},
 		{"a device is added", base, base + "netif_defs { device dpdk2 { } }", []string{"device dpdk2 (added)"}},
 		{"a device is taken away", base + "netif_defs { device dpdk2 { } }", base, []string{"device dpdk2 (removed)"}},
 		{"a device is changed", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { mtu 9000 }", 1), []string{"device dpdk1"}},

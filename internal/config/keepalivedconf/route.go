@@ -29,6 +29,11 @@ func (c *Config) ports() []string {
 			all = append(all, r.Port)
 		}
 	}
+	for _, g := range c.Tunnels {
+		for _, t := range g.Tunnels {
+			all = append(all, t.Name, t.Port)
+		}
+	}
 	for i := range c.Servers {
 		all = append(all, c.Servers[i].Match.In, c.Servers[i].Match.Out)
 	}
@@ -80,7 +85,7 @@ func (r *reader) toLinux(n *node, ports []string, told map[string]bool) {
 			continue
 		}
 		told[name] = true
-		r.warnf(n.block[i].pos, "%s %s is taken for a device of Linux: no dpdk_interface and no local address names it", n.keyword, shown(name))
+		r.warnf(n.block[i].pos, "%s %s is taken for a device of Linux: no dpdk_interface, no local address and no tunnel names it", n.keyword, shown(name))
 	}
 }
 

@@ -16,7 +16,8 @@ const maxGroup = 1 << 16
 
 // Plan is what a file makes of the director, whatever becomes of the real servers.
 type Plan struct {
-	Virtuals []Virtual // in the order of the file
+	Tunnels  []spec.TunnelDevice // in the order of the file
+	Virtuals []Virtual           // in the order of the file
 }
 
 // Virtual is a virtual_server: one service, or for a group several, that share real
@@ -74,22 +75,19 @@ type planner struct {
 // file and line.
 func Compile(conf *keepalivedconf.Config, at *keepalivedconf.Places) (*Plan, error) {
 	p := &planner{conf: conf, at: at, paper: &spec.Spec{Ports: ports(conf)}}
-	for i := range conf.Tunnels {
-		p.refuse(at.Block("tunnel_group", conf.Tunnels[i].Name),
-			"tunnel_group %s is not supported yet: make the devices with `dpip tunnel add' and leave it out (lb_kind TUN needs none)", conf.Tunnels[i].Name)
-	}
-	plan := &Plan{}
+	plan := &Plan{Tunnels: p.tunnels()}
 	for i := range conf.Servers {
 		plan.Virtuals = append(plan.Virtuals, p.virtual(&conf.Servers[i]))
 	}
 	return plan, joined(p.errors)
 }
 
-// ports are the names of ports that a file says.
+// ports are the names of ports that a file says, without the tunnels that it makes.
 func ports(conf *keepalivedconf.Config) []string {
 	var all []string
+	tunnels := tunnelNames(conf)
 	add := func(name string) {
-		if name != "" && !slices.Contains(all, name) {
+		if name != "" && !slices.Contains(all, name) && !slices.Contains(tunnels, name) {
 			all = append(all, name)
 		}
 	}
@@ -100,6 +98,11 @@ func ports(conf *keepalivedconf.Config) []string {
 	}
 	for _, in := range conf.Instances {
 		add(in.Port)
+	}
+	for i := range conf.Tunnels {
+		for _, e := range conf.Tunnels[i].Tunnels {
+			add(e.Port)
+		}
 	}
 	for i := range conf.Servers {
 		add(conf.Servers[i].Match.In)

@@ -35,6 +35,14 @@ func virtualServer(head, lines string) string {
 
 func realServer(addr string) string { return "real_server " + addr + " {\nweight 1\n}\n" }
 
+func tunnels(entries ...string) string {
+	return "tunnel_group g {\n" + strings.Join(entries, "") + "}\n"
+}
+
+func entry(name, lines string) string {
+	return "tunnel_entry " + name + " {\n" + lines + "\n}\n"
+}
+
 // TestRefusedOnPaper: what no director takes is told with its line before one is asked.
 func TestRefusedOnPaper(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
@@ -48,7 +56,11 @@ func TestRefusedOnPaper(t *testing.T) {
 		{"a sorry server on this machine", virtualServer("10.0.0.1 80", "sorry_server 127.0.0.1 80"), ":1: sorry_server: 127.0.0.1 can't be a real server"},
 		{"flags", virtualServer("10.0.0.1 80", "mh-port"), ":1: virtual_server: flag mh-port"},
 		{"GUE", virtualServer("10.0.0.1 80", "lvs_method TUN type gue port 6080"), ":1: virtual_server: lb_kind TUN type gue is not supported"},
-		{"a tunnel device", "tunnel_group g {\ntunnel_entry t {\nkind gre\nlocal 10.0.0.1\nremote 10.0.0.2\n}\n}\n", ":1: tunnel_group g is not supported yet"},
+		{"two tunnels of the same ends", tunnels(entry("t", "kind gre\nlocal 10.0.0.1\nremote 10.0.0.2"), entry("u", "kind gre\nlocal 10.0.0.1\nremote 10.0.0.2")), ":7: tunnel_entry u: already exist: t is the gre tunnel between these ends"},
+		{"a tunnel in another", tunnels(entry("t", "kind gre\nlocal 10.0.0.1\nremote 10.0.0.2\nif u"), entry("u", "kind gre\nlocal 10.0.0.1\nremote 10.0.0.3")), ":2: tunnel_entry t: if u is a tunnel"},
+		{"a tunnel called as a port", tunnels(entry("dpdk0", "kind gre\nlocal 10.0.0.1\nremote 10.0.0.2\nif dpdk0")), ":2: tunnel_entry dpdk0: if dpdk0 is a tunnel"},
+		{"a tunnel of multicast", tunnels(entry("t", "kind ipip\nlocal 10.0.0.1\nremote 224.0.0.1")), ":2: tunnel_entry t: "},
+		{"a tunnel's name", tunnels(entry("a-name-too-long-for-it", "kind ipip\nlocal 10.0.0.1\nremote 10.0.0.2")), ":2: tunnel_entry a-name-too-long-for-it: "},
 		{"port of DR", "virtual_server 10.0.0.1 80 {\nprotocol TCP\nlb_algo rr\nlb_kind DR\n" + realServer("10.0.0.2 81") + "}\n", ":5: real_server: 10.0.0.2:81: with Route the real server is asked at the service's own port"},
 		{"a local address on two ports", "local_address_group l {\n10.0.0.2 dpdk0\n}\nlocal_address_group m {\n10.0.0.2 dpdk1\n}\n" + virtualServer("10.0.0.1 80", "laddr_group_name l") + virtualServer("10.0.0.1 81", "laddr_group_name m"), ":13: laddr_group_name m: already exist: 10.0.0.2 is an address of dpdk0"},
 	} {

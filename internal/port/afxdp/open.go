@@ -57,6 +57,9 @@ type Options struct {
 	Sharing int
 }
 
+// Share is how many frames of a pool each of so many queues has to receive into.
+func Share(frames, queues int) int { return frames / 2 / max(queues, 2) }
+
 const (
 	defaultRing = 2048
 	maxRing     = 1 << 16
@@ -108,7 +111,7 @@ func (pr *Program) Open(queue int, u *UMEM, o Options) (*Queue, error) {
 		queue:   queue,
 		id:      o.Port,
 		maxLen:  pr.at.MTU + linkHeader,
-		target:  min(int(rx), u.pool.Frames()/2/max(o.Sharing, 2)),
+		target:  min(int(rx), Share(u.pool.Frames(), o.Sharing)),
 		reserve: min(4*port.Burst, u.pool.Frames()/8),
 		inside:  make([]uint64, (u.pool.Frames()+63)/64),
 		fd:      -1,
