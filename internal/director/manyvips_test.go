@@ -50,10 +50,9 @@ func TestManyVIPs(t *testing.T) {
 	}
 	asked := func() (answered int) {
 		for _, v := range vips {
-			a, line, want := v.Prefix.Addr(), "", ""
-			if a.Is4() {
-				line, want = fmt.Sprintf("eth to=all / arp request who=%s tell=10.1.255.1", a), "arp reply"
-			} else {
+			a := v.Prefix.Addr()
+			line, want := fmt.Sprintf("eth to=all / arp request who=%s tell=10.1.255.1", a), "arp reply"
+			if a.Is6() {
 				line, want = fmt.Sprintf("ip6 2001:db8::ffff > %s hlim=255 / ns who=%s <sll>", a, a), "na is="+a.String()
 			}
 			if got := b.fromLAN(line); len(got) == 1 && strings.Contains(got[0], want) {
