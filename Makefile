@@ -24,6 +24,13 @@ PKG ?= ./...
 
 TOOL := $(GO) tool -modfile=tools/go.mod
 NEED := scripts/need.sh
+
+# What runs how often on the walk, by which the compiler chooses what it inlines: `make profile`
+# measures it. Only Weir's own packages are built by it, so that the rest stays in go build's
+# cache. That cache knows a file given this way by its name alone, so the name has its sum.
+PROFILE := cmd/weir/walk.pprof
+PREPROFILE := $(CURDIR)/bin/profile/$(shell sha256sum $(PROFILE) | cut -c 1-16)
+BY_PROFILE := -gcflags=weir/...=-pgoprofile=$(PREPROFILE)
 FOR_DEMO := curl nginx-light
 FOR_BENCH := iproute2 ethtool nftables
 FOR_PEERS := $(FOR_BENCH) haproxy nginx-light libnginx-mod-stream iperf3
@@ -38,9 +45,22 @@ help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 .PHONY: build
-build: ## the programs, into bin/
+build: $(PREPROFILE) ## the programs, into bin/
 	@$(NEED) go
-	CGO_ENABLED=0 $(GO) build -p $(P) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+	CGO_ENABLED=0 $(GO) build -p $(P) -trimpath -buildvcs=false $(BY_PROFILE) -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+$(PREPROFILE): $(PROFILE)
+	@$(NEED) go
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(GO) tool preprofile -i $< -o $@
+
+.PHONY: profile
+profile: ## measures by which profile the programs are built: rewrites cmd/weir/walk.pprof (root, a minute)
+	@$(NEED) root go
+	$(GO) build -trimpath -buildvcs=false -o bin/bench-profile ./bench
+	bin/bench-profile new -reps 2 -sustain 4 -tcp 5 -linger 2 -kinds 0 -cpuprofile bin/new.pprof
+	bin/bench-profile walk -flows 1,1000,100000 -reps 3 -packets 2097152 -tcp 0 -cpuprofile bin/walk.pprof
+	$(GO) tool pprof -proto bin/bench-profile bin/new.pprof bin/walk.pprof >$(PROFILE)
 
 .PHONY: demo
 demo: ## full-NAT between network namespaces, with the tutorial's commands (root)
@@ -82,18 +102,18 @@ fuzz: ## each fuzz target in turn, T=30s each (PKG=./internal/... for a part)
 	@scripts/fuzz.sh $(T) $(PKG)
 
 .PHONY: bench
-bench: ## what a packet costs: the walk in memory, then veth beside Linux's own ways (root)
+bench: $(PREPROFILE) ## what a packet costs: the walk in memory, then veth beside Linux's own ways (root)
 	@$(NEED) root go $(FOR_BENCH)
-	$(GO) run ./bench walk
-	$(GO) run ./bench veth
+	$(GO) run $(BY_PROFILE) ./bench walk
+	$(GO) run $(BY_PROFILE) ./bench veth
 
 # Where what bench-peers measured is kept, for the next run to be compared with.
 PEERS_RAW := docs/performance.json
 .PHONY: bench-peers
-bench-peers: ## Weir, Linux's own ways, HAProxy and nginx in one run: rewrites docs/performance.md (root)
+bench-peers: $(PREPROFILE) ## Weir, Linux's own ways, HAProxy and nginx in one run: rewrites docs/performance.md (root)
 	@$(NEED) root go $(FOR_PEERS)
 	@mkdir -p bin
-	$(GO) build -o bin/bench ./bench
+	$(GO) build $(BY_PROFILE) -o bin/bench ./bench
 	bin/bench peers -write . -raw $(PEERS_RAW) -against $(PEERS_RAW) $(PEERS)
 
 .PHONY: benchmarks

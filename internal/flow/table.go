@@ -312,17 +312,15 @@ func (t *Table) SetFast(slot uint32, fast bool) bool {
 	h := t.Half(slot)
 	for {
 		w := atomic.LoadUint64(&h.Key1)
-		if w&FlagValid == 0 {
+		switch {
+		case w&FlagValid == 0:
 			return false
-		}
-		n := w &^ FlagFast
-		if fast {
-			if slot-t.home(slot&WideBit != 0, atomic.LoadUint64(&h.Key0), w) < ProbeFast {
-				n |= FlagFast
-			}
-		}
-		if n == w || t.swap(&h.Key1, w, n) {
-			return n&FlagFast != 0
+		case w&FlagFast != 0 == fast: // mostly: of those that are fast nobody asks again how far it is
+			return fast
+		case fast && slot-t.home(slot&WideBit != 0, atomic.LoadUint64(&h.Key0), w) >= ProbeFast:
+			return false
+		case t.swap(&h.Key1, w, w^FlagFast):
+			return fast
 		}
 	}
 }

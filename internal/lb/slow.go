@@ -255,7 +255,7 @@ func (b *Balancer) letPass(c *flow.Conn, old, now uint32, d proto.Direction) {
 		if moved && proto.Settled(from, out) {
 			b.flows.SetFast(c.Out, false)
 		}
-	case moved || d == proto.Outbound:
+	case d == proto.Outbound || moved && !proto.Settled(from, out): // else it is: spare its line
 		b.flows.SetFast(c.Out, true)
 	}
 	switch {

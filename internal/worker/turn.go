@@ -9,7 +9,8 @@ import (
 
 // The express of a TCP segment that may move its connection's state, or is to tell who the
 // client is: it goes by the desk (lb.Turn) on its way. All else is as in express4 and express6,
-// which hold nothing for it, so that they have all registers for the segments that are most.
+// which hold nothing for it, so that they have all registers for the segments that are most:
+// whatever the profile says that they are built by, turn4 and turn6 stay functions of their own.
 
 // unsettled reports whether a packet of a half-flow with this Key1 is not for express4 and
 // express6: it may change something, or leaves as another family's or in a tunnel.
@@ -18,6 +19,8 @@ func unsettled(p *packet.Packet, key1 uint64) bool {
 }
 
 // turn4 is express4 for such a segment.
+//
+//go:noinline
 func (w *Worker) turn4(p *packet.Packet, way *wayOut, h *flow.Half, key1 uint64) bool {
 	if p.Proto != wire.ProtoTCP || key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
 		return false
@@ -37,6 +40,8 @@ func (w *Worker) turn4(p *packet.Packet, way *wayOut, h *flow.Half, key1 uint64)
 }
 
 // turn6 is turn4 for IPv6.
+//
+//go:noinline
 func (w *Worker) turn6(p *packet.Packet, way *wayOut, wide *flow.Wide, key1 uint64) bool {
 	if p.Proto != wire.ProtoTCP || key1&(flow.FlagCross|flow.FlagTunnel) != 0 {
 		return false
