@@ -177,6 +177,10 @@ func (c *calmness) of(all []piece) (m calmed) {
 	return m
 }
 
+// fewExpire: where fewer expire for each that is made, as while a table fills, what they cost is
+// not to be seen.
+const fewExpire = 0.01
+
 // told says how many a second there are in calm time, with the harness off, or why it does not.
 func (c *calmness) told(m, harness calmed, what string) string {
 	switch {
@@ -186,7 +190,7 @@ func (c *calmness) told(m, harness calmed, what string) string {
 		return fmt.Sprintf("too little of the time was calm to be told of: %.0f %%, %v", 100*m.part, m.used.Round(time.Millisecond))
 	case harness.used == 0:
 		return "the harness had no calm time"
-	case m.expired*10 < int(9*m.meant*float64(m.n)):
+	case m.meant >= fewExpire && m.expired*10 < int(9*m.meant*float64(m.n)):
 		return fmt.Sprintf("not told, since less expired in calm time (%.0f %% of all): %.2f for each made, %.2f in all time", 100*m.part, m.ended(), m.meant)
 	}
 	ns := m.ns - harness.ns

@@ -60,6 +60,7 @@ func TestCalmTold(t *testing.T) {
 		"too few expired":     {c.of(pieces(5e5)), harness, "not told, since less expired in calm time (38 % of all): 0.50 for each made, 0.75 in all time"},
 		"too little":          {c.of(pieces(1e6)[1:]), harness, "too little of the time was calm to be told of: 0 %"},
 		"no harness":          {c.of(pieces(1e6)), calmed{}, "the harness had no calm time"},
+		"a few expired":       {c.of([]piece{{n: 1e6, used: 600 * time.Millisecond, slow: 1}, {n: 1e6, expired: 900, used: time.Second, slow: 2}}), harness, "38 % of all (500 ns each)"},
 		"none expired at all": {c.of([]piece{{n: 1e6, used: 600 * time.Millisecond, slow: 1}}), harness, "100 % of all (500 ns each)"},
 	} {
 		if got := c.told(row.m, row.harness, "flows a second"); !strings.Contains(got, row.want) {
