@@ -245,7 +245,10 @@ func (b *webBed) balancer(ctx context.Context, config, text string, words ...str
 		case <-p.Done():
 			return fmt.Errorf("%s ended: %w\n%s", words[0], p.Err(), &b.log)
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not listen, or has the processes %d and not %d of them: %w\n%s", words[0], b.pids, b.p.processes, err, &b.log)
+			if err == nil {
+				return fmt.Errorf("%s listens, and has the processes %d, not %d of them\n%s", words[0], b.pids, b.p.processes, &b.log)
+			}
+			return fmt.Errorf("%s does not listen: %w\n%s", words[0], err, &b.log)
 		}
 	}
 }

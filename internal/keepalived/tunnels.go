@@ -21,11 +21,6 @@ import (
 // letGo is how long the director may take to see that addresses on a device are held no more.
 const letGo = time.Second
 
-// codes of DPVS that are looked for.
-const (
-	notThere = -4
-)
-
 // bringTunnels makes the director have the devices that are wanted. Sentences about those that
 // it refuses go into no.
 func (d *remote) bringTunnels(ctx context.Context, wanted []spec.TunnelDevice, no map[string]bool) error {
@@ -124,7 +119,7 @@ func (d *remote) dropTunnel(ctx context.Context, name string) (why string, err e
 	_, err = d.client.DeleteTunnel(ctx, connect.NewRequest(&weirv1.DeleteTunnelRequest{Name: name}))
 	detail, is := client.Detail(err)
 	switch {
-	case err == nil || is && detail.GetCode() == notThere:
+	case err == nil || is && spec.Code(detail.GetCode()) == spec.NotExists:
 		delete(d.tunnels, name)
 		on := func(r spec.Route) bool { return r.Port == name }
 		d.routes, d.others = slices.DeleteFunc(d.routes, on), slices.DeleteFunc(d.others, on)
