@@ -11,6 +11,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -99,7 +100,8 @@ func dialFailed(err error) bool {
 
 // Message returns the sentence of err without the prefix that Connect gives it
 // ("already_exists: "). Of an error of connecting it is the system's words,
-// without the names of the calls: "no such file or directory".
+// without the names of the calls: "no such file or directory". Of an answer that was cut off
+// it says that, since nobody knows what became of the request (see Cut).
 func Message(err error) string {
 	if err == nil {
 		return ""
@@ -113,9 +115,28 @@ func Message(err error) string {
 			return errno.Error()
 		}
 	}
+	if Cut(err) {
+		return "the director ended before its answer was whole: look what it has before you ask again"
+	}
 	var refusal *connect.Error
 	if errors.As(err, &refusal) {
 		return refusal.Message()
 	}
 	return err.Error()
+}
+
+// Cut reports whether err says that the director's connection broke before its answer was
+// whole: it ended meanwhile, or was killed. What was asked for may or may not have been done.
+func Cut(err error) bool {
+	var call *connect.Error
+	if !errors.As(err, &call) || connect.IsWireError(err) {
+		return false
+	}
+	// Connect calls what net/http fails with unavailable, with a connection closed while the
+	// request was written among it; what fails within the body keeps its own error.
+	if call.Code() == connect.CodeUnavailable {
+		return !dialFailed(err)
+	}
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && op.Op != "dial"
 }

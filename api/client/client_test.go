@@ -1,9 +1,11 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -162,5 +164,58 @@ func TestOtherErrors(t *testing.T) {
 	}
 	if Unreachable(nil) {
 		t.Error("no error is not unreachability")
+	}
+}
+
+// cutting serves a director that takes a request, sends what is given, and hangs up.
+func cutting(t *testing.T, answer string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				_, _ = io.WriteString(c, answer)
+			}
+			_ = c.Close()
+		}
+	}()
+	return path
+}
+
+// An answer that breaks off is no refusal, wherever it does, and the user hears what it means.
+func TestCut(t *testing.T) {
+	for _, tc := range []struct{ name, answer string }{
+		{"nothing", ""},
+		{"headers", "HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\n"},
+		{"body", "HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 100\r\n\r\n\x0a"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := New(cutting(t, tc.answer)).FlushAddresses(t.Context(), connect.NewRequest(&weirv1.FlushAddressesRequest{}))
+			if !Cut(err) {
+				t.Errorf("Cut(%v) = false", err)
+			}
+			if Unreachable(err) {
+				t.Errorf("Unreachable(%v) = true: it took the request", err)
+			}
+			if got, want := Message(err), "the director ended before its answer was whole: look what it has before you ask again"; got != want {
+				t.Errorf("message: got %q, want %q", got, want)
+			}
+		})
+	}
+	_, refused := New(serve(t, refusing{})).DeleteService(t.Context(), connect.NewRequest(&weirv1.DeleteServiceRequest{}))
+	_, unreachable := New(filepath.Join(t.TempDir(), "nothing")).GetVersion(t.Context(), connect.NewRequest(&weirv1.GetVersionRequest{}))
+	for _, err := range []error{nil, refused, unreachable, io.ErrUnexpectedEOF} {
+		if Cut(err) {
+			t.Errorf("Cut(%v) = true", err)
+		}
 	}
 }

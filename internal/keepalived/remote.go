@@ -131,6 +131,10 @@ func (d *remote) bring(wanted goal, quiet bool) {
 		if client.Unreachable(err) || ctx.Err() != nil {
 			return // the line to it ends too, and tells
 		}
+		if client.Cut(err) {
+			d.log.Warn("no answer, and asked again: the director ended, or one call of it did, before its answer was whole")
+			return
+		}
 		d.tell(map[string]bool{"the director: " + client.Message(err): true}, quiet)
 	}
 }
