@@ -7,7 +7,7 @@ import (
 
 // Prefetcher collects where the searches of a burst will begin, and brings all
 // those lines in at once: their misses overlap instead of following each other.
-// With each come the three lines behind it: of a full table two half-flows in five are not
+// With each come the lines behind it, two or three: of a full table two half-flows in five are not
 // at home, most of them there, and would be waited for alone (docs/flow-table.md). It is worker-owned.
 type Prefetcher struct {
 	addrs [128]unsafe.Pointer
@@ -38,10 +38,10 @@ func (f *Prefetcher) WantWide(t *Table, hash uint64) {
 // Fetch brings the lines in and forgets them.
 func (f *Prefetcher) Fetch(t *Table) {
 	if f.n > 0 {
-		prefetch4(&f.addrs[0], f.n)
+		prefetchPath(&f.addrs[0], f.n)
 	}
 	if f.nwide > 0 {
-		prefetch4(&f.wides[0], f.nwide)
+		prefetchPath(&f.wides[0], f.nwide)
 	}
 	if t.crossing.Load() {
 		prefetch(&f.addrs[0], f.backs(t))

@@ -27,8 +27,8 @@ loop:
 done:
 	RET
 
-// func prefetch4(addrs *unsafe.Pointer, n int)
-TEXT ·prefetch4(SB), NOSPLIT, $0-16
+// func prefetchPath(addrs *unsafe.Pointer, n int)
+TEXT ·prefetchPath(SB), NOSPLIT, $0-16
 	MOVD addrs+0(FP), R0
 	MOVD n+8(FP), R1
 	CBZ  R1, done

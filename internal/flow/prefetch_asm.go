@@ -4,15 +4,17 @@ package flow
 
 import "unsafe"
 
-// prefetch asks the processor to load a line at each of n addresses.
+// prefetch asks the processor to load a line at each of n addresses, into the cache that it
+// can be asked to load many into at once.
 //
 //go:noescape
 func prefetch(addrs *unsafe.Pointer, n int)
 
-// prefetch2 asks for two lines at each of n addresses, prefetch4 for four.
+// prefetch2 asks for two lines at each of n addresses, prefetchPath for as many as a search
+// that begins there is likely to read: three or four.
 //
 //go:noescape
 func prefetch2(addrs *unsafe.Pointer, n int)
 
 //go:noescape
-func prefetch4(addrs *unsafe.Pointer, n int)
+func prefetchPath(addrs *unsafe.Pointer, n int)
