@@ -98,6 +98,28 @@ func TestSustainedPieces(t *testing.T) {
 	}
 }
 
+// In a minute in which a neighbour is at work all the time, but for a moment now and then, the
+// least is what probes find in those, to a few of a hundred; a probe or two whose queue was
+// interrupted are not.
+func TestLeastInDisturbedMinute(t *testing.T) {
+	found := []float64{0.7, 0.7}
+	for i := range 800 {
+		switch {
+		case i%50 == 0: // one in fifty finds nobody
+			found = append(found, 1.36+0.01*float64(i/50%3))
+		default:
+			found = append(found, 1.6+0.001*float64(i))
+		}
+	}
+	c := &calmness{found: found}
+	if c.learn(); c.least < 1.36 || c.least > 1.4 {
+		t.Errorf("the least is %v, and 1.36 to 1.38 where nobody disturbs", c.least)
+	}
+	if least := lowest(found[:2], onlyHundredth); least != 0.7 || lowest(nil, onlyHundredth) != 0 {
+		t.Errorf("of two probes %v", least)
+	}
+}
+
 // A probe that was itself disturbed for long counts as a few, and a neighbour as what it is.
 func TestCalmLearns(t *testing.T) {
 	c := &calmness{found: []float64{3, 1.5, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4}}
