@@ -110,7 +110,7 @@ bench: $(PREPROFILE) ## what a packet costs: the walk in memory, then veth besid
 # Where what bench-peers measured is kept, for the next run to be compared with.
 PEERS_RAW := docs/performance.json
 .PHONY: bench-peers
-bench-peers: $(PREPROFILE) ## Weir, Linux's own ways, HAProxy and nginx in one run: rewrites docs/performance.md (root)
+bench-peers: $(PREPROFILE) ## Weir, Linux's own ways, HAProxy and nginx in one run of half an hour: rewrites docs/performance.md (root)
 	@$(NEED) root go $(FOR_PEERS)
 	@mkdir -p bin
 	$(GO) build $(BY_PROFILE) -o bin/bench ./bench

@@ -50,7 +50,7 @@ type peersOptions struct {
 
 func peers(args []string) error {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
-	seconds := fs.Float64("seconds", 0.25, "seconds of calm time that a slice waits for, up to twelve times as long; a run takes no more than five times as long as all slices want, and some minutes")
+	seconds := fs.Float64("seconds", 0.25, "seconds of calm time that a slice waits for, up to twelve times as long; a run takes no more than seven times as long as all slices want, and some minutes")
 	reps := fs.Int("reps", 12, "rounds, in each of which all have a slice of each figure; iperf3 has half as many; who had few calm slices, or scattered ones, has up to as many more while there is time")
 	flows := fs.String("flows", "1,1000,100000,1000000", "numbers of UDP flows")
 	only := fs.String("peers", "", "what to measure, by name, comma between; nothing: all")

@@ -7,8 +7,18 @@ import "time"
 // finds calm at once leaves some for who does not, for rounds more, and for what comes later.
 // So a run ends in time, whatever neighbours do.
 type allowance struct {
-	left  time.Duration
-	since time.Time // until then it is accounted for
+	left   time.Duration
+	since  time.Time // until then it is accounted for
+	slices int       // of this round, that are still to come
+}
+
+// share is what a slice may take of what is left: as much as each that is still to come in its
+// round, so that who comes last in a disturbed spell waits as long for the end of it as who comes
+// first, and nobody takes what later figures need.
+func (a *allowance) share() time.Duration {
+	each := a.rest() / time.Duration(max(a.slices, 1))
+	a.slices--
+	return each
 }
 
 // begin begins rounds: what went by before, to make networks, is nobody's waiting.
@@ -25,7 +35,7 @@ func (a *allowance) rest() time.Duration {
 const (
 	// granted times what a slice wants to measure it may take in the mean, all that is around
 	// it included.
-	granted = 5
+	granted = 7
 	// calmSpan and calmMost times what it wants each slice may last at least, however little
 	// is left, and at most.
 	calmSpan, calmMost = 3, 12
@@ -35,7 +45,7 @@ const (
 func (c *catch) calm(o *peersOptions, want time.Duration, worker bool, of ...int) calmOrder {
 	order := calmOrder{Least: c.Least, CPUs: []int{generatorCPU}, Times: 1}
 	if !o.rough {
-		order.Times = max(calmSpan, min(int(c.allow.rest()/want), calmMost))
+		order.Times = max(calmSpan, min(int(c.allow.share()/want), calmMost))
 	}
 	if worker {
 		order.CPUs, order.Of = append(order.CPUs, workerCPU), of
@@ -56,6 +66,7 @@ func (o *peersOptions) most(rounds int) int {
 func inRound[T any](c *catch, list []T, round, rounds int, want time.Duration, lacks func(T) bool) (some []T) {
 	if round < rounds {
 		c.allow.left += granted * want * time.Duration(len(list))
+		c.allow.slices = len(list)
 		return inTurn(list, round)
 	}
 	for _, x := range inTurn(list, round) {
@@ -63,5 +74,6 @@ func inRound[T any](c *catch, list []T, round, rounds int, want time.Duration, l
 			some = append(some, x)
 		}
 	}
+	c.allow.slices = len(some)
 	return some
 }

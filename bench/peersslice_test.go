@@ -217,6 +217,24 @@ func TestAllowance(t *testing.T) {
 			t.Errorf("%s left: a slice may last %d times as long, want %d", row.left, got, row.want)
 		}
 	}
+	// Each of a round may take as much: who comes first must not wait until nothing is left for the
+	// last, and what one leaves is for those after it.
+	c.allow = allowance{}
+	c.allow.begin()
+	var first []int
+	for range inRound(c, []int{1, 2, 3, 4}, 0, 1, time.Second, nil) {
+		times := c.calm(o, time.Second, false).Times
+		first = append(first, times)
+		c.allow.left -= time.Duration(times) * time.Second
+	}
+	if slices.Min(first) < granted-1 || slices.Max(first) > granted {
+		t.Errorf("slices of a round may last %v times as long as they want, each was granted %d", first, granted)
+	}
+	c.allow.left += granted * time.Second
+	inRound(c, []int{1, 2}, 0, 1, time.Second, nil)
+	if got := c.calm(o, time.Second, false).Times; got < granted+granted/2-1 {
+		t.Errorf("after a round that left %d s a slice may last %d times as long, of two", granted, got)
+	}
 	c.allow = allowance{left: time.Second, since: time.Now().Add(-time.Hour)}
 	if got := c.allow.rest(); got > time.Second-time.Hour {
 		t.Errorf("%s is left of a second after an hour", got)

@@ -91,16 +91,16 @@ func (c *catch) webs(ctx context.Context, bin string, o peersOptions) (err error
 		what    string
 		key     string // of the figure that wants calm rounds
 		rounds  int
-		span    time.Duration // of a slice
+		pays    time.Duration // what a slice wants; a stream lasts as long as it lasts, and waits for nothing
 		measure func(l *webLane, round int) error
 	}{
 		{"HTTP keep-alive", "kept rate", rounds, o.time, requests(false)},
 		{"HTTP close", "closed rate", rounds, o.time, requests(true)},
 		{"HTTP at half load", "web load", rounds, o.time, func(l *webLane, _ int) error { return c.answers(ctx, o, l) }},
-		{"iperf3", "iperf", max(o.reps/iperfFewer, 1), o.stream(), func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
+		{"iperf3", "iperf", max(o.reps/iperfFewer, 1), 2 * o.time, func(l *webLane, _ int) error { return c.stream(ctx, o, l) }},
 	} {
 		for round := range o.most(step.rounds) {
-			for _, l := range inRound(c, lanes, round, step.rounds, step.span, func(l *webLane) bool { return c.lacks(step.rounds, l.p.name, step.key) }) {
+			for _, l := range inRound(c, lanes, round, step.rounds, step.pays, func(l *webLane) bool { return c.lacks(step.rounds, l.p.name, step.key) }) {
 				if err := attempt(ctx, fmt.Sprintf("%s, round %d of %d: %s", step.what, round+1, step.rounds, l.p.name), func() error { return step.measure(l, round) }); err != nil {
 					return err
 				}
