@@ -169,12 +169,16 @@ func TestRatioOfCalmRounds(t *testing.T) {
 	if v := c.counted("k", "a"); len(v) != 16 {
 		t.Errorf("%d rounds count, 16 are calm", len(v))
 	}
-	// Who is never calm is compared with the other's disturbed rounds.
+	if r.disturbed || strings.Contains(r.String(), mark) {
+		t.Errorf("%s: of calm rounds", &r)
+	}
+	// Where nobody knows what probes found, who is never calm is compared with the other's
+	// disturbed rounds.
 	for range 24 {
 		c.addCalm("k", "never", 1, calmTime{}, time.Second)
 	}
-	if r, ok := c.ratio(&figure{key: "k"}, "never", "a"); !ok || math.Abs(r.times-1.0/3) > 0.01 {
-		t.Errorf("%+v (%v), want 1/3", r, ok)
+	if r, ok := c.ratio(&figure{key: "k"}, "never", "a"); !ok || math.Abs(r.times-1.0/3) > 0.01 || !r.disturbed {
+		t.Errorf("%+v (%v), want 1/3, of disturbed time", r, ok)
 	}
 	clear(c.Calm["k"]["b"][2:])
 	if v := c.counted("k", "b"); len(v) != 24 {

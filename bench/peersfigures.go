@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -103,11 +104,11 @@ func (c *catch) calmOnes(key, name string) (v []float64) {
 
 // calmness says how many slices were calm.
 func (c *catch) calmness() string {
-	all, calm, never := 0, 0, 0
+	all, calm, never, figures := 0, 0, 0, 0
 	for key, of := range c.Calm {
 		for name, parts := range of {
 			enough := len(c.calmOnes(key, name))
-			all, calm = all+len(parts), calm+enough
+			all, calm, figures = all+len(parts), calm+enough, figures+1
 			if enough < calmLeastOnes {
 				never++
 			}
@@ -116,7 +117,7 @@ func (c *catch) calmness() string {
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Of the slices %d %% had calm time; %d figures are of disturbed time, for fewer than %d of their slices had.", 100*calm/all, never, calmLeastOnes)
+	return fmt.Sprintf("Of the slices %d %% had calm time. With %s, %d of %d: fewer than %d of a figure's slices had, so it is of disturbed time.", 100*calm/all, mark, never, figures, calmLeastOnes)
 }
 
 // calmLeastOnes is how many calm rounds a figure has at least, or all of its rounds count.
@@ -152,6 +153,18 @@ type figure struct {
 	less       bool   // the less the better
 
 	cost string // of whose reciprocal the row is: key of what is compared
+	with string // key of the figure in whose slices it was measured, where it has none of its own
+}
+
+// mark follows what is of disturbed time.
+const mark = "~"
+
+// marked is the mark, if a peer's figure is of disturbed time.
+func (c *catch) marked(f *figure, name string) string {
+	if key := cmp.Or(f.with, f.key); c.Calm[key] != nil && !c.oftenCalm(key, name) {
+		return mark
+	}
+	return ""
 }
 
 // rows are all figures that there may be, in the report's order. A row has one reference, for any
@@ -169,10 +182,10 @@ func (c *catch) rows() (rows []figure) {
 	}
 	rows = append(rows, figure{key: "udp load", label: "UDP at half load: Mpps", digits: 2, scale: 1})
 	for _, at := range delayParts {
-		rows = append(rows, figure{key: "udp " + at.name, label: "UDP at half load: one way, µs, " + at.name, digits: 1, scale: 1, beside: at.beside, less: true})
+		rows = append(rows, figure{key: "udp " + at.name, label: "UDP at half load: one way, µs, " + at.name, digits: 1, scale: 1, beside: at.beside, less: true, with: "udp load"})
 	}
 	rows = append(rows,
-		figure{key: "udp lost", label: "UDP at half load: lost, %", digits: 3, scale: 1, less: true},
+		figure{key: "udp lost", label: "UDP at half load: lost, %", digits: 3, scale: 1, less: true, with: "udp load"},
 		figure{key: "kept rate", label: "HTTP keep-alive: requests/s, thousands", digits: 1, scale: 1e-3, beside: nftName},
 		figure{key: "kept cost", label: "HTTP keep-alive: the balancer's CPU µs a request", digits: 1, scale: 1, less: true},
 		figure{key: "kept own", label: "of that in its own processes", digits: 1, scale: 1, less: true},
@@ -184,7 +197,7 @@ func (c *catch) rows() (rows []figure) {
 		figure{key: "closed more", label: "HTTP close: CPU µs a request, of all, more than without a balancer", digits: 1, scale: 1, less: true},
 		figure{key: "closed per cpu", label: "HTTP close: requests per CPU second of the balancer, thousands", digits: 1, scale: 1e-3, beside: haproxyName, short: true, plot: true, cost: "closed cost"})
 	for _, at := range delayParts {
-		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true})
+		rows = append(rows, figure{key: "web " + at.name, label: "HTTP keep-alive at half load: answer, µs, " + at.name, digits: 0, scale: 1, beside: at.beside, short: at.name == "p99", plot: at.name == "p99", less: true, with: "web load"})
 	}
 	rows = append(rows, figure{key: "iperf", label: "iperf3, one TCP stream: Gbit/s", digits: 2, scale: 1, beside: nftName, short: true, plot: true})
 	for _, n := range c.Fill {

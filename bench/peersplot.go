@@ -73,6 +73,6 @@ func (c *catch) panel(b *strings.Builder, f figure, x, y int) {
 		left := float64(x + plotNames + 8)
 		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", left, top+3, at(q[1]), barHeight-5, fill)
 		fmt.Fprintf(b, `<path d="M%.1f %dH%.1f" stroke="#1a202c" stroke-width="1.5"/>`+"\n", left+at(q[0]), top+9, left+at(q[2]))
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%.*f</text>`+"\n", left+max(at(q[1]), at(q[2]))+5, top+13, f.digits, q[1]*f.scale)
+		fmt.Fprintf(b, `<text x="%.1f" y="%d">%.*f%s</text>`+"\n", left+max(at(q[1]), at(q[2]))+5, top+13, f.digits, q[1]*f.scale, c.marked(&f, name))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ func (c *catch) page() string {
 	fmt.Fprintf(&b, "%s; %s. Load of the machine at the beginning: %s. %s.\n\n", c.Machine, c.When, c.Load, strings.Join(c.Versions, "; "))
 	fmt.Fprintf(&b, "%d rounds of all in turn, of iperf3 %d; slices of %g s of calm time. %s Medians of the rounds, and in brackets the quartiles.\n\n", c.Reps, max(c.Reps/iperfFewer, 1), c.Seconds, c.calmness())
 	c.figures(&b, c.rows(), true)
-	b.WriteString("\nThe same as multiples of others'; with ± where the rounds say that twice the standard deviation is more than 5 %:\n\n")
+	fmt.Fprintf(&b, "\nThe same as multiples of others'; with ± where the rounds say that twice the standard deviation is more than 5 %%. With %s one of the two has no figure of calm time: then all rounds of both count, each brought to calm time by what its peer's rounds say that a neighbour costs it, so that such a ratio is not the quotient of the two figures above.\n\n", mark)
 	c.ratios(&b)
 	b.WriteByte('\n')
 	for _, name := range c.Peers {
@@ -34,7 +35,7 @@ func (c *catch) page() string {
 // summary is what the README has of it.
 func (c *catch) summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s; %s; %s. Medians of %d rounds of all in turn.\n\n", c.Machine, c.When, strings.Join(c.Versions, "; "), c.Reps)
+	fmt.Fprintf(&b, "%s; %s; %s. Medians of %d rounds of all in turn; with %s of time that others of the machine disturbed.\n\n", c.Machine, c.When, strings.Join(c.Versions, "; "), c.Reps, mark)
 	var rows []figure
 	for _, f := range c.rows() {
 		if f.short {
@@ -61,7 +62,7 @@ func (c *catch) figures(b *strings.Builder, rows []figure, spread bool) {
 				continue
 			}
 			q := quarters(v)
-			fmt.Fprintf(b, " %.*f", f.digits, q[1]*f.scale)
+			fmt.Fprintf(b, " %.*f%s", f.digits, q[1]*f.scale, c.marked(&f, name))
 			if spread && len(v) > 1 {
 				fmt.Fprintf(b, " (%.*f-%.*f)", f.digits, q[0]*f.scale, f.digits, q[2]*f.scale)
 			}
@@ -87,14 +88,24 @@ func (c *catch) ratios(b *strings.Builder) {
 				b.WriteString(" - |")
 			case name == f.beside:
 				b.WriteString(" 1 |")
-			case r.within > doubtful:
-				fmt.Fprintf(b, " %.*f ±%.0f %% |", decimals(r.times), r.times, 100*r.within)
 			default:
-				fmt.Fprintf(b, " %.*f |", decimals(r.times), r.times)
+				fmt.Fprintf(b, " %s |", &r)
 			}
 		}
 		b.WriteByte('\n')
 	}
+}
+
+// String is a ratio as the table has it.
+func (r *ratio) String() string {
+	s := strconv.FormatFloat(r.times, 'f', decimals(r.times), 64)
+	if r.disturbed {
+		s += mark
+	}
+	if r.within > doubtful {
+		s += fmt.Sprintf(" ±%.0f %%", 100*r.within)
+	}
+	return s
 }
 
 // decimals is how many of a ratio are written, so that one is not a tenth of it.
