@@ -124,6 +124,14 @@ func TestDelays(t *testing.T) {
 			t.Errorf("%v of all took %s (%v), want class %d", part, got, err, want)
 		}
 	}
+	// Within a class it is known how many were less.
+	d = make(delays, classes)
+	d[classOf(1024)], d[classOf(1088)] = 64, 64 // 1024 to 1087, 1088 to 1151
+	for part, want := range map[float64]time.Duration{0.125: 1040, 0.25: 1056, 0.5: 1087, 0.75: 1120, 1: 1151} {
+		if got, err := d.at(part); err != nil || got < want-1 || got > want+1 {
+			t.Errorf("%v of 1024 to 1151 ns, evenly, took %d (%v), want %d", part, got, err, want)
+		}
+	}
 	if _, err := make(delays, classes).at(0.5); err == nil {
 		t.Error("half of nothing took some time")
 	}
