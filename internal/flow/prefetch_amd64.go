@@ -1,10 +1,10 @@
 package flow
 
 // second says that lines are called into the second cache, from where they come in 14
-// cycles, not into the first. AMD's processors forget calls for the first one that come
-// while some two dozen of its misses are open, of a burst's most, and their reader waits
-// for memory; those for the second they keep. Intel's let the caller wait instead, and
-// nothing is forgotten (docs/performance.md "Steps").
+// cycles, not into the first. AMD's processors (Zen 4 was measured) forget calls for the first
+// one that come while some two dozen of its misses are open, of a burst's most, and their
+// reader waits for memory; those for the second they keep. Intel's let the caller wait
+// instead, and nothing is forgotten (docs/performance.md "Steps").
 var second = amd(vendor())
 
 // vendor is what CPUID's leaf 0 says of who made the processor, four letters each.
