@@ -17,7 +17,9 @@ import (
 //
 // Nobody looked at a connection that comes due for seconds, and where the next one lies
 // only the one before it says: of one list each would be waited for alone. So a list is
-// eight, its lanes, in turn, and those who go through them call in ahead what is behind.
+// as many as are gone through at once, its lanes, in turn, and those who go through them
+// call in ahead what is behind: all of a batch is on its way while the one before it is
+// looked at.
 
 const (
 	wheelShift = 6
@@ -25,7 +27,7 @@ const (
 	wheelSize  = 1 << wheelBits
 	wheelLists = 4*wheelSize + 1 // the last one is the due list
 	dueList    = 4 * wheelSize
-	lanes      = 8               // of a list
+	lanes      = batch           // of a list
 	inList     = uint32(1) << 31 // in Prev: first of the lane whose number follows
 )
 
@@ -37,6 +39,7 @@ type wheel struct {
 	level int    // of the list that is next to become the due list; -1: the unit is done
 	lane  uint32 // that is added to next
 	first uint32 // lane of the due list that is taken off next
+	unled bool   // the first ones of the due list don't know yet that they are
 	heads [wheelLists * lanes]uint32
 }
 
@@ -89,6 +92,9 @@ func (w *wheel) remove(i uint32) {
 	if c.Prev == None {
 		return
 	}
+	if w.unled {
+		w.lead()
+	}
 	if c.Prev&inList != 0 {
 		w.heads[c.Prev&^inList] = c.Next
 	} else {
@@ -106,7 +112,6 @@ func (w *wheel) remove(i uint32) {
 // What their owner will look at is on its way then.
 func (w *wheel) due(now clock.Tick, budget *int, all *dueConns) (n int) {
 	var seen [2 * batch]unsafe.Pointer
-	moved := false
 	for *budget > 0 && n < batch && all.n < len(all.all) {
 		i := w.shift()
 		if i == None {
@@ -115,7 +120,6 @@ func (w *wheel) due(now clock.Tick, budget *int, all *dueConns) (n int) {
 			}
 			continue
 		}
-		moved = true
 		*budget--
 		c := w.t.Conn(i)
 		deadline := clock.Tick(c.Deadline)
@@ -130,9 +134,6 @@ func (w *wheel) due(now clock.Tick, budget *int, all *dueConns) (n int) {
 	if n > 0 {
 		prefetch(&seen[0], 2*n)
 	}
-	if moved {
-		w.lead()
-	}
 	return n
 }
 
@@ -141,7 +142,8 @@ func (w *wheel) due(now clock.Tick, budget *int, all *dueConns) (n int) {
 const batch = 32
 
 // shift takes the first off a lane of the due list, and calls in the next one, whose
-// turn comes when the other lanes have had theirs. It does not tell it yet that it is the first (lead).
+// turn comes when the other lanes have had theirs. It does not tell it that it is the first
+// now: its record is not there yet, and mostly nobody asks before it is taken off (lead).
 func (w *wheel) shift() uint32 {
 	for range lanes {
 		at := dueList*lanes + w.first%lanes
@@ -152,6 +154,7 @@ func (w *wheel) shift() uint32 {
 		}
 		c := w.t.Conn(i)
 		w.heads[at] = c.Next
+		w.unled = true
 		c.Prev = None
 		w.count--
 		w.t.callIn(c.Next)
@@ -160,8 +163,9 @@ func (w *wheel) shift() uint32 {
 	return None
 }
 
-// lead tells the first ones of the due list that they are.
+// lead tells the first ones of the due list that they are, before one is taken out of the middle.
 func (w *wheel) lead() {
+	w.unled = false
 	for at := uint32(dueList * lanes); at < wheelLists*lanes; at++ {
 		if i := w.heads[at]; i != None {
 			w.t.Conn(i).Prev = inList | at
@@ -190,6 +194,6 @@ func (w *wheel) turn(now clock.Tick) bool {
 		w.heads[to], w.heads[from] = w.heads[from], None
 		w.t.callIn(w.heads[to])
 	}
-	w.lead()
+	w.unled = true
 	return true
 }

@@ -19,7 +19,7 @@ func drawTicks(t *rapid.T, label string) uint32 {
 // than the unit after its deadline, whatever is added and taken out meanwhile
 // and wherever the clock wraps.
 func TestWheelAgainstList(t *testing.T) {
-	const conns = 384
+	const conns, all = 384, 1 << 30
 	tab := newTable(t, Config{Conns: conns, Workers: 1})
 	rapid.Check(t, func(t *rapid.T) {
 		start := rapid.SampledFrom([]uint32{0, 1<<31 - 100, 1<<32 - 100, 1<<32 - 70000}).Draw(t, "start")
@@ -43,9 +43,8 @@ func TestWheelAgainstList(t *testing.T) {
 				list[i] = timer{now + clock.Tick(ticks), now + clock.Tick(max(int32(ticks), 0))}
 			}
 		}
-		turn := func(ticks uint32) {
+		turn := func(ticks uint32, budget int) {
 			now += clock.Tick(ticks)
-			budget := 1 << 30
 			for i := dueOne(w, now, &budget); i != None; i = dueOne(w, now, &budget) {
 				timer, ok := list[i]
 				if !ok {
@@ -60,7 +59,7 @@ func TestWheelAgainstList(t *testing.T) {
 				delete(list, i)
 			}
 			for i, timer := range list {
-				if now.Since(timer.from) >= 2<<wheelShift {
+				if budget > 0 && now.Since(timer.from) >= 2<<wheelShift {
 					t.Fatalf("timer %d for tick %d did not come due until %d", i, timer.deadline, now)
 				}
 			}
@@ -79,9 +78,11 @@ func TestWheelAgainstList(t *testing.T) {
 				w.remove(i) // one that is in no list, too
 				delete(list, i)
 			},
-			"unit":  func(t *rapid.T) { turn(1 << wheelShift) },
-			"ticks": func(t *rapid.T) { turn(rapid.Uint32Range(1, 200).Draw(t, "ticks")) },
-			"long":  func(t *rapid.T) { turn(drawTicks(t, "ticks") >> 8) },
+			"unit":  func(t *rapid.T) { turn(1<<wheelShift, all) },
+			"ticks": func(t *rapid.T) { turn(rapid.Uint32Range(1, 200).Draw(t, "ticks"), all) },
+			"long":  func(t *rapid.T) { turn(drawTicks(t, "ticks")>>8, all) },
+			// The budget ends in the middle of the due list.
+			"some": func(t *rapid.T) { turn(1<<wheelShift, rapid.IntRange(1, 80).Draw(t, "budget")) },
 			"": func(t *rapid.T) {
 				if w.count != len(list) {
 					t.Fatalf("the wheel counts %d, the list has %d", w.count, len(list))
@@ -94,7 +95,7 @@ func TestWheelAgainstList(t *testing.T) {
 			for _, timer := range list {
 				next = min(next, timer.deadline.Since(now))
 			}
-			turn(next + 1<<wheelShift)
+			turn(next+1<<wheelShift, all)
 		}
 		if w.count != 0 {
 			t.Fatalf("the wheel counts %d when all came due", w.count)
@@ -266,5 +267,43 @@ func TestCallThatDoesNotReturn(t *testing.T) {
 	}
 	if met != conns || ended != conns-3 {
 		t.Errorf("%d of %d came due, %d ended", met, conns, ended)
+	}
+}
+
+// Who is removed when only some of the due list were taken off, the first one of a lane now or
+// one behind it, does not come due; all others do.
+func TestRemovedWhileOthersComeDue(t *testing.T) {
+	const conns, some = 5 * lanes, 3 * lanes
+	tab := newTable(t, Config{Conns: 384, Workers: 1})
+	now := clock.Tick(1 << 20)
+	w := &wheel{}
+	w.init(tab, now)
+	for i := range uint32(conns) {
+		tab.Conn(i).Prev = None
+		w.add(i, now+100)
+	}
+	now += 300
+	gone := map[uint32]bool{}
+	come := func(budget int) {
+		for i := dueOne(w, now, &budget); i != None; i = dueOne(w, now, &budget) {
+			if gone[i] {
+				t.Fatalf("timer %d comes due, and was removed or came before", i)
+			}
+			gone[i] = true
+		}
+	}
+	come(some)
+	if len(gone) != some {
+		t.Fatalf("%d came due, want %d", len(gone), some)
+	}
+	for i := range uint32(conns) {
+		if !gone[i] && i%3 == 0 {
+			w.remove(i)
+			gone[i] = true
+		}
+	}
+	come(conns)
+	if len(gone) != conns || w.count != 0 {
+		t.Fatalf("%d of %d came due or were removed, the wheel counts %d", len(gone), conns, w.count)
 	}
 }
