@@ -180,8 +180,7 @@ func TestRatioOfCalmRounds(t *testing.T) {
 	if r.disturbed || strings.Contains(r.String(), mark) {
 		t.Errorf("%s: of calm rounds", &r)
 	}
-	// Where nobody knows what probes found, who is never calm is compared with the other's
-	// disturbed rounds.
+	// Who is never calm is compared with the other's disturbed rounds.
 	for range 24 {
 		c.addCalm("k", "never", 1, calmTime{}, time.Second)
 	}

@@ -29,26 +29,33 @@ const draws = 200
 func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
 	key := cmp.Or(f.cost, f.key)
 	a, b, disturbed := c.alike(key, name, other)
-	if len(a.of) == 0 || len(b.of) == 0 || other == "" {
+	if len(a) == 0 || len(b) == 0 || other == "" {
 		return r, false
 	}
 	if name == other {
 		return ratio{times: 1}, true
 	}
-	made := func(a, b rounds) float64 {
+	made := func(a, b []float64) float64 {
 		if f.cost != "" {
 			a, b = b, a
 		}
-		return a.middle() / b.middle()
+		return middleMean(a) / middleMean(b)
 	}
 	if r.times = made(a, b); math.IsNaN(r.times) || math.IsInf(r.times, 0) || r.times <= 0 {
 		return r, false
 	}
 	r.disturbed = disturbed
 	chance := rand.New(rand.NewPCG(1, 2)) // the same each time: it is no figure of the machine's
+	draw := func(of []float64) []float64 {
+		v := make([]float64, len(of))
+		for i := range v {
+			v[i] = of[chance.IntN(len(of))]
+		}
+		return v
+	}
 	var sum, squares float64
 	for range draws {
-		t := made(a.drawn(chance.IntN), b.drawn(chance.IntN))
+		t := made(draw(a), draw(b))
 		sum, squares = sum+t, squares+t*t
 	}
 	mean := sum / draws
@@ -56,20 +63,15 @@ func (c *catch) ratio(f *figure, name, other string) (r ratio, ok bool) {
 	return r, true
 }
 
-// alike are two peers' figures in the same circumstances: of calm rounds; or, where one of them
-// had too few, of all rounds of both, brought to rest; or, where those can't be, of disturbed ones
-// of both.
-func (c *catch) alike(key, name, other string) (a, b rounds, disturbed bool) {
+// alike are two peers' figures in the same circumstances: of calm rounds, or, where one of them
+// had too few, of disturbed ones for both.
+func (c *catch) alike(key, name, other string) (a, b []float64, disturbed bool) {
 	if c.oftenCalm(key, name) && c.oftenCalm(key, other) || c.Calm[key] == nil {
-		return rounds{of: c.counted(key, name)}, rounds{of: c.counted(key, other)}, false
+		return c.counted(key, name), c.counted(key, other), false
 	}
-	a, b = rounds{c.Figures[key][name], c.Slow[key][name]}, rounds{c.Figures[key][other], c.Slow[key][other]}
-	_, ok1 := atRest(a.of, a.slow)
-	if _, ok2 := atRest(b.of, b.slow); ok1 && ok2 {
-		return a, b, true
-	}
-	if a, b = (rounds{of: c.disturbed(key, name)}), (rounds{of: c.disturbed(key, other)}); len(a.of) == 0 || len(b.of) == 0 {
-		a, b = rounds{of: c.counted(key, name)}, rounds{of: c.counted(key, other)}
+	a, b = c.disturbed(key, name), c.disturbed(key, other)
+	if len(a) == 0 || len(b) == 0 {
+		a, b = c.counted(key, name), c.counted(key, other)
 	}
 	return a, b, true
 }

@@ -21,7 +21,7 @@ func (c *catch) page() string {
 	fmt.Fprintf(&b, "%s; %s. Load of the machine at the beginning: %s. %s.\n\n", c.Machine, c.When, c.Load, strings.Join(c.Versions, "; "))
 	fmt.Fprintf(&b, "%d rounds of all in turn, of iperf3 %d; slices of %g s of calm time. %s Medians of the rounds, and in brackets the quartiles.\n\n", c.Reps, max(c.Reps/iperfFewer, 1), c.Seconds, c.calmness())
 	c.figures(&b, c.rows(), true)
-	fmt.Fprintf(&b, "\nThe same as multiples of others'; with ± where the rounds say that twice the standard deviation is more than 5 %%. With %s one of the two has no figure of calm time: then all rounds of both count, each brought to calm time by what its peer's rounds say that a neighbour costs it, so that such a ratio is not the quotient of the two figures above.\n\n", mark)
+	fmt.Fprintf(&b, "\nThe same as multiples of others'; with ± where the rounds say that twice the standard deviation is more than 5 %%. With %s one of the two has no figure of calm time: then the rounds of both that were disturbed count, so that where the other has one such a ratio is not the quotient of the two figures above.\n\n", mark)
 	c.ratios(&b)
 	b.WriteByte('\n')
 	for _, name := range c.Peers {
