@@ -28,7 +28,7 @@ func (c *catch) takeOff(cost, all, without, whose string, scale float64) {
 		}
 	}
 	own := [2]float64{middleMean(of[0]), middleMean(of[1])}
-	c.Figures[cost], c.Calm[cost], c.Slow[cost] = map[string][]float64{}, c.Calm[all], c.Slow[all]
+	c.Figures[cost], c.Calm[cost] = map[string][]float64{}, c.Calm[all]
 	for name, v := range c.Figures[all] {
 		for i, x := range v {
 			c.Figures[cost][name] = append(c.Figures[cost][name], (x-own[c.disturbance(all, name, i)])*scale)
