@@ -41,7 +41,7 @@ func (f *Prefetcher) Fetch(t *Table) {
 		prefetchPath(&f.addrs[0], f.n)
 	}
 	if f.nwide > 0 {
-		prefetchPath(&f.wides[0], f.nwide)
+		prefetchWide(&f.wides[0], f.nwide)
 	}
 	if t.crossing.Load() {
 		prefetch(&f.addrs[0], f.backs(t))

@@ -88,3 +88,33 @@ second: // three lines of a path: with four, of which one is read, it stops call
 	JNZ  second
 done:
 	RET
+
+// func prefetchWide(addrs *unsafe.Pointer, n int)
+TEXT ·prefetchWide(SB), NOSPLIT, $0-16
+	MOVQ addrs+0(FP), SI
+	MOVQ n+8(FP), CX
+	TESTQ CX, CX
+	JLE  done
+	CMPB ·second(SB), $0
+	JNE  second
+first:
+	MOVQ (SI), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ $8, SI
+	DECQ CX
+	JNZ  first
+	RET
+second:
+	MOVQ (SI), AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	PREFETCHT1 128(AX)
+	PREFETCHT1 192(AX)
+	ADDQ $8, SI
+	DECQ CX
+	JNZ  second
+done:
+	RET

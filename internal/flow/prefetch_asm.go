@@ -11,10 +11,14 @@ import "unsafe"
 func prefetch(addrs *unsafe.Pointer, n int)
 
 // prefetch2 asks for two lines at each of n addresses, prefetchPath for as many as a search
-// that begins there is likely to read: three or four.
+// that begins there is likely to read: three or four half-flows of IPv4, a line each;
+// prefetchWide is that for IPv6: two of its half-flows, two lines each.
 //
 //go:noescape
 func prefetch2(addrs *unsafe.Pointer, n int)
 
 //go:noescape
 func prefetchPath(addrs *unsafe.Pointer, n int)
+
+//go:noescape
+func prefetchWide(addrs *unsafe.Pointer, n int)

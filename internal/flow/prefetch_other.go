@@ -15,7 +15,10 @@ func prefetch(addrs *unsafe.Pointer, n int) {
 	touched = s
 }
 
-// prefetch2 and prefetchPath load the first line alone: this is the slow way anyway.
+// prefetch2, prefetchPath and prefetchWide load the first line alone: this is the slow way
+// anyway.
 func prefetch2(addrs *unsafe.Pointer, n int) { prefetch(addrs, n) }
 
 func prefetchPath(addrs *unsafe.Pointer, n int) { prefetch(addrs, n) }
+
+func prefetchWide(addrs *unsafe.Pointer, n int) { prefetch(addrs, n) }
