@@ -230,7 +230,10 @@ func TestRefusals(t *testing.T) {
 		"peers without flows":   {[]string{"peers", "-flows", "1,0"}, `"0" is no number within 1-1048576`},
 		"peers unconnected":     {[]string{"peers", "-conns", "0"}, "-conns: 0 is not within 1-5000"},
 		"peers never":           {[]string{"peers", "-reps", "0"}, "-reps"},
-		"no flows to walk":      {[]string{"walk", "-flows", "x"}, "-flows"},
+		"no flows to walk":      {[]string{"walk", "-flows", "x"}, `-flows: "x" is no number within 1-88583700`},
+		"walk through too many": {[]string{"walk", "-fill", "50", "-flows", "67108865"}, `"67108865" is no number within 1-67108864`},
+		"no flows to scale":     {[]string{"scale", "-flows", ""}, `-flows: "" is no number`},
+		"no flows for XDP":      {[]string{"xdp", "-flows", "1000"}, "-flows: 1000 is no power of two"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := run(row.args); err == nil || !strings.Contains(err.Error(), row.want) {

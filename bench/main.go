@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -62,7 +61,7 @@ func run(args []string) error {
 
 func walk(args []string) error {
 	fs := flag.NewFlagSet("walk", flag.ContinueOnError)
-	flows := fs.String("flows", "1,1000,100000,1000000,10000000", "numbers of flows")
+	flows := fs.String("flows", "1,1000,100000,1000000,10000000", "numbers of flows; nothing: none")
 	fill := fs.Int("fill", 66, "how full they make the table, in percent of the connections it has room for: 1 to 100")
 	packets := fs.Int("packets", 4<<20, "packets of one repetition")
 	reps := fs.Int("reps", 7, "repetitions, of which the median counts")
@@ -74,6 +73,13 @@ func walk(args []string) error {
 	}
 	if *fill < 1 || *fill > 100 {
 		return fmt.Errorf("-fill %d: want 1 to 100", *fill)
+	}
+	var sizes []int
+	if *flows != "" {
+		var err error
+		if sizes, err = numbersOf("-flows", *flows, mostConns*(*fill)/100); err != nil {
+			return err
+		}
 	}
 	calm := lookForCalm(pin(*cpu))
 	defer calm.close()
@@ -90,14 +96,7 @@ func walk(args []string) error {
 	fmt.Println()
 	fmt.Printf("%10s  %22s  %22s  %14s  %29s  %s\n", "", "one way", "both ways", "harness", "table", "calm time alone")
 	fmt.Printf("%10s  %10s %11s  %10s %11s  %14s  %29s  %s\n", "flows", "cycles/pkt", "ns/pkt", "cycles/pkt", "ns/pkt", "cycles/pkt", "bytes/conn at the rated fill", "cycles/pkt")
-	for s := range strings.SplitSeq(*flows, ",") {
-		if s == "" {
-			continue
-		}
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return fmt.Errorf("-flows: %q is no number of flows", s)
-		}
+	for _, n := range sizes {
 		if err := walkRow(calm, n, *fill, max(*packets, min(2*n, 4*(*packets))), *reps); err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func peers(args []string) error {
 		*flows = strconv.Itoa(pacedFlows)
 	}
 	var err error
-	if o.flows, err = flowsOf(*flows); err != nil {
+	if o.flows, err = numbersOf("-flows", *flows, mostFlows); err != nil {
 		return err
 	}
 	if o.fill == nil && *fill != "" {
@@ -124,21 +124,6 @@ func peers(args []string) error {
 		return c.write(*into)
 	}
 	return nil
-}
-
-// flowsOf reads the list of numbers of flows.
-func flowsOf(text string) ([]int, error) { return numbersOf("-flows", text, 1<<20) }
-
-// numbersOf reads a list of numbers, none above most.
-func numbersOf(option, text string, most int) (numbers []int, err error) {
-	for s := range strings.SplitSeq(text, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > most {
-			return nil, fmt.Errorf("%s: %q is no number within 1-%d", option, s, most)
-		}
-		numbers = append(numbers, n)
-	}
-	return numbers, nil
 }
 
 // choose picks peers by name.

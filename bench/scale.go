@@ -63,7 +63,7 @@ func scale(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	flows, err := flowsOf(*list)
+	flows, err := numbersOf("-flows", *list, mostFlows)
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
@@ -32,6 +30,11 @@ func xdp(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
+	// A half more than there are flows is what the table has room for.
+	sizes, err := powersOf("-flows", *counts, mostConns/2)
+	if err != nil {
+		return err
+	}
 	pin(*cpu)
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return err
@@ -41,11 +44,7 @@ func xdp(args []string) error {
 	fmt.Println("each time. Medians of ns of processor time a packet (least, most), the harness taken off.")
 	fmt.Println()
 	fmt.Printf("%10s  %24s  %24s  %10s\n", "flows", "in a cycle", "in a random order", "harness")
-	for s := range strings.SplitSeq(*counts, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n&(n-1) != 0 {
-			return fmt.Errorf("-flows: %q is no power of two", s)
-		}
+	for _, n := range sizes {
 		if err := xdpRow(n, *packets, *reps); err != nil {
 			return err
 		}
