@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,7 @@ import (
 // calmness is what is known of the processor that a benchmark runs on.
 type calmness struct {
 	err      error   // why nothing is
-	least    float64 // what the calmest hundredth of the probes finds
+	least    float64 // what the calmest hundredth of the probes found, so far (undisturbed)
 	judged   float64 // the most that a figure was judged by
 	stop     atomic.Bool
 	finished chan struct{}
@@ -91,7 +92,7 @@ func (c *calmness) close() {
 func (c *calmness) learn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if least := lowest(append([]float64(nil), c.found...), onlyHundredth); c.least == 0 || least < c.least && least > 0 {
+	if least := undisturbed(slices.Clone(c.found)); c.least == 0 || least < c.least && least > 0 {
 		c.least = least
 		c.most.Store(int64(1000 * clipped * least))
 	}

@@ -115,7 +115,7 @@ func TestLeastInDisturbedMinute(t *testing.T) {
 	if c.learn(); c.least < 1.36 || c.least > 1.4 {
 		t.Errorf("the least is %v, and 1.36 to 1.38 where nobody disturbs", c.least)
 	}
-	if least := lowest(found[:2], onlyHundredth); least != 0.7 || lowest(nil, onlyHundredth) != 0 {
+	if least := undisturbed(found[:2]); least != 0.7 || undisturbed(nil) != 0 {
 		t.Errorf("of two probes %v", least)
 	}
 }

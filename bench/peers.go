@@ -175,7 +175,7 @@ func measurePeers(ctx context.Context, o peersOptions, raw string) (c *catch, er
 	if err := c.versions(ctx, o); err != nil {
 		return nil, err
 	}
-	if c.Least, err = calmLeast(calibration); err != nil {
+	if c.Least, err = calibrate(calibration); err != nil {
 		return nil, err
 	}
 	room, err := makeRoom(slices.Max(o.flows))

@@ -35,7 +35,7 @@ func (p *peer) busy() bool { return p.fill || p.proxy() }
 type calmTime struct {
 	Calm  time.Duration // of the time that was measured; less than a part of it: all counts
 	Slow  []float64     // what probes found in the time that counts, of each processor, in multiples of the least
-	Least float64       // what the calmest tenth of the probes found
+	Tenth float64       // what the calmest tenth of its probes found at most; 0: there were none
 }
 
 const (
@@ -177,12 +177,8 @@ func preferred(cpu int) error {
 	return nil
 }
 
-// end stops the probes and says what is calm to them, by the tenth: of one slice's probes a
-// hundredth is one or two.
-func (w *watch) end() (least float64) { return lowest(w.stopped(), 10) }
-
-// stopped stops the probes and returns what they found.
-func (w *watch) stopped() (found []float64) {
+// end stops the probes and returns what they found.
+func (w *watch) end() (found []float64) {
 	w.stop.Store(true)
 	for _, p := range w.probes {
 		<-p.finished
@@ -191,21 +187,25 @@ func (w *watch) stopped() (found []float64) {
 	return found
 }
 
-// lowest is what one of so many probes found at most.
-func lowest(v []float64, parts int) float64 {
-	if len(v) == 0 {
+// calmestTenth is what the calmest tenth of probes found at most: of one slice's, which are too
+// few for a hundredth, of one or two.
+func calmestTenth(found []float64) float64 { return calmest(found, 10) }
+
+// undisturbed is what probes find where nothing disturbs, as far as some seconds of them tell: what
+// the calmest hundredth found at most. A neighbour rests for a moment now and then, in the worst of
+// minutes too: of the probes of 2 s the calmest tenth found 1.36 to 1.64 on an AMD EPYC (Zen 4) in
+// half a minute, the calmest hundredth 1.35 to 1.37. Less must not be enough: a queue that was
+// interrupted twice seems slow, and its crowd fast.
+func undisturbed(found []float64) float64 { return calmest(found, 100) }
+
+// calmest is what one of so many parts of probes found at most; it sorts them.
+func calmest(found []float64, parts int) float64 {
+	if len(found) == 0 {
 		return 0
 	}
-	slices.Sort(v)
-	return v[len(v)/parts]
+	slices.Sort(found)
+	return found[len(found)/parts]
 }
-
-// onlyHundredth of the probes must find nobody beside for it to be known what they find then. A
-// neighbour rests for a moment now and then, in the worst of minutes too: of the probes of 2 s the
-// calmest tenth found 1.36 to 1.64 on an AMD EPYC (Zen 4) in half a minute, the calmest hundredth
-// 1.35 to 1.37. Less must not be enough: a queue that was interrupted twice seems slow, and its
-// crowd fast.
-const onlyHundredth = 100
 
 func (w *watch) read() (s watched, err error) {
 	for i, p := range w.probes {
@@ -314,12 +314,12 @@ func queueOf(x uint64) uint64 {
 // found later counts too.
 const calibration = 3 * time.Second
 
-// calmLeast finds out what probes find where nothing disturbs.
-func calmLeast(span time.Duration) (float64, error) {
+// calibrate finds out what probes find where nothing disturbs.
+func calibrate(span time.Duration) (float64, error) {
 	w, err := startWatch(calmOrder{Least: 1e6, CPUs: []int{generatorCPU, workerCPU}}, new(processors))
 	if err != nil {
 		return 0, err
 	}
 	time.Sleep(span)
-	return lowest(w.stopped(), onlyHundredth), nil
+	return undisturbed(w.end()), nil
 }

@@ -25,6 +25,10 @@ func TestTally(t *testing.T) {
 	for _, p := range w.probes {
 		close(p.finished)
 	}
+	for i := range 10 { // twenty found 1.1 to 3.0
+		w.probes[0].found = append(w.probes[0].found, 3-float64(i)/10)
+		w.probes[1].found = append(w.probes[1].found, 2-float64(i)/10)
+	}
 	y := tally[phase]{w: w, add: (*phase).add}
 	for _, piece := range []struct {
 		sunk   uint64
@@ -52,6 +56,9 @@ func TestTally(t *testing.T) {
 	if ph.Sunk != 1000001 || calm.Calm != 2*took || len(calm.Slow) != 2 || math.Abs(calm.Slow[1]-1.05) > 1e-3 {
 		t.Errorf("%+v %+v", ph, calm)
 	}
+	if math.Abs(calm.Tenth-1.3) > 1e-9 {
+		t.Errorf("the calmest tenth of twenty probes found %v at most, want 1.3, which two were below", calm.Tenth)
+	}
 	if ph, _ := y.counted(2 * took * (calmParts + 1)); ph.Sunk != 11111111 {
 		t.Errorf("of too little calm time %d frames count, not all", ph.Sunk)
 	}
@@ -62,7 +69,7 @@ func TestProbes(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("probes run before others: this needs root")
 	}
-	least, err := calmLeast(50 * time.Millisecond)
+	least, err := calibrate(50 * time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

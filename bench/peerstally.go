@@ -89,7 +89,7 @@ func (t *tally[T]) piece(piece *T, a, b *watched, took, away time.Duration) {
 // counted ends the watch and returns what counts: what was calm, or all where that is too little
 // of the time that was wanted, or where nobody watched.
 func (t *tally[T]) counted(want time.Duration) (*T, calmTime) {
-	c := calmTime{Calm: t.took.calm, Least: t.w.end()}
+	c := calmTime{Calm: t.took.calm, Tenth: calmestTenth(t.w.end())}
 	if len(t.w.probes) > 0 && trusted(t.took.calm, want) {
 		c.Slow = t.w.slow(&t.inCalm)
 		return &t.calm, c
