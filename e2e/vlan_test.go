@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -58,6 +60,22 @@ func (d *director) vlans() {
 	d.run(d.net.LAN, "ethtool -K weir txvlan off")
 }
 
+// queueFigures are the frames that each queue received or sent, of `link show -s -v`.
+func queueFigures(t *testing.T, shown, way string) (each []uint64) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`\n {8}\d+ +`+way+`_q\d+_packets: (\d+)`).FindAllStringSubmatch(shown, -1) {
+		n, err := strconv.ParseUint(m[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		each = append(each, n)
+	}
+	if len(each) == 0 {
+		t.Fatalf("no queue's frames (%s) are in\n%s", way, shown)
+	}
+	return each
+}
+
 // TestVLAN runs the section "VLAN Device", and on its devices the sections "Simple
 // Full-NAT" and "SNAT".
 func TestVLAN(t *testing.T) {
@@ -105,6 +123,13 @@ func TestVLAN(t *testing.T) {
 				t.Errorf("what went through the VLAN is not counted:\n%s", n)
 			} else if !strings.Contains(n, "    UP 10000 Mbps full-duplex ") {
 				t.Errorf("the VLAN has not the speed of its link:\n%s", n)
+			}
+			all := d.do("./dpip link show dpdk1 -s -v")
+			if got, want := queueFigures(t, all, "rx"), max(s.queues, 1); len(got) != want || slices.Max(got) == 0 {
+				t.Errorf("%d queues received frames, %v of them, want %d queues:\n%s", len(got), got, want, all)
+			}
+			if got := queueFigures(t, all, "tx"); slices.Max(got) == 0 {
+				t.Errorf("no queue sent:\n%s", all)
 			}
 		})
 	}

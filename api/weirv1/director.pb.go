@@ -3431,6 +3431,9 @@ type Link struct {
 	Kni string `protobuf:"bytes,23,opt,name=kni,proto3" json:"kni,omitempty"`
 	// Linux has it up.
 	KniUp bool `protobuf:"varint,24,opt,name=kni_up,json=kniUp,proto3" json:"kni_up,omitempty"`
+	// What each queue received, sent and lost, by number. A bond has its members' alone, and
+	// what XDP forwarded is in stats only.
+	Queues []*LinkQueue `protobuf:"bytes,25,rep,name=queues,proto3" json:"queues,omitempty"`
 	// Of a bond.
 	Bond *Bond `protobuf:"bytes,40,opt,name=bond,proto3" json:"bond,omitempty"`
 	// Of a member of a bond: that one.
@@ -3635,6 +3638,13 @@ func (x *Link) GetKniUp() bool {
 		return x.KniUp
 	}
 	return false
+}
+
+func (x *Link) GetQueues() []*LinkQueue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
 }
 
 func (x *Link) GetBond() *Bond {
@@ -4155,6 +4165,59 @@ func (x *LACPInfo) GetStateWords() string {
 	return ""
 }
 
+type LinkQueue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Queue uint32                 `protobuf:"varint,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// mbuf_avail and mbuf_inuse are a port's.
+	Stats         *LinkStats `protobuf:"bytes,2,opt,name=stats,proto3" json:"stats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkQueue) Reset() {
+	*x = LinkQueue{}
+	mi := &file_weirv1_director_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkQueue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkQueue) ProtoMessage() {}
+
+func (x *LinkQueue) ProtoReflect() protoreflect.Message {
+	mi := &file_weirv1_director_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkQueue.ProtoReflect.Descriptor instead.
+func (*LinkQueue) Descriptor() ([]byte, []int) {
+	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *LinkQueue) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *LinkQueue) GetStats() *LinkStats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
 type LinkStats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ipackets      uint64                 `protobuf:"varint,1,opt,name=ipackets,proto3" json:"ipackets,omitempty"`
@@ -4173,7 +4236,7 @@ type LinkStats struct {
 
 func (x *LinkStats) Reset() {
 	*x = LinkStats{}
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4185,7 +4248,7 @@ func (x *LinkStats) String() string {
 func (*LinkStats) ProtoMessage() {}
 
 func (x *LinkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[58]
+	mi := &file_weirv1_director_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4198,7 +4261,7 @@ func (x *LinkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStats.ProtoReflect.Descriptor instead.
 func (*LinkStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{58}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *LinkStats) GetIpackets() uint64 {
@@ -4280,7 +4343,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4292,7 +4355,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[59]
+	mi := &file_weirv1_director_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4305,7 +4368,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{59}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListLinksRequest) GetDevice() string {
@@ -4324,7 +4387,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4336,7 +4399,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[60]
+	mi := &file_weirv1_director_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4349,7 +4412,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{60}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -4374,7 +4437,7 @@ type SetLinkRequest struct {
 
 func (x *SetLinkRequest) Reset() {
 	*x = SetLinkRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4386,7 +4449,7 @@ func (x *SetLinkRequest) String() string {
 func (*SetLinkRequest) ProtoMessage() {}
 
 func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[61]
+	mi := &file_weirv1_director_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4399,7 +4462,7 @@ func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{61}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetLinkRequest) GetDevice() string {
@@ -4431,7 +4494,7 @@ type SetLinkResponse struct {
 
 func (x *SetLinkResponse) Reset() {
 	*x = SetLinkResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4443,7 +4506,7 @@ func (x *SetLinkResponse) String() string {
 func (*SetLinkResponse) ProtoMessage() {}
 
 func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[62]
+	mi := &file_weirv1_director_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4456,7 +4519,7 @@ func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{62}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
 }
 
 type Worker struct {
@@ -4483,7 +4546,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4495,7 +4558,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[63]
+	mi := &file_weirv1_director_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4508,7 +4571,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Worker) GetIndex() uint32 {
@@ -4617,7 +4680,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4629,7 +4692,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[64]
+	mi := &file_weirv1_director_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4642,7 +4705,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{64}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
 }
 
 type ListWorkersResponse struct {
@@ -4654,7 +4717,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4666,7 +4729,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[65]
+	mi := &file_weirv1_director_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4679,7 +4742,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{65}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -4699,7 +4762,7 @@ type SetWorkerRequest struct {
 
 func (x *SetWorkerRequest) Reset() {
 	*x = SetWorkerRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4711,7 +4774,7 @@ func (x *SetWorkerRequest) String() string {
 func (*SetWorkerRequest) ProtoMessage() {}
 
 func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[66]
+	mi := &file_weirv1_director_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4724,7 +4787,7 @@ func (x *SetWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerRequest.ProtoReflect.Descriptor instead.
 func (*SetWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{66}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetWorkerRequest) GetName() string {
@@ -4749,7 +4812,7 @@ type SetWorkerResponse struct {
 
 func (x *SetWorkerResponse) Reset() {
 	*x = SetWorkerResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4761,7 +4824,7 @@ func (x *SetWorkerResponse) String() string {
 func (*SetWorkerResponse) ProtoMessage() {}
 
 func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[67]
+	mi := &file_weirv1_director_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4774,7 +4837,7 @@ func (x *SetWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWorkerResponse.ProtoReflect.Descriptor instead.
 func (*SetWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{67}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
 }
 
 type ServiceKey struct {
@@ -4791,7 +4854,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4803,7 +4866,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[68]
+	mi := &file_weirv1_director_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4816,7 +4879,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{68}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ServiceKey) GetProtocol() Protocol {
@@ -4863,7 +4926,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4875,7 +4938,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[69]
+	mi := &file_weirv1_director_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4888,7 +4951,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{69}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Match) GetFamily() uint32 {
@@ -4940,7 +5003,7 @@ type AddressRange struct {
 
 func (x *AddressRange) Reset() {
 	*x = AddressRange{}
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5015,7 @@ func (x *AddressRange) String() string {
 func (*AddressRange) ProtoMessage() {}
 
 func (x *AddressRange) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[70]
+	mi := &file_weirv1_director_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5028,7 @@ func (x *AddressRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressRange.ProtoReflect.Descriptor instead.
 func (*AddressRange) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{70}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *AddressRange) GetFirst() string {
@@ -5011,7 +5074,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5023,7 +5086,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[71]
+	mi := &file_weirv1_director_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5036,7 +5099,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{71}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Counters) GetConns() uint64 {
@@ -5089,7 +5152,7 @@ type Rates struct {
 
 func (x *Rates) Reset() {
 	*x = Rates{}
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5101,7 +5164,7 @@ func (x *Rates) String() string {
 func (*Rates) ProtoMessage() {}
 
 func (x *Rates) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[72]
+	mi := &file_weirv1_director_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5114,7 +5177,7 @@ func (x *Rates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rates.ProtoReflect.Descriptor instead.
 func (*Rates) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{72}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Rates) GetCps() uint64 {
@@ -5190,7 +5253,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5202,7 +5265,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[73]
+	mi := &file_weirv1_director_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5215,7 +5278,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{73}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Service) GetKey() *ServiceKey {
@@ -5380,7 +5443,7 @@ type Dest struct {
 
 func (x *Dest) Reset() {
 	*x = Dest{}
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5392,7 +5455,7 @@ func (x *Dest) String() string {
 func (*Dest) ProtoMessage() {}
 
 func (x *Dest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[74]
+	mi := &file_weirv1_director_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5405,7 +5468,7 @@ func (x *Dest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dest.ProtoReflect.Descriptor instead.
 func (*Dest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{74}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Dest) GetAddress() string {
@@ -5512,7 +5575,7 @@ type LocalAddress struct {
 
 func (x *LocalAddress) Reset() {
 	*x = LocalAddress{}
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5524,7 +5587,7 @@ func (x *LocalAddress) String() string {
 func (*LocalAddress) ProtoMessage() {}
 
 func (x *LocalAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[75]
+	mi := &file_weirv1_director_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5537,7 +5600,7 @@ func (x *LocalAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalAddress.ProtoReflect.Descriptor instead.
 func (*LocalAddress) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{75}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *LocalAddress) GetAddress() string {
@@ -5578,7 +5641,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5590,7 +5653,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[76]
+	mi := &file_weirv1_director_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5603,7 +5666,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{76}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListServicesRequest) GetKey() *ServiceKey {
@@ -5624,7 +5687,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5636,7 +5699,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[77]
+	mi := &file_weirv1_director_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5649,7 +5712,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{77}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListServicesResponse) GetVersion() string {
@@ -5675,7 +5738,7 @@ type AddServiceRequest struct {
 
 func (x *AddServiceRequest) Reset() {
 	*x = AddServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5687,7 +5750,7 @@ func (x *AddServiceRequest) String() string {
 func (*AddServiceRequest) ProtoMessage() {}
 
 func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[78]
+	mi := &file_weirv1_director_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5700,7 +5763,7 @@ func (x *AddServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{78}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *AddServiceRequest) GetService() *Service {
@@ -5718,7 +5781,7 @@ type AddServiceResponse struct {
 
 func (x *AddServiceResponse) Reset() {
 	*x = AddServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5730,7 +5793,7 @@ func (x *AddServiceResponse) String() string {
 func (*AddServiceResponse) ProtoMessage() {}
 
 func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[79]
+	mi := &file_weirv1_director_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5743,7 +5806,7 @@ func (x *AddServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{79}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
 }
 
 type EditServiceRequest struct {
@@ -5755,7 +5818,7 @@ type EditServiceRequest struct {
 
 func (x *EditServiceRequest) Reset() {
 	*x = EditServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5767,7 +5830,7 @@ func (x *EditServiceRequest) String() string {
 func (*EditServiceRequest) ProtoMessage() {}
 
 func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[80]
+	mi := &file_weirv1_director_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5780,7 +5843,7 @@ func (x *EditServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceRequest.ProtoReflect.Descriptor instead.
 func (*EditServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{80}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *EditServiceRequest) GetService() *Service {
@@ -5798,7 +5861,7 @@ type EditServiceResponse struct {
 
 func (x *EditServiceResponse) Reset() {
 	*x = EditServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5810,7 +5873,7 @@ func (x *EditServiceResponse) String() string {
 func (*EditServiceResponse) ProtoMessage() {}
 
 func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[81]
+	mi := &file_weirv1_director_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5823,7 +5886,7 @@ func (x *EditServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditServiceResponse.ProtoReflect.Descriptor instead.
 func (*EditServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{81}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
 }
 
 type DeleteServiceRequest struct {
@@ -5835,7 +5898,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5847,7 +5910,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[82]
+	mi := &file_weirv1_director_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5860,7 +5923,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{82}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *DeleteServiceRequest) GetKey() *ServiceKey {
@@ -5878,7 +5941,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5890,7 +5953,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[83]
+	mi := &file_weirv1_director_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5903,7 +5966,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{83}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
 }
 
 type FlushServicesRequest struct {
@@ -5914,7 +5977,7 @@ type FlushServicesRequest struct {
 
 func (x *FlushServicesRequest) Reset() {
 	*x = FlushServicesRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5926,7 +5989,7 @@ func (x *FlushServicesRequest) String() string {
 func (*FlushServicesRequest) ProtoMessage() {}
 
 func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[84]
+	mi := &file_weirv1_director_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5939,7 +6002,7 @@ func (x *FlushServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesRequest.ProtoReflect.Descriptor instead.
 func (*FlushServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{84}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
 }
 
 type FlushServicesResponse struct {
@@ -5950,7 +6013,7 @@ type FlushServicesResponse struct {
 
 func (x *FlushServicesResponse) Reset() {
 	*x = FlushServicesResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5962,7 +6025,7 @@ func (x *FlushServicesResponse) String() string {
 func (*FlushServicesResponse) ProtoMessage() {}
 
 func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[85]
+	mi := &file_weirv1_director_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5975,7 +6038,7 @@ func (x *FlushServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushServicesResponse.ProtoReflect.Descriptor instead.
 func (*FlushServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{85}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
 }
 
 type AddDestRequest struct {
@@ -5988,7 +6051,7 @@ type AddDestRequest struct {
 
 func (x *AddDestRequest) Reset() {
 	*x = AddDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6000,7 +6063,7 @@ func (x *AddDestRequest) String() string {
 func (*AddDestRequest) ProtoMessage() {}
 
 func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[86]
+	mi := &file_weirv1_director_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6013,7 +6076,7 @@ func (x *AddDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestRequest.ProtoReflect.Descriptor instead.
 func (*AddDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{86}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *AddDestRequest) GetKey() *ServiceKey {
@@ -6038,7 +6101,7 @@ type AddDestResponse struct {
 
 func (x *AddDestResponse) Reset() {
 	*x = AddDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6050,7 +6113,7 @@ func (x *AddDestResponse) String() string {
 func (*AddDestResponse) ProtoMessage() {}
 
 func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[87]
+	mi := &file_weirv1_director_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6063,7 +6126,7 @@ func (x *AddDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDestResponse.ProtoReflect.Descriptor instead.
 func (*AddDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{87}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
 }
 
 type EditDestRequest struct {
@@ -6076,7 +6139,7 @@ type EditDestRequest struct {
 
 func (x *EditDestRequest) Reset() {
 	*x = EditDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6088,7 +6151,7 @@ func (x *EditDestRequest) String() string {
 func (*EditDestRequest) ProtoMessage() {}
 
 func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[88]
+	mi := &file_weirv1_director_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6101,7 +6164,7 @@ func (x *EditDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestRequest.ProtoReflect.Descriptor instead.
 func (*EditDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{88}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *EditDestRequest) GetKey() *ServiceKey {
@@ -6126,7 +6189,7 @@ type EditDestResponse struct {
 
 func (x *EditDestResponse) Reset() {
 	*x = EditDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6138,7 +6201,7 @@ func (x *EditDestResponse) String() string {
 func (*EditDestResponse) ProtoMessage() {}
 
 func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[89]
+	mi := &file_weirv1_director_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6151,7 +6214,7 @@ func (x *EditDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDestResponse.ProtoReflect.Descriptor instead.
 func (*EditDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{89}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
 }
 
 type DeleteDestRequest struct {
@@ -6164,7 +6227,7 @@ type DeleteDestRequest struct {
 
 func (x *DeleteDestRequest) Reset() {
 	*x = DeleteDestRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6176,7 +6239,7 @@ func (x *DeleteDestRequest) String() string {
 func (*DeleteDestRequest) ProtoMessage() {}
 
 func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[90]
+	mi := &file_weirv1_director_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6189,7 +6252,7 @@ func (x *DeleteDestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDestRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{90}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *DeleteDestRequest) GetKey() *ServiceKey {
@@ -6214,7 +6277,7 @@ type DeleteDestResponse struct {
 
 func (x *DeleteDestResponse) Reset() {
 	*x = DeleteDestResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6226,7 +6289,7 @@ func (x *DeleteDestResponse) String() string {
 func (*DeleteDestResponse) ProtoMessage() {}
 
 func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[91]
+	mi := &file_weirv1_director_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6239,7 +6302,7 @@ func (x *DeleteDestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDestResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDestResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{91}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
 }
 
 // Puts the address on the device as a sapool address if it is not there yet,
@@ -6254,7 +6317,7 @@ type AddLocalAddressRequest struct {
 
 func (x *AddLocalAddressRequest) Reset() {
 	*x = AddLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6266,7 +6329,7 @@ func (x *AddLocalAddressRequest) String() string {
 func (*AddLocalAddressRequest) ProtoMessage() {}
 
 func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[92]
+	mi := &file_weirv1_director_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6279,7 +6342,7 @@ func (x *AddLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{92}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *AddLocalAddressRequest) GetKey() *ServiceKey {
@@ -6306,7 +6369,7 @@ type AddLocalAddressResponse struct {
 
 func (x *AddLocalAddressResponse) Reset() {
 	*x = AddLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6318,7 +6381,7 @@ func (x *AddLocalAddressResponse) String() string {
 func (*AddLocalAddressResponse) ProtoMessage() {}
 
 func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[93]
+	mi := &file_weirv1_director_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6331,7 +6394,7 @@ func (x *AddLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*AddLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{93}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *AddLocalAddressResponse) GetAddressExisted() bool {
@@ -6352,7 +6415,7 @@ type DeleteLocalAddressRequest struct {
 
 func (x *DeleteLocalAddressRequest) Reset() {
 	*x = DeleteLocalAddressRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6364,7 +6427,7 @@ func (x *DeleteLocalAddressRequest) String() string {
 func (*DeleteLocalAddressRequest) ProtoMessage() {}
 
 func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[94]
+	mi := &file_weirv1_director_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6377,7 +6440,7 @@ func (x *DeleteLocalAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressRequest.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{94}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *DeleteLocalAddressRequest) GetKey() *ServiceKey {
@@ -6402,7 +6465,7 @@ type DeleteLocalAddressResponse struct {
 
 func (x *DeleteLocalAddressResponse) Reset() {
 	*x = DeleteLocalAddressResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6414,7 +6477,7 @@ func (x *DeleteLocalAddressResponse) String() string {
 func (*DeleteLocalAddressResponse) ProtoMessage() {}
 
 func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[95]
+	mi := &file_weirv1_director_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6427,7 +6490,7 @@ func (x *DeleteLocalAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLocalAddressResponse.ProtoReflect.Descriptor instead.
 func (*DeleteLocalAddressResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{95}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
 }
 
 type AccessList struct {
@@ -6442,7 +6505,7 @@ type AccessList struct {
 
 func (x *AccessList) Reset() {
 	*x = AccessList{}
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6454,7 +6517,7 @@ func (x *AccessList) String() string {
 func (*AccessList) ProtoMessage() {}
 
 func (x *AccessList) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[96]
+	mi := &file_weirv1_director_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6467,7 +6530,7 @@ func (x *AccessList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
 func (*AccessList) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{96}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *AccessList) GetKey() *ServiceKey {
@@ -6503,7 +6566,7 @@ type ListAccessRequest struct {
 
 func (x *ListAccessRequest) Reset() {
 	*x = ListAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6515,7 +6578,7 @@ func (x *ListAccessRequest) String() string {
 func (*ListAccessRequest) ProtoMessage() {}
 
 func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[97]
+	mi := &file_weirv1_director_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6528,7 +6591,7 @@ func (x *ListAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{97}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListAccessRequest) GetKey() *ServiceKey {
@@ -6555,7 +6618,7 @@ type ListAccessResponse struct {
 
 func (x *ListAccessResponse) Reset() {
 	*x = ListAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6567,7 +6630,7 @@ func (x *ListAccessResponse) String() string {
 func (*ListAccessResponse) ProtoMessage() {}
 
 func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[98]
+	mi := &file_weirv1_director_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6580,7 +6643,7 @@ func (x *ListAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{98}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListAccessResponse) GetLists() []*AccessList {
@@ -6601,7 +6664,7 @@ type AddAccessRequest struct {
 
 func (x *AddAccessRequest) Reset() {
 	*x = AddAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6613,7 +6676,7 @@ func (x *AddAccessRequest) String() string {
 func (*AddAccessRequest) ProtoMessage() {}
 
 func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[99]
+	mi := &file_weirv1_director_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6626,7 +6689,7 @@ func (x *AddAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessRequest.ProtoReflect.Descriptor instead.
 func (*AddAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{99}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *AddAccessRequest) GetList() *AccessList {
@@ -6644,7 +6707,7 @@ type AddAccessResponse struct {
 
 func (x *AddAccessResponse) Reset() {
 	*x = AddAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[100]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6656,7 +6719,7 @@ func (x *AddAccessResponse) String() string {
 func (*AddAccessResponse) ProtoMessage() {}
 
 func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[100]
+	mi := &file_weirv1_director_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6669,7 +6732,7 @@ func (x *AddAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAccessResponse.ProtoReflect.Descriptor instead.
 func (*AddAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{100}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
 }
 
 type DeleteAccessRequest struct {
@@ -6681,7 +6744,7 @@ type DeleteAccessRequest struct {
 
 func (x *DeleteAccessRequest) Reset() {
 	*x = DeleteAccessRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[101]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6693,7 +6756,7 @@ func (x *DeleteAccessRequest) String() string {
 func (*DeleteAccessRequest) ProtoMessage() {}
 
 func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[101]
+	mi := &file_weirv1_director_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6706,7 +6769,7 @@ func (x *DeleteAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{101}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *DeleteAccessRequest) GetList() *AccessList {
@@ -6724,7 +6787,7 @@ type DeleteAccessResponse struct {
 
 func (x *DeleteAccessResponse) Reset() {
 	*x = DeleteAccessResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[102]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6736,7 +6799,7 @@ func (x *DeleteAccessResponse) String() string {
 func (*DeleteAccessResponse) ProtoMessage() {}
 
 func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[102]
+	mi := &file_weirv1_director_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6749,7 +6812,7 @@ func (x *DeleteAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccessResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{102}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
 }
 
 type ZeroCountersRequest struct {
@@ -6762,7 +6825,7 @@ type ZeroCountersRequest struct {
 
 func (x *ZeroCountersRequest) Reset() {
 	*x = ZeroCountersRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[103]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6774,7 +6837,7 @@ func (x *ZeroCountersRequest) String() string {
 func (*ZeroCountersRequest) ProtoMessage() {}
 
 func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[103]
+	mi := &file_weirv1_director_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6787,7 +6850,7 @@ func (x *ZeroCountersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersRequest.ProtoReflect.Descriptor instead.
 func (*ZeroCountersRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{103}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ZeroCountersRequest) GetKey() *ServiceKey {
@@ -6805,7 +6868,7 @@ type ZeroCountersResponse struct {
 
 func (x *ZeroCountersResponse) Reset() {
 	*x = ZeroCountersResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[104]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6817,7 +6880,7 @@ func (x *ZeroCountersResponse) String() string {
 func (*ZeroCountersResponse) ProtoMessage() {}
 
 func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[104]
+	mi := &file_weirv1_director_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6830,7 +6893,7 @@ func (x *ZeroCountersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZeroCountersResponse.ProtoReflect.Descriptor instead.
 func (*ZeroCountersResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{104}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
 }
 
 // Timeouts in seconds, in LVS's words: of established TCP connections, of TCP
@@ -6846,7 +6909,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_weirv1_director_proto_msgTypes[105]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6858,7 +6921,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[105]
+	mi := &file_weirv1_director_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6871,7 +6934,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{105}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Timeouts) GetTcp() uint32 {
@@ -6903,7 +6966,7 @@ type GetTimeoutsRequest struct {
 
 func (x *GetTimeoutsRequest) Reset() {
 	*x = GetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[106]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6915,7 +6978,7 @@ func (x *GetTimeoutsRequest) String() string {
 func (*GetTimeoutsRequest) ProtoMessage() {}
 
 func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[106]
+	mi := &file_weirv1_director_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6928,7 +6991,7 @@ func (x *GetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{106}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{107}
 }
 
 type GetTimeoutsResponse struct {
@@ -6943,7 +7006,7 @@ type GetTimeoutsResponse struct {
 
 func (x *GetTimeoutsResponse) Reset() {
 	*x = GetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[107]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6955,7 +7018,7 @@ func (x *GetTimeoutsResponse) String() string {
 func (*GetTimeoutsResponse) ProtoMessage() {}
 
 func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[107]
+	mi := &file_weirv1_director_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6968,7 +7031,7 @@ func (x *GetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*GetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{107}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *GetTimeoutsResponse) GetTimeouts() *Timeouts {
@@ -6995,7 +7058,7 @@ type SetTimeoutsRequest struct {
 
 func (x *SetTimeoutsRequest) Reset() {
 	*x = SetTimeoutsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[108]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7007,7 +7070,7 @@ func (x *SetTimeoutsRequest) String() string {
 func (*SetTimeoutsRequest) ProtoMessage() {}
 
 func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[108]
+	mi := &file_weirv1_director_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7020,7 +7083,7 @@ func (x *SetTimeoutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{108}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *SetTimeoutsRequest) GetTimeouts() *Timeouts {
@@ -7038,7 +7101,7 @@ type SetTimeoutsResponse struct {
 
 func (x *SetTimeoutsResponse) Reset() {
 	*x = SetTimeoutsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[109]
+	mi := &file_weirv1_director_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7050,7 +7113,7 @@ func (x *SetTimeoutsResponse) String() string {
 func (*SetTimeoutsResponse) ProtoMessage() {}
 
 func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[109]
+	mi := &file_weirv1_director_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7063,7 +7126,7 @@ func (x *SetTimeoutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeoutsResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeoutsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{109}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{110}
 }
 
 type Connection struct {
@@ -7087,7 +7150,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_weirv1_director_proto_msgTypes[110]
+	mi := &file_weirv1_director_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7099,7 +7162,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[110]
+	mi := &file_weirv1_director_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7112,7 +7175,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{110}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *Connection) GetWorker() uint32 {
@@ -7190,7 +7253,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[111]
+	mi := &file_weirv1_director_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7202,7 +7265,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[111]
+	mi := &file_weirv1_director_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7215,7 +7278,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{111}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListConnectionsRequest) GetProtocol() Protocol {
@@ -7249,7 +7312,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[112]
+	mi := &file_weirv1_director_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7261,7 +7324,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[112]
+	mi := &file_weirv1_director_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7274,7 +7337,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{112}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -7292,7 +7355,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[113]
+	mi := &file_weirv1_director_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7304,7 +7367,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[113]
+	mi := &file_weirv1_director_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7317,7 +7380,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{113}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{114}
 }
 
 type GetStatsResponse struct {
@@ -7336,7 +7399,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[114]
+	mi := &file_weirv1_director_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7348,7 +7411,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[114]
+	mi := &file_weirv1_director_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7361,7 +7424,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{114}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *GetStatsResponse) GetDrops() []*Drop {
@@ -7412,7 +7475,7 @@ type IPv6Counters struct {
 
 func (x *IPv6Counters) Reset() {
 	*x = IPv6Counters{}
-	mi := &file_weirv1_director_proto_msgTypes[115]
+	mi := &file_weirv1_director_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7424,7 +7487,7 @@ func (x *IPv6Counters) String() string {
 func (*IPv6Counters) ProtoMessage() {}
 
 func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[115]
+	mi := &file_weirv1_director_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7437,7 +7500,7 @@ func (x *IPv6Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counters.ProtoReflect.Descriptor instead.
 func (*IPv6Counters) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{115}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *IPv6Counters) GetWorker() string {
@@ -7471,7 +7534,7 @@ type IPv6Counter struct {
 
 func (x *IPv6Counter) Reset() {
 	*x = IPv6Counter{}
-	mi := &file_weirv1_director_proto_msgTypes[116]
+	mi := &file_weirv1_director_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7483,7 +7546,7 @@ func (x *IPv6Counter) String() string {
 func (*IPv6Counter) ProtoMessage() {}
 
 func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[116]
+	mi := &file_weirv1_director_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7496,7 +7559,7 @@ func (x *IPv6Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPv6Counter.ProtoReflect.Descriptor instead.
 func (*IPv6Counter) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{116}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *IPv6Counter) GetName() string {
@@ -7526,7 +7589,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_weirv1_director_proto_msgTypes[117]
+	mi := &file_weirv1_director_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7538,7 +7601,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[117]
+	mi := &file_weirv1_director_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7551,7 +7614,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{117}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *Drop) GetReason() string {
@@ -7595,7 +7658,7 @@ type PortStats struct {
 
 func (x *PortStats) Reset() {
 	*x = PortStats{}
-	mi := &file_weirv1_director_proto_msgTypes[118]
+	mi := &file_weirv1_director_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7607,7 +7670,7 @@ func (x *PortStats) String() string {
 func (*PortStats) ProtoMessage() {}
 
 func (x *PortStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[118]
+	mi := &file_weirv1_director_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7620,7 +7683,7 @@ func (x *PortStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStats.ProtoReflect.Descriptor instead.
 func (*PortStats) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{118}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *PortStats) GetDevice() string {
@@ -7670,7 +7733,7 @@ type Gauge struct {
 
 func (x *Gauge) Reset() {
 	*x = Gauge{}
-	mi := &file_weirv1_director_proto_msgTypes[119]
+	mi := &file_weirv1_director_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7682,7 +7745,7 @@ func (x *Gauge) String() string {
 func (*Gauge) ProtoMessage() {}
 
 func (x *Gauge) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[119]
+	mi := &file_weirv1_director_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7695,7 +7758,7 @@ func (x *Gauge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gauge.ProtoReflect.Descriptor instead.
 func (*Gauge) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{119}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *Gauge) GetName() string {
@@ -7727,7 +7790,7 @@ type GetOffloadRequest struct {
 
 func (x *GetOffloadRequest) Reset() {
 	*x = GetOffloadRequest{}
-	mi := &file_weirv1_director_proto_msgTypes[120]
+	mi := &file_weirv1_director_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7739,7 +7802,7 @@ func (x *GetOffloadRequest) String() string {
 func (*GetOffloadRequest) ProtoMessage() {}
 
 func (x *GetOffloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[120]
+	mi := &file_weirv1_director_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7752,7 +7815,7 @@ func (x *GetOffloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOffloadRequest.ProtoReflect.Descriptor instead.
 func (*GetOffloadRequest) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{120}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{121}
 }
 
 type GetOffloadResponse struct {
@@ -7774,7 +7837,7 @@ type GetOffloadResponse struct {
 
 func (x *GetOffloadResponse) Reset() {
 	*x = GetOffloadResponse{}
-	mi := &file_weirv1_director_proto_msgTypes[121]
+	mi := &file_weirv1_director_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7786,7 +7849,7 @@ func (x *GetOffloadResponse) String() string {
 func (*GetOffloadResponse) ProtoMessage() {}
 
 func (x *GetOffloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[121]
+	mi := &file_weirv1_director_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7799,7 +7862,7 @@ func (x *GetOffloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOffloadResponse.ProtoReflect.Descriptor instead.
 func (*GetOffloadResponse) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{121}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *GetOffloadResponse) GetWanted() string {
@@ -7873,7 +7936,7 @@ type OffloadPort struct {
 
 func (x *OffloadPort) Reset() {
 	*x = OffloadPort{}
-	mi := &file_weirv1_director_proto_msgTypes[122]
+	mi := &file_weirv1_director_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7885,7 +7948,7 @@ func (x *OffloadPort) String() string {
 func (*OffloadPort) ProtoMessage() {}
 
 func (x *OffloadPort) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[122]
+	mi := &file_weirv1_director_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7898,7 +7961,7 @@ func (x *OffloadPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffloadPort.ProtoReflect.Descriptor instead.
 func (*OffloadPort) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{122}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *OffloadPort) GetDevice() string {
@@ -7974,7 +8037,7 @@ type Worker_Queue struct {
 
 func (x *Worker_Queue) Reset() {
 	*x = Worker_Queue{}
-	mi := &file_weirv1_director_proto_msgTypes[123]
+	mi := &file_weirv1_director_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7986,7 +8049,7 @@ func (x *Worker_Queue) String() string {
 func (*Worker_Queue) ProtoMessage() {}
 
 func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_weirv1_director_proto_msgTypes[123]
+	mi := &file_weirv1_director_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7999,7 +8062,7 @@ func (x *Worker_Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker_Queue.ProtoReflect.Descriptor instead.
 func (*Worker_Queue) Descriptor() ([]byte, []int) {
-	return file_weirv1_director_proto_rawDescGZIP(), []int{63, 0}
+	return file_weirv1_director_proto_rawDescGZIP(), []int{64, 0}
 }
 
 func (x *Worker_Queue) GetDevice() string {
@@ -8205,7 +8268,7 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x14ListMulticastRequest\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\"H\n" +
 	"\x15ListMulticastResponse\x12/\n" +
-	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xb9\x05\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.weir.v1.MulticastGroupR\x06groups\"\xe5\x05\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -8233,7 +8296,8 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x05stats\x18\x15 \x01(\v2\x12.weir.v1.LinkStatsR\x05stats\x12\x19\n" +
 	"\bpci_addr\x18\x16 \x01(\tR\apciAddr\x12\x10\n" +
 	"\x03kni\x18\x17 \x01(\tR\x03kni\x12\x15\n" +
-	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\x12!\n" +
+	"\x06kni_up\x18\x18 \x01(\bR\x05kniUp\x12*\n" +
+	"\x06queues\x18\x19 \x03(\v2\x12.weir.v1.LinkQueueR\x06queues\x12!\n" +
 	"\x04bond\x18( \x01(\v2\r.weir.v1.BondR\x04bond\x12\x16\n" +
 	"\x06master\x18) \x01(\tR\x06master\"\xb1\x03\n" +
 	"\x04Bond\x12\x12\n" +
@@ -8292,7 +8356,10 @@ const file_weirv1_director_proto_rawDesc = "" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x14\n" +
 	"\x05state\x18\x06 \x01(\rR\x05state\x12\x1f\n" +
 	"\vstate_words\x18\a \x01(\tR\n" +
-	"stateWords\"\x9c\x02\n" +
+	"stateWords\"K\n" +
+	"\tLinkQueue\x12\x14\n" +
+	"\x05queue\x18\x01 \x01(\rR\x05queue\x12(\n" +
+	"\x05stats\x18\x02 \x01(\v2\x12.weir.v1.LinkStatsR\x05stats\"\x9c\x02\n" +
 	"\tLinkStats\x12\x1a\n" +
 	"\bipackets\x18\x01 \x01(\x04R\bipackets\x12\x1a\n" +
 	"\bopackets\x18\x02 \x01(\x04R\bopackets\x12\x16\n" +
@@ -8654,7 +8721,7 @@ func file_weirv1_director_proto_rawDescGZIP() []byte {
 }
 
 var file_weirv1_director_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 124)
+var file_weirv1_director_proto_msgTypes = make([]protoimpl.MessageInfo, 125)
 var file_weirv1_director_proto_goTypes = []any{
 	(Scope)(0),                         // 0: weir.v1.Scope
 	(Protocol)(0),                      // 1: weir.v1.Protocol
@@ -8718,72 +8785,73 @@ var file_weirv1_director_proto_goTypes = []any{
 	(*BondMember)(nil),                 // 59: weir.v1.BondMember
 	(*LACPPort)(nil),                   // 60: weir.v1.LACPPort
 	(*LACPInfo)(nil),                   // 61: weir.v1.LACPInfo
-	(*LinkStats)(nil),                  // 62: weir.v1.LinkStats
-	(*ListLinksRequest)(nil),           // 63: weir.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),          // 64: weir.v1.ListLinksResponse
-	(*SetLinkRequest)(nil),             // 65: weir.v1.SetLinkRequest
-	(*SetLinkResponse)(nil),            // 66: weir.v1.SetLinkResponse
-	(*Worker)(nil),                     // 67: weir.v1.Worker
-	(*ListWorkersRequest)(nil),         // 68: weir.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),        // 69: weir.v1.ListWorkersResponse
-	(*SetWorkerRequest)(nil),           // 70: weir.v1.SetWorkerRequest
-	(*SetWorkerResponse)(nil),          // 71: weir.v1.SetWorkerResponse
-	(*ServiceKey)(nil),                 // 72: weir.v1.ServiceKey
-	(*Match)(nil),                      // 73: weir.v1.Match
-	(*AddressRange)(nil),               // 74: weir.v1.AddressRange
-	(*Counters)(nil),                   // 75: weir.v1.Counters
-	(*Rates)(nil),                      // 76: weir.v1.Rates
-	(*Service)(nil),                    // 77: weir.v1.Service
-	(*Dest)(nil),                       // 78: weir.v1.Dest
-	(*LocalAddress)(nil),               // 79: weir.v1.LocalAddress
-	(*ListServicesRequest)(nil),        // 80: weir.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),       // 81: weir.v1.ListServicesResponse
-	(*AddServiceRequest)(nil),          // 82: weir.v1.AddServiceRequest
-	(*AddServiceResponse)(nil),         // 83: weir.v1.AddServiceResponse
-	(*EditServiceRequest)(nil),         // 84: weir.v1.EditServiceRequest
-	(*EditServiceResponse)(nil),        // 85: weir.v1.EditServiceResponse
-	(*DeleteServiceRequest)(nil),       // 86: weir.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),      // 87: weir.v1.DeleteServiceResponse
-	(*FlushServicesRequest)(nil),       // 88: weir.v1.FlushServicesRequest
-	(*FlushServicesResponse)(nil),      // 89: weir.v1.FlushServicesResponse
-	(*AddDestRequest)(nil),             // 90: weir.v1.AddDestRequest
-	(*AddDestResponse)(nil),            // 91: weir.v1.AddDestResponse
-	(*EditDestRequest)(nil),            // 92: weir.v1.EditDestRequest
-	(*EditDestResponse)(nil),           // 93: weir.v1.EditDestResponse
-	(*DeleteDestRequest)(nil),          // 94: weir.v1.DeleteDestRequest
-	(*DeleteDestResponse)(nil),         // 95: weir.v1.DeleteDestResponse
-	(*AddLocalAddressRequest)(nil),     // 96: weir.v1.AddLocalAddressRequest
-	(*AddLocalAddressResponse)(nil),    // 97: weir.v1.AddLocalAddressResponse
-	(*DeleteLocalAddressRequest)(nil),  // 98: weir.v1.DeleteLocalAddressRequest
-	(*DeleteLocalAddressResponse)(nil), // 99: weir.v1.DeleteLocalAddressResponse
-	(*AccessList)(nil),                 // 100: weir.v1.AccessList
-	(*ListAccessRequest)(nil),          // 101: weir.v1.ListAccessRequest
-	(*ListAccessResponse)(nil),         // 102: weir.v1.ListAccessResponse
-	(*AddAccessRequest)(nil),           // 103: weir.v1.AddAccessRequest
-	(*AddAccessResponse)(nil),          // 104: weir.v1.AddAccessResponse
-	(*DeleteAccessRequest)(nil),        // 105: weir.v1.DeleteAccessRequest
-	(*DeleteAccessResponse)(nil),       // 106: weir.v1.DeleteAccessResponse
-	(*ZeroCountersRequest)(nil),        // 107: weir.v1.ZeroCountersRequest
-	(*ZeroCountersResponse)(nil),       // 108: weir.v1.ZeroCountersResponse
-	(*Timeouts)(nil),                   // 109: weir.v1.Timeouts
-	(*GetTimeoutsRequest)(nil),         // 110: weir.v1.GetTimeoutsRequest
-	(*GetTimeoutsResponse)(nil),        // 111: weir.v1.GetTimeoutsResponse
-	(*SetTimeoutsRequest)(nil),         // 112: weir.v1.SetTimeoutsRequest
-	(*SetTimeoutsResponse)(nil),        // 113: weir.v1.SetTimeoutsResponse
-	(*Connection)(nil),                 // 114: weir.v1.Connection
-	(*ListConnectionsRequest)(nil),     // 115: weir.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),    // 116: weir.v1.ListConnectionsResponse
-	(*GetStatsRequest)(nil),            // 117: weir.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),           // 118: weir.v1.GetStatsResponse
-	(*IPv6Counters)(nil),               // 119: weir.v1.IPv6Counters
-	(*IPv6Counter)(nil),                // 120: weir.v1.IPv6Counter
-	(*Drop)(nil),                       // 121: weir.v1.Drop
-	(*PortStats)(nil),                  // 122: weir.v1.PortStats
-	(*Gauge)(nil),                      // 123: weir.v1.Gauge
-	(*GetOffloadRequest)(nil),          // 124: weir.v1.GetOffloadRequest
-	(*GetOffloadResponse)(nil),         // 125: weir.v1.GetOffloadResponse
-	(*OffloadPort)(nil),                // 126: weir.v1.OffloadPort
-	(*Worker_Queue)(nil),               // 127: weir.v1.Worker.Queue
+	(*LinkQueue)(nil),                  // 62: weir.v1.LinkQueue
+	(*LinkStats)(nil),                  // 63: weir.v1.LinkStats
+	(*ListLinksRequest)(nil),           // 64: weir.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),          // 65: weir.v1.ListLinksResponse
+	(*SetLinkRequest)(nil),             // 66: weir.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),            // 67: weir.v1.SetLinkResponse
+	(*Worker)(nil),                     // 68: weir.v1.Worker
+	(*ListWorkersRequest)(nil),         // 69: weir.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),        // 70: weir.v1.ListWorkersResponse
+	(*SetWorkerRequest)(nil),           // 71: weir.v1.SetWorkerRequest
+	(*SetWorkerResponse)(nil),          // 72: weir.v1.SetWorkerResponse
+	(*ServiceKey)(nil),                 // 73: weir.v1.ServiceKey
+	(*Match)(nil),                      // 74: weir.v1.Match
+	(*AddressRange)(nil),               // 75: weir.v1.AddressRange
+	(*Counters)(nil),                   // 76: weir.v1.Counters
+	(*Rates)(nil),                      // 77: weir.v1.Rates
+	(*Service)(nil),                    // 78: weir.v1.Service
+	(*Dest)(nil),                       // 79: weir.v1.Dest
+	(*LocalAddress)(nil),               // 80: weir.v1.LocalAddress
+	(*ListServicesRequest)(nil),        // 81: weir.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),       // 82: weir.v1.ListServicesResponse
+	(*AddServiceRequest)(nil),          // 83: weir.v1.AddServiceRequest
+	(*AddServiceResponse)(nil),         // 84: weir.v1.AddServiceResponse
+	(*EditServiceRequest)(nil),         // 85: weir.v1.EditServiceRequest
+	(*EditServiceResponse)(nil),        // 86: weir.v1.EditServiceResponse
+	(*DeleteServiceRequest)(nil),       // 87: weir.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),      // 88: weir.v1.DeleteServiceResponse
+	(*FlushServicesRequest)(nil),       // 89: weir.v1.FlushServicesRequest
+	(*FlushServicesResponse)(nil),      // 90: weir.v1.FlushServicesResponse
+	(*AddDestRequest)(nil),             // 91: weir.v1.AddDestRequest
+	(*AddDestResponse)(nil),            // 92: weir.v1.AddDestResponse
+	(*EditDestRequest)(nil),            // 93: weir.v1.EditDestRequest
+	(*EditDestResponse)(nil),           // 94: weir.v1.EditDestResponse
+	(*DeleteDestRequest)(nil),          // 95: weir.v1.DeleteDestRequest
+	(*DeleteDestResponse)(nil),         // 96: weir.v1.DeleteDestResponse
+	(*AddLocalAddressRequest)(nil),     // 97: weir.v1.AddLocalAddressRequest
+	(*AddLocalAddressResponse)(nil),    // 98: weir.v1.AddLocalAddressResponse
+	(*DeleteLocalAddressRequest)(nil),  // 99: weir.v1.DeleteLocalAddressRequest
+	(*DeleteLocalAddressResponse)(nil), // 100: weir.v1.DeleteLocalAddressResponse
+	(*AccessList)(nil),                 // 101: weir.v1.AccessList
+	(*ListAccessRequest)(nil),          // 102: weir.v1.ListAccessRequest
+	(*ListAccessResponse)(nil),         // 103: weir.v1.ListAccessResponse
+	(*AddAccessRequest)(nil),           // 104: weir.v1.AddAccessRequest
+	(*AddAccessResponse)(nil),          // 105: weir.v1.AddAccessResponse
+	(*DeleteAccessRequest)(nil),        // 106: weir.v1.DeleteAccessRequest
+	(*DeleteAccessResponse)(nil),       // 107: weir.v1.DeleteAccessResponse
+	(*ZeroCountersRequest)(nil),        // 108: weir.v1.ZeroCountersRequest
+	(*ZeroCountersResponse)(nil),       // 109: weir.v1.ZeroCountersResponse
+	(*Timeouts)(nil),                   // 110: weir.v1.Timeouts
+	(*GetTimeoutsRequest)(nil),         // 111: weir.v1.GetTimeoutsRequest
+	(*GetTimeoutsResponse)(nil),        // 112: weir.v1.GetTimeoutsResponse
+	(*SetTimeoutsRequest)(nil),         // 113: weir.v1.SetTimeoutsRequest
+	(*SetTimeoutsResponse)(nil),        // 114: weir.v1.SetTimeoutsResponse
+	(*Connection)(nil),                 // 115: weir.v1.Connection
+	(*ListConnectionsRequest)(nil),     // 116: weir.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),    // 117: weir.v1.ListConnectionsResponse
+	(*GetStatsRequest)(nil),            // 118: weir.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),           // 119: weir.v1.GetStatsResponse
+	(*IPv6Counters)(nil),               // 120: weir.v1.IPv6Counters
+	(*IPv6Counter)(nil),                // 121: weir.v1.IPv6Counter
+	(*Drop)(nil),                       // 122: weir.v1.Drop
+	(*PortStats)(nil),                  // 123: weir.v1.PortStats
+	(*Gauge)(nil),                      // 124: weir.v1.Gauge
+	(*GetOffloadRequest)(nil),          // 125: weir.v1.GetOffloadRequest
+	(*GetOffloadResponse)(nil),         // 126: weir.v1.GetOffloadResponse
+	(*OffloadPort)(nil),                // 127: weir.v1.OffloadPort
+	(*Worker_Queue)(nil),               // 128: weir.v1.Worker.Queue
 }
 var file_weirv1_director_proto_depIdxs = []int32{
 	23,  // 0: weir.v1.Step.add_address:type_name -> weir.v1.AddAddressRequest
@@ -8794,19 +8862,19 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	38,  // 5: weir.v1.Step.flush_routes:type_name -> weir.v1.FlushRoutesRequest
 	43,  // 6: weir.v1.Step.add_neighbour:type_name -> weir.v1.AddNeighbourRequest
 	45,  // 7: weir.v1.Step.delete_neighbour:type_name -> weir.v1.DeleteNeighbourRequest
-	65,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
-	82,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
-	84,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
-	86,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
-	88,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
-	90,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
-	92,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
-	94,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
-	96,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
-	98,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
-	103, // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
-	105, // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
-	112, // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
+	66,  // 8: weir.v1.Step.set_link:type_name -> weir.v1.SetLinkRequest
+	83,  // 9: weir.v1.Step.add_service:type_name -> weir.v1.AddServiceRequest
+	85,  // 10: weir.v1.Step.edit_service:type_name -> weir.v1.EditServiceRequest
+	87,  // 11: weir.v1.Step.delete_service:type_name -> weir.v1.DeleteServiceRequest
+	89,  // 12: weir.v1.Step.flush_services:type_name -> weir.v1.FlushServicesRequest
+	91,  // 13: weir.v1.Step.add_dest:type_name -> weir.v1.AddDestRequest
+	93,  // 14: weir.v1.Step.edit_dest:type_name -> weir.v1.EditDestRequest
+	95,  // 15: weir.v1.Step.delete_dest:type_name -> weir.v1.DeleteDestRequest
+	97,  // 16: weir.v1.Step.add_local_address:type_name -> weir.v1.AddLocalAddressRequest
+	99,  // 17: weir.v1.Step.delete_local_address:type_name -> weir.v1.DeleteLocalAddressRequest
+	104, // 18: weir.v1.Step.add_access:type_name -> weir.v1.AddAccessRequest
+	106, // 19: weir.v1.Step.delete_access:type_name -> weir.v1.DeleteAccessRequest
+	113, // 20: weir.v1.Step.set_timeouts:type_name -> weir.v1.SetTimeoutsRequest
 	50,  // 21: weir.v1.Step.add_vlan:type_name -> weir.v1.AddVLANRequest
 	52,  // 22: weir.v1.Step.delete_vlan:type_name -> weir.v1.DeleteVLANRequest
 	12,  // 23: weir.v1.Step.add_tunnel:type_name -> weir.v1.AddTunnelRequest
@@ -8833,160 +8901,162 @@ var file_weirv1_director_proto_depIdxs = []int32{
 	47,  // 44: weir.v1.AddVLANRequest.vlan:type_name -> weir.v1.VLAN
 	47,  // 45: weir.v1.DeleteVLANRequest.vlan:type_name -> weir.v1.VLAN
 	54,  // 46: weir.v1.ListMulticastResponse.groups:type_name -> weir.v1.MulticastGroup
-	62,  // 47: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
-	58,  // 48: weir.v1.Link.bond:type_name -> weir.v1.Bond
-	59,  // 49: weir.v1.Bond.members:type_name -> weir.v1.BondMember
-	65,  // 50: weir.v1.Bond.changed:type_name -> weir.v1.SetLinkRequest
-	60,  // 51: weir.v1.BondMember.lacp:type_name -> weir.v1.LACPPort
-	61,  // 52: weir.v1.LACPPort.actor:type_name -> weir.v1.LACPInfo
-	61,  // 53: weir.v1.LACPPort.partner:type_name -> weir.v1.LACPInfo
-	57,  // 54: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
-	127, // 55: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
-	67,  // 56: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
-	1,   // 57: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
-	73,  // 58: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
-	74,  // 59: weir.v1.Match.src:type_name -> weir.v1.AddressRange
-	74,  // 60: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
-	72,  // 61: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
-	78,  // 62: weir.v1.Service.dests:type_name -> weir.v1.Dest
-	79,  // 63: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
-	75,  // 64: weir.v1.Service.counters:type_name -> weir.v1.Counters
-	76,  // 65: weir.v1.Service.rates:type_name -> weir.v1.Rates
-	2,   // 66: weir.v1.Dest.forward:type_name -> weir.v1.Forward
-	75,  // 67: weir.v1.Dest.counters:type_name -> weir.v1.Counters
-	76,  // 68: weir.v1.Dest.rates:type_name -> weir.v1.Rates
-	72,  // 69: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
-	77,  // 70: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
-	77,  // 71: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
-	77,  // 72: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
-	72,  // 73: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
-	72,  // 74: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
-	78,  // 75: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
-	72,  // 76: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
-	78,  // 77: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
-	72,  // 78: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
-	78,  // 79: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
-	72,  // 80: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	79,  // 81: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	72,  // 82: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
-	79,  // 83: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
-	72,  // 84: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
-	3,   // 85: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
-	72,  // 86: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
-	3,   // 87: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
-	100, // 88: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
-	100, // 89: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
-	100, // 90: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
-	72,  // 91: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
-	109, // 92: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
-	109, // 93: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
-	109, // 94: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
-	1,   // 95: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
-	1,   // 96: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
-	114, // 97: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
-	121, // 98: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
-	122, // 99: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
-	123, // 100: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
-	119, // 101: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
-	121, // 102: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
-	120, // 103: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
-	126, // 104: weir.v1.GetOffloadResponse.ports:type_name -> weir.v1.OffloadPort
-	121, // 105: weir.v1.OffloadPort.passed:type_name -> weir.v1.Drop
-	18,  // 106: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
-	21,  // 107: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
-	23,  // 108: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
-	25,  // 109: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
-	27,  // 110: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
-	29,  // 111: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
-	32,  // 112: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
-	34,  // 113: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
-	36,  // 114: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
-	38,  // 115: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
-	41,  // 116: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
-	43,  // 117: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
-	45,  // 118: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
-	48,  // 119: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
-	50,  // 120: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
-	52,  // 121: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
-	10,  // 122: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
-	12,  // 123: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
-	14,  // 124: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
-	16,  // 125: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
-	55,  // 126: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
-	63,  // 127: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
-	65,  // 128: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
-	68,  // 129: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
-	70,  // 130: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
-	80,  // 131: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
-	82,  // 132: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
-	84,  // 133: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
-	86,  // 134: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
-	88,  // 135: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
-	90,  // 136: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
-	92,  // 137: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
-	94,  // 138: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
-	96,  // 139: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
-	98,  // 140: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
-	101, // 141: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
-	103, // 142: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
-	105, // 143: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
-	107, // 144: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
-	110, // 145: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
-	112, // 146: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
-	115, // 147: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
-	6,   // 148: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
-	117, // 149: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
-	124, // 150: weir.v1.Director.GetOffload:input_type -> weir.v1.GetOffloadRequest
-	19,  // 151: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
-	22,  // 152: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
-	24,  // 153: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
-	26,  // 154: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
-	28,  // 155: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
-	30,  // 156: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
-	33,  // 157: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
-	35,  // 158: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
-	37,  // 159: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
-	39,  // 160: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
-	42,  // 161: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
-	44,  // 162: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
-	46,  // 163: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
-	49,  // 164: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
-	51,  // 165: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
-	53,  // 166: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
-	11,  // 167: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
-	13,  // 168: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
-	15,  // 169: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
-	17,  // 170: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
-	56,  // 171: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
-	64,  // 172: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
-	66,  // 173: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
-	69,  // 174: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
-	71,  // 175: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
-	81,  // 176: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
-	83,  // 177: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
-	85,  // 178: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
-	87,  // 179: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
-	89,  // 180: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
-	91,  // 181: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
-	93,  // 182: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
-	95,  // 183: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
-	97,  // 184: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
-	99,  // 185: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
-	102, // 186: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
-	104, // 187: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
-	106, // 188: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
-	108, // 189: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
-	111, // 190: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
-	113, // 191: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
-	116, // 192: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
-	7,   // 193: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
-	118, // 194: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
-	125, // 195: weir.v1.Director.GetOffload:output_type -> weir.v1.GetOffloadResponse
-	151, // [151:196] is the sub-list for method output_type
-	106, // [106:151] is the sub-list for method input_type
-	106, // [106:106] is the sub-list for extension type_name
-	106, // [106:106] is the sub-list for extension extendee
-	0,   // [0:106] is the sub-list for field type_name
+	63,  // 47: weir.v1.Link.stats:type_name -> weir.v1.LinkStats
+	62,  // 48: weir.v1.Link.queues:type_name -> weir.v1.LinkQueue
+	58,  // 49: weir.v1.Link.bond:type_name -> weir.v1.Bond
+	59,  // 50: weir.v1.Bond.members:type_name -> weir.v1.BondMember
+	66,  // 51: weir.v1.Bond.changed:type_name -> weir.v1.SetLinkRequest
+	60,  // 52: weir.v1.BondMember.lacp:type_name -> weir.v1.LACPPort
+	61,  // 53: weir.v1.LACPPort.actor:type_name -> weir.v1.LACPInfo
+	61,  // 54: weir.v1.LACPPort.partner:type_name -> weir.v1.LACPInfo
+	63,  // 55: weir.v1.LinkQueue.stats:type_name -> weir.v1.LinkStats
+	57,  // 56: weir.v1.ListLinksResponse.links:type_name -> weir.v1.Link
+	128, // 57: weir.v1.Worker.queues:type_name -> weir.v1.Worker.Queue
+	68,  // 58: weir.v1.ListWorkersResponse.workers:type_name -> weir.v1.Worker
+	1,   // 59: weir.v1.ServiceKey.protocol:type_name -> weir.v1.Protocol
+	74,  // 60: weir.v1.ServiceKey.match:type_name -> weir.v1.Match
+	75,  // 61: weir.v1.Match.src:type_name -> weir.v1.AddressRange
+	75,  // 62: weir.v1.Match.dst:type_name -> weir.v1.AddressRange
+	73,  // 63: weir.v1.Service.key:type_name -> weir.v1.ServiceKey
+	79,  // 64: weir.v1.Service.dests:type_name -> weir.v1.Dest
+	80,  // 65: weir.v1.Service.locals:type_name -> weir.v1.LocalAddress
+	76,  // 66: weir.v1.Service.counters:type_name -> weir.v1.Counters
+	77,  // 67: weir.v1.Service.rates:type_name -> weir.v1.Rates
+	2,   // 68: weir.v1.Dest.forward:type_name -> weir.v1.Forward
+	76,  // 69: weir.v1.Dest.counters:type_name -> weir.v1.Counters
+	77,  // 70: weir.v1.Dest.rates:type_name -> weir.v1.Rates
+	73,  // 71: weir.v1.ListServicesRequest.key:type_name -> weir.v1.ServiceKey
+	78,  // 72: weir.v1.ListServicesResponse.services:type_name -> weir.v1.Service
+	78,  // 73: weir.v1.AddServiceRequest.service:type_name -> weir.v1.Service
+	78,  // 74: weir.v1.EditServiceRequest.service:type_name -> weir.v1.Service
+	73,  // 75: weir.v1.DeleteServiceRequest.key:type_name -> weir.v1.ServiceKey
+	73,  // 76: weir.v1.AddDestRequest.key:type_name -> weir.v1.ServiceKey
+	79,  // 77: weir.v1.AddDestRequest.dest:type_name -> weir.v1.Dest
+	73,  // 78: weir.v1.EditDestRequest.key:type_name -> weir.v1.ServiceKey
+	79,  // 79: weir.v1.EditDestRequest.dest:type_name -> weir.v1.Dest
+	73,  // 80: weir.v1.DeleteDestRequest.key:type_name -> weir.v1.ServiceKey
+	79,  // 81: weir.v1.DeleteDestRequest.dest:type_name -> weir.v1.Dest
+	73,  // 82: weir.v1.AddLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	80,  // 83: weir.v1.AddLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	73,  // 84: weir.v1.DeleteLocalAddressRequest.key:type_name -> weir.v1.ServiceKey
+	80,  // 85: weir.v1.DeleteLocalAddressRequest.local:type_name -> weir.v1.LocalAddress
+	73,  // 86: weir.v1.AccessList.key:type_name -> weir.v1.ServiceKey
+	3,   // 87: weir.v1.AccessList.kind:type_name -> weir.v1.AccessKind
+	73,  // 88: weir.v1.ListAccessRequest.key:type_name -> weir.v1.ServiceKey
+	3,   // 89: weir.v1.ListAccessRequest.kind:type_name -> weir.v1.AccessKind
+	101, // 90: weir.v1.ListAccessResponse.lists:type_name -> weir.v1.AccessList
+	101, // 91: weir.v1.AddAccessRequest.list:type_name -> weir.v1.AccessList
+	101, // 92: weir.v1.DeleteAccessRequest.list:type_name -> weir.v1.AccessList
+	73,  // 93: weir.v1.ZeroCountersRequest.key:type_name -> weir.v1.ServiceKey
+	110, // 94: weir.v1.GetTimeoutsResponse.timeouts:type_name -> weir.v1.Timeouts
+	110, // 95: weir.v1.GetTimeoutsResponse.set:type_name -> weir.v1.Timeouts
+	110, // 96: weir.v1.SetTimeoutsRequest.timeouts:type_name -> weir.v1.Timeouts
+	1,   // 97: weir.v1.Connection.protocol:type_name -> weir.v1.Protocol
+	1,   // 98: weir.v1.ListConnectionsRequest.protocol:type_name -> weir.v1.Protocol
+	115, // 99: weir.v1.ListConnectionsResponse.connections:type_name -> weir.v1.Connection
+	122, // 100: weir.v1.GetStatsResponse.drops:type_name -> weir.v1.Drop
+	123, // 101: weir.v1.GetStatsResponse.ports:type_name -> weir.v1.PortStats
+	124, // 102: weir.v1.GetStatsResponse.gauges:type_name -> weir.v1.Gauge
+	120, // 103: weir.v1.GetStatsResponse.ipv6:type_name -> weir.v1.IPv6Counters
+	122, // 104: weir.v1.GetStatsResponse.punts:type_name -> weir.v1.Drop
+	121, // 105: weir.v1.IPv6Counters.counters:type_name -> weir.v1.IPv6Counter
+	127, // 106: weir.v1.GetOffloadResponse.ports:type_name -> weir.v1.OffloadPort
+	122, // 107: weir.v1.OffloadPort.passed:type_name -> weir.v1.Drop
+	18,  // 108: weir.v1.Director.GetVersion:input_type -> weir.v1.GetVersionRequest
+	21,  // 109: weir.v1.Director.ListAddresses:input_type -> weir.v1.ListAddressesRequest
+	23,  // 110: weir.v1.Director.AddAddress:input_type -> weir.v1.AddAddressRequest
+	25,  // 111: weir.v1.Director.DeleteAddress:input_type -> weir.v1.DeleteAddressRequest
+	27,  // 112: weir.v1.Director.FlushAddresses:input_type -> weir.v1.FlushAddressesRequest
+	29,  // 113: weir.v1.Director.HoldAddresses:input_type -> weir.v1.HoldAddressesRequest
+	32,  // 114: weir.v1.Director.ListRoutes:input_type -> weir.v1.ListRoutesRequest
+	34,  // 115: weir.v1.Director.AddRoute:input_type -> weir.v1.AddRouteRequest
+	36,  // 116: weir.v1.Director.DeleteRoute:input_type -> weir.v1.DeleteRouteRequest
+	38,  // 117: weir.v1.Director.FlushRoutes:input_type -> weir.v1.FlushRoutesRequest
+	41,  // 118: weir.v1.Director.ListNeighbours:input_type -> weir.v1.ListNeighboursRequest
+	43,  // 119: weir.v1.Director.AddNeighbour:input_type -> weir.v1.AddNeighbourRequest
+	45,  // 120: weir.v1.Director.DeleteNeighbour:input_type -> weir.v1.DeleteNeighbourRequest
+	48,  // 121: weir.v1.Director.ListVLANs:input_type -> weir.v1.ListVLANsRequest
+	50,  // 122: weir.v1.Director.AddVLAN:input_type -> weir.v1.AddVLANRequest
+	52,  // 123: weir.v1.Director.DeleteVLAN:input_type -> weir.v1.DeleteVLANRequest
+	10,  // 124: weir.v1.Director.ListTunnels:input_type -> weir.v1.ListTunnelsRequest
+	12,  // 125: weir.v1.Director.AddTunnel:input_type -> weir.v1.AddTunnelRequest
+	14,  // 126: weir.v1.Director.ChangeTunnel:input_type -> weir.v1.ChangeTunnelRequest
+	16,  // 127: weir.v1.Director.DeleteTunnel:input_type -> weir.v1.DeleteTunnelRequest
+	55,  // 128: weir.v1.Director.ListMulticast:input_type -> weir.v1.ListMulticastRequest
+	64,  // 129: weir.v1.Director.ListLinks:input_type -> weir.v1.ListLinksRequest
+	66,  // 130: weir.v1.Director.SetLink:input_type -> weir.v1.SetLinkRequest
+	69,  // 131: weir.v1.Director.ListWorkers:input_type -> weir.v1.ListWorkersRequest
+	71,  // 132: weir.v1.Director.SetWorker:input_type -> weir.v1.SetWorkerRequest
+	81,  // 133: weir.v1.Director.ListServices:input_type -> weir.v1.ListServicesRequest
+	83,  // 134: weir.v1.Director.AddService:input_type -> weir.v1.AddServiceRequest
+	85,  // 135: weir.v1.Director.EditService:input_type -> weir.v1.EditServiceRequest
+	87,  // 136: weir.v1.Director.DeleteService:input_type -> weir.v1.DeleteServiceRequest
+	89,  // 137: weir.v1.Director.FlushServices:input_type -> weir.v1.FlushServicesRequest
+	91,  // 138: weir.v1.Director.AddDest:input_type -> weir.v1.AddDestRequest
+	93,  // 139: weir.v1.Director.EditDest:input_type -> weir.v1.EditDestRequest
+	95,  // 140: weir.v1.Director.DeleteDest:input_type -> weir.v1.DeleteDestRequest
+	97,  // 141: weir.v1.Director.AddLocalAddress:input_type -> weir.v1.AddLocalAddressRequest
+	99,  // 142: weir.v1.Director.DeleteLocalAddress:input_type -> weir.v1.DeleteLocalAddressRequest
+	102, // 143: weir.v1.Director.ListAccess:input_type -> weir.v1.ListAccessRequest
+	104, // 144: weir.v1.Director.AddAccess:input_type -> weir.v1.AddAccessRequest
+	106, // 145: weir.v1.Director.DeleteAccess:input_type -> weir.v1.DeleteAccessRequest
+	108, // 146: weir.v1.Director.ZeroCounters:input_type -> weir.v1.ZeroCountersRequest
+	111, // 147: weir.v1.Director.GetTimeouts:input_type -> weir.v1.GetTimeoutsRequest
+	113, // 148: weir.v1.Director.SetTimeouts:input_type -> weir.v1.SetTimeoutsRequest
+	116, // 149: weir.v1.Director.ListConnections:input_type -> weir.v1.ListConnectionsRequest
+	6,   // 150: weir.v1.Director.Apply:input_type -> weir.v1.ApplyRequest
+	118, // 151: weir.v1.Director.GetStats:input_type -> weir.v1.GetStatsRequest
+	125, // 152: weir.v1.Director.GetOffload:input_type -> weir.v1.GetOffloadRequest
+	19,  // 153: weir.v1.Director.GetVersion:output_type -> weir.v1.GetVersionResponse
+	22,  // 154: weir.v1.Director.ListAddresses:output_type -> weir.v1.ListAddressesResponse
+	24,  // 155: weir.v1.Director.AddAddress:output_type -> weir.v1.AddAddressResponse
+	26,  // 156: weir.v1.Director.DeleteAddress:output_type -> weir.v1.DeleteAddressResponse
+	28,  // 157: weir.v1.Director.FlushAddresses:output_type -> weir.v1.FlushAddressesResponse
+	30,  // 158: weir.v1.Director.HoldAddresses:output_type -> weir.v1.HoldAddressesResponse
+	33,  // 159: weir.v1.Director.ListRoutes:output_type -> weir.v1.ListRoutesResponse
+	35,  // 160: weir.v1.Director.AddRoute:output_type -> weir.v1.AddRouteResponse
+	37,  // 161: weir.v1.Director.DeleteRoute:output_type -> weir.v1.DeleteRouteResponse
+	39,  // 162: weir.v1.Director.FlushRoutes:output_type -> weir.v1.FlushRoutesResponse
+	42,  // 163: weir.v1.Director.ListNeighbours:output_type -> weir.v1.ListNeighboursResponse
+	44,  // 164: weir.v1.Director.AddNeighbour:output_type -> weir.v1.AddNeighbourResponse
+	46,  // 165: weir.v1.Director.DeleteNeighbour:output_type -> weir.v1.DeleteNeighbourResponse
+	49,  // 166: weir.v1.Director.ListVLANs:output_type -> weir.v1.ListVLANsResponse
+	51,  // 167: weir.v1.Director.AddVLAN:output_type -> weir.v1.AddVLANResponse
+	53,  // 168: weir.v1.Director.DeleteVLAN:output_type -> weir.v1.DeleteVLANResponse
+	11,  // 169: weir.v1.Director.ListTunnels:output_type -> weir.v1.ListTunnelsResponse
+	13,  // 170: weir.v1.Director.AddTunnel:output_type -> weir.v1.AddTunnelResponse
+	15,  // 171: weir.v1.Director.ChangeTunnel:output_type -> weir.v1.ChangeTunnelResponse
+	17,  // 172: weir.v1.Director.DeleteTunnel:output_type -> weir.v1.DeleteTunnelResponse
+	56,  // 173: weir.v1.Director.ListMulticast:output_type -> weir.v1.ListMulticastResponse
+	65,  // 174: weir.v1.Director.ListLinks:output_type -> weir.v1.ListLinksResponse
+	67,  // 175: weir.v1.Director.SetLink:output_type -> weir.v1.SetLinkResponse
+	70,  // 176: weir.v1.Director.ListWorkers:output_type -> weir.v1.ListWorkersResponse
+	72,  // 177: weir.v1.Director.SetWorker:output_type -> weir.v1.SetWorkerResponse
+	82,  // 178: weir.v1.Director.ListServices:output_type -> weir.v1.ListServicesResponse
+	84,  // 179: weir.v1.Director.AddService:output_type -> weir.v1.AddServiceResponse
+	86,  // 180: weir.v1.Director.EditService:output_type -> weir.v1.EditServiceResponse
+	88,  // 181: weir.v1.Director.DeleteService:output_type -> weir.v1.DeleteServiceResponse
+	90,  // 182: weir.v1.Director.FlushServices:output_type -> weir.v1.FlushServicesResponse
+	92,  // 183: weir.v1.Director.AddDest:output_type -> weir.v1.AddDestResponse
+	94,  // 184: weir.v1.Director.EditDest:output_type -> weir.v1.EditDestResponse
+	96,  // 185: weir.v1.Director.DeleteDest:output_type -> weir.v1.DeleteDestResponse
+	98,  // 186: weir.v1.Director.AddLocalAddress:output_type -> weir.v1.AddLocalAddressResponse
+	100, // 187: weir.v1.Director.DeleteLocalAddress:output_type -> weir.v1.DeleteLocalAddressResponse
+	103, // 188: weir.v1.Director.ListAccess:output_type -> weir.v1.ListAccessResponse
+	105, // 189: weir.v1.Director.AddAccess:output_type -> weir.v1.AddAccessResponse
+	107, // 190: weir.v1.Director.DeleteAccess:output_type -> weir.v1.DeleteAccessResponse
+	109, // 191: weir.v1.Director.ZeroCounters:output_type -> weir.v1.ZeroCountersResponse
+	112, // 192: weir.v1.Director.GetTimeouts:output_type -> weir.v1.GetTimeoutsResponse
+	114, // 193: weir.v1.Director.SetTimeouts:output_type -> weir.v1.SetTimeoutsResponse
+	117, // 194: weir.v1.Director.ListConnections:output_type -> weir.v1.ListConnectionsResponse
+	7,   // 195: weir.v1.Director.Apply:output_type -> weir.v1.ApplyResponse
+	119, // 196: weir.v1.Director.GetStats:output_type -> weir.v1.GetStatsResponse
+	126, // 197: weir.v1.Director.GetOffload:output_type -> weir.v1.GetOffloadResponse
+	153, // [153:198] is the sub-list for method output_type
+	108, // [108:153] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_weirv1_director_proto_init() }
@@ -9028,7 +9098,7 @@ func file_weirv1_director_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weirv1_director_proto_rawDesc), len(file_weirv1_director_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   124,
+			NumMessages:   125,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -154,6 +154,10 @@ func TestListsOfWhatIs(t *testing.T) {
 		wan[0].Stats.Ipackets != 4 || wan[0].Stats.MbufAvail != 8192 || wan[0].Stats.MbufInuse != 0 {
 		t.Errorf("wan: %v", wan)
 	}
+	if q := wan[0].Queues; len(q) != 2 || q[0].Queue != 0 || q[1].Queue != 1 || q[0].Stats.Ipackets != 3 || q[1].Stats.Ipackets != 1 ||
+		q[0].Stats.Ibytes+q[1].Stats.Ibytes != wan[0].Stats.Ibytes || q[0].Stats.Opackets+q[1].Stats.Opackets != wan[0].Stats.Opackets {
+		t.Errorf("queues of wan: %v, of all of it %v", q, wan[0].Stats)
+	}
 	workers := must(c.ListWorkers(ctx, connect.NewRequest(&weirv1.ListWorkersRequest{})))(t).Workers
 	if len(workers) != 2 || workers[1].Name != "cpu2" || !workers[1].Running || workers[1].ServedBy != "cpu2" || workers[0].Ipackets != 3 || workers[1].Ipackets != 1 ||
 		workers[0].Dropped != 1 || len(workers[1].Queues) != 2 || workers[1].Queues[0].Device != "lan" || workers[1].Queues[0].Queue != 1 || workers[0].Breaths == 0 {

@@ -9,6 +9,7 @@ import (
 	"weir/api/weirv1"
 	"weir/internal/director"
 	"weir/internal/packet"
+	"weir/internal/port"
 	"weir/internal/spec"
 	"weir/internal/stat"
 )
@@ -36,19 +37,17 @@ func (s *Server) ListLinks(_ context.Context, r *connect.Request[weirv1.ListLink
 }
 
 func fromPort(p *director.PortView) *weirv1.Link {
-	f, c := &p.Facts, &p.Counters
+	f := &p.Facts
 	m := &weirv1.Link{
 		Number: uint32(f.ID) + 1, Name: f.Name, Interface: f.IfName, Driver: f.Driver, Addr: net.HardwareAddr(f.MAC[:]).String(),
 		Mtu: uint32(f.MTU), RxQueues: uint32(f.RxQueues), TxQueues: uint32(f.TxQueues),
 		Up:      !p.Switches.Down,
 		Promisc: p.Switches.Promisc, Allmulticast: p.Switches.AllMulticast,
-		Stats: &weirv1.LinkStats{
-			Ipackets: c.RxPackets, Opackets: c.TxPackets, Ibytes: c.RxBytes, Obytes: c.TxBytes,
-			Ierrors: c.Drops[packet.PortRxTooBig] + c.Drops[packet.PortRxTruncated] + c.Drops[packet.PortRxError],
-			Oerrors: c.Drops[packet.PortTxError] + c.Drops[packet.PortTxTooBig] + c.Drops[packet.PortTxFull] + c.Drops[packet.PortDown],
-			Imissed: c.Drops[packet.PortRxRingFull] + c.Drops[packet.PortRxNoQueue], RxNombuf: c.Drops[packet.PortRxNoFrame] + c.Drops[packet.PoolEmpty],
-			MbufAvail: p.Avail, MbufInuse: p.Used,
-		},
+		Stats: fromCounters(&p.Counters),
+	}
+	m.Stats.MbufAvail, m.Stats.MbufInuse = p.Avail, p.Used
+	for i := range p.Queues {
+		m.Queues = append(m.Queues, &weirv1.LinkQueue{Queue: uint32(p.Queues[i].Number), Stats: fromCounters(&p.Queues[i].Counters)})
 	}
 	if l := p.Link; l != nil { // a port in memory has no Linux interface
 		m.Up, m.Speed, m.FullDuplex, m.AutoNego, m.PciAddr = l.Up && l.Carrier, uint32(l.SpeedMbps), l.FullDuplex, l.Autoneg, l.Bus
@@ -59,6 +58,16 @@ func fromPort(p *director.PortView) *weirv1.Link {
 		m.Offloads = []string{"OF_TX_IP_CSUM", "OF_TX_TCP_CSUM", "OF_TX_UDP_CSUM"}
 	}
 	return m
+}
+
+// fromCounters groups drops as DPDK's figures do.
+func fromCounters(c *port.Counters) *weirv1.LinkStats {
+	return &weirv1.LinkStats{
+		Ipackets: c.RxPackets, Opackets: c.TxPackets, Ibytes: c.RxBytes, Obytes: c.TxBytes,
+		Ierrors: c.Drops[packet.PortRxTooBig] + c.Drops[packet.PortRxTruncated] + c.Drops[packet.PortRxError],
+		Oerrors: c.Drops[packet.PortTxError] + c.Drops[packet.PortTxTooBig] + c.Drops[packet.PortTxFull] + c.Drops[packet.PortDown],
+		Imissed: c.Drops[packet.PortRxRingFull] + c.Drops[packet.PortRxNoQueue], RxNombuf: c.Drops[packet.PortRxNoFrame] + c.Drops[packet.PoolEmpty],
+	}
 }
 
 // SetLink answers rpc SetLink.

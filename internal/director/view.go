@@ -208,10 +208,17 @@ type PortView struct {
 	Link        *port.Link
 	Switches    spec.Link
 	Counters    port.Counters
-	Avail, Used uint64 // packet frames of the workers that serve it
+	Queues      []QueueCount // by number
+	Avail, Used uint64       // packet frames of the workers that serve it
 	Twin        TwinView
 	Bond        *BondView // of a bond
 	Master      string    // of a member: its bond
+}
+
+// QueueCount is what a queue of a port that receives has received, sent and lost.
+type QueueCount struct {
+	Number   int
+	Counters port.Counters
 }
 
 // Ports lists the ports in the order of dpvs.conf.
@@ -257,8 +264,14 @@ func (d *Director) Ports() ([]PortView, error) {
 	err := d.ask(func(i int, w *worker.Worker) {
 		for j, p := range ports {
 			for _, q := range p.queues {
-				if q.worker == i {
-					q.queue.Counters(&out[j].Counters)
+				if q.worker != i {
+					continue
+				}
+				n := QueueCount{Number: q.number}
+				q.queue.Counters(&n.Counters)
+				out[j].Counters.Add(&n.Counters)
+				if n.Number >= 0 {
+					out[j].Queues = append(out[j].Queues, n)
 				}
 			}
 			if p.facts.Kind != port.Real {
@@ -273,6 +286,7 @@ func (d *Director) Ports() ([]PortView, error) {
 	})
 	for i, p := range ports {
 		d.carried(p, d.ports, &out[i].Counters)
+		slices.SortFunc(out[i].Queues, func(a, b QueueCount) int { return a.Number - b.Number })
 	}
 	return out, err
 }

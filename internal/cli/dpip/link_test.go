@@ -18,6 +18,10 @@ func physical() *weirv1.Link {
 		Up: true, Speed: 10000, FullDuplex: true, AutoNego: true, Promisc: true, Forward2Kni: true, TcEgress: true,
 		Offloads: []string{"OF_RX_IP_CSUM", "OF_TX_IP_CSUM"},
 		Stats:    &weirv1.LinkStats{Ipackets: 1, Opackets: 2, Ibytes: 3, Obytes: 4, Ierrors: 5, Oerrors: 6, Imissed: 7, RxNombuf: 8, MbufAvail: 9, MbufInuse: 10},
+		Queues: []*weirv1.LinkQueue{
+			{Queue: 0, Stats: &weirv1.LinkStats{Ipackets: 11, Opackets: 12, Ibytes: 13, Obytes: 14, Ierrors: 15, Oerrors: 16, Imissed: 17, RxNombuf: 18}},
+			{Queue: 11},
+		},
 	}
 }
 
@@ -66,6 +70,33 @@ const detailText = `    pci_addr                        driver_name             
         queue 1: cpu2 on cpu2
 `
 
+const extendedText = `    xstats list:
+        0     rx_good_packets: 1
+        1     tx_good_packets: 2
+        2     rx_good_bytes: 3
+        3     tx_good_bytes: 4
+        4     rx_missed_errors: 7
+        5     rx_errors: 5
+        6     tx_errors: 6
+        7     rx_mbuf_allocation_errors: 8
+        8     rx_q0_packets: 11
+        9     rx_q0_bytes: 13
+        10    rx_q0_errors: 15
+        11    rx_q0_missed_errors: 17
+        12    rx_q0_mbuf_allocation_errors: 18
+        13    tx_q0_packets: 12
+        14    tx_q0_bytes: 14
+        15    tx_q0_errors: 16
+        16    rx_q11_packets: 0
+        17    rx_q11_bytes: 0
+        18    rx_q11_errors: 0
+        19    rx_q11_missed_errors: 0
+        20    rx_q11_mbuf_allocation_errors: 0
+        21    tx_q11_packets: 0
+        22    tx_q11_bytes: 0
+        23    tx_q11_errors: 0
+`
+
 const dataText = `<< Data Plane >>
 1: cpu1: cpu1
     queues dpdk0:0 dpdk1:0
@@ -95,8 +126,8 @@ func TestLinkShow(t *testing.T) {
     Queue Configuration:
         queue 0: cpu1 on cpu1
 `, ""}},
-		{line: "-sv link show", want: result{0, physicalText + totalsText + detailText, ""}},
-		{line: "link -s show dpdk0 --verbose", want: result{0, physicalText + totalsText + detailText, ""}},
+		{line: "-sv link show", want: result{0, physicalText + totalsText + detailText + extendedText, ""}},
+		{line: "link -s show dpdk0 --verbose", want: result{0, physicalText + totalsText + detailText + extendedText, ""}},
 		{line: "link show cpu", want: result{0, "<< Controll Plane >>\n0: cpu0: cpu0\n    queues none\n" + dataText, ""}},
 		{line: "link show cpu0", want: result{0, "<< Controll Plane >>\n0: cpu0: cpu0\n    queues none\n", ""}},
 		{line: "link show cpu1 -s", want: result{0, `<< Data Plane >>

@@ -2,6 +2,7 @@ package dpip
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,9 @@ func showLinks(dev string) action {
 			}
 			for i, link := range links.Msg.Links {
 				l[i].detail = linkDetail(link, workers.Msg.Workers)
+				if s.opts.stats {
+					l[i].detail += linkExtended(link)
+				}
 			}
 			return l, nil
 		})
@@ -124,6 +128,30 @@ func linkDetail(l *weirv1.Link, workers []*weirv1.Worker) string {
 				b.WriteString("        queue " + strconv.Itoa(int(q.Queue)) + ": " + w.Name + " on cpu" + strconv.Itoa(int(w.Cpu)) + "\n")
 			}
 		}
+	}
+	return b.String()
+}
+
+// linkExtended is what -s and -v together add: DPDK's extended statistics, by the names that it
+// has for them, and for what each queue lost names like the port's.
+func linkExtended(l *weirv1.Link) string {
+	st := l.GetStats()
+	all := figures{
+		{"rx_good_packets", st.GetIpackets()}, {"tx_good_packets", st.GetOpackets()}, {"rx_good_bytes", st.GetIbytes()}, {"tx_good_bytes", st.GetObytes()},
+		{"rx_missed_errors", st.GetImissed()}, {"rx_errors", st.GetIerrors()}, {"tx_errors", st.GetOerrors()}, {"rx_mbuf_allocation_errors", st.GetRxNombuf()},
+	}
+	for _, q := range l.Queues {
+		n := strconv.Itoa(int(q.Queue)) + "_"
+		rx, tx, st := "rx_q"+n, "tx_q"+n, q.GetStats()
+		all = append(all,
+			figure{rx + "packets", st.GetIpackets()}, figure{rx + "bytes", st.GetIbytes()}, figure{rx + "errors", st.GetIerrors()},
+			figure{rx + "missed_errors", st.GetImissed()}, figure{rx + "mbuf_allocation_errors", st.GetRxNombuf()},
+			figure{tx + "packets", st.GetOpackets()}, figure{tx + "bytes", st.GetObytes()}, figure{tx + "errors", st.GetOerrors()})
+	}
+	var b strings.Builder
+	b.WriteString("    xstats list:\n")
+	for i, f := range all {
+		fmt.Fprintf(&b, "        %-6d%s: %d\n", i, f.name, f.value)
 	}
 	return b.String()
 }
