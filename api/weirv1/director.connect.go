@@ -188,7 +188,8 @@ type DirectorClient interface {
 	SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error)
 	ListConnections(context.Context, *connect.Request[ListConnectionsRequest]) (*connect.ServerStreamForClient[ListConnectionsResponse], error)
 	// Carries out several changes as one: all of them, or with an error none. Nobody
-	// sees what lies between.
+	// sees what lies between. Steps that change tunnels, one behind the other, are checked as
+	// one: a tunnel may take the ends that another gives up.
 	Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
 	// What is forwarded in the driver, by XDP, and why not.
@@ -806,7 +807,8 @@ type DirectorHandler interface {
 	SetTimeouts(context.Context, *connect.Request[SetTimeoutsRequest]) (*connect.Response[SetTimeoutsResponse], error)
 	ListConnections(context.Context, *connect.Request[ListConnectionsRequest], *connect.ServerStream[ListConnectionsResponse]) error
 	// Carries out several changes as one: all of them, or with an error none. Nobody
-	// sees what lies between.
+	// sees what lies between. Steps that change tunnels, one behind the other, are checked as
+	// one: a tunnel may take the ends that another gives up.
 	Apply(context.Context, *connect.Request[ApplyRequest]) (*connect.Response[ApplyResponse], error)
 	GetStats(context.Context, *connect.Request[GetStatsRequest]) (*connect.Response[GetStatsResponse], error)
 	// What is forwarded in the driver, by XDP, and why not.

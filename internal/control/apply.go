@@ -12,23 +12,43 @@ import (
 )
 
 // Apply answers rpc Apply: what its steps would do one after the other is one change
-// of the director, compiled once.
+// of the director, compiled once. Changes of tunnels that follow each other are one step.
 func (s *Server) Apply(ctx context.Context, r *connect.Request[weirv1.ApplyRequest]) (*connect.Response[weirv1.ApplyResponse], error) {
-	var edits []func(*spec.Spec) error
-	reader := &Server{director: s.director, version: s.version, collect: func(edit func(*spec.Spec) error) { edits = append(edits, edit) }}
-	for i, step := range r.Msg.Steps {
-		if err := reader.step(ctx, step); err != nil {
+	steps := r.Msg.Steps
+	edits := make([]func(*spec.Spec) error, len(steps))
+	tunnels := make([]spec.TunnelChange, len(steps)) // of steps without an edit
+	for i, step := range steps {
+		var err error
+		if m, is := step.GetChange().(*weirv1.Step_ChangeTunnel); is {
+			tunnels[i], err = toTunnelChange(m.ChangeTunnel)
+		} else {
+			reader := &Server{director: s.director, version: s.version, collect: func(edit func(*spec.Spec) error) { edits[i] = edit }}
+			err = reader.step(ctx, step)
+		}
+		if err != nil {
 			return nil, failureOf(i+1, refusalIn(err))
 		}
 	}
 	refused := 0
 	err := s.director.Change(func(c *spec.Spec) error {
-		for i, edit := range edits {
-			err := edit(c)
-			if err != nil && !(r.Msg.Steps[i].GetMayBeThere() && (isThere(c, edit) || isSo(err))) {
-				refused = i + 1
-				return err
+		for i := 0; i < len(steps); {
+			end := i + 1
+			if edit := edits[i]; edit != nil {
+				err := edit(c)
+				if err != nil && !(steps[i].GetMayBeThere() && (isThere(c, edit) || isSo(err))) {
+					refused = i + 1
+					return err
+				}
+			} else {
+				for end < len(steps) && edits[end] == nil {
+					end++
+				}
+				if at, err := c.ChangeTunnels(tunnels[i:end]); err != nil {
+					refused = i + at + 1
+					return err
+				}
 			}
+			i = end
 		}
 		return nil
 	})
@@ -88,7 +108,7 @@ func isThere(c *spec.Spec, edit func(*spec.Spec) error) bool {
 	return found > 0 && found == len(alone.Addresses)+len(alone.Routes)+len(alone.Neighbours)+len(alone.VLANs)+len(alone.Tunnels)
 }
 
-// step reads a step as the call of its own would; each leaves one edit.
+// step reads a step that changes no tunnel as the call of its own would; each leaves one edit.
 func (s *Server) step(ctx context.Context, m *weirv1.Step) (err error) {
 	switch c := m.GetChange().(type) {
 	case *weirv1.Step_AddAddress:
@@ -139,8 +159,6 @@ func (s *Server) step(ctx context.Context, m *weirv1.Step) (err error) {
 		_, err = s.SetTimeouts(ctx, connect.NewRequest(c.SetTimeouts))
 	case *weirv1.Step_AddTunnel:
 		_, err = s.AddTunnel(ctx, connect.NewRequest(c.AddTunnel))
-	case *weirv1.Step_ChangeTunnel:
-		_, err = s.ChangeTunnel(ctx, connect.NewRequest(c.ChangeTunnel))
 	case *weirv1.Step_DeleteTunnel:
 		_, err = s.DeleteTunnel(ctx, connect.NewRequest(c.DeleteTunnel))
 	default:

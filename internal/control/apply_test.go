@@ -74,6 +74,57 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestApplyTunnels: tunnels that are changed by steps one behind the other may swap their ends; a
+// step between them, or one that can't be, and they may not.
+func TestApplyTunnels(t *testing.T) {
+	b, _, c := newAPI(t)
+	twoArm(t, c)
+	to := func(name, remote string) *weirv1.Step {
+		return &weirv1.Step{Change: &weirv1.Step_ChangeTunnel{ChangeTunnel: &weirv1.ChangeTunnelRequest{Tunnel: &weirv1.Tunnel{Name: name, Remote: remote}, Fields: []string{"remote"}}}}
+	}
+	add := func(name, remote string) *weirv1.Step {
+		return &weirv1.Step{Change: &weirv1.Step_AddTunnel{AddTunnel: &weirv1.AddTunnelRequest{Tunnel: &weirv1.Tunnel{Name: name, Mode: "gre", Remote: remote}}}}
+	}
+	if err := apply(c, t, add("gre1", "192.168.1.91"), add("gre2", "192.168.1.92")); err != nil {
+		t.Fatal(err)
+	}
+	remotes := func() (all string) {
+		for _, d := range b.Spec().Tunnels {
+			all += d.Name + " " + d.Remote.String() + "\n"
+		}
+		return all
+	}
+	for _, row := range []struct {
+		name  string
+		steps []*weirv1.Step
+		step  uint32 // that is refused
+		code  spec.Code
+	}{
+		{"a step between them", []*weirv1.Step{to("gre1", "192.168.1.92"), addService(tcpKey(8080)), to("gre2", "192.168.1.91")}, 1, spec.Exists},
+		{"the last is refused", []*weirv1.Step{flush(), to("gre1", "192.168.1.92"), to("gre2", "192.168.1.91"), to("gre3", "192.168.1.93")}, 4, spec.NotExists},
+		{"one that can't be read", []*weirv1.Step{to("gre1", "192.168.1.92"), to("gre2", "x")}, 2, spec.Invalid},
+		{"one that says nothing", []*weirv1.Step{to("gre1", "192.168.1.92"), {Change: &weirv1.Step_ChangeTunnel{}}}, 2, spec.Invalid},
+		{"one behind them", []*weirv1.Step{to("gre1", "192.168.1.92"), to("gre2", "192.168.1.91"), add("gre3", "192.168.1.92")}, 3, spec.Exists},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			before := remotes()
+			d, ok := client.Detail(apply(c, t, row.steps...))
+			if !ok || d.GetStep() != row.step || d.GetCode() != int32(row.code) {
+				t.Errorf("refused with %v, want step %d, code %d", d, row.step, row.code)
+			}
+			if now := remotes(); now != before {
+				t.Errorf("there is\n%s, was\n%s", now, before)
+			}
+		})
+	}
+	if err := apply(c, t, flush(), to("gre1", "192.168.1.92"), to("gre2", "192.168.1.91"), add("gre3", "192.168.1.93")); err != nil {
+		t.Fatal(err)
+	}
+	if now, want := remotes(), "gre1 192.168.1.92\ngre2 192.168.1.91\ngre3 192.168.1.93\n"; now != want {
+		t.Errorf("in the end there is\n%s, want\n%s", now, want)
+	}
+}
+
 // TestApplyMayBeThere: what a step adds to the network may be there exactly so, if the
 // step says it; nothing else may.
 func TestApplyMayBeThere(t *testing.T) {

@@ -38,39 +38,45 @@ func (s *Server) AddTunnel(_ context.Context, r *connect.Request[weirv1.AddTunne
 
 // ChangeTunnel answers rpc ChangeTunnel.
 func (s *Server) ChangeTunnel(_ context.Context, r *connect.Request[weirv1.ChangeTunnelRequest]) (*connect.Response[weirv1.ChangeTunnelResponse], error) {
-	t, err := toTunnel(r.Msg.Tunnel)
+	t, err := toTunnelChange(r.Msg)
 	if err != nil {
 		return nil, failure(err)
 	}
-	for _, f := range r.Msg.Fields {
+	return change[weirv1.ChangeTunnelResponse](s, func(c *spec.Spec) error { return c.ChangeTunnel(t.Name, t.Edit) })
+}
+
+func toTunnelChange(m *weirv1.ChangeTunnelRequest) (c spec.TunnelChange, err error) {
+	t, err := toTunnel(m.GetTunnel())
+	if err != nil {
+		return c, err
+	}
+	for _, f := range m.GetFields() {
 		if !slices.Contains(tunnelFields, f) {
-			return nil, failure(invalid("tunnel", "a tunnel has no field %q: %v", f, tunnelFields))
+			return c, invalid("tunnel", "a tunnel has no field %q: %v", f, tunnelFields)
 		}
 	}
-	changes := func(field string) bool { return len(r.Msg.Fields) == 0 || slices.Contains(r.Msg.Fields, field) }
-	return change[weirv1.ChangeTunnelResponse](s, func(c *spec.Spec) error {
-		return c.ChangeTunnel(t.Name, func(d *spec.TunnelDevice) {
-			if t.Kind != "" {
-				d.Kind = t.Kind
+	changes := func(field string) bool { return len(m.GetFields()) == 0 || slices.Contains(m.GetFields(), field) }
+	return spec.TunnelChange{Name: t.Name, Edit: func(d *spec.TunnelDevice) {
+		if t.Kind != "" {
+			d.Kind = t.Kind
+		}
+		for _, f := range []struct {
+			name string
+			set  func()
+		}{
+			{"local", func() { d.Local = t.Local }},
+			{"remote", func() { d.Remote = t.Remote }},
+			{"device", func() { d.Link = t.Link }},
+			{"ttl", func() { d.TTL = t.TTL }},
+			{"tos", func() { d.TOS = t.TOS }},
+			{"in", func() { d.In = t.In }},
+			{"out", func() { d.Out = t.Out }},
+		} {
+			if changes(f.name) {
+				f.set()
 			}
-			for _, f := range []struct {
-				name string
-				set  func()
-			}{
-				{"local", func() { d.Local = t.Local }},
-				{"remote", func() { d.Remote = t.Remote }},
-				{"device", func() { d.Link = t.Link }},
-				{"ttl", func() { d.TTL = t.TTL }},
-				{"tos", func() { d.TOS = t.TOS }},
-				{"in", func() { d.In = t.In }},
-				{"out", func() { d.Out = t.Out }},
-			} {
-				if changes(f.name) {
-					f.set()
-				}
-			}
-		})
-	})
+		}
+	}}, nil
 }
 
 var tunnelFields = []string{"local", "remote", "device", "ttl", "tos", "in", "out"}

@@ -41,6 +41,9 @@ func (d *remote) bringTunnels(ctx context.Context, wanted []spec.TunnelDevice, n
 			return err
 		}
 	}
+	if err := d.changeTunnels(ctx, wanted, has); err != nil {
+		return err
+	}
 	for i := range wanted {
 		why, err := d.bringTunnel(ctx, &wanted[i], has[wanted[i].Name])
 		if err != nil {
@@ -55,6 +58,47 @@ func (d *remote) bringTunnels(ctx context.Context, wanted []spec.TunnelDevice, n
 		d.moved()
 	}
 	return nil
+}
+
+// changeTunnels changes those of ours that have other ends now, all at once: one may take the ends
+// that another gives up. One that is refused is left out: bringTunnel asks again, and tells.
+func (d *remote) changeTunnels(ctx context.Context, wanted []spec.TunnelDevice, has map[string]*weirv1.Tunnel) error {
+	var changes []*spec.TunnelDevice
+	for i := range wanted {
+		t := &wanted[i]
+		known, ours := d.tunnels[t.Name]
+		if m := has[t.Name]; m != nil && ours && known != *t && known.Kind == t.Kind && !want.TunnelIs(t, m) {
+			changes = append(changes, t)
+		}
+	}
+	for len(changes) > 1 { // one alone is bringTunnel's
+		m := &weirv1.ApplyRequest{}
+		for _, t := range changes {
+			m.Steps = append(m.Steps, &weirv1.Step{Change: &weirv1.Step_ChangeTunnel{ChangeTunnel: changeOf(t)}})
+		}
+		_, err := d.client.Apply(ctx, connect.NewRequest(m))
+		if err == nil {
+			for _, t := range changes {
+				d.tunnels[t.Name] = *t
+			}
+			return nil
+		}
+		if isEnd(err) {
+			return err
+		}
+		detail, _ := client.Detail(err)
+		at := int(detail.GetStep())
+		if at < 1 || at > len(changes) {
+			return nil // all together, for a reason that is none's alone
+		}
+		changes = slices.Delete(changes, at-1, at)
+	}
+	return nil
+}
+
+// changeOf has a device be between the ends that a file says, and leaves what no file can say.
+func changeOf(t *spec.TunnelDevice) *weirv1.ChangeTunnelRequest {
+	return &weirv1.ChangeTunnelRequest{Tunnel: want.Tunnel(t), Fields: []string{"local", "remote", "device"}}
 }
 
 // bringTunnel brings one device, of which the director has this, or nil. It returns why the
@@ -76,7 +120,7 @@ func (d *remote) bringTunnel(ctx context.Context, t *spec.TunnelDevice, has *wei
 		}
 		return d.bringTunnel(ctx, t, nil)
 	default:
-		_, err = d.client.ChangeTunnel(ctx, connect.NewRequest(&weirv1.ChangeTunnelRequest{Tunnel: want.Tunnel(t), Fields: []string{"local", "remote", "device"}}))
+		_, err = d.client.ChangeTunnel(ctx, connect.NewRequest(changeOf(t)))
 	}
 	if err != nil {
 		if isEnd(err) {

@@ -125,6 +125,52 @@ func TestTunnelsOfFile(t *testing.T) {
 	w.clean()
 }
 
+// TestTunnelsSwap: of tunnels that change in one reload, one may take the ends that another gives
+// up, in a ring too, and one that is refused holds up itself alone. What is on them stays.
+func TestTunnelsSwap(t *testing.T) {
+	file := func(last ...string) string {
+		var b strings.Builder
+		b.WriteString("tunnel_group t {\n")
+		for i, remote := range last {
+			fmt.Fprintf(&b, " tunnel_entry gre%d {\n  kind gre\n  local 10.0.0.9\n  remote 10.3.0.%s\n }\n", i+1, remote)
+		}
+		return b.String() + "}\nstatic_ipaddress {\n 10.9.0.1/30 dev gre1\n}\nstatic_routes {\n 10.8.0.0/16 dev gre2\n}\n" +
+			"local_address_group l {\n 10.9.0.200 gre1\n}\n" + service("laddr_group_name l", " real_server 10.8.0.2 80 {\n weight 1\n }\n")
+	}
+	stand := func(last ...string) string {
+		on := []string{"; 10.9.0.1/30; 10.9.0.200/32", "; to 10.8.0.0/16", "", ""}
+		for i, remote := range last {
+			on[i] = fmt.Sprintf("gre%d gre 10.0.0.9 10.3.0.%s ", i+1, remote) + on[i]
+		}
+		return strings.Join(on[:len(last)], "\n")
+	}
+	w := newWorld(t)
+	w.begin(file("1", "2", "3"))
+	w.stand(stand("1", "2", "3"))
+	w.become(vip, ".2=1")
+	for _, next := range [][]string{{"2", "1", "3"}, {"1", "3", "2"}, {"9", "1", "3"}, {"3", "1", "2"}} {
+		rewrite(t, w.path, file(next...))
+		w.reload()
+		w.stand(stand(next...))
+	}
+	w.clean()
+
+	// Somebody else's tunnel is where the third shall be.
+	theirs := spec.TunnelDevice{Name: "gre4", Kind: spec.TunnelGRE, Local: netip.MustParseAddr("10.0.0.9"), Remote: netip.MustParseAddr("10.3.0.4")}
+	if err := w.b.Change(func(s *spec.Spec) error { return s.AddTunnel(theirs) }); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, w.path, file("1", "3", "4"))
+	w.reload()
+	w.stand(stand("1", "3", "2", "4"))
+	w.says("tunnel gre3: already exist: gre4 is the gre tunnel between these ends without a key")
+	if err := w.b.Change(func(s *spec.Spec) error { return s.DeleteTunnel("gre4") }); err != nil {
+		t.Fatal(err)
+	}
+	w.stand(stand("1", "3", "4"))
+	w.become(vip, ".2=1")
+}
+
 // TestTunnelThere: a device that is the same is taken over and leaves in the end; one that is not
 // is left alone and told of, nothing is laid on it, and the file's comes when it is gone.
 func TestTunnelThere(t *testing.T) {

@@ -62,22 +62,44 @@ func (s *Spec) AddTunnel(t TunnelDevice) error {
 	return nil
 }
 
-// ChangeTunnel lets edit change a tunnel that is there; its name and kind stay.
+// TunnelChange is a change of a tunnel that is there; its name and kind stay.
+type TunnelChange struct {
+	Name string
+	Edit func(*TunnelDevice)
+}
+
+// ChangeTunnel makes one change.
 func (s *Spec) ChangeTunnel(name string, edit func(*TunnelDevice)) error {
-	old := s.FindTunnel(name)
-	if old == nil {
-		return refuse(NotExists, "tunnel", "not exist: no tunnel is called %s", name)
+	_, err := s.ChangeTunnels([]TunnelChange{{name, edit}})
+	return err
+}
+
+// ChangeTunnels makes changes as one: a tunnel may take the ends that another gives up. With an
+// error nothing is changed, and refused is the one that can't be.
+func (s *Spec) ChangeTunnels(changes []TunnelChange) (refused int, err error) {
+	before := slices.Clone(s.Tunnels)
+	defer func() {
+		if err != nil {
+			s.Tunnels = before
+		}
+	}()
+	for i, c := range changes {
+		t := s.FindTunnel(c.Name)
+		if t == nil {
+			return i, refuse(NotExists, "tunnel", "not exist: no tunnel is called %s", c.Name)
+		}
+		kind := t.Kind
+		c.Edit(t)
+		if t.Name != c.Name || t.Kind != kind {
+			return i, refuse(Invalid, "tunnel", "%s is of mode %s, which can't be changed: delete it and add it anew", c.Name, kind)
+		}
 	}
-	t := *old
-	edit(&t)
-	if t.Name != old.Name || t.Kind != old.Kind {
-		return refuse(Invalid, "tunnel", "%s is of mode %s, which can't be changed: delete it and add it anew", name, old.Kind)
+	for i, c := range changes {
+		if err := s.checkTunnel(s.FindTunnel(c.Name)); err != nil {
+			return i, err
+		}
 	}
-	if err := s.checkTunnel(&t); err != nil {
-		return err
-	}
-	*old = t
-	return nil
+	return 0, nil
 }
 
 // DeleteTunnel removes a tunnel with its addresses, routes and neighbours.

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -121,6 +122,56 @@ func TestChangeAndDeleteTunnel(t *testing.T) {
 	}
 	if err := s.DeleteTunnel("gre1"); err == nil || !strings.Contains(err.Error(), "not exist") {
 		t.Errorf("delete again: %v", err)
+	}
+}
+
+// Tunnels that change together may take each other's ends; when one can't be, none changes.
+func TestChangeTunnels(t *testing.T) {
+	ip := netip.MustParseAddr
+	to := func(name, remote string) TunnelChange {
+		return TunnelChange{name, func(d *TunnelDevice) { d.Remote = ip(remote) }}
+	}
+	for _, row := range []struct {
+		name    string
+		changes []TunnelChange
+		left    string // last bytes of the remote ends, in the end
+		refused int
+		want    string // part of the refusal
+	}{
+		{"two swap", []TunnelChange{to("gre1", "2.2.2.2"), to("gre2", "2.2.2.1")}, "213", 0, ""},
+		{"three in a ring", []TunnelChange{to("gre1", "2.2.2.2"), to("gre2", "2.2.2.3"), to("gre3", "2.2.2.1")}, "231", 0, ""},
+		{"one after the other", []TunnelChange{to("gre2", "2.2.2.1"), to("gre1", "2.2.2.9")}, "913", 0, ""},
+		{"one twice", []TunnelChange{to("gre1", "2.2.2.2"), to("gre1", "2.2.2.9")}, "923", 0, ""},
+		{"where one stays", []TunnelChange{to("gre1", "2.2.2.9"), to("gre2", "2.2.2.3")}, "123", 1, "already exist: gre3"},
+		{"to the same ends", []TunnelChange{to("gre1", "2.2.2.9"), to("gre2", "2.2.2.9")}, "123", 0, "already exist: gre2"},
+		{"one of none", []TunnelChange{to("gre1", "2.2.2.2"), to("gre7", "2.2.2.1")}, "123", 1, "not exist"},
+		{"one of another kind", []TunnelChange{to("gre1", "2.2.2.9"), {"gre2", func(d *TunnelDevice) { d.Kind = TunnelIPIP }}}, "123", 1, "gre2 is of mode gre, which can't be changed"},
+		{"one of another name", []TunnelChange{to("gre1", "2.2.2.9"), {"gre2", func(d *TunnelDevice) { d.Name = "gre9" }}}, "123", 1, "can't be changed"},
+		{"one to no end", []TunnelChange{to("gre1", "2.2.2.2"), to("gre2", "224.0.0.1")}, "123", 1, "unicast"},
+		{"none", nil, "123", 0, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := Spec{Ports: []string{"dpdk0"}}
+			for i := range 3 {
+				if err := s.AddTunnel(TunnelDevice{Name: fmt.Sprintf("gre%d", i+1), Kind: TunnelGRE, Local: ip("1.1.1.1"), Remote: ip(fmt.Sprintf("2.2.2.%d", i+1))}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			refused, err := s.ChangeTunnels(row.changes)
+			if refused != row.refused || (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+				t.Errorf("change %d is refused: %v; want %d, %q", refused, err, row.refused, row.want)
+			}
+			left := ""
+			for i, d := range s.Tunnels {
+				left += fmt.Sprint(d.Remote.As4()[3])
+				if d.Name != fmt.Sprintf("gre%d", i+1) || d.Kind != TunnelGRE {
+					t.Errorf("there is %+v", d)
+				}
+			}
+			if left != row.left {
+				t.Errorf("the remote ends are %s, want %s", left, row.left)
+			}
+		})
 	}
 }
 
