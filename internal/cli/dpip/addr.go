@@ -32,7 +32,7 @@ func parseAddrSet(of family, words []string) (action, error) {
 }
 
 func parseAddrPut(command string, of family, words []string, replace bool) (action, error) {
-	a, err := parseAddress(command, of, words)
+	a, _, err := parseAddress(command, of, words)
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +45,11 @@ func parseAddrPut(command string, of family, words []string, replace bool) (acti
 // parseAddrDel takes the same words as add, so that a script may turn one into
 // the other; address and device name what is deleted, and the length if it is said.
 func parseAddrDel(of family, words []string) (action, error) {
-	a, err := parseAddress("addr del", of, words)
+	a, said, err := parseAddress("addr del", of, words)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, "/") }) {
+	if !said {
 		a.Prefix, _, _ = strings.Cut(a.Prefix, "/")
 	}
 	return func(ctx context.Context, s *session) error {
@@ -62,8 +62,9 @@ func parseAddrDel(of family, words []string) (action, error) {
 //
 //	ADDR[/PLEN] dev D [broadcast A] [valid_lft LFT] [preferred_lft LFT] [scope S] [sapool]
 //
-// DPVS's own tool knows the lifetime only as "prefered_lft": both are taken.
-func parseAddress(command string, of family, words []string) (*weirv1.Address, error) {
+// and reports whether PLEN was said. DPVS's own tool knows the lifetime only as
+// "prefered_lft": both are taken.
+func parseAddress(command string, of family, words []string) (_ *weirv1.Address, said bool, _ error) {
 	var (
 		a         weirv1.Address
 		pfx       netip.Prefix
@@ -73,7 +74,7 @@ func parseAddress(command string, of family, words []string) (*weirv1.Address, e
 	err := grammar{
 		form: command + " ADDR[/PLEN] dev D [broadcast A] [valid_lft LFT] [preferred_lft LFT] [scope S] [sapool]",
 		operand: func(arg string) (err error) {
-			if pfx, err = prefix(arg); err != nil {
+			if pfx, said, err = prefix(arg); err != nil {
 				return err
 			}
 			return unicast("ipaddress", pfx.Addr())
@@ -91,32 +92,32 @@ func parseAddress(command string, of family, words []string) (*weirv1.Address, e
 		},
 	}.parse(words)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !pfx.IsValid() {
-		return nil, errors.New("missing IFADDR: give the address as ADDR[/PLEN]")
+		return nil, false, errors.New("missing IFADDR: give the address as ADDR[/PLEN]")
 	}
 	if err := of.check(pfx.Addr()); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := requireDevice(a.Device); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !scoped && pfx.Addr().Is6() && pfx.Addr().IsLinkLocalUnicast() {
 		a.Scope = weirv1.Scope_SCOPE_LINK
 	}
 	if err := checkBroadcast(pfx, broadcast); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if a.ValidLft != forever && (a.PreferredLft == forever || a.PreferredLft > a.ValidLft) {
-		return nil, fmt.Errorf("preferred_lft %s is longer than valid_lft %d: give a shorter one",
+		return nil, false, fmt.Errorf("preferred_lft %s is longer than valid_lft %d: give a shorter one",
 			lifetime(a.PreferredLft), a.ValidLft)
 	}
 	a.Prefix = pfx.String()
 	if broadcast.IsValid() {
 		a.Broadcast = broadcast.String()
 	}
-	return &a, nil
+	return &a, said, nil
 }
 
 // takeLifetime makes a keyword's parser of `forever` or seconds.

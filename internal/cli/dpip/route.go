@@ -140,7 +140,7 @@ func (w *routeWords) resolveFamily(of family) error {
 
 // destination reads A[/LEN] without host bits.
 func destination(arg string) (netip.Prefix, error) {
-	p, err := prefix(arg)
+	p, _, err := prefix(arg)
 	switch {
 	case err != nil:
 		return netip.Prefix{}, err

@@ -114,21 +114,22 @@ func takeHost(into *netip.Addr, what string) func(string) error {
 	}
 }
 
-// prefix reads A[/LEN]; without LEN it is 32, or 128. Host bits are kept.
-func prefix(arg string) (netip.Prefix, error) {
-	ip, length, has := strings.Cut(arg, "/")
+// prefix reads A[/LEN], and reports whether LEN was said; without, it is 32, or 128. Host bits
+// are kept.
+func prefix(arg string) (p netip.Prefix, said bool, err error) {
+	ip, length, said := strings.Cut(arg, "/")
 	a, err := address(ip)
 	if err != nil {
-		return netip.Prefix{}, err
+		return p, false, err
 	}
-	if !has {
-		return netip.PrefixFrom(a, a.BitLen()), nil
+	if !said {
+		return netip.PrefixFrom(a, a.BitLen()), false, nil
 	}
 	n, err := number("prefix length", length, 0, uint32(a.BitLen()))
 	if err != nil {
-		return netip.Prefix{}, err
+		return p, false, err
 	}
-	return netip.PrefixFrom(a, int(n)), nil
+	return netip.PrefixFrom(a, int(n)), true, nil
 }
 
 // lladdr reads a unicast MAC address and returns it in lower case with colons.
