@@ -126,6 +126,7 @@ func TestSNATGRE(t *testing.T) {
 	t.Run("full-NAT", func(t *testing.T) { b.as(t).fullNAT() })
 	t.Run("restored", func(t *testing.T) { b.as(t).restored() })
 	t.Run("another key", func(t *testing.T) { b.as(t).anotherKey() })
+	t.Run("swapped", func(t *testing.T) { b.as(t).swapped() })
 }
 
 type branchBed struct {
@@ -277,6 +278,22 @@ func (b *branchBed) restored() {
 		b.t.Errorf("saved\n%s\nbecame\n%s", saved, again)
 	}
 	b.goesOut(tunnelSort{"gre1", 1, false, 1468})
+}
+
+// swapped has two tunnels take each other's ends, which one line alone can't.
+func (b *branchBed) swapped() {
+	b.quietly("./dpip tunnel add a mode gre remote 192.168.100.61\n./dpip tunnel add b mode gre remote 192.168.100.62")
+	if a := b.try("./dpip tunnel change a remote 192.168.100.62"); a.code == 0 || !strings.Contains(a.stderr, "already exist: b is the gre tunnel") {
+		b.t.Errorf("a is where b is: %+v", a)
+	}
+	if a := b.tryWith("dpip tunnel change a remote 192.168.100.62\ndpip tunnel change b remote 192.168.100.61\n", "./ipvsadm", "-R"); a.code != 0 {
+		b.t.Errorf("-R: %+v", a)
+	}
+	b.prints(map[string]string{
+		"./dpip tunnel show a": "a:  gre remote 192.168.100.62 local any ttl inherit\n",
+		"./dpip tunnel show b": "b:  gre remote 192.168.100.61 local any ttl inherit\n",
+	})
+	b.quietly("./dpip tunnel del a\n./dpip tunnel del b")
 }
 
 // anotherKey changes the director's end alone.
