@@ -95,6 +95,9 @@ func Serve(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	if err := precede(conf.Tunables.WorkerNice); err != nil {
+		log.Warn("packets may wait while other programs have the processor", "err", err)
+	}
 	d, err := director.New(conf.Boot, conf.Tunables, log.Logger)
 	if err != nil {
 		_ = listener.Close()
@@ -170,7 +173,8 @@ func reload(d *director.Director, conf *dpvsconf.Config, log *logger, path strin
 		log.Warn("reload: " + what + ": needs a restart; the running value stays")
 	}
 	// What needs a restart stays, so that the next reload names it again.
-	next.Tunables.BusyPoll, next.Tunables.LogTimestamp = conf.Tunables.BusyPoll, conf.Tunables.LogTimestamp
+	next.Tunables.BusyPoll, next.Tunables.WorkerNice = conf.Tunables.BusyPoll, conf.Tunables.WorkerNice
+	next.Tunables.LogTimestamp = conf.Tunables.LogTimestamp
 	newLog, err := log.open(&next.Tunables)
 	if err == nil {
 		if err = d.Reload(next.Tunables); err != nil {

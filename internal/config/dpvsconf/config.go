@@ -53,6 +53,7 @@ const (
 	DefaultRxDesc       = 4096
 	DefaultTxDesc       = 1024
 	DefaultLogLevel     = "WARNING"
+	DefaultWorkerNice   = -20
 )
 
 func defaults() Config {
@@ -72,6 +73,7 @@ func defaults() Config {
 			DefaultTTL:   DefaultTTL,
 			NeighTimeout: DefaultNeighTimeout,
 			UOATrail:     DefaultUOATrail,
+			WorkerNice:   DefaultWorkerNice,
 		},
 	}
 }

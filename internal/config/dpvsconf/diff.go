@@ -18,6 +18,9 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if running.Tunables.BusyPoll != wanted.Tunables.BusyPoll {
 		needRestart = append(needRestart, "busy_poll")
 	}
+	if running.Tunables.WorkerNice != wanted.Tunables.WorkerNice {
+		needRestart = append(needRestart, "worker_nice")
+	}
 	if a.KNI != b.KNI {
 		needRestart = append(needRestart, "kni")
 	}
