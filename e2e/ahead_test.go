@@ -10,15 +10,15 @@ import (
 )
 
 // A worker hardly waits for its processor while a program of another session, as any service is,
-// computes there for ever: worker_nice is -20 unless the file says otherwise, for the worker's
-// thread and for Weir's session. With 0 it waits its turn.
+// computes there for ever: nice is -20 unless the file says otherwise, for Weir's threads and for
+// its session. With 0 it waits its turn.
 func TestWorkerGoesBeforeOthers(t *testing.T) {
 	for _, c := range []struct {
 		conf, nice  string
 		least, most float64 // of the time that it wants the processor, it waits
 	}{
 		{"", "-20", 0, 0.2},
-		{"worker_nice 0", "0", 0.3, 1},
+		{"nice 0", "0", 0.3, 1},
 	} {
 		t.Run(c.conf, func(t *testing.T) {
 			s := one

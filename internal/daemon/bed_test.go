@@ -8,12 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"weir/internal/config/dpvsconf"
 	"weir/internal/director"
@@ -40,6 +42,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		text, _ := os.ReadFile(autogroup)
+		tasks, _ := os.ReadDir("/proc/self/task")
+		for _, task := range tasks {
+			id, _ := strconv.Atoi(task.Name())
+			kernel, err := unix.Getpriority(unix.PRIO_PROCESS, id) // 20 less the nice value
+			fmt.Println(20-kernel, err)
+		}
 		fmt.Print(string(text))
 		os.Exit(0)
 	}

@@ -95,7 +95,7 @@ func Serve(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if err := precede(conf.Tunables.WorkerNice); err != nil {
+	if err := precede(conf.Tunables.Nice); err != nil {
 		log.Warn("packets may wait while other programs have the processor", "err", err)
 	}
 	d, err := director.New(conf.Boot, conf.Tunables, log.Logger)
@@ -173,7 +173,7 @@ func reload(d *director.Director, conf *dpvsconf.Config, log *logger, path strin
 		log.Warn("reload: " + what + ": needs a restart; the running value stays")
 	}
 	// What needs a restart stays, so that the next reload names it again.
-	next.Tunables.BusyPoll, next.Tunables.WorkerNice = conf.Tunables.BusyPoll, conf.Tunables.WorkerNice
+	next.Tunables.BusyPoll, next.Tunables.Nice = conf.Tunables.BusyPoll, conf.Tunables.Nice
 	next.Tunables.LogTimestamp = conf.Tunables.LogTimestamp
 	newLog, err := log.open(&next.Tunables)
 	if err == nil {

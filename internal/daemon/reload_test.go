@@ -23,13 +23,13 @@ func TestReload(t *testing.T) {
 	if got := m.ttl(); got != "64" {
 		t.Fatalf("ttl %s", got)
 	}
-	m.write(strings.Replace(conf("log_level INFO\nbusy_poll on\nworker_nice 3\nlog_with_timestamp on", "<init> device dpdk1 {\n}", "default_ttl 33\n}\nipvs_defs {\nudp {\nuoa_max_trail 7\n}"), "16384", "32768", 1))
+	m.write(strings.Replace(conf("log_level INFO\nbusy_poll on\nnice 3\nlog_with_timestamp on", "<init> device dpdk1 {\n}", "default_ttl 33\n}\nipvs_defs {\nudp {\nuoa_max_trail 7\n}"), "16384", "32768", 1))
 	boot := m.conf.Boot
 	for round := range 3 {
 		m.said.take()
 		reload(m.d, m.conf, m.log, m.path)
 		said := m.said.take()
-		for _, what := range []string{"busy_poll", "worker_nice", "log_with_timestamp", "pktpool_size", "device dpdk1 (added)"} {
+		for _, what := range []string{"busy_poll", "nice", "log_with_timestamp", "pktpool_size", "device dpdk1 (added)"} {
 			if strings.Count(said, "reload: "+what+": needs a restart; the running value stays") != 1 {
 				t.Errorf("round %d: %s is not named once in\n%s", round, what, said)
 			}
@@ -38,7 +38,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("round %d: ttl %s, uoa_max_trail %d; it said\n%s", round, m.ttl(), m.conf.Tunables.UOATrail, said)
 		}
 	}
-	if m.conf.Boot.PktPool != boot.PktPool || len(m.conf.Boot.Devices) != len(boot.Devices) || m.conf.Tunables.BusyPoll || m.conf.Tunables.WorkerNice != dpvsconf.DefaultWorkerNice || m.conf.Tunables.LogTimestamp {
+	if m.conf.Boot.PktPool != boot.PktPool || len(m.conf.Boot.Devices) != len(boot.Devices) || m.conf.Tunables.BusyPoll || m.conf.Tunables.Nice != dpvsconf.DefaultNice || m.conf.Tunables.LogTimestamp {
 		t.Error("what needs a restart is taken for running")
 	}
 	m.write(conf("log_level ERR", "", "default_ttl 44"))

@@ -101,9 +101,9 @@ type Tunables struct {
 	DefenceTCP, DefenceUDP bool
 
 	BusyPoll bool // idle workers spin instead of sleeping; fixed at start
-	// WorkerNice, -20 to 19, is how workers' threads, and the session where Weir leads one,
-	// stand to other programs (nice(2), sched(7)); 0: as Weir was started. Fixed at start.
-	WorkerNice int
+	// Nice, -20 to 19, is how Weir's threads, and the session where it leads one, stand to
+	// other programs (nice(2), sched(7)); 0: as Weir was started. Fixed at start.
+	Nice int
 }
 
 // Driver is how a port is driven.

@@ -18,7 +18,6 @@ import (
 type Thread struct {
 	Name string
 	CPU  int // -1: any
-	Nice int // -20 to 19, see nice(2); 0: as who started us
 
 	busyPoll bool
 	alarm    *alarm
@@ -45,12 +44,12 @@ const (
 const maxPolled = 256
 
 // NewThread makes a thread that breathes workers. It does not run yet.
-func NewThread(name string, cpu, nice int, busyPoll bool) (*Thread, error) {
+func NewThread(name string, cpu int, busyPoll bool) (*Thread, error) {
 	a, err := newAlarm()
 	if err != nil {
 		return nil, err
 	}
-	return &Thread{Name: name, CPU: cpu, Nice: nice, busyPoll: busyPoll, alarm: a, stopped: make(chan struct{})}, nil
+	return &Thread{Name: name, CPU: cpu, busyPoll: busyPoll, alarm: a, stopped: make(chan struct{})}, nil
 }
 
 // Start runs the thread until Stop.
@@ -96,7 +95,13 @@ func (t *Thread) order(f func()) {
 func (t *Thread) run() {
 	runtime.LockOSThread()
 	defer close(t.stopped)
-	t.place()
+	if t.CPU >= 0 {
+		var set unix.CPUSet
+		set.Set(t.CPU)
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			slog.Warn(fmt.Sprintf("worker %s can't be bound to cpu %d: it runs on any", t.Name, t.CPU), "err", err)
+		}
+	}
 	idle := 0
 	for {
 		if t.obey(); t.quit {
@@ -122,23 +127,6 @@ func (t *Thread) run() {
 			continue
 		}
 		t.doze()
-	}
-}
-
-// place binds the calling thread to its processor, and puts it before others there.
-func (t *Thread) place() {
-	if t.CPU >= 0 {
-		var set unix.CPUSet
-		set.Set(t.CPU)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			slog.Warn(fmt.Sprintf("worker %s can't be bound to cpu %d: it runs on any", t.Name, t.CPU), "err", err)
-		}
-	}
-	if t.Nice == 0 {
-		return
-	}
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, t.Nice); err != nil { // 0: this thread, not its process
-		slog.Warn(fmt.Sprintf("worker %s can't have nice %d: its packets may wait while other programs have the processor", t.Name, t.Nice), "err", err)
 	}
 }
 

@@ -53,7 +53,7 @@ const (
 	DefaultRxDesc       = 4096
 	DefaultTxDesc       = 1024
 	DefaultLogLevel     = "WARNING"
-	DefaultWorkerNice   = -20
+	DefaultNice         = -20
 )
 
 func defaults() Config {
@@ -73,7 +73,7 @@ func defaults() Config {
 			DefaultTTL:   DefaultTTL,
 			NeighTimeout: DefaultNeighTimeout,
 			UOATrail:     DefaultUOATrail,
-			WorkerNice:   DefaultWorkerNice,
+			Nice:         DefaultNice,
 		},
 	}
 }

@@ -106,7 +106,7 @@ func TestDefaults(t *testing.T) {
 			IPv6:      spec.IPv6{AddrGenMode: "eui64"},
 		},
 		Tunables: spec.Tunables{
-			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3, WorkerNice: -20,
+			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3, Nice: -20,
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 2, Established: 900, SynSent: 3, SynRecv: 30, FinWait: 7, TimeWait: 7, Close: 3,
@@ -166,7 +166,7 @@ func TestWholeGrammar(t *testing.T) {
 			}},
 		},
 		Tunables: spec.Tunables{
-			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true, WorkerNice: 5,
+			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true, Nice: 5,
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 11, Established: 12, SynSent: 13, SynRecv: 14, FinWait: 15, TimeWait: 16, Close: 17,

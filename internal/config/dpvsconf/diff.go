@@ -18,8 +18,8 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if running.Tunables.BusyPoll != wanted.Tunables.BusyPoll {
 		needRestart = append(needRestart, "busy_poll")
 	}
-	if running.Tunables.WorkerNice != wanted.Tunables.WorkerNice {
-		needRestart = append(needRestart, "worker_nice")
+	if running.Tunables.Nice != wanted.Tunables.Nice {
+		needRestart = append(needRestart, "nice")
 	}
 	if a.KNI != b.KNI {
 		needRestart = append(needRestart, "kni")

@@ -65,7 +65,7 @@ func (r *reader) global() rules {
 		"kni":                 r.flag(&r.cfg.Boot.KNI),
 		"lldp":                r.later(),
 		"busy_poll":           r.flag(&t.BusyPoll),
-		"worker_nice":         number(r, &t.WorkerNice, -20, 19, "-20"),
+		"nice":                number(r, &t.Nice, -20, 19, "-20"),
 		"offload":             choice(r, &r.cfg.Boot.Offload, spec.OffloadAuto, spec.OffloadOn, spec.OffloadOff),
 	}
 }
