@@ -48,6 +48,18 @@ func (d delays) since(before delays) delays {
 	return diff
 }
 
+// late adds what frames that were never made would have waited: they were due, one in each
+// interval, while the generator was away for so long, so often, and all would have gone when it was back.
+// Without them who works on the generator's processor would seem to be without the delays of that
+// processor, for while it rests nothing is sent to whom it rests for ("coordinated omission").
+func (d delays) late(away delays, interval time.Duration) {
+	for class, n := range away {
+		for wait := middle(class); n > 0 && wait > 0; wait -= interval {
+			d[classOf(wait)] += n
+		}
+	}
+}
+
 // at is the delay that a part of all was at most. Of the class in which that lies it is known how
 // many were less: a class is 3 to 6 % wide, and with its middle two medians a hair apart would have
 // a ratio that much off.

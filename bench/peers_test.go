@@ -132,6 +132,14 @@ func TestDelays(t *testing.T) {
 			t.Errorf("%v of 1024 to 1151 ns, evenly, took %d (%v), want %d", part, got, err, want)
 		}
 	}
+	late, away := make(delays, classes), make(delays, classes)
+	away[classOf(10*time.Millisecond)] = 2
+	late.late(away, time.Millisecond)
+	most, _ := late.at(1)
+	some, _ := late.at(0.5)
+	if n := sumOf(late); n != 20 && n != 22 || most < 9*time.Millisecond || most > 11*time.Millisecond || some < 4*time.Millisecond || some > 6*time.Millisecond {
+		t.Errorf("twice away for 10 ms, a frame each ms: %d frames, half waited for %s, all for %s", n, some, most)
+	}
 	if _, err := make(delays, classes).at(0.5); err == nil {
 		t.Error("half of nothing took some time")
 	}

@@ -26,7 +26,7 @@ type sample struct {
 	softirqd          time.Duration
 	kept              time.Duration // that the generator's thread waited for its processor, less what ksoftirqd had of it
 	user, system      uint64        // of the daemon, in whatever unit: their ratio counts
-	delays            delays        // with an interval
+	delays, away      delays        // with an interval
 }
 
 // measure lets the generator run, waits until all flows are open, and measures.
@@ -34,7 +34,7 @@ func (p *part) measure(o order) (ph phase, err error) {
 	if err := p.clock.find(); err != nil {
 		return ph, err
 	}
-	p.paced = o.Interval > 0
+	p.interval = o.Interval
 	// The flow of the next frame stays: slices of a measurement go round all flows.
 	var sent bpf.GenerateSent
 	if err := p.obj.Sent.Get(&sent); err != nil {
@@ -47,7 +47,7 @@ func (p *part) measure(o order) (ph phase, err error) {
 	if err := errors.Join(
 		p.obj.Sent.Set(sent), p.obj.Sunk.Set(bpf.GenerateSunk{}),
 		p.obj.Flows.Set(uint32(o.Flows)), p.obj.Window.Set(uint32(o.Window)),
-		p.obj.Interval.Set(uint64(o.Interval)), p.obj.Delays.Set([classes]uint64{}), p.obj.Stop.Set(uint32(0)),
+		p.obj.Interval.Set(uint64(o.Interval)), p.obj.Delays.Set([classes]uint64{}), p.obj.Away.Set([classes]uint64{}), p.obj.Stop.Set(uint32(0)),
 	); err != nil {
 		return ph, err
 	}
@@ -135,9 +135,10 @@ func (p *part) sample(director int) (s sample, err error) {
 	if err == nil { // of this process the thread alone: who reads the clocks sends nothing
 		s.generator, err = threadTime(int(p.thread.Load()))
 	}
-	if p.paced {
-		s.delays = make(delays, classes)
-		err = errors.Join(err, p.obj.Delays.Get(s.delays))
+	if p.interval > 0 {
+		s.delays, s.away = make(delays, classes), make(delays, classes)
+		err = errors.Join(err, p.obj.Delays.Get(s.delays), p.obj.Away.Get(s.away))
+		s.delays.late(s.away, p.interval)
 	}
 	return s, err
 }

@@ -134,10 +134,10 @@ func (p *partProcess) ask(ctx context.Context, order, answer any) error {
 
 // part is the second process as it sees itself.
 type part struct {
-	obj   bpf.GenerateObjects
-	model [64]byte
-	clock processors
-	paced bool // delays are counted
+	obj      bpf.GenerateObjects
+	model    [64]byte
+	clock    processors
+	interval time.Duration // above 0: delays are counted
 
 	thread atomic.Int32 // the generator's
 }
@@ -273,6 +273,10 @@ func (p *part) generate(repeat, batch uint32, began chan<- struct{}, stopped <-c
 		case <-stopped:
 			return nil
 		default:
+		}
+		// Between two calls it is away for some ms, which is nobody's delay.
+		if err := p.obj.Anew.Set(uint32(1)); err != nil {
+			return err
 		}
 		_, err := p.obj.Generate.Run(&ebpf.RunOptions{
 			Data: p.model[:frameSize], Repeat: repeat, Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES, BatchSize: batch,

@@ -11,8 +11,10 @@
 // nothing overflows; the time it spends waiting is counted, to be taken off its
 // processor time.
 //
-// With an interval it sends one frame in so many ns, whatever becomes of them, and
-// writes the time into each; the sink counts how long they were on their way.
+// With an interval it sends one frame in so many ns, whatever becomes of them, and writes into
+// each when it was due; the sink counts how long after that they came. Where it was away for
+// longer than it catches up with, as when another program had the processor, it counts for how long:
+// frames that were due then would have waited until it was back, whoever's they are.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -42,6 +44,7 @@ __u32 flows = 1;
 __u32 window = 0; // frames; 0: none, send as fast as can be
 __u32 stop = 1;
 __u64 interval = 0; // ns between two frames; 0: no such pace
+__u32 anew = 0;     // until the next frame: what was due before is not late
 __u32 want_dst = 0; // as on the wire: what the sink counts
 __u32 want_src = 0; // and want_src of its source under src_mask
 __u32 src_mask = 0;
@@ -66,8 +69,10 @@ struct sunk {
 	__u8 pad[104];
 } __attribute__((aligned(128))) sunk;
 
-// How many frames were on their way how long; see class.
+// How many frames were on their way how long, and how often the generator was away for how
+// long; see class.
 __u64 delays[DELAYS];
+__u64 away[DELAYS];
 
 // class tells the class of a delay in ns: below 16 they are themselves, above it
 // each power of two has 16.
@@ -92,15 +97,21 @@ static __always_inline __u32 class(__u64 ns)
 	return (power - 3) * 16 + ((ns >> (power - 4)) & 15);
 }
 
-// early reports whether the next frame is not due yet.
-static __always_inline int early(__u64 now)
+// due is when the frame in hand was due; 0: it is not yet.
+static __always_inline __u64 due(__u64 now)
 {
-	if (now < sent.next)
-		return 1;
-	if (now - sent.next > LATE * interval)
-		sent.next = now;
-	sent.next += interval;
-	return 0;
+	__u64 then = sent.next;
+
+	if (now < then)
+		return 0;
+	if (anew || now - then > LATE * interval) {
+		if (!anew)
+			away[class(now - then) % DELAYS]++;
+		then = now;
+		anew = 0;
+	}
+	sent.next = then + interval;
+	return then;
 }
 
 // full reports whether the window has no room for another chunk.
@@ -151,15 +162,15 @@ int generate(struct xdp_md *ctx)
 	__u64 *to = (void *)d, *from = (void *)model;
 	__u32 address, flow, sum;
 	__u16 port, check;
-	__u64 now = 0;
+	__u64 then = 0;
 
 	if (d + FRAME > (__u8 *)(long)ctx->data_end)
 		return XDP_DROP;
 	if (sent.frames % CHUNK == 0 && held())
 		return XDP_DROP;
 	if (interval) {
-		now = bpf_ktime_get_ns();
-		if (*(volatile __u32 *)&stop || early(now))
+		then = due(bpf_ktime_get_ns());
+		if (*(volatile __u32 *)&stop || !then)
 			return XDP_DROP;
 	}
 	flow = sent.flow;
@@ -175,10 +186,10 @@ int generate(struct xdp_md *ctx)
 	*(__u16 *)(d + 34) = port;
 	sum = (address & 0xffff) + (address >> 16);
 	*(__u16 *)(d + 24) = ~folded((__u16) ~*(__u16 *)(model + 24) + sum);
-	if (now) {
-		*(__u32 *)(d + STAMP) = now;
-		*(__u32 *)(d + STAMP + 4) = now >> 32;
-		sum += (now & 0xffff) + (now >> 16 & 0xffff) + (now >> 32 & 0xffff) + (now >> 48);
+	if (then) {
+		*(__u32 *)(d + STAMP) = then;
+		*(__u32 *)(d + STAMP + 4) = then >> 32;
+		sum += (then & 0xffff) + (then >> 16 & 0xffff) + (then >> 32 & 0xffff) + (then >> 48);
 	}
 	check = ~folded((__u16) ~*(__u16 *)(model + 40) + sum + port);
 	*(__u16 *)(d + 40) = check ? check : 0xffff; // 0 would say: none

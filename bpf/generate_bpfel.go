@@ -39,6 +39,8 @@ const (
 	GenerateProgGenerate = "generate"
 	GenerateProgSink     = "sink"
 	GenerateProgSwallow  = "swallow"
+	GenerateVarAnew      = "anew"
+	GenerateVarAway      = "away"
 	GenerateVarDelays    = "delays"
 	GenerateVarFlows     = "flows"
 	GenerateVarInterval  = "interval"
@@ -111,6 +113,8 @@ type GenerateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GenerateVariableSpecs struct {
+	Anew     *ebpf.VariableSpec `ebpf:"anew"`
+	Away     *ebpf.VariableSpec `ebpf:"away"`
 	Delays   *ebpf.VariableSpec `ebpf:"delays"`
 	Flows    *ebpf.VariableSpec `ebpf:"flows"`
 	Interval *ebpf.VariableSpec `ebpf:"interval"`
@@ -156,6 +160,8 @@ func (m *GenerateMaps) Close() error {
 //
 // It can be passed to LoadGenerateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GenerateVariables struct {
+	Anew     *ebpf.Variable `ebpf:"anew"`
+	Away     *ebpf.Variable `ebpf:"away"`
 	Delays   *ebpf.Variable `ebpf:"delays"`
 	Flows    *ebpf.Variable `ebpf:"flows"`
 	Interval *ebpf.Variable `ebpf:"interval"`
