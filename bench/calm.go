@@ -75,7 +75,7 @@ func (c *calmness) probe(cpu int, began chan<- error) {
 		c.sum.Add(min(int64(1000*times), c.most.Load()))
 		c.n.Add(1)
 		c.spent.Add(int64(time.Since(begun)))
-		_ = unix.Nanosleep(&every, nil)
+		rest(&every)
 	}
 }
 

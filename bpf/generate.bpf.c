@@ -11,10 +11,10 @@
 // nothing overflows; the time it spends waiting is counted, to be taken off its
 // processor time.
 //
-// With an interval it sends one frame in so many ns, whatever becomes of them, and writes into
-// each when it was due; the sink counts how long after that they came. Where it was away for
-// longer than it catches up with, as when another program had the processor, it counts for how long:
-// frames that were due then would have waited until it was back, whoever's they are.
+// With an interval it sends one frame in so many ns, whatever becomes of them, and
+// writes the time into each; the sink counts how long they were on their way. Where it was away
+// for longer than it catches up with, as when another program had the processor, it counts for how
+// long: frames that were due then would have waited until it was back, whoever's they are.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -97,21 +97,19 @@ static __always_inline __u32 class(__u64 ns)
 	return (power - 3) * 16 + ((ns >> (power - 4)) & 15);
 }
 
-// due is when the frame in hand was due; 0: it is not yet.
-static __always_inline __u64 due(__u64 now)
+// early reports whether the next frame is not due yet.
+static __always_inline int early(__u64 now)
 {
-	__u64 then = sent.next;
-
-	if (now < then)
-		return 0;
-	if (anew || now - then > LATE * interval) {
+	if (now < sent.next)
+		return 1;
+	if (anew || now - sent.next > LATE * interval) {
 		if (!anew)
-			away[class(now - then) % DELAYS]++;
-		then = now;
+			away[class(now - sent.next) % DELAYS]++;
+		sent.next = now;
 		anew = 0;
 	}
-	sent.next = then + interval;
-	return then;
+	sent.next += interval;
+	return 0;
 }
 
 // full reports whether the window has no room for another chunk.
@@ -162,15 +160,15 @@ int generate(struct xdp_md *ctx)
 	__u64 *to = (void *)d, *from = (void *)model;
 	__u32 address, flow, sum;
 	__u16 port, check;
-	__u64 then = 0;
+	__u64 now = 0;
 
 	if (d + FRAME > (__u8 *)(long)ctx->data_end)
 		return XDP_DROP;
 	if (sent.frames % CHUNK == 0 && held())
 		return XDP_DROP;
 	if (interval) {
-		then = due(bpf_ktime_get_ns());
-		if (*(volatile __u32 *)&stop || !then)
+		now = bpf_ktime_get_ns();
+		if (*(volatile __u32 *)&stop || early(now))
 			return XDP_DROP;
 	}
 	flow = sent.flow;
@@ -186,10 +184,10 @@ int generate(struct xdp_md *ctx)
 	*(__u16 *)(d + 34) = port;
 	sum = (address & 0xffff) + (address >> 16);
 	*(__u16 *)(d + 24) = ~folded((__u16) ~*(__u16 *)(model + 24) + sum);
-	if (then) {
-		*(__u32 *)(d + STAMP) = then;
-		*(__u32 *)(d + STAMP + 4) = then >> 32;
-		sum += (then & 0xffff) + (then >> 16 & 0xffff) + (then >> 32 & 0xffff) + (then >> 48);
+	if (now) {
+		*(__u32 *)(d + STAMP) = now;
+		*(__u32 *)(d + STAMP + 4) = now >> 32;
+		sum += (now & 0xffff) + (now >> 16 & 0xffff) + (now >> 32 & 0xffff) + (now >> 48);
 	}
 	check = ~folded((__u16) ~*(__u16 *)(model + 40) + sum + port);
 	*(__u16 *)(d + 40) = check ? check : 0xffff; // 0 would say: none
