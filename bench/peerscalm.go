@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -70,7 +71,7 @@ type probe struct {
 type watch struct {
 	o      calmOrder
 	probes []*probe
-	waits  []string // schedstat of threads that must not wait for the worker's processor
+	waits  []waiter // threads that must not wait for the worker's processor
 	ours   int      // process id of the ksoftirqd there, which works for us
 	stop   atomic.Bool
 }
@@ -80,6 +81,7 @@ type watched struct {
 	n, sum [2]int64 // of each processor: probes, and the sum of what they found, in thousandths
 	spent  time.Duration
 	waited time.Duration // of the threads, less what ksoftirqd had meanwhile
+	stuck  bool          // one was ready to run all the time since the reading before, and did not
 }
 
 // startWatch begins; without an order for calm nothing is watched, and all is calm.
@@ -153,8 +155,40 @@ func bindTo(cpu int) error {
 	return nil
 }
 
-// boundTo finds the threads of processes that are bound to a processor: their schedstat.
-func boundTo(cpu int, pids []int) (names []string, err error) {
+// waiter is a thread that must not wait.
+type waiter struct {
+	task string // its folder in /proc
+	ran  string // how long it had run at the last look
+}
+
+// look returns how long the thread has waited, as far as Linux tells: of a wait that lasts it tells
+// nothing. stuck is that it has waited since the last look without running.
+func (w *waiter) look() (waited time.Duration, stuck bool, err error) {
+	text, err := os.ReadFile(w.task + "/schedstat")
+	if err != nil {
+		return 0, false, err
+	}
+	f := strings.Fields(string(text))
+	if len(f) != 3 {
+		return 0, false, fmt.Errorf("%s/schedstat: %q has not three fields", w.task, text)
+	}
+	ns, err := strconv.ParseInt(f[1], 10, 64)
+	if err != nil {
+		return 0, false, err
+	}
+	if f[0] == w.ran {
+		if text, err = os.ReadFile(w.task + "/stat"); err != nil {
+			return 0, false, err
+		}
+		_, state, _ := strings.Cut(string(text), ") ")
+		stuck = strings.HasPrefix(state, "R")
+	}
+	w.ran = f[0]
+	return time.Duration(ns), stuck, nil
+}
+
+// boundTo finds the threads of processes that are bound to a processor.
+func boundTo(cpu int, pids []int) (found []waiter, err error) {
 	for _, pid := range pids {
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil {
@@ -163,11 +197,11 @@ func boundTo(cpu int, pids []int) (names []string, err error) {
 		for _, task := range tasks {
 			text, err := os.ReadFile(task + "/status")
 			if err == nil && strings.Contains(string(text), fmt.Sprintf("\nCpus_allowed_list:\t%d\n", cpu)) {
-				names = append(names, task+"/schedstat")
+				found = append(found, waiter{task: task})
 			}
 		}
 	}
-	return names, nil
+	return found, nil
 }
 
 // preferred binds this thread to a processor and has it run before all others there.
@@ -221,12 +255,13 @@ func (w *watch) read() (s watched, err error) {
 		s.n[i], s.sum[i] = p.n.Load(), p.sum.Load()
 		s.spent += time.Duration(p.spent.Load())
 	}
-	for _, name := range w.waits {
-		t, err := waitedOf(name)
+	for i := range w.waits {
+		t, stuck, err := w.waits[i].look()
 		if err != nil {
 			return s, err
 		}
 		s.waited += t
+		s.stuck = s.stuck || stuck
 	}
 	if len(w.waits) > 0 {
 		t, err := processTime(w.ours)
@@ -239,9 +274,10 @@ func (w *watch) read() (s watched, err error) {
 }
 
 // kept reports whether others kept ours from their processors in the time between two
-// readings, with what is known of that otherwise.
-func (w *watch) kept(a, b *watched, took, away time.Duration) bool {
-	return len(w.probes) > 0 && max(b.waited-a.waited, away)*waitParts > took
+// readings, with what is known of that otherwise, and for how long as far as it was told.
+func (w *watch) kept(a, b *watched, took, away time.Duration) (time.Duration, bool) {
+	waited := max(b.waited-a.waited, away, 0)
+	return waited, len(w.probes) > 0 && (b.stuck || waited*waitParts > took)
 }
 
 // calm reports whether the time between two readings was, as probes see it.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -18,7 +20,7 @@ func found(times ...float64) *watched {
 }
 
 // A piece counts if both processors were calm and nobody waited; that a thread waited is told
-// late, so the piece before goes with it.
+// late, so those before go with it as far back as the wait may reach.
 func TestTally(t *testing.T) {
 	const took = 20 * time.Millisecond
 	w := &watch{o: calmOrder{Least: 1}, probes: []*probe{{finished: make(chan struct{})}, {finished: make(chan struct{})}}}
@@ -35,6 +37,7 @@ func TestTally(t *testing.T) {
 		slow   []float64
 		waited time.Duration
 		away   time.Duration
+		stuck  bool
 	}{
 		{sunk: 1, slow: []float64{1, 1.1}},
 		{sunk: 10, slow: []float64{1, 1.9}},
@@ -43,23 +46,27 @@ func TestTally(t *testing.T) {
 		{sunk: 10000, slow: []float64{1, 1}, waited: took / 5},
 		{sunk: 100000, slow: []float64{1, 1}, away: took / 5},
 		{sunk: 1000000, slow: []float64{1, 1}},
+		{sunk: 2, slow: []float64{1, 1}, stuck: true}, // and here all the time, which nobody is told yet
+		{sunk: 20, slow: []float64{1, 1}},
+		{sunk: 0, slow: []float64{1, 1}}, // a thread waits in all of these
+		{sunk: 0, slow: []float64{1, 1}},
+		{sunk: 0, slow: []float64{1, 1}},
+		{sunk: 3, slow: []float64{1, 1}, waited: 3*took + took/2}, // and is told here
+		{sunk: 30, slow: []float64{1, 1}},
 		{sunk: 10000000, slow: []float64{0, 0}}, // the last is never known to be calm
 	} {
 		b := found(piece.slow...)
-		b.waited = piece.waited
+		b.waited, b.stuck = piece.waited, piece.stuck
 		y.piece(&phase{Sunk: piece.sunk, Took: took}, new(watched), b, took, piece.away)
 	}
-	if y.calm.Sunk != 1000001 || y.all.Sunk != 11111111 {
-		t.Errorf("%d frames are of calm pieces and %d of all", y.calm.Sunk, y.all.Sunk)
-	}
 	ph, calm := y.counted(4 * took)
-	if ph.Sunk != 1000001 || calm.Calm != 2*took || len(calm.Slow) != 2 || math.Abs(calm.Slow[1]-1.05) > 1e-3 {
+	if y.all.Sunk != 11111166 || ph.Sunk != 31 || calm.Calm != 2*took || len(calm.Slow) != 2 || math.Abs(calm.Slow[1]-1.05) > 1e-3 {
 		t.Errorf("%+v %+v", ph, calm)
 	}
 	if math.Abs(calm.Tenth-1.3) > 1e-9 {
 		t.Errorf("the calmest tenth of twenty probes found %v at most, want 1.3, which two were below", calm.Tenth)
 	}
-	if ph, _ := y.counted(2 * took * (calmParts + 1)); ph.Sunk != 11111111 {
+	if ph, _ := y.counted(2 * took * (calmParts + 1)); ph.Sunk != 11111166 {
 		t.Errorf("of too little calm time %d frames count, not all", ph.Sunk)
 	}
 }
@@ -89,5 +96,41 @@ func TestReceived(t *testing.T) {
 	}
 	if n, err := received(f, "nolink"); err == nil {
 		t.Errorf("%d bytes of a link that is not there", n)
+	}
+}
+
+// A thread that wants a processor and has none is seen while it waits, and who sleeps is not taken for one.
+func TestWaiter(t *testing.T) {
+	start := func(words ...string) *waiter {
+		t.Helper()
+		cmd := exec.Command(words[0], words[1:]...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return &waiter{task: fmt.Sprintf("/proc/%d/task/%d", cmd.Process.Pid, cmd.Process.Pid)}
+	}
+	loop := []string{"taskset", "-c", "0", "sh", "-c", "while :; do :; done"}
+	sleeps := start("sleep", "1000")
+	start(loop...)
+	last := start(append([]string{"chrt", "--idle", "0"}, loop...)...)
+	look := func(w *waiter) bool {
+		t.Helper()
+		_, stuck, err := w.look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stuck
+	}
+	rested := 0
+	for deadline := time.Now().Add(patience); !look(last) || rested < 10; {
+		if before := sleeps.ran; look(sleeps) {
+			t.Fatal("a program that sleeps is taken for one that waits for a processor")
+		} else if before == sleeps.ran {
+			rested++
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a program that goes after all others was never seen to wait")
+		}
 	}
 }

@@ -29,8 +29,8 @@ func (m *meter[S, T]) slice(o calmOrder, clock *processors, want time.Duration) 
 		span = want
 	}
 	before, a, err := m.look(w)
-	for err == nil && (m.whole || !w.enough(t.took.calm, t.took.all, want)) {
-		if err = m.pass(span, t.took.held > 0); err != nil {
+	for err == nil && (m.whole || !w.enough(t.calm(), t.took, want)) {
+		if err = m.pass(span, t.atLast()); err != nil {
 			break
 		}
 		var after watched
@@ -57,43 +57,80 @@ func (m *meter[S, T]) look(w *watch) (found watched, s S, err error) {
 	return found, s, err
 }
 
-// tally adds pieces of a slice up: all of them, and those that were calm.
+// tally adds pieces of a slice up: all of them, and keeps those that seem to be calm.
 type tally[T any] struct {
-	w                 *watch
-	add               func(to, piece *T)
-	all, calm, held   T
-	inAll, inCalm, in watched                                 // what the probes found in those
-	took              struct{ all, calm, held time.Duration } // and how long they are
+	w     *watch
+	add   func(to, piece *T)
+	all   T
+	inAll watched // what the probes found
+	took  time.Duration
+	held  []heldPiece[T] // in their order
 }
 
-// piece adds one. A calm piece is held back until the next one is known: a thread's waiting is
-// told when it ends, so that one that waits a while may have begun before.
+// heldPiece is a piece that was calm as far as is known. A thread's waiting is told when it ends,
+// so that one that waits for long has begun pieces before; and they, in which nothing was done, would be
+// calm time without any work.
+type heldPiece[T any] struct {
+	piece    T
+	in       watched
+	end, dur time.Duration // of the slice
+}
+
+// piece adds one, and gives up those that a wait which was told now may reach back to.
 func (t *tally[T]) piece(piece *T, a, b *watched, took, away time.Duration) {
 	t.add(&t.all, piece)
 	t.inAll.add(a, b)
-	t.took.all += took
-	kept := t.w.kept(a, b, took, away)
-	if !kept {
-		t.add(&t.calm, &t.held)
-		t.inCalm.add(new(watched), &t.in)
-		t.took.calm += t.took.held
+	began := t.took
+	t.took += took
+	waited, kept := t.w.kept(a, b, took, away)
+	if kept {
+		// It ended in this piece, at its beginning perhaps, and had begun so much earlier.
+		for len(t.held) > 0 && t.held[len(t.held)-1].end >= began-waited {
+			t.held = t.held[:len(t.held)-1]
+		}
+		return
 	}
-	t.held, t.in, t.took.held = *new(T), watched{}, 0
-	if !kept && t.w.calm(a, b) {
-		t.add(&t.held, piece)
-		t.in.add(a, b)
-		t.took.held = took
+	if t.w.calm(a, b) {
+		h := heldPiece[T]{end: t.took, dur: took}
+		t.add(&h.piece, piece)
+		h.in.add(a, b)
+		t.held = append(t.held, h)
 	}
+}
+
+// atLast reports whether the last piece is held.
+func (t *tally[T]) atLast() bool { return len(t.held) > 0 && t.held[len(t.held)-1].end == t.took }
+
+// known are the pieces that are held but the last one: of that it is not known yet.
+func (t *tally[T]) known() []heldPiece[T] {
+	if t.atLast() {
+		return t.held[:len(t.held)-1]
+	}
+	return t.held
+}
+
+// calm is how long those are.
+func (t *tally[T]) calm() (sum time.Duration) {
+	for _, h := range t.known() {
+		sum += h.dur
+	}
+	return sum
 }
 
 // counted ends the watch and returns what counts: what was calm, or all where that is too little
 // of the time that was wanted, or where nobody watched.
 func (t *tally[T]) counted(want time.Duration) (*T, calmTime) {
-	c := calmTime{Calm: t.took.calm, Tenth: calmestTenth(t.w.end())}
-	if len(t.w.probes) > 0 && trusted(t.took.calm, want) {
-		c.Slow = t.w.slow(&t.inCalm)
-		return &t.calm, c
+	c := calmTime{Calm: t.calm(), Tenth: calmestTenth(t.w.end())}
+	if len(t.w.probes) == 0 || !trusted(c.Calm, want) {
+		c.Slow = t.w.slow(&t.inAll)
+		return &t.all, c
 	}
-	c.Slow = t.w.slow(&t.inAll)
-	return &t.all, c
+	var calm T
+	var in watched
+	for _, h := range t.known() {
+		t.add(&calm, &h.piece)
+		in.add(new(watched), &h.in)
+	}
+	c.Slow = t.w.slow(&in)
+	return &calm, c
 }
