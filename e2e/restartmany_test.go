@@ -21,7 +21,7 @@ const manyFlows = 10000
 // what else runs on the machine (urgent): both ends of the connections do, and keep it busy.
 func TestRestartUnderTenThousand(t *testing.T) {
 	other := otherBuild(t)
-	d := newDirector(t, setup{driver: "afxdp", mode: "native", workers: 1, queues: 1, offload: "on", keep: true, conf: smallTable, urgent: true})
+	d := newDirector(t, setup{driver: "afxdp", mode: "native", workers: 1, queues: 1, offload: "on", keep: true, conf: smallTable})
 	d.echoServices()
 	for port, service := range []string{"10.0.0.100:7001", "[2001:db8:10::100]:7001"} {
 		local := []string{"192.168.100.200", "2001:db8:100::200"}[port]

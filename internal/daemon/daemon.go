@@ -95,13 +95,14 @@ func Serve(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if err := precede(conf.Tunables.Nice); err != nil {
-		log.Warn("packets may wait while other programs have the processor", "err", err)
-	}
 	d, err := director.New(conf.Boot, conf.Tunables, log.Logger)
 	if err != nil {
 		_ = listener.Close()
 		return err
+	}
+	// Not before: of a start most is for later packets, and others have the processor meanwhile.
+	if err := precede(conf.Tunables.Nice); err != nil {
+		log.Warn("packets may wait while other programs have the processor", "err", err)
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
