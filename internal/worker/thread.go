@@ -114,19 +114,13 @@ func (t *Thread) run() {
 		for _, w := range t.workers {
 			busy = w.Breathe() || busy
 		}
-		if busy {
+		if busy || t.busyPoll && len(t.workers) > 0 {
 			idle = 0
 			continue
 		}
-		if idle++; idle < spins {
-			continue
+		if idle++; idle >= spins {
+			t.doze()
 		}
-		if t.busyPoll && len(t.workers) > 0 {
-			idle = 0
-			yield()
-			continue
-		}
-		t.doze()
 	}
 }
 
@@ -143,10 +137,6 @@ func (t *Thread) obey() {
 		f()
 	}
 }
-
-// yield lets others that wait for this processor go first, once: what we poll for may be in the
-// hands of one of them, the kernel's ksoftirqd, whose nice value is greater than ours.
-func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // doze sleeps until a packet, a question or the next look at the timers.
 func (t *Thread) doze() {

@@ -54,6 +54,7 @@ const (
 	DefaultTxDesc       = 1024
 	DefaultLogLevel     = "WARNING"
 	DefaultNice         = -20
+	DefaultNiceSpinning = 0 // with busy_poll: who never sleeps leaves others a hundredth, ksoftirqd too
 )
 
 func defaults() Config {
@@ -82,6 +83,9 @@ func defaults() Config {
 func compile(name string, nodes []block.Node) (*Config, []Warning, error) {
 	r := &reader{cfg: defaults(), whole: block.Pos{File: name, Line: 1}}
 	r.read("the file", nodes, r.file())
+	if t := &r.cfg.Tunables; t.BusyPoll && r.nice == nil {
+		t.Nice = DefaultNiceSpinning
+	}
 	r.check()
 	if err := r.err(); err != nil {
 		return nil, r.warnings, err

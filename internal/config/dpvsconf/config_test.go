@@ -252,8 +252,15 @@ func TestWarnings(t *testing.T) {
 
 func TestSwitches(t *testing.T) {
 	for text, want := range map[string]bool{"busy_poll": true, "busy_poll on": true, "busy_poll off": false, "busy_poll \"on\"": true} {
-		if c, _ := mustParse(t, quick+"global_defs {\n"+text+"\n}"); c.Tunables.BusyPoll != want {
+		c, _ := mustParse(t, quick+"global_defs {\n"+text+"\n}")
+		if c.Tunables.BusyPoll != want {
 			t.Errorf("%s: BusyPoll = %v", text, c.Tunables.BusyPoll)
+		}
+		if nice := map[bool]int{true: 0, false: -20}[want]; c.Tunables.Nice != nice {
+			t.Errorf("%s: Nice = %d, want %d", text, c.Tunables.Nice, nice)
+		}
+		if c, _ := mustParse(t, quick+"global_defs {\nnice -5\n"+text+"\n}"); c.Tunables.Nice != -5 {
+			t.Errorf("nice -5, %s: Nice = %d", text, c.Tunables.Nice)
 		}
 	}
 }

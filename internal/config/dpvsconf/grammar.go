@@ -65,8 +65,11 @@ func (r *reader) global() rules {
 		"kni":                 r.flag(&r.cfg.Boot.KNI),
 		"lldp":                r.later(),
 		"busy_poll":           r.flag(&t.BusyPoll),
-		"nice":                number(r, &t.Nice, -20, 19, "-20"),
-		"offload":             choice(r, &r.cfg.Boot.Offload, spec.OffloadAuto, spec.OffloadOn, spec.OffloadOff),
+		"nice": func(n *block.Node) {
+			r.nice = &n.Pos
+			number(r, &t.Nice, -20, 19, "-20, with busy_poll 0")(n)
+		},
+		"offload": choice(r, &r.cfg.Boot.Offload, spec.OffloadAuto, spec.OffloadOn, spec.OffloadOff),
 	}
 }
 

@@ -26,6 +26,7 @@ type reader struct {
 	// Where things were said, for the checks across blocks.
 	secret  *block.Pos // stable_secret; nil: nowhere
 	pool6   *block.Pos // conn_pool_ipv6; nil: nowhere
+	nice    *block.Pos // nice; nil: nowhere
 	devices map[string]place
 	bonds   map[string]bondPlace
 	workers map[string]place
