@@ -17,8 +17,9 @@ const manyFlows = 10000
 // byte, each with a line and its echo every three seconds, while the daemon is killed and started
 // again 20 times, and replaced by another build 5 times. None fails, no segment of any of them is lost, so
 // that none waits for its repetition; new connections are made within a second of a start, and
-// counters go on. What it prints is the evidence of docs/operations.md. The daemon goes before
-// what else runs on the machine (urgent): both ends of the connections do, and keep it busy.
+// counters go on. What it prints is the evidence of docs/operations.md. Both ends of the connections
+// keep the machine busy; the daemon goes before them once it is ready, as it does by default, and
+// beside them while it starts.
 func TestRestartUnderTenThousand(t *testing.T) {
 	other := otherBuild(t)
 	d := newDirector(t, setup{driver: "afxdp", mode: "native", workers: 1, queues: 1, offload: "on", keep: true, conf: smallTable})
