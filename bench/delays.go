@@ -12,13 +12,17 @@ import (
 // themselves, above it each power of two has 16: bpf/generate.bpf.c counts the same.
 const classes = 1024
 
+// longest is where the classes end: the last one, which has none of the classes between, is of what is
+// as long or longer, eighteen minutes.
+const longest = time.Duration(1) << 40
+
 // delays counts by class.
 type delays []uint64
 
 func classOf(d time.Duration) int {
 	ns := uint64(max(d, 0))
 	switch power := bits.Len64(ns) - 1; {
-	case ns>>40 != 0:
+	case ns >= uint64(longest):
 		return classes - 1
 	case ns < 16:
 		return int(ns)
@@ -34,6 +38,9 @@ func middle(class int) time.Duration { return within(class, 1, 1) }
 func within(class int, k, n uint64) time.Duration {
 	if class < 16 {
 		return time.Duration(class)
+	}
+	if class == classes-1 {
+		return longest
 	}
 	power := class/16 + 3
 	width := uint64(1) << (power - 4)

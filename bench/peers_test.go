@@ -132,6 +132,11 @@ func TestDelays(t *testing.T) {
 			t.Errorf("%v of 1024 to 1151 ns, evenly, took %d (%v), want %d", part, got, err, want)
 		}
 	}
+	for _, d := range []time.Duration{longest - 1, longest, 1 << 62} {
+		if got := middle(classOf(d)); got < longest*9/10 || got > longest {
+			t.Errorf("%s stands for a delay of %s", got, d)
+		}
+	}
 	late, away := make(delays, classes), make(delays, classes)
 	away[classOf(10*time.Millisecond)] = 2
 	late.late(away, time.Millisecond)

@@ -19,7 +19,7 @@ func TestPace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer obj.Close()
-	const interval = 100 * time.Microsecond // of which it catches up with 64
+	const interval = 100 * time.Millisecond // of which it catches up with 64
 	set := func(v *ebpf.Variable, value any) {
 		t.Helper()
 		if err := v.Set(value); err != nil {
@@ -35,10 +35,10 @@ func TestPace(t *testing.T) {
 		lost bool // it does not catch up: the next is due an interval after this one
 		away int
 	}{
-		{"a little late", 3 * time.Millisecond, 0, false, 0},
-		{"away", 20 * time.Millisecond, 0, true, 1},
-		{"the first of a call", 20 * time.Millisecond, 1, true, 0},
-		{"the first of a call, a little late", 3 * time.Millisecond, 1, true, 0},
+		{"a little late", time.Second, 0, false, 0},
+		{"away", 30 * time.Second, 0, true, 1},
+		{"the first of a call", 30 * time.Second, 1, true, 0},
+		{"the first of a call, a little late", time.Second, 1, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set(obj.Away, [classes]uint64{})
