@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,14 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	if os.Getenv("WEIR_TEST_PRECEDE") != "" {
+		behind, stay := make(chan int), make(chan struct{})
+		go func() {
+			runtime.LockOSThread() // for good
+			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+			behind <- unix.Gettid()
+			<-stay
+		}()
+		last := <-behind
 		if err := precede(-20); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -46,6 +55,9 @@ func TestMain(m *testing.M) {
 		for _, task := range tasks {
 			id, _ := strconv.Atoi(task.Name())
 			kernel, err := unix.Getpriority(unix.PRIO_PROCESS, id) // 20 less the nice value
+			if id == last {
+				fmt.Print("behind others ")
+			}
 			fmt.Println(20-kernel, err)
 		}
 		fmt.Print(string(text))

@@ -32,8 +32,13 @@ func precede(nice int) error {
 
 // precedeThreads goes through the threads until it met none that it did not know: who was made
 // meanwhile may have its value from one that was not changed yet. Later ones have it from those.
+// Threads that were put behind others (director.later) stay there.
 func precedeThreads(nice int) error {
 	done := map[string]bool{}
+	usual, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the nice value, of this thread
+	if err != nil {
+		return fmt.Errorf("what nice value this thread has: %w", err)
+	}
 	for {
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -45,10 +50,13 @@ func precedeThreads(nice int) error {
 			if err != nil || done[task.Name()] {
 				continue
 			}
+			done[task.Name()] = true
+			if has, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && has < usual {
+				continue
+			}
 			if err := unix.Setpriority(unix.PRIO_PROCESS, id, nice); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("give the threads nice %d: %w", nice, err)
 			}
-			done[task.Name()] = true
 		}
 		if len(done) == before {
 			return nil

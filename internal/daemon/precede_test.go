@@ -30,10 +30,18 @@ func TestPrecede(t *testing.T) {
 			if len(threads) < 2 { // Go has some from the beginning
 				t.Errorf("%d threads", len(threads))
 			}
+			behind := 0
 			for _, thread := range threads {
-				if thread != "-20 <nil>" {
+				switch thread {
+				case "-20 <nil>":
+				case "behind others 19 <nil>":
+					behind++
+				default:
 					t.Errorf("a thread's nice value is %s", thread)
 				}
+			}
+			if behind != 1 {
+				t.Errorf("%d threads are behind others still, want the one that was", behind)
 			}
 		})
 	}
