@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -157,34 +156,27 @@ func bindTo(cpu int) error {
 
 // waiter is a thread that must not wait.
 type waiter struct {
-	task string // its folder in /proc
-	ran  string // how long it had run at the last look
+	task string        // its folder in /proc
+	ran  time.Duration // how long it had run at the last look
 }
 
 // look returns how long the thread has waited, as far as Linux tells: of a wait that lasts it tells
 // nothing. stuck is that it has waited since the last look without running.
 func (w *waiter) look() (waited time.Duration, stuck bool, err error) {
-	text, err := os.ReadFile(w.task + "/schedstat")
+	ran, waited, err := schedstat(w.task)
 	if err != nil {
 		return 0, false, err
 	}
-	f := strings.Fields(string(text))
-	if len(f) != 3 {
-		return 0, false, fmt.Errorf("%s/schedstat: %q has not three fields", w.task, text)
-	}
-	ns, err := strconv.ParseInt(f[1], 10, 64)
-	if err != nil {
-		return 0, false, err
-	}
-	if f[0] == w.ran {
-		if text, err = os.ReadFile(w.task + "/stat"); err != nil {
+	if ran == w.ran {
+		text, err := os.ReadFile(w.task + "/stat")
+		if err != nil {
 			return 0, false, err
 		}
 		_, state, _ := strings.Cut(string(text), ") ")
 		stuck = strings.HasPrefix(state, "R")
 	}
-	w.ran = f[0]
-	return time.Duration(ns), stuck, nil
+	w.ran = ran
+	return waited, stuck, nil
 }
 
 // boundTo finds the threads of processes that are bound to a processor.

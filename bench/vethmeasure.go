@@ -154,23 +154,23 @@ func (p *part) kept() (time.Duration, error) {
 	return waited - ours, err
 }
 
-// waitedTime is how long a thread of this process was ready to run and did not, the second
-// field of its schedstat.
+// waitedTime is how long a thread of this process was ready to run and did not.
 func waitedTime(thread int) (time.Duration, error) {
-	return waitedOf(fmt.Sprintf("/proc/self/task/%d/schedstat", thread))
+	_, waited, err := schedstat(fmt.Sprintf("/proc/self/task/%d", thread))
+	return waited, err
 }
 
-func waitedOf(name string) (time.Duration, error) {
-	b, err := os.ReadFile(name)
+// schedstat is how long a thread, or a process's first, has run and was ready to run and did not: the
+// first two fields of its schedstat.
+func schedstat(task string) (ran, waited time.Duration, err error) {
+	b, err := os.ReadFile(task + "/schedstat")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	f := strings.Fields(string(b))
-	if len(f) != 3 {
-		return 0, fmt.Errorf("%s: %q has not three fields", name, b)
+	if _, err = fmt.Sscan(string(b), &ran, &waited); err != nil {
+		return 0, 0, fmt.Errorf("%s/schedstat: %q: %w", task, b, err)
 	}
-	ns, err := strconv.ParseInt(f[1], 10, 64)
-	return time.Duration(ns), err
+	return ran, waited, nil
 }
 
 // between is the difference of two samples.

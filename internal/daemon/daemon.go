@@ -102,7 +102,7 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	// Not before: of a start most is for later packets, and others have the processor meanwhile.
 	if err := precede(conf.Tunables.Nice); err != nil {
-		log.Warn("packets may wait while other programs have the processor", "err", err)
+		log.Warn("packets may wait while other programs have the processor: give Weir CAP_SYS_NICE, or say nice 0 in dpvs.conf", "err", err)
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -21,7 +21,7 @@ const autogroup = "/proc/self/autogroup"
 // lead, such as a shell's, is left alone, for all that is started there would have that value as
 // well. 0 leaves all as it is.
 //
-// All threads have the same value, not the workers' a lesser one: ten times a second and more Go's
+// All threads have the same value, not the workers' a lesser one: a hundred times a second Go's
 // scheduler takes a worker's turn, and another thread gives it back, for which that must run.
 func precede(nice int) error {
 	if nice == 0 {
