@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,44 +26,55 @@ type capture struct {
 	link string
 	file string
 	dump *netns.Process
+	said *lines
 }
 
-// tcpdump captures on a link until read.
+// snapshot is how much of a frame is captured, in bytes: a whole one of any link of
+// a bed. tcpdump has its ring in slots of that size, so that with its default, 256
+// KiB, 64 MiB have room for a thousand frames: less than one upload, when tcpdump
+// has to wait for a processor.
+const snapshot = "2048"
+
+// tcpdump captures on a link until stop.
 func (b *bed) tcpdump(in *netns.Namespace, link string) *capture {
 	b.t.Helper()
-	c := &capture{bed: b, in: in, link: link, file: b.path(in.Name() + "-" + link + ".pcap")}
-	said := &lines{}
-	cmd := exec.Command("tcpdump", "-i", link, "-n", "-U", "--immediate-mode", "-B", "65536", "-Z", "root", "-w", c.file)
-	cmd.Stderr = said
+	c := &capture{bed: b, in: in, link: link, file: b.path(in.Name() + "-" + link + ".pcap"), said: &lines{}}
+	cmd := exec.Command("tcpdump", "-i", link, "-n", "-U", "--immediate-mode", "-s", snapshot, "-B", "65536", "-Z", "root", "-w", c.file)
+	cmd.Stderr = c.said
 	var err error
 	if c.dump, err = in.Start(cmd); err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(c.dump.Kill)
-	eventually(b.t, "tcpdump listens", func() bool { return strings.Contains(said.String(), "listening on") })
+	eventually(b.t, "tcpdump listens", func() bool { return strings.Contains(c.said.String(), "listening on") })
 	return c
 }
 
 // stop ends the capture with all that was seen so far in the file: a frame that
-// is sent now has to be there, too.
+// is sent now has to be there, too. A capture that missed a frame is no witness.
 func (c *capture) stop() {
 	t := c.bed.t
 	t.Helper()
 	marker := noiseBytes(t, 32)
-	if err := c.in.Do(func() error { return sendMarker(c.link, marker) }); err != nil {
-		t.Fatal(err)
-	}
 	eventually(t, "tcpdump has written all that it saw", func() bool {
+		if err := c.in.Do(func() error { return sendMarker(c.link, marker, 1) }); err != nil {
+			t.Fatal(err)
+		}
 		seen, err := os.ReadFile(c.file)
 		return err != nil || bytes.Contains(seen, marker)
 	})
 	c.dump.Signal(syscall.SIGINT)
 	_ = c.dump.Wait(within(t, patience))
+	if m := missed.FindStringSubmatch(c.said.String()); m == nil || m[1] != "0" {
+		t.Errorf("tcpdump on %s of %s was too slow for what it had to see:\n%s", c.link, c.in.Name(), c.said)
+	}
 }
 
-// sendMarker sends a frame of no protocol to the next machine on a link, which no
+var missed = regexp.MustCompile(`(\d+) packets? dropped by kernel`)
+
+// sendMarker sends n frames of no protocol to the next machine on a link, which no
 // switch passes on.
-func sendMarker(link string, data []byte) error {
+func sendMarker(link string, data []byte, n int) error {
 	iface, err := net.InterfaceByName(link)
 	if err != nil {
 		return err
@@ -73,7 +85,13 @@ func sendMarker(link string, data []byte) error {
 	}
 	defer unix.Close(fd)
 	const header = "\x01\x80\xc2\x00\x00\x0e" + "\x02weir\x01" + "\x88\xb5" // IEEE's local experimental type
-	return unix.Sendto(fd, append([]byte(header), data...), 0, &unix.SockaddrLinklayer{Ifindex: iface.Index, Halen: 6})
+	frame := append([]byte(header), data...)
+	for range n {
+		if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: iface.Index, Halen: 6}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // segment is a captured TCP segment or UDP datagram, as tshark judges it.
