@@ -11,14 +11,18 @@ import (
 
 // A worker hardly waits for its processor while a program of another session, as any service is,
 // computes there for ever: nice is -20 unless the file says otherwise, for Weir's threads and for
-// its session. With 0 it waits its turn.
+// its session. With 0 it waits its turn. A worker with time to rest has a real-time priority besides,
+// by which alone it does not wait either.
 func TestWorkerGoesBeforeOthers(t *testing.T) {
 	for _, c := range []struct {
 		conf, nice  string
+		priority    string
 		least, most float64 // of the time that it wants the processor, it waits
 	}{
-		{"", "-20", 0, 0.2},
-		{"nice 0", "0", 0.3, 1},
+		{"", "-20", "1", 0, 0.1},
+		{"nice 0", "0", "1", 0, 0.1},
+		{"rt_priority 0", "-20", "0", 0, 0.2},
+		{"nice 0\n    rt_priority 0", "0", "0", 0.3, 1},
 	} {
 		t.Run(c.conf, func(t *testing.T) {
 			s := one
@@ -29,6 +33,9 @@ func TestWorkerGoesBeforeOthers(t *testing.T) {
 				t.Errorf("the worker's thread has nice %s, want %s", got, c.nice)
 			}
 			d.sessionNice(d.daemon.PID(), c.nice)
+			eventually(t, "an idle worker has the real-time priority "+c.priority, func() bool {
+				return statOf(t, worker)[priorityField] == c.priority
+			})
 
 			d.start(d.client(), "taskset", "-c", "0", "sh", "-c", "while :; do :; done")
 			held := d.steady("10.0.0.100:80", 10, "kept")
@@ -67,7 +74,11 @@ func (d *director) workerThread(cpu int) string {
 }
 
 // niceField is where proc(5), stat, has the nice value, counted from the state.
-const niceField = 16
+// priorityField is where it has the real-time priority.
+const (
+	niceField     = 16
+	priorityField = 37
+)
 
 // statOf are the fields of a thread's stat behind its name, which may have spaces.
 func statOf(t *testing.T, task string) []string {

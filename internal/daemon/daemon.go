@@ -174,7 +174,7 @@ func reload(d *director.Director, conf *dpvsconf.Config, log *logger, path strin
 		log.Warn("reload: " + what + ": needs a restart; the running value stays")
 	}
 	// What needs a restart stays, so that the next reload names it again.
-	next.Tunables.BusyPoll, next.Tunables.Nice = conf.Tunables.BusyPoll, conf.Tunables.Nice
+	next.Tunables.BusyPoll, next.Tunables.Nice, next.Tunables.RTPriority = conf.Tunables.BusyPoll, conf.Tunables.Nice, conf.Tunables.RTPriority
 	next.Tunables.LogTimestamp = conf.Tunables.LogTimestamp
 	newLog, err := log.open(&next.Tunables)
 	if err == nil {

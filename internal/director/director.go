@@ -243,7 +243,7 @@ func (d *Director) makeWorkers(lanes []spec.Worker) error {
 			d.log.Warn(fmt.Sprintf("worker %s: there is no cpu %d here (%d cpus): it runs on any", lane.Name, cpu, runtime.NumCPU()))
 			cpu = -1
 		}
-		t, err := worker.NewThread(lane.Name, cpu, d.tunables.BusyPoll)
+		t, err := worker.NewThread(lane.Name, cpu, d.tunables.BusyPoll, d.tunables.RTPriority)
 		if err != nil {
 			return err
 		}

@@ -104,6 +104,9 @@ type Tunables struct {
 	// Nice, -20 to 19, is how Weir's threads, and the session where it leads one, stand to
 	// other programs (nice(2), sched(7)); 0: as Weir was started. Fixed at start.
 	Nice int
+	// RTPriority, 1 to 99, is the real-time priority (sched(7), SCHED_FIFO) of workers that have time
+	// to rest; 0: none. Fixed at start.
+	RTPriority int
 }
 
 // Driver is how a port is driven.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weir/internal/clock"
 	"weir/internal/port"
 )
 
@@ -21,6 +22,7 @@ type Thread struct {
 
 	busyPoll bool
 	alarm    *alarm
+	realtime realtime // thread-owned
 
 	mu      sync.Mutex // guards orders; taken by the thread only when there are any
 	orders  []func()
@@ -33,8 +35,10 @@ type Thread struct {
 // Idle rounds before a thread sleeps, and how long it sleeps at most: timers
 // are 67 ms wide.
 const (
-	spins   = 32
-	maxDoze = 50 * time.Millisecond
+	spins = 32
+	// While it owes others rest (realtime): its queues were empty once more at least.
+	spinsOwing = 2
+	maxDoze    = 50 * time.Millisecond
 	// While packets wait for a neighbour: another worker may get its answer.
 	shortDoze = time.Millisecond
 )
@@ -43,13 +47,15 @@ const (
 // serves many workers' in their stead, is found when it looks at its timers.
 const maxPolled = 256
 
-// NewThread makes a thread that breathes workers. It does not run yet.
-func NewThread(name string, cpu int, busyPoll bool) (*Thread, error) {
+// NewThread makes a thread that breathes workers. It does not run yet. While it has time to rest it
+// has the real-time priority, 1 to 99 (sched(7), SCHED_FIFO); 0: it never has one.
+func NewThread(name string, cpu int, busyPoll bool, priority int) (*Thread, error) {
 	a, err := newAlarm()
 	if err != nil {
 		return nil, err
 	}
-	return &Thread{Name: name, CPU: cpu, busyPoll: busyPoll, alarm: a, stopped: make(chan struct{})}, nil
+	return &Thread{Name: name, CPU: cpu, busyPoll: busyPoll, alarm: a, stopped: make(chan struct{}),
+		realtime: realtime{priority: priority, set: policy(priority)}}, nil
 }
 
 // Start runs the thread until Stop.
@@ -114,11 +120,12 @@ func (t *Thread) run() {
 		for _, w := range t.workers {
 			busy = w.Breathe() || busy
 		}
+		t.realtime.breathed()
 		if busy || t.busyPoll && len(t.workers) > 0 {
 			idle = 0
 			continue
 		}
-		if idle++; idle >= spins {
+		if idle++; idle >= spins || idle >= spinsOwing && t.realtime.owes(clock.Nanos()) {
 			t.doze()
 		}
 	}
@@ -164,7 +171,9 @@ func (t *Thread) doze() {
 			doze = shortDoze
 		}
 	}
+	from := clock.Nanos()
 	_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond)) // EINTR: a look too early
+	t.realtime.rested(from, clock.Nanos())
 	for _, w := range t.workers {
 		w.twins.Wake()
 	}

@@ -54,6 +54,7 @@ const (
 	DefaultTxDesc       = 1024
 	DefaultLogLevel     = "WARNING"
 	DefaultNice         = -20
+	DefaultRTPriority   = 1
 	DefaultNiceSpinning = 0 // with busy_poll: who never sleeps leaves others a hundredth, ksoftirqd too
 )
 
@@ -75,6 +76,7 @@ func defaults() Config {
 			NeighTimeout: DefaultNeighTimeout,
 			UOATrail:     DefaultUOATrail,
 			Nice:         DefaultNice,
+			RTPriority:   DefaultRTPriority,
 		},
 	}
 }
@@ -85,6 +87,9 @@ func compile(name string, nodes []block.Node) (*Config, []Warning, error) {
 	r.read("the file", nodes, r.file())
 	if t := &r.cfg.Tunables; t.BusyPoll && r.nice == nil {
 		t.Nice = DefaultNiceSpinning
+	}
+	if t := &r.cfg.Tunables; t.BusyPoll && t.RTPriority > 0 && r.rt != nil {
+		r.warnf(*r.rt, "rt_priority %d does nothing with busy_poll on: a worker that never sleeps would leave others, ksoftirqd with its packets among them, nothing of its processor", t.RTPriority)
 	}
 	r.check()
 	if err := r.err(); err != nil {

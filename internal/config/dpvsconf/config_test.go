@@ -106,7 +106,7 @@ func TestDefaults(t *testing.T) {
 			IPv6:      spec.IPv6{AddrGenMode: "eui64"},
 		},
 		Tunables: spec.Tunables{
-			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3, Nice: -20,
+			LogLevel: "WARNING", DefaultTTL: 64, NeighTimeout: 60, UOATrail: 3, Nice: -20, RTPriority: 1,
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 2, Established: 900, SynSent: 3, SynRecv: 30, FinWait: 7, TimeWait: 7, Close: 3,
@@ -166,7 +166,7 @@ func TestWholeGrammar(t *testing.T) {
 			}},
 		},
 		Tunables: spec.Tunables{
-			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true, Nice: 5,
+			LogLevel: "DEBUG", LogFile: "/var/log/dpvs log", LogTimestamp: true, BusyPoll: true, Nice: 5, RTPriority: 12,
 			Timeouts: spec.Timeouts{
 				TCP: spec.TCPTimeouts{
 					None: 11, Established: 12, SynSent: 13, SynRecv: 14, FinWait: 15, TimeWait: 16, Close: 17,
@@ -261,6 +261,23 @@ func TestSwitches(t *testing.T) {
 		}
 		if c, _ := mustParse(t, quick+"global_defs {\nnice -5\n"+text+"\n}"); c.Tunables.Nice != -5 {
 			t.Errorf("nice -5, %s: Nice = %d", text, c.Tunables.Nice)
+		}
+	}
+}
+
+// A worker that never sleeps gets no real-time priority: who asks for both is told.
+func TestRTPriority(t *testing.T) {
+	for text, want := range map[string]struct{ priority, warnings int }{
+		"":                             {1, 0},
+		"rt_priority 0":                {0, 0},
+		"rt_priority 50":               {50, 0},
+		"busy_poll on":                 {1, 0},
+		"busy_poll on\nrt_priority 0":  {0, 0},
+		"busy_poll on\nrt_priority 50": {50, 1},
+	} {
+		c, warnings := mustParse(t, quick+"global_defs {\n"+text+"\n}")
+		if c.Tunables.RTPriority != want.priority || len(warnings) != want.warnings {
+			t.Errorf("%q: RTPriority = %d, warnings %q", text, c.Tunables.RTPriority, warnings)
 		}
 	}
 }

@@ -21,6 +21,9 @@ func Diff(running, wanted *Config) (needRestart []string) {
 	if running.Tunables.Nice != wanted.Tunables.Nice {
 		needRestart = append(needRestart, "nice")
 	}
+	if running.Tunables.RTPriority != wanted.Tunables.RTPriority {
+		needRestart = append(needRestart, "rt_priority")
+	}
 	if a.KNI != b.KNI {
 		needRestart = append(needRestart, "kni")
 	}

@@ -21,7 +21,7 @@ func TestDiff(t *testing.T) {
 			"sizes", base, base + "netif_defs { pktpool_size 4096 }\nneigh_defs { unres_queue_length 16 }\nipvs_defs { conn {\n conn_pool_size 65536\n conn_pool_ipv6 1024\n } }\nglobal_defs { kni off }",
 			[]string{"kni", "pktpool_size", "unres_queue_length", "conn_pool_size", "conn_pool_ipv6"},
 		},
-		{"what is no size", base, base + "global_defs { log_with_timestamp on\n busy_poll on\n nice 0 }", []string{"log_with_timestamp", "busy_poll", "nice"}},
+		{"what is no size", base, base + "global_defs { log_with_timestamp on\n busy_poll on\n nice 0\n rt_priority 0 }", []string{"log_with_timestamp", "busy_poll", "nice", "rt_priority"}},
 		{"ports of local addresses", base, base + "sa_pool { port_range 1025-2047 }", []string{"port_range"}},
 		{"IPv6", base, base + "ipv6_defs {\n disable on\n forwarding on\n addr_gen_mode stable-privacy\n stable_secret 00112233445566778899aabbccddeeff\n}", []string{"ipv6_defs disable", "addr_gen_mode", "stable_secret"}},
 		{"the default is said", base, base + "sa_pool { port_range 1025-65535 }", nil},

@@ -69,6 +69,10 @@ func (r *reader) global() rules {
 			r.nice = &n.Pos
 			number(r, &t.Nice, -20, 19, "-20, with busy_poll 0")(n)
 		},
+		"rt_priority": func(n *block.Node) {
+			r.rt = &n.Pos
+			number(r, &t.RTPriority, 0, 99, "1")(n)
+		},
 		"offload": choice(r, &r.cfg.Boot.Offload, spec.OffloadAuto, spec.OffloadOn, spec.OffloadOff),
 	}
 }

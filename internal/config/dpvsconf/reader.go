@@ -27,6 +27,7 @@ type reader struct {
 	secret  *block.Pos // stable_secret; nil: nowhere
 	pool6   *block.Pos // conn_pool_ipv6; nil: nowhere
 	nice    *block.Pos // nice; nil: nowhere
+	rt      *block.Pos // rt_priority likewise
 	devices map[string]place
 	bonds   map[string]bondPlace
 	workers map[string]place

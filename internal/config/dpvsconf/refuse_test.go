@@ -58,6 +58,7 @@ func TestRefuse(t *testing.T) {
 		{"frames", quick + "netif_defs {\n pktpool_size 9\n}", "conf:6: pktpool_size 9 is not a number from 1023 to 134217727 (default: 16384)"},
 		{"switch", quick + "global_defs {\n busy_poll yes\n}", "conf:6: busy_poll yes is neither on nor off (default: off)"},
 		{"nice", quick + "global_defs {\n nice -21\n}", "conf:6: nice -21 is not a number from -20 to 19 (default: -20, with busy_poll 0)"},
+		{"real-time priority", quick + "global_defs {\n rt_priority 100\n}", "conf:6: rt_priority 100 is not a number from 0 to 99 (default: 1)"},
 		{"offload", quick + "global_defs {\n offload maybe\n}", "conf:6: offload maybe is not one of auto, on, off (default: auto)"},
 		{"switch that is on", quick + "global_defs {\n kni no\n}", "conf:6: kni no is neither on nor off (default: on)"},
 		{"log level", quick + "global_defs {\n log_level LOUD\n}", "conf:6: log_level LOUD is not one of EMERG, ALERT, CRIT, ERR, WARNING, NOTICE, INFO, DEBUG (default: WARNING)"},
