@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -88,12 +87,16 @@ func (r *realtime) turn(on bool) {
 // value stays, and counts while it has no such policy; threads that it makes do not have it.
 func policy(priority int) func(on bool) error {
 	return func(on bool) error {
-		what, param := unix.SCHED_NORMAL|unix.SCHED_RESET_ON_FORK, int32(0)
-		if on {
-			what, param = unix.SCHED_FIFO|unix.SCHED_RESET_ON_FORK, int32(priority)
+		level, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the nice value
+		if err != nil {
+			return fmt.Errorf("what nice value a worker's thread has: %w", err)
 		}
-		if _, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, uintptr(what), uintptr(unsafe.Pointer(&param))); errno != 0 {
-			return fmt.Errorf("give a worker's thread real-time priority %d: %w", param, errno)
+		a := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Nice: int32(20 - level)}
+		if on {
+			a.Policy, a.Priority = unix.SCHED_FIFO, uint32(priority)
+		}
+		if err := unix.SchedSetAttr(0, &a, 0); err != nil {
+			return fmt.Errorf("give a worker's thread real-time priority %d: %w", a.Priority, err)
 		}
 		return nil
 	}
