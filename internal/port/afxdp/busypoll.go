@@ -11,8 +11,9 @@ import (
 // A driver brings frames when an interrupt, or a timer, has Linux poll it: its NAPI instance. With
 // busy polling the worker's calls do that, on the worker's own processor, and interrupts wait for
 // as long as it calls (port.Deferral). It needs Linux 5.11, and a NAPI instance that the socket
-// knows: Linux tells it from 6.14 on at bind, of drivers that name each queue's; until 6.12 with
-// the first call in zero-copy, else with the first frame, which is too late here; 6.13 never does.
+// knows: Linux tells it from 6.14 on at bind (in copy mode from 6.15 and 6.14.9), of drivers that name each
+// queue's; 6.13 never does; until 6.12 with the first frame, which is too late here, but in zero-copy,
+// from 6.0 on, with the first sendto.
 
 // busyPollMicros is SO_BUSY_POLL. AF_XDP polls once in a call however long this is, if it is not 0.
 const busyPollMicros = 20
@@ -39,7 +40,7 @@ func (q *Queue) busyPoll(budget int) error {
 	if err != nil || budget == 0 {
 		return err
 	}
-	q.wakeRx() // in zero-copy, until 6.12, Linux looks for the instance now
+	q.wakeTx() // see above
 	switch id, err := unix.GetsockoptInt(q.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID); {
 	case err != nil:
 		return fmt.Errorf("ask for the NAPI id: %w", err)
