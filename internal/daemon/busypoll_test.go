@@ -40,7 +40,7 @@ func TestServeNAPIBusyPoll(t *testing.T) {
 		return strings.Join(strings.Fields(out), " ")
 	}
 	const look = "cat napi_defer_hard_irqs gro_flush_timeout"
-	leave := "echo 2 > napi_defer_hard_irqs && echo 200000 > gro_flush_timeout && ip link property add dev dpdk0 altname weir-9-napi_defer_hard_irqs-5-2-gro_flush_timeout-7000-200000"
+	leave := "echo 2 > napi_defer_hard_irqs && echo 200000 > gro_flush_timeout && ip link property add dev dpdk0 altname weir-9-of-1-999999999999-napi_defer_hard_irqs-5-2-gro_flush_timeout-7000-200000"
 	path := filepath.Join(t.TempDir(), "dpvs.conf")
 	write := func(device string) {
 		t.Helper()

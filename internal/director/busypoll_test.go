@@ -171,7 +171,7 @@ func TestBusyPollUndoesWhatIsLeft(t *testing.T) {
 	}
 	for i, ifname := range []string{"eth0", "eth1"} {
 		_, err := ns.Run(t.Context(), "unshare", "-m", "sh", "-c", fmt.Sprintf(
-			`mount -t sysfs none /sys && cd /sys/class/net/%s && echo 2 > napi_defer_hard_irqs && echo 200000 > gro_flush_timeout && ip link property add dev %[1]s altname weir-%d-napi_defer_hard_irqs-0-2-gro_flush_timeout-%[3]d-200000`, ifname, i+10, i))
+			`mount -t sysfs none /sys && cd /sys/class/net/%s && echo 2 > napi_defer_hard_irqs && echo 200000 > gro_flush_timeout && ip link property add dev %[1]s altname weir-%d-of-1-999999999999-napi_defer_hard_irqs-0-2-gro_flush_timeout-%[3]d-200000`, ifname, i+10, i))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,55 +39,61 @@ func (d Deferral) String() string {
 
 // Deferred is an interface whose interrupts are held back, until Undo.
 type Deferred struct {
-	link    *Link
-	was, is Deferral
-	dir     *os.File // of the interface in sysfs
-	lock    int      // a living process has it
+	link *Link
+	mark mark
+	dir  *os.File // of the interface in sysfs
 }
 
-// dying is how long a process that was killed may take to let go of the lock.
+// dying is how long a process that was killed may take to end.
 const dying = 2 * time.Second
+
+var errDeferred = errors.New("a running weir does so already")
 
 // Defer holds the interface's interrupts back. It is of the calling thread's network namespace,
 // and one process at a time does so.
 func (l *Link) Defer(d Deferral) (_ *Deferred, err error) {
-	o := &Deferred{link: l, is: d, lock: -1}
+	o := &Deferred{link: l}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("interface %q: hold its interrupts back: %w", l.Name, err), o.close())
 		}
 	}()
-	if o.lock, err = lockDeferral(l.Index, dying); err != nil {
+	nl, err := netlink.LinkByIndex(l.Index)
+	if err != nil {
 		return nil, err
 	}
 	if o.dir, err = openSysfs(l); err != nil {
 		return nil, err
 	}
-	nl, err := netlink.LinkByIndex(l.Index)
-	if err != nil {
-		return nil, err
-	}
 	// What a former process left is not what the interface had.
-	if err := undoLeft(nl, o.dir); err != nil {
+	if left, ok := markOf(nl); ok {
+		if !left.ended(dying) {
+			return nil, errDeferred
+		}
+		if err := left.undo(nl, o.dir); err != nil {
+			return nil, err
+		}
+	}
+	if o.mark, err = newMark(l.Index, d); err != nil {
 		return nil, err
 	}
-	if o.was, err = readDeferral(o.dir); err != nil {
+	if o.mark.was, err = readDeferral(o.dir); err != nil {
 		return nil, err
 	}
-	if err := netlink.LinkAddAltName(nl, o.mark()); err != nil {
+	if err := netlink.LinkAddAltName(nl, o.mark.String()); err != nil {
 		return nil, fmt.Errorf("write down what it had: %w", err)
 	}
-	if err := writeDeferral(o.dir, o.was, d); err != nil {
-		return nil, errors.Join(err, undo(nl, o.dir, o.mark(), o.was, d))
+	if err := writeDeferral(o.dir, o.mark.was, d); err != nil {
+		return nil, errors.Join(err, o.mark.undo(nl, o.dir))
 	}
 	return o, nil
 }
 
 // Was is what the interface had.
-func (o *Deferred) Was() Deferral { return o.was }
+func (o *Deferred) Was() Deferral { return o.mark.was }
 
 // Is is what the interface has instead.
-func (o *Deferred) Is() Deferral { return o.is }
+func (o *Deferred) Is() Deferral { return o.mark.is }
 
 // Undo gives the interface back what it had, but where somebody changed that meanwhile.
 func (o *Deferred) Undo() error {
@@ -96,14 +102,14 @@ func (o *Deferred) Undo() error {
 	}
 	nl, err := netlink.LinkByIndex(o.link.Index)
 	if err == nil {
-		err = undo(nl, o.dir, o.mark(), o.was, o.is)
+		err = o.mark.undo(nl, o.dir)
 	}
 	var gone netlink.LinkNotFoundError
 	if errors.As(err, &gone) {
 		err = nil // and its values with it
 	}
 	if err != nil {
-		err = fmt.Errorf("interface %q: give it %v again: %w", o.link.Name, o.was, err)
+		err = fmt.Errorf("interface %q: give it %v again: %w", o.link.Name, o.mark.was, err)
 	}
 	return errors.Join(err, o.close())
 }
@@ -112,10 +118,7 @@ func (o *Deferred) close() (err error) {
 	if o.dir != nil {
 		err = o.dir.Close()
 	}
-	if o.lock >= 0 {
-		err = errors.Join(err, unix.Close(o.lock))
-	}
-	o.dir, o.lock = nil, -1
+	o.dir = nil
 	return err
 }
 
@@ -135,7 +138,7 @@ func UndoLeft(own ...int) (left []Left, err error) {
 		return nil, fmt.Errorf("list the interfaces of Linux: %w", err)
 	}
 	for _, nl := range links {
-		_, was, _, ok := markOf(nl)
+		m, ok := markOf(nl)
 		if !ok {
 			continue
 		}
@@ -144,94 +147,24 @@ func UndoLeft(own ...int) (left []Left, err error) {
 		if slices.Contains(own, a.Index) {
 			wait = dying
 		}
-		held, failed := undoOne(nl, wait)
-		if failed != nil {
-			err = errors.Join(err, fmt.Errorf("interface %q: give it %v again: %w", a.Name, was, failed))
-			continue
+		l := Left{Name: a.Name, Was: m.was, Held: !m.ended(wait)}
+		if !l.Held {
+			if failed := undoLeft(nl, m); failed != nil {
+				err = errors.Join(err, fmt.Errorf("interface %q: give it %v again: %w", a.Name, m.was, failed))
+				continue
+			}
 		}
-		left = append(left, Left{a.Name, was, held})
+		left = append(left, l)
 	}
 	return left, err
 }
 
-func undoOne(nl netlink.Link, wait time.Duration) (held bool, err error) {
-	lock, err := lockDeferral(nl.Attrs().Index, wait)
-	if errors.Is(err, errDeferred) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer unix.Close(lock)
+func undoLeft(nl netlink.Link, m mark) error {
 	dir, err := openSysfs(&Link{Name: nl.Attrs().Name, Index: nl.Attrs().Index})
 	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	return false, undoLeft(nl, dir)
-}
-
-// undoLeft undoes what the mark of an interface says, if it has one. The caller has the lock.
-func undoLeft(nl netlink.Link, dir *os.File) error {
-	mark, was, is, ok := markOf(nl)
-	if !ok {
-		return nil
-	}
-	return undo(nl, dir, mark, was, is)
-}
-
-func undo(nl netlink.Link, dir *os.File, mark string, was, is Deferral) error {
-	if err := writeDeferral(dir, is, was); err != nil {
 		return err
 	}
-	return netlink.LinkDelAltName(nl, mark)
-}
-
-// mark is the alternative name: what the interface had, and what it got. No two interfaces of a
-// namespace may have the same.
-func (o *Deferred) mark() string { return markText(o.link.Index, o.was, o.is) }
-
-const markFormat = "weir-%d-" + deferHardIRQs + "-%d-%d-" + flushTimeout + "-%d-%d"
-
-func markText(index int, was, is Deferral) string {
-	return fmt.Sprintf(markFormat, index, was.HardIRQs, is.HardIRQs, was.FlushTimeout, is.FlushTimeout)
-}
-
-func markOf(nl netlink.Link) (mark string, was, is Deferral, ok bool) {
-	for _, name := range nl.Attrs().AltNames {
-		var index int
-		n, err := fmt.Sscanf(name, markFormat, &index, &was.HardIRQs, &is.HardIRQs, &was.FlushTimeout, &is.FlushTimeout)
-		if n == 5 && err == nil && name == markText(index, was, is) {
-			return name, was, is, true
-		}
-	}
-	return "", Deferral{}, Deferral{}, false
-}
-
-var errDeferred = errors.New("a running weir does so already")
-
-// lockDeferral takes what one process of a network namespace can have, and loses when it ends:
-// an abstract socket's name.
-func lockDeferral(index int, wait time.Duration) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	at := &unix.SockaddrUnix{Name: "@weir-napi-" + strconv.Itoa(index)}
-	for pause := time.Millisecond; ; pause *= 2 {
-		if err = unix.Bind(fd, at); err == nil {
-			return fd, nil
-		}
-		if !errors.Is(err, unix.EADDRINUSE) || pause > wait {
-			break
-		}
-		time.Sleep(pause)
-	}
-	_ = unix.Close(fd)
-	if errors.Is(err, unix.EADDRINUSE) {
-		err = errDeferred
-	}
-	return -1, err
+	return errors.Join(m.undo(nl, dir), dir.Close())
 }
 
 // openSysfs opens an interface's folder in a sysfs that shows the calling thread's network

@@ -196,7 +196,7 @@ func TestDeferralAfterKill(t *testing.T) {
 	expectSysfs(t, "all the time", theirs, "0 0")
 
 	// Other names that an interface has are nobody's mark.
-	for _, name := range []string{"lan", "weir-1-napi_defer_hard_irqs-0-2-gro_flush_timeout-0", "weir-1-napi_defer_hard_irqs-0-02-gro_flush_timeout-0-2", "weir-1-napi_defer_hard_irqs-0-2-gro_flush_timeout-0-2-3"} {
+	for _, name := range []string{"lan", "weir-1-of-2-3-napi_defer_hard_irqs-0-2-gro_flush_timeout-0", "weir-1-of-2-3-napi_defer_hard_irqs-0-02-gro_flush_timeout-0-2", "weir-1-of-2-3-napi_defer_hard_irqs-0-2-gro_flush_timeout-0-2-3"} {
 		_, err := ours.Run(t.Context(), "ip", "link", "property", "add", "dev", "x0", "altname", name)
 		check(t, err)
 	}
