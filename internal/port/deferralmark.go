@@ -64,7 +64,7 @@ func (m mark) ended(wait time.Duration) bool {
 		if pause > wait {
 			return false
 		}
-		time.Sleep(pause)
+		time.Sleep(pause) //nolint:forbidigo // of a start, whose packets wait for the other to end anyway
 	}
 }
 
