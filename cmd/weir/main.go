@@ -66,7 +66,8 @@ func purge() *cobra.Command {
 		Short: "take away what an ended director has left for the next one",
 		Long: "Take away what a director that has ended left for the next one: its connections and services, the\n" +
 			"XDP programs that go on forwarding, and in this network namespace the .kni twins, with the addresses\n" +
-			"and routes that Linux has on them. Stop weir first.",
+			"and routes that Linux has on them. Interfaces whose interrupts a killed one held back (napi_busy_poll)\n" +
+			"get what they had. Stop weir first.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if folder == "" || folder == daemon.KeepAuto {

@@ -39,9 +39,10 @@ type openPort struct {
 	speed  int       // of a member's link in Mbit/s, as it was seen last
 	duplex bool
 
-	linkLocal    netip.Addr // the port's own; zero: none
-	linkLocalTry uint8      // how many before it were another machine's
-	switchedOff  []string   // features of the interface, until the end
+	linkLocal    netip.Addr     // the port's own; zero: none
+	linkLocalTry uint8          // how many before it were another machine's
+	switchedOff  []string       // features of the interface, until the end
+	deferred     *port.Deferred // its interrupts, while its driver is polled; or nil
 	queues       []boundQueue
 	warned       bool
 }
@@ -71,6 +72,7 @@ func (d *Director) openPorts() error {
 		d.keepPort(p)
 		d.spec.Links[dev.Name] = spec.Link{Promisc: dev.Promisc, AllMulticast: dev.AllMulticast}
 	}
+	d.undoDeferrals()
 	if err := d.openBonds(); err != nil {
 		return err
 	}
@@ -204,6 +206,9 @@ func (d *Director) openQueues(lanes []spec.Worker) error {
 		if p.program != nil {
 			p.facts.Driver = p.program.Driver()
 		}
+		if err := d.startBusyPoll(p); err != nil {
+			return err
+		}
 		d.log.Log(context.Background(), Notice, fmt.Sprintf("device %s drives %s by %s", p.facts.Name, p.facts.IfName, p.facts.Driver),
 			"queues", p.facts.RxQueues, "mtu", p.facts.MTU)
 	}
@@ -327,6 +332,9 @@ func distinct(owners []int) []int {
 // closePorts takes the drivers off the interfaces: programs first, so that no
 // frame is on its way to a queue that closes. Those that outlive us stay.
 func (d *Director) closePorts() (err error) {
+	for _, p := range d.withMembers(d.ports) {
+		err = errors.Join(err, p.deferred.Undo()) // nobody polls any more
+	}
 	for _, p := range d.withMembers(d.ports) {
 		if p.program != nil {
 			err = errors.Join(err, p.program.Close())

@@ -131,12 +131,38 @@ const (
 	XDPGeneric  XDPMode = "generic"
 )
 
+// NAPIBusyPoll says whether Linux polls a device's driver when a worker calls, and holds its
+// interrupts back meanwhile.
+type NAPIBusyPoll string
+
+// The values of napi_busy_poll. "" is NAPIOff.
+const (
+	NAPIOff  NAPIBusyPoll = "off"
+	NAPIAuto NAPIBusyPoll = "auto" // where it can be
+	NAPIOn   NAPIBusyPoll = "on"   // it is an error if it can't
+)
+
+// NAPI is how a device's driver is polled (the kernel's Documentation/networking/napi.rst): the
+// zero value without busy polling.
+type NAPI struct {
+	BusyPoll      NAPIBusyPoll
+	Budget        int // most packets that a call takes from the driver (napi_busy_poll_budget)
+	DeferHardIRQs int // polls that find nothing before interrupts are on again (napi_defer_hard_irqs)
+	FlushTimeout  int // nanoseconds without a call after which Linux polls by itself (gro_flush_timeout)
+}
+
+// DefaultNAPI is off, and has the numbers that DPDK's guide to AF_XDP recommends.
+func DefaultNAPI() NAPI {
+	return NAPI{BusyPoll: NAPIOff, Budget: 64, DeferHardIRQs: 2, FlushTimeout: 200_000}
+}
+
 // Device is a device block of dpvs.conf: a port.
 type Device struct {
 	Name         string
 	Interface    string // Linux interface; default Name
 	Driver       Driver
 	XDPMode      XDPMode
+	NAPI         NAPI
 	RxDesc       int  // entries of a receive ring
 	RxSaid       bool // the file says RxDesc; else it is the default
 	TxDesc       int  // entries of a transmit ring

@@ -268,3 +268,14 @@ func TestOutputLost(t *testing.T) {
 		}
 	}
 }
+
+// A driver's name that is as long as its column leaves a space behind it.
+func TestLinkDetailOfLongDriver(t *testing.T) {
+	const driver = "afxdp generic copy, busy polling"
+	want := "    0000:01:00.0                    " + driver + " eth1\n"
+	l := physical()
+	l.Driver = driver
+	if got := linkDetail(l, nil); !strings.Contains(got, want) {
+		t.Errorf("got\n%swith no line\n%s", got, want)
+	}
+}

@@ -126,7 +126,7 @@ func (s *session) printTable(width int, lines []figures, value func(figure) stri
 func row(width int, columns []string) string {
 	var b strings.Builder
 	for _, c := range columns {
-		fmt.Fprintf(&b, "%-*s", width, c)
+		fmt.Fprintf(&b, "%-*s", max(width, len(c)+1), c) // a long one leaves a space as well
 	}
 	return "    " + strings.TrimRight(b.String(), " ") + "\n"
 }

@@ -41,6 +41,9 @@ func (r *reader) checkDevices() {
 		if d.Driver == spec.DriverAFPacket && d.XDPMode != spec.XDPAuto {
 			r.errorf(at, "device %s: xdp_mode %s needs driver afxdp, not afpacket: remove one of them", d.Name, d.XDPMode)
 		}
+		if d.Driver == spec.DriverAFPacket && d.NAPI.BusyPoll == spec.NAPIOn {
+			r.errorf(at, "device %s: napi_busy_poll on needs driver afxdp, not afpacket: remove one of them", d.Name)
+		}
 	}
 	if b.KNI {
 		r.checkTwins(driven)

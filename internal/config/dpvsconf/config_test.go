@@ -138,6 +138,7 @@ func TestWholeGrammar(t *testing.T) {
 				{
 					Name: "dpdk0", Interface: "eth0", Driver: "afxdp", XDPMode: "native", RxDesc: 512, RxSaid: true,
 					TxDesc: 256, MTU: 9000, Promisc: true, AllMulticast: true, KNIName: "lan.kni",
+					NAPI: spec.NAPI{BusyPoll: "auto", Budget: 128, DeferHardIRQs: 100, FlushTimeout: 50000},
 				},
 				{
 					Name: "dpdk1", Interface: "eth1", Driver: "afpacket", XDPMode: "auto", RxDesc: 2048, RxSaid: true,
@@ -211,6 +212,12 @@ func TestWarnings(t *testing.T) {
 		}},
 		{"twin's name", "netif_defs { device a {\n kni_name k\n } }", nil},
 		{"number of queues", "netif_defs { device a { rx {\n queue_number 2\n } } }", []string{"conf:6: queue_number is not needed by weir and is ignored: every queue of the interface is served; ethtool -L sets how many it has"}},
+		{"busy polling of packet sockets, if it can be", "netif_defs { device a {\n napi_busy_poll auto\n driver afpacket\n napi_defer_hard_irqs 9\n } }", nil},
+		{"numbers for busy polling, and none", "netif_defs { device a {\n napi_busy_poll_budget 8\n napi_defer_hard_irqs 9\n gro_flush_timeout 20000\n } }", []string{
+			"conf:6: napi_busy_poll_budget is ignored: napi_busy_poll is off, and the interface keeps what it has",
+			"conf:7: napi_defer_hard_irqs is ignored: napi_busy_poll is off, and the interface keeps what it has",
+			"conf:8: gro_flush_timeout is ignored: napi_busy_poll is off, and the interface keeps what it has",
+		}},
 		{"rings of packet sockets", "netif_defs { device a { tx {\n descriptor_number 64\n }\n driver AFpacket\n } }", []string{"conf:6: descriptor_number is not needed by weir and is ignored: packet sockets have no rings of its size"}},
 		{"rings of AF_XDP", "netif_defs { device a {\n driver afpacket\n tx { descriptor_number 64 }\n driver afxdp\n } }", []string{"conf:8: driver is said again in device a: this line counts, not conf:6"}},
 		{"port_range", "sa_pool { port_range 5000-5999 }", nil},

@@ -17,6 +17,10 @@ const (
 	maxDevices      = 64       // ports of a director
 	suffixOfKNI     = ".kni"
 	defaultOfQueues = "as many as the interface has"
+
+	maxPollBudget                    = 1024
+	maxDeferHardIRQs                 = 1000
+	minFlushTimeout, maxFlushTimeout = 10_000, 10_000_000 // ns: a timer's least use, and a hundredth of a second
 )
 
 // device reads a device block: a port.
@@ -29,7 +33,7 @@ func (r *reader) device(n *block.Node, name string) {
 		return
 	}
 	d := spec.Device{
-		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto,
+		Name: name, Interface: name, Driver: spec.DriverAuto, XDPMode: spec.XDPAuto, NAPI: spec.DefaultNAPI(),
 		RxDesc: DefaultRxDesc, TxDesc: DefaultTxDesc, KNIName: name + suffixOfKNI,
 	}
 	rings := func(read rule) rule { return read }
@@ -46,12 +50,31 @@ func (r *reader) device(n *block.Node, name string) {
 		"promisc_mode": r.flag(&d.Promisc),
 		"allmulticast": r.flag(&d.AllMulticast),
 		"kni_name":     r.interfaceNamed(&d.KNIName),
+
+		"napi_busy_poll":        choice(r, &d.NAPI.BusyPoll, spec.NAPIOff, spec.NAPIAuto, spec.NAPIOn),
+		"napi_busy_poll_budget": number(r, &d.NAPI.Budget, 1, maxPollBudget, "64"),
+		"napi_defer_hard_irqs":  number(r, &d.NAPI.DeferHardIRQs, 1, maxDeferHardIRQs, "2"),
+		"gro_flush_timeout":     number(r, &d.NAPI.FlushTimeout, minFlushTimeout, maxFlushTimeout, "200000"),
 	})
+	if d.NAPI.BusyPoll == spec.NAPIOff {
+		r.unusedNAPI(n)
+		d.NAPI = spec.NAPI{}
+	}
 	if r.devices == nil {
 		r.devices = make(map[string]place)
 	}
 	r.devices[name] = place{len(r.cfg.Boot.Devices), n.Pos}
 	r.cfg.Boot.Devices = append(r.cfg.Boot.Devices, d)
+}
+
+// unusedNAPI warns of numbers for busy polling where there is none.
+func (r *reader) unusedNAPI(n *block.Node) {
+	for i := range n.Block {
+		switch c := &n.Block[i]; c.Keyword {
+		case "napi_busy_poll_budget", "napi_defer_hard_irqs", "gro_flush_timeout":
+			r.warnf(c.Pos, "%s is ignored: napi_busy_poll is off, and the interface keeps what it has", c.Keyword)
+		}
+	}
 }
 
 // lastSaid returns the value of a keyword of the block as it counts; "" if it is

@@ -30,6 +30,9 @@ func TestDiff(t *testing.T) {
 		{"a device is added", base, base + "netif_defs { device dpdk2 { } }", []string{"device dpdk2 (added)"}},
 		{"a device is taken away", base + "netif_defs { device dpdk2 { } }", base, []string{"device dpdk2 (removed)"}},
 		{"a device is changed", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { mtu 9000 }", 1), []string{"device dpdk1"}},
+		{"busy polling", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { napi_busy_poll auto }", 1), []string{"device dpdk1"}},
+		{"numbers for busy polling", strings.Replace(base, "device dpdk1 { }", "device dpdk1 { napi_busy_poll on }", 1), strings.Replace(base, "device dpdk1 { }", "device dpdk1 { napi_busy_poll on\n gro_flush_timeout 20000 }", 1), []string{"device dpdk1"}},
+		{"the default of busy polling is said, and numbers for none", base, strings.Replace(base, "device dpdk1 { }", "device dpdk1 { napi_busy_poll off\n gro_flush_timeout 20000 }", 1), nil},
 		{"a worker's queues", base, strings.Replace(base, "rx_queue_ids 0", "rx_queue_ids 1", 1), []string{"worker cpu1"}},
 		{"the order of devices", base + "netif_defs { device dpdk2 { }\n device dpdk3 { } }", base + "netif_defs { device dpdk3 { }\n device dpdk2 { } }", []string{"order of the devices"}},
 	}

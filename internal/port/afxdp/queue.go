@@ -26,6 +26,7 @@ type Queue struct {
 	fd       int
 	id       uint16
 	zeroCopy bool
+	polls    bool // the driver is polled by our calls (BusyPoll)
 	down     bool // the last wake-up found the interface down
 
 	maxLen  int // longest frame sent, without VLAN tag

@@ -1,6 +1,7 @@
 package afxdp
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -98,8 +99,15 @@ func (k *kernel) complete() bool {
 // Whatever the order in which kernel and worker do their things, and where the
 // indexes wrap, no frame is lost, doubled or mixed up.
 func TestRingsAgainstModel(t *testing.T) {
+	for _, polls := range []bool{false, true} {
+		t.Run(fmt.Sprintf("busy polling %v", polls), func(t *testing.T) { ringsAgainstModel(t, polls) })
+	}
+}
+
+func ringsAgainstModel(t *testing.T, polls bool) {
 	k := newKernel(t, 512, 128, ^uint32(0)-1000)
 	q, pool := k.q, k.q.pool
+	q.polls = polls
 	dice := rand.New(rand.NewPCG(3, 4))
 	var stage []*packet.Packet // what the stages hold, oldest first
 	var marks []byte           // of the frames in the receive ring

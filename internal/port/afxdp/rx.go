@@ -20,7 +20,12 @@ func (q *Queue) Rx(burst []*packet.Packet) int {
 	}
 	n := min(q.rx.waiting(uint32(len(burst))), uint32(len(burst)))
 	if n == 0 {
-		return 0
+		if !q.polls {
+			return 0
+		}
+		if n = min(q.pollRx(uint32(len(burst))), uint32(len(burst))); n == 0 {
+			return 0
+		}
 	}
 	q.touch(n)
 	var bytes uint64
@@ -78,8 +83,8 @@ func (q *Queue) refill() {
 	}
 }
 
-// wakeRx tells the driver that the fill ring has frames. Only zero-copy drivers
-// ask for it.
+// wakeRx tells the driver that the fill ring has frames, which only zero-copy drivers
+// ask for, and polls it where there is busy polling. It never waits: see wakeTx.
 func (q *Queue) wakeRx() {
 	// Its errors are those of the next sendto, which counts them.
 	_, _, _ = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(q.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)

@@ -85,6 +85,9 @@ func (q *Queue) makeRoom() bool {
 		if q.tx.room(1) > 0 {
 			return true
 		}
+		if q.polls {
+			q.wakeDriver()
+		}
 	}
 	return false
 }
@@ -92,11 +95,14 @@ func (q *Queue) makeRoom() bool {
 // Flush makes the kernel send what is in the transmit ring, takes back what it
 // has sent, and refills for receiving.
 func (q *Queue) Flush() {
-	if before := q.tx.pending(); before > 0 && q.tx.wantsWakeup() {
+	if before := q.tx.pending(); before > 0 && (q.polls || q.tx.wantsWakeup()) {
 		for range 1 + before/sentAtOnce {
 			q.wakeTx()
 			q.reap() // a full completion ring would be in the way
 			left := q.tx.pending()
+			if left == before && q.polls {
+				q.wakeDriver()
+			}
 			if left == 0 || left == before {
 				break
 			}
