@@ -278,7 +278,8 @@ func (b *webBed) forwardingAddresses() error {
 	)
 }
 
-// receiveBoth has both of Linux's links receive as network cards do: in NAPI, GRO on.
+// receiveBoth has both links that Linux works, or packet sockets, receive as network cards do: in
+// NAPI, GRO on.
 func (b *webBed) receiveBoth(ctx context.Context) error {
 	return errors.Join(b.linux(ctx, "ethtool", "-K", "dpdk1", "gro", "on"), b.linux(ctx, "ethtool", "-K", "dpdk0", "gro", "on"))
 }

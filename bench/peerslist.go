@@ -27,10 +27,11 @@ var variants = []struct {
 	name, text string
 	variant
 	frames bool         // established flows leave as XDP's frames: the sink takes those
+	linux  bool         // Linux receives for it, as for who is Linux's own
 	table  flow.Backing // what the flow table is in
 }{
 	{name: "weir-afxdp", text: "Weir, full-NAT, `driver afxdp`: its workers in Go by AF_XDP", variant: variant{device: "driver afxdp", global: "offload off"}},
-	{name: "weir-afpacket", text: "Weir, full-NAT, `driver afpacket`: the same by packet sockets", variant: variant{device: "driver afpacket", global: "offload off"}},
+	{name: "weir-afpacket", text: "Weir, full-NAT, `driver afpacket`: the same by packet sockets", variant: variant{device: "driver afpacket", global: "offload off"}, linux: true},
 	{name: "weir-xdp", text: "Weir, full-NAT, `driver afxdp`, `offload on`: established flows by its XDP engine", variant: variant{device: "driver afxdp", global: "offload on"}, frames: true, table: flow.BPFArray},
 }
 
@@ -43,7 +44,14 @@ func peersOf() (list []*peer) {
 		list = append(list, &peer{
 			name: v.name, text: v.text, to: vip, worker: !v.frames, fill: true, table: v.table,
 			udp: &path{name: v.name, text: v.text, set: serving(v.variant), dst: vip, seen: locals, frames: v.frames},
-			web: func(ctx context.Context, b *webBed) error { return b.weirServes(ctx, v.variant) },
+			web: func(ctx context.Context, b *webBed) error {
+				if v.linux {
+					if err := b.receiveBoth(ctx); err != nil {
+						return err
+					}
+				}
+				return b.weirServes(ctx, v.variant)
+			},
 		})
 	}
 	return append(list,

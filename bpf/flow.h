@@ -99,7 +99,7 @@ struct weir_half {
 	__u32 next_hop; /* 32 published, atomic: NextHopRef */
 	__u32 last; /* 36 tick of the last packet */
 	__u64 bytes; /* 40 IP bytes carried */
-	__u32 seq; /* 48 outbound, TCP: next sequence number of the server; inbound: see ConnProxyV1, ConnUOAOption */
+	__u32 seq; /* 48 outbound, TCP: next sequence number of the server; inbound: see ConnTOA, ConnProxyV1, ConnUOAOption */
 	__u32 ack; /* 52 outbound, TCP: last acknowledgement of the server; inbound: likewise */
 	__u32 conn; /* 56 published: index of the connection */
 	__u32 dest; /* 60 published: index of the real server for counters */
@@ -291,7 +291,11 @@ _Static_assert(__builtin_offsetof(struct weir_conn, own) == 60, "Own");
 #define WEIR_CONN_NO_TIMESTAMP 0x4000U
 /* ConnExpireNow: its owner shall end it at the next look. */
 #define WEIR_CONN_EXPIRE_NOW 0x8000U
-/* ConnTOA: its segments carry the client's address until ConnTold. */
+/*
+ * ConnTOA: its segments carry the client's address until ConnTold. The inbound
+ * half's Seq is the number of the client's first byte once the server's SYN-ACK
+ * told it, or 0: what the server acknowledges does not say that it was told.
+ */
 #define WEIR_CONN_TOA 0x10000U
 /*
  * ConnProxyV1, ConnProxyV2: what it carries begins with a PROXY header of that

@@ -71,7 +71,7 @@ type Half struct {
 	NextHop  uint32 // 32 published, atomic: NextHopRef
 	Last     uint32 // 36 tick of the last packet
 	Bytes    uint64 // 40 IP bytes carried
-	Seq      uint32 // 48 outbound, TCP: next sequence number of the server; inbound: see ConnProxyV1, ConnUOAOption
+	Seq      uint32 // 48 outbound, TCP: next sequence number of the server; inbound: see ConnTOA, ConnProxyV1, ConnUOAOption
 	Ack      uint32 // 52 outbound, TCP: last acknowledgement of the server; inbound: likewise
 	Conn     uint32 // 56 published: index of the connection
 	Dest     uint32 // 60 published: index of the real server for counters
@@ -218,7 +218,9 @@ const (
 	ConnNoTimestamp
 	// ConnExpireNow: its owner shall end it at the next look.
 	ConnExpireNow
-	// ConnTOA: its segments carry the client's address until ConnTold.
+	// ConnTOA: its segments carry the client's address until ConnTold. The inbound
+	// half's Seq is the number of the client's first byte once the server's SYN-ACK
+	// told it, or 0: what the server acknowledges does not say that it was told.
 	ConnTOA
 	// ConnProxyV1, ConnProxyV2: what it carries begins with a PROXY header of that
 	// version. Of TCP, the inbound half's Seq is the number of the client's first

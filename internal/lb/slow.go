@@ -122,6 +122,7 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 		b.orState(&c.State, flow.ConnServerISN)
 		if s&flow.ConnTOA != 0 {
 			lowerMSS(p, t, toaLen(c))
+			b.expectTold(c, p.TCPFlags, t.Ack())
 		}
 	}
 	if s&connProxy != 0 || c.SeqDelta != 0 {
@@ -138,7 +139,8 @@ func (b *Balancer) outboundTCP(p *packet.Packet, c *flow.Conn, ci uint32) {
 
 // inboundTCP handles a segment from the client. The real server learns the
 // client's address in the segments that acknowledge its SYN and nothing more:
-// the handshake's last and all that follow until the client acknowledges data.
+// the handshake's last and all that follow until the client acknowledges data, or
+// the server data of the client's: then it took one of them.
 // A service that speaks the PROXY protocol tells in the stream instead.
 func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow.Half, hop *flow.NextHop, ref flow.NextHopRef) packet.Verdict {
 	syn := p.TCPFlags&(tcpSYN|tcpRST|tcpACK) == tcpSYN
@@ -164,8 +166,12 @@ func (b *Balancer) inboundTCP(p *packet.Packet, c *flow.Conn, ci uint32, h *flow
 	case syn:
 		told = p.Flags&packet.Plain == 0 && b.tellInSYN(p, t, hop) // a plain one has no cookie
 	case s&flow.ConnServerISN == 0 || p.TCPFlags&(tcpSYN|tcpACK) != tcpACK:
+	case t.Ack() == c.ServerISN+1 && b.heard(c, h, t.Seq()):
+		b.orState(&c.State, flow.ConnTold)
 	case t.Ack() == c.ServerISN+1:
-		told = b.addTOA(p, hop)
+		if told = b.addTOA(p, hop); !told {
+			atomic.StoreUint32(&h.Seq, 0) // what the server acknowledges proves nothing now
+		}
 	case int32(t.Ack()-(c.ServerISN+1)) > 0:
 		b.orState(&c.State, flow.ConnTold)
 	}

@@ -3,6 +3,7 @@ package lb
 import (
 	"encoding/binary"
 	"math/bits"
+	"sync/atomic"
 
 	"weir/internal/flow"
 	"weir/internal/packet"
@@ -28,6 +29,25 @@ func (b *Balancer) addTOA(p *packet.Packet, hop *flow.NextHop) bool {
 	}
 	b.stats.TOAFailed++
 	return false
+}
+
+// expectTold notes at the server's SYN-ACK where the client's bytes begin. When the server has
+// acknowledged more than that it has a segment of the client's behind the SYN, and all of those
+// carried the client's address.
+func (b *Balancer) expectTold(c *flow.Conn, flags uint8, first uint32) {
+	if flags&tcpACK == 0 {
+		first = 0 // both ends began at once: nobody knows
+	}
+	atomic.StoreUint32(&b.flows.Half(atomic.LoadUint32(&c.In)).Seq, first)
+}
+
+// heard reports whether the server has acknowledged bytes of the client's, whose segment in hand
+// begins at seq. Clients that upload hear nothing of the server but that, for as long as they
+// like. The other half-flow, another processor's perhaps, is not looked at for the first bytes,
+// which is all that most clients send before they are answered.
+func (b *Balancer) heard(c *flow.Conn, h *flow.Half, seq uint32) bool {
+	first := atomic.LoadUint32(&h.Seq)
+	return first != 0 && int32(seq-first) > 0 && int32(atomic.LoadUint32(&b.flows.Half(atomic.LoadUint32(&c.Out)).Ack)-first) > 0
 }
 
 // putAhead puts the option into a segment that has none but usual ones, all of which stay:

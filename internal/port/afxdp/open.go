@@ -209,6 +209,9 @@ func (q *Queue) bindOnce(zeroCopy bool, rx, tx uint32) (err error) {
 		return fmt.Errorf("bind: %w", err)
 	}
 	q.zeroCopy = zeroCopy
+	if !zeroCopy && q.program.at.TxQueues == 1 {
+		q.trains = openTrains(q.program.at.Index)
+	}
 	return nil
 }
 

@@ -22,6 +22,8 @@ type Queue struct {
 	rx, fill       ring
 	tx, completion ring
 
+	trains *trains // nil: none are sent
+
 	pool     *packet.Pool
 	fd       int
 	id       uint16
@@ -158,6 +160,8 @@ func (q *Queue) unmap() error {
 	for _, r := range []*ring{&q.rx, &q.fill, &q.tx, &q.completion} {
 		r.unmap()
 	}
+	q.trains.close()
+	q.trains = nil
 	if q.fd < 0 {
 		return nil
 	}

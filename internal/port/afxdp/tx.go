@@ -19,7 +19,15 @@ const (
 
 // Tx puts the packets into the transmit ring. Flush sends them.
 func (q *Queue) Tx(burst []*packet.Packet) {
-	for _, p := range burst {
+	for len(burst) > 0 {
+		if q.trains.mayBegin(burst) {
+			if n := q.sendTrain(burst); n > 0 {
+				burst = burst[n:]
+				continue
+			}
+		}
+		p := burst[0]
+		burst = burst[1:]
 		if r := q.enqueue(p); r != packet.NoReason {
 			q.counts.Drops[r]++
 			p.Pool().Put(p)
