@@ -30,6 +30,7 @@ type Thread struct {
 	quit    bool
 
 	workers []*Worker // thread-owned
+	quiet   bool      // thread-owned: it slept since packets came last
 }
 
 // Idle rounds before a thread sleeps, and how long it sleeps at most: timers
@@ -39,6 +40,8 @@ const (
 	// While it owes others rest (realtime): its queues were empty once more at least.
 	spinsOwing = 2
 	maxDoze    = 50 * time.Millisecond
+	// While packets come: the first sleep after some, of which Go's scheduler is not told.
+	nap = 10 * time.Millisecond
 	// While packets wait for a neighbour: another worker may get its answer.
 	shortDoze = time.Millisecond
 )
@@ -122,7 +125,7 @@ func (t *Thread) run() {
 		}
 		t.realtime.breathed()
 		if busy || t.busyPoll && len(t.workers) > 0 {
-			idle = 0
+			idle, t.quiet = 0, false
 			continue
 		}
 		if idle++; idle >= spins || idle >= spinsOwing && t.realtime.owes(clock.Nanos()) {
@@ -172,7 +175,12 @@ func (t *Thread) doze() {
 		}
 	}
 	from := clock.Nanos()
-	_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond)) // EINTR: a look too early
+	if t.quiet { // EINTR: a look too early
+		_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond))
+	} else {
+		port.Nap(fds[:n], min(doze, nap))
+	}
+	t.quiet = true
 	t.realtime.rested(from, clock.Nanos())
 	for _, w := range t.workers {
 		w.twins.Wake()

@@ -1,0 +1,17 @@
+package port
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Nap waits like poll(2), for d at most, and is over early where a signal comes. Go's scheduler is
+// not told: told, it gives this thread's share of Go to others, and a thread that wakes for a
+// packet waits until it has one again, for as long as 70 ms on a busy machine. Therefore d has to
+// be short: the collector waits for whoever naps, until it has sent him a signal.
+func Nap(fds []unix.PollFd, d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+}
