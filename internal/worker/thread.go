@@ -30,7 +30,7 @@ type Thread struct {
 	quit    bool
 
 	workers []*Worker // thread-owned
-	quiet   bool      // thread-owned: it slept since packets came last
+	brief   bool      // thread-owned: packets come so often that it last slept for less than nap
 }
 
 // Idle rounds before a thread sleeps, and how long it sleeps at most: timers
@@ -40,8 +40,8 @@ const (
 	// While it owes others rest (realtime): its queues were empty once more at least.
 	spinsOwing = 2
 	maxDoze    = 50 * time.Millisecond
-	// While packets come: the first sleep after some, of which Go's scheduler is not told.
-	nap = 10 * time.Millisecond
+	// While packets come more often than that, Go's scheduler is not told of its sleep.
+	nap = time.Millisecond
 	// While packets wait for a neighbour: another worker may get its answer.
 	shortDoze = time.Millisecond
 )
@@ -125,7 +125,7 @@ func (t *Thread) run() {
 		}
 		t.realtime.breathed()
 		if busy || t.busyPoll && len(t.workers) > 0 {
-			idle, t.quiet = 0, false
+			idle = 0
 			continue
 		}
 		if idle++; idle >= spins || idle >= spinsOwing && t.realtime.owes(clock.Nanos()) {
@@ -175,13 +175,14 @@ func (t *Thread) doze() {
 		}
 	}
 	from := clock.Nanos()
-	if t.quiet { // EINTR: a look too early
-		_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond))
-	} else {
+	if t.brief {
 		port.Nap(fds[:n], min(doze, nap))
+	} else {
+		_, _ = unix.Poll(fds[:n], int(doze/time.Millisecond)) // EINTR: a look too early
 	}
-	t.quiet = true
-	t.realtime.rested(from, clock.Nanos())
+	to := clock.Nanos()
+	t.brief = to-from < uint64(nap)
+	t.realtime.rested(from, to)
 	for _, w := range t.workers {
 		w.twins.Wake()
 	}
