@@ -10,18 +10,18 @@ import (
 	"weir/internal/clock"
 )
 
-// A thread of a real-time policy that slept for less than leastRest of the last period loses it, and
-// gets it when it slept for enoughRest of a period, or without it of a trialPeriod. So others wait for
-// their turn on its processor for period at most, and have leastRest of each. Linux has such bounds itself, 50 ms
-// of a second, but gives others those at once (sched(7), "Limiting the CPU usage of real-time
-// and deadline processes"; since 6.12 the fair server): a worker that came near them had gaps of
-// 30 to 50 ms, and so leastRest is more.
+// A thread of a real-time policy that slept for less than a leastRest-th of the last period loses it,
+// and gets it when it slept for an enoughRest-th of a trialPeriod or more. So others wait for their turn
+// on its processor for period at most, and have that part of each. Linux has such bounds itself, 50 ms
+// of a second, but gives others those at once (sched(7), "Limiting the CPU usage of real-time and
+// deadline processes"; since 6.12 the fair server): a worker that came near them had gaps of 30 to
+// 50 ms, and so it leaves more.
 const (
 	period      = 50 * time.Millisecond
 	trialPeriod = 5 * time.Millisecond
-	leastRest   = period / 12
-	enoughRest  = period / 8
-	// How many breaths there are between two looks at the clock: 2,048 packets at most.
+	leastRest   = 12
+	enoughRest  = 8
+	// How many breaths there are between two looks at the clock: 4,096 packets of a queue at most.
 	breathsBetween = 64
 )
 
@@ -58,7 +58,7 @@ func (r *realtime) rested(from, to uint64) {
 
 // owes reports whether an idle thread has to sleep now, ahead of its time, to have the policy, or to keep it.
 func (r *realtime) owes(now uint64) bool {
-	return r.priority > 0 && r.slept*(period/enoughRest) < time.Duration(now-r.begin)
+	return r.priority > 0 && r.slept*enoughRest < time.Duration(now-r.begin)
 }
 
 // look ends a period that is over.
@@ -67,9 +67,9 @@ func (r *realtime) look(now uint64) {
 	if took < period && (r.on || took < trialPeriod) {
 		return
 	}
-	part := r.slept * period / took
+	on := r.slept*enoughRest >= took || r.on && r.slept*leastRest >= took
 	r.begin, r.slept = now, 0
-	if on := part >= enoughRest || r.on && part >= leastRest; on != r.on {
+	if on != r.on {
 		r.turn(on)
 	}
 }
