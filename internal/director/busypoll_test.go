@@ -40,22 +40,7 @@ func (silent) Close() error { return nil }
 // An interface's interrupts are held back if all of its queues are polled, and else nothing is
 // changed: auto goes on with a line, on is refused. At the end they are as they were.
 func TestBusyPoll(t *testing.T) {
-	w, err := netns.New("weir-poll")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	ns, err := w.Namespace("ns")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netns.Veth(netns.End{In: ns, Name: "eth0"}, netns.End{In: ns, Name: "far"}); err != nil {
-		t.Fatal(err)
-	}
+	ns := cabled(t, "weir-poll", "far")
 	has := func() string {
 		t.Helper()
 		out, err := ns.Run(t.Context(), "unshare", "-m", "sh", "-c", "mount -t sysfs none /sys && cd /sys/class/net/eth0 && cat napi_defer_hard_irqs gro_flush_timeout")
@@ -151,24 +136,31 @@ func TestBusyPoll(t *testing.T) {
 	}
 }
 
-// What a weir that was killed left on any interface of the namespace is undone at the start.
-func TestBusyPollUndoesWhatIsLeft(t *testing.T) {
-	w, err := netns.New("weir-left")
+// cabled is a namespace with a veth cable from eth0 to another interface of its own.
+func cabled(t *testing.T, label, far string) *netns.Namespace {
+	t.Helper()
+	w, err := netns.New(label)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	ns, err := w.Namespace("ns")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := netns.Veth(netns.End{In: ns, Name: "eth0"}, netns.End{In: ns, Name: "eth1"}); err != nil {
+	if err := netns.Veth(netns.End{In: ns, Name: "eth0"}, netns.End{In: ns, Name: far}); err != nil {
 		t.Fatal(err)
 	}
+	return ns
+}
+
+// What a weir that was killed left on any interface of the namespace is undone at the start.
+func TestBusyPollUndoesWhatIsLeft(t *testing.T) {
+	ns := cabled(t, "weir-left", "eth1")
 	for i, ifname := range []string{"eth0", "eth1"} {
 		_, err := ns.Run(t.Context(), "unshare", "-m", "sh", "-c", fmt.Sprintf(
 			`mount -t sysfs none /sys && cd /sys/class/net/%s && echo 2 > napi_defer_hard_irqs && echo 200000 > gro_flush_timeout && ip link property add dev %[1]s altname weir-%d-of-1-999999999999-napi_defer_hard_irqs-0-2-gro_flush_timeout-%[3]d-200000`, ifname, i+10, i))

@@ -105,7 +105,7 @@ func TestTrainCouples(t *testing.T) {
 	for v6, rows := range map[bool][]change{false: four, true: six} {
 		for _, row := range rows {
 			t.Run(fmt.Sprintf("%s v6=%v", row.name, v6), func(t *testing.T) {
-				pool := trainPool(t)
+				pool := poolOf(t, Burst, 0)
 				burst := Segments(t, pool, v6, 8, 600)
 				l4, _ := transport(burst[0].Data)
 				row.do(burst[5], burst[5].Data, l4)
@@ -130,7 +130,7 @@ func TestTrainCouples(t *testing.T) {
 func TestTrainLeavesDamage(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
 		for i, want := range map[int]int{0: 0, 1: 0, 2: 2, 7: 7} {
-			pool := trainPool(t)
+			pool := poolOf(t, Burst, 0)
 			burst := Segments(t, pool, v6, 8, 600)
 			d := burst[i].Data
 			d[len(d)-1] ^= 4
@@ -156,7 +156,7 @@ func TestNoTrain(t *testing.T) {
 		"short header": func(_ *packet.Packet, d []byte) { d[34+tcpOffset] = 4 << 4 },
 		"open":         func(p *packet.Packet, _ []byte) { p.Flags |= packet.CsumPartial },
 	} {
-		pool := trainPool(t)
+		pool := poolOf(t, Burst, 0)
 		burst := Segments(t, pool, false, 8, 600)
 		for _, p := range burst { // all alike, so that nothing else keeps them apart
 			do(p, p.Data)
@@ -169,7 +169,7 @@ func TestNoTrain(t *testing.T) {
 		free(burst)
 	}
 	// The frame is longer than its packet.
-	pool := trainPool(t)
+	pool := poolOf(t, Burst, 0)
 	burst := Segments(t, pool, false, 4, 600)
 	burst[0].Resize(len(burst[0].Data) + 2)
 	var train Train
@@ -182,7 +182,7 @@ func TestNoTrain(t *testing.T) {
 // A train is no longer than an IP packet, and its headers are those of one that long.
 func TestTrainLength(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
-		pool := trainPool(t)
+		pool := poolOf(t, Burst, 0)
 		burst := Segments(t, pool, v6, Burst, 1428)
 		var train Train
 		train.Couple(burst, 2)
@@ -215,23 +215,6 @@ func TestTrainLength(t *testing.T) {
 		}
 		free(burst)
 	}
-}
-
-func trainPool(t testing.TB) *packet.Pool {
-	t.Helper()
-	pool, err := packet.NewPool(Burst, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if pool.InUse() != 0 {
-			t.Errorf("%d packets are out", pool.InUse())
-		}
-		if err := pool.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return pool
 }
 
 func free(burst []*packet.Packet) {

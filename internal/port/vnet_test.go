@@ -9,9 +9,10 @@ import (
 	"weir/internal/packet"
 )
 
-func vnetPool(t testing.TB) *packet.Pool {
+// poolOf is a pool of so many frames, all of which must be back at the end.
+func poolOf(t testing.TB, small, big int) *packet.Pool {
 	t.Helper()
-	pool, err := packet.NewPool(8, 1)
+	pool, err := packet.NewPool(small, big)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestVnetHeader(t *testing.T) {
 	if n := unsafe.Sizeof(VnetHeader{}); n != VnetLen {
 		t.Errorf("struct virtio_net_hdr has %d bytes, want %d", n, VnetLen)
 	}
-	pool := vnetPool(t)
+	pool := poolOf(t, 8, 1)
 	for _, row := range []struct {
 		name   string
 		flags  packet.Flags
@@ -115,7 +116,7 @@ func TestVnetHeader(t *testing.T) {
 
 // A checksum that no flag can tell of is whole when the packet comes in.
 func TestInnerChecksum(t *testing.T) {
-	pool := vnetPool(t)
+	pool := poolOf(t, 8, 1)
 	for _, row := range []struct {
 		name          string
 		proto         uint8
@@ -156,7 +157,7 @@ func FuzzVnetHeader(f *testing.F) {
 	f.Add(frameWith(6, 38, 80), uint16(1), uint16(38), uint8(6), uint8(1), uint8(0), uint16(38), uint16(16))
 	f.Add(frameWith(17, 54, 80), uint16(1), uint16(54), uint8(17), uint8(1), uint8(0), uint16(62), uint16(6))
 	f.Add(frameWith(4, 34, 80), uint16(1), uint16(54), uint8(17), uint8(1), uint8(0), uint16(54), uint16(6))
-	pool := vnetPool(f)
+	pool := poolOf(f, 8, 1)
 	f.Fuzz(func(t *testing.T, data []byte, flags, l4 uint16, proto, vflags, gso uint8, start, offset uint16) {
 		p := pool.Get()
 		defer pool.Put(p)
